@@ -1,0 +1,152 @@
+//! Wire messages to and from the model's types. Each refusal names the field and what would be right.
+
+use jiff::Timestamp;
+use model::{AppId, Error, FilterOp, MetricFilter, Permission, Value};
+use prost_types::Timestamp as WireTime;
+
+use crate::v1;
+
+/// An instant on the wire, from UTC milliseconds.
+pub fn time_to_wire(ms: i64) -> WireTime {
+    WireTime { seconds: ms.div_euclid(1000), nanos: (ms.rem_euclid(1000) * 1_000_000) as i32 }
+}
+
+/// An instant as UTC milliseconds, what is finer cut off. Refuses years outside 1..9999, as the well-known type does.
+pub fn time_from_wire(field: &str, time: &WireTime) -> Result<i64, Error> {
+    Timestamp::new(time.seconds, time.nanos)
+        .ok()
+        .filter(|_| (0..1_000_000_000).contains(&time.nanos) && time.seconds >= -62_135_596_800)
+        .map(|_| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)
+        .ok_or_else(|| {
+            Error::invalid(field, "MALFORMED", "must be an instant between the years 1 and 9999, nanos 0 to 999,999,999")
+        })
+}
+
+/// A value for an event or a filter. Null and unset are refused.
+pub fn value_from_wire(field: &str, value: v1::Value) -> Result<Value, Error> {
+    use v1::value::Kind;
+    match value.kind {
+        Some(Kind::Number(x)) => Ok(Value::Number(x)),
+        Some(Kind::Integer(i)) => Ok(Value::Integer(i)),
+        Some(Kind::String(text)) => Ok(Value::String(text)),
+        Some(Kind::Bool(b)) => Ok(Value::Bool(b)),
+        Some(Kind::Time(t)) => time_from_wire(field, &t).map(Value::Time),
+        Some(Kind::Null(_)) | None => Err(Error::invalid(
+            field,
+            "REQUIRED",
+            "must be a number, integer, string, bool or time; leave out what has no value",
+        )),
+    }
+}
+
+/// A value on the wire.
+pub fn value_to_wire(value: &Value) -> v1::Value {
+    use v1::value::Kind;
+    let kind = match value {
+        Value::Number(x) => Kind::Number(*x),
+        Value::Integer(i) => Kind::Integer(*i),
+        Value::String(text) => Kind::String(text.clone()),
+        Value::Bool(b) => Kind::Bool(*b),
+        Value::Time(ms) => Kind::Time(time_to_wire(*ms)),
+    };
+    v1::Value { kind: Some(kind) }
+}
+
+/// An app id, or why it isn't one.
+pub fn app_from_wire(field: &str, text: &str) -> Result<AppId, Error> {
+    AppId::new(text).map_err(|e| Error::invalid(field, if text.is_empty() { "REQUIRED" } else { "MALFORMED" }, e.to_string()))
+}
+
+const OPS: [(v1::FilterOp, FilterOp); 11] = [
+    (v1::FilterOp::Eq, FilterOp::Eq),
+    (v1::FilterOp::Ne, FilterOp::Ne),
+    (v1::FilterOp::Lt, FilterOp::Lt),
+    (v1::FilterOp::Le, FilterOp::Le),
+    (v1::FilterOp::Gt, FilterOp::Gt),
+    (v1::FilterOp::Ge, FilterOp::Ge),
+    (v1::FilterOp::In, FilterOp::In),
+    (v1::FilterOp::NotIn, FilterOp::NotIn),
+    (v1::FilterOp::Like, FilterOp::Like),
+    (v1::FilterOp::IsNull, FilterOp::IsNull),
+    (v1::FilterOp::IsNotNull, FilterOp::IsNotNull),
+];
+
+/// A condition; `field` is its path in the request.
+pub fn filter_from_wire(field: &str, filter: v1::Filter) -> Result<MetricFilter, Error> {
+    let op = OPS.iter().find(|(wire, _)| *wire as i32 == filter.op).map(|(_, op)| *op).ok_or_else(|| {
+        Error::invalid(format!("{field}.op"), "REQUIRED", "must be one of FILTER_OP_EQ to FILTER_OP_IS_NOT_NULL")
+    })?;
+    if filter.field.is_empty() {
+        return Err(Error::invalid(format!("{field}.field"), "REQUIRED", "must name a field or property"));
+    }
+    let given = filter.values.len();
+    let (fits, wanted) = match op {
+        FilterOp::In | FilterOp::NotIn => (given >= 1, "at least one value"),
+        FilterOp::IsNull | FilterOp::IsNotNull => (given == 0, "no value"),
+        _ => (given == 1, "exactly one value"),
+    };
+    if !fits {
+        let description = format!("this comparison takes {wanted}, not {given}");
+        return Err(Error::invalid(format!("{field}.values"), "MALFORMED", description));
+    }
+    let values = filter
+        .values
+        .into_iter()
+        .enumerate()
+        .map(|(i, value)| value_from_wire(&format!("{field}.values[{i}]"), value))
+        .collect::<Result<_, _>>()?;
+    Ok(MetricFilter { field: filter.field, op, values })
+}
+
+/// A condition on the wire.
+pub fn filter_to_wire(filter: &MetricFilter) -> v1::Filter {
+    let op = OPS.iter().find(|(_, op)| *op == filter.op).map_or(0, |(wire, _)| *wire as i32);
+    v1::Filter { field: filter.field.clone(), op, values: filter.values.iter().map(value_to_wire).collect() }
+}
+
+/// A permission, or why the number isn't one.
+pub fn permission_from_wire(field: &str, number: i32) -> Result<Permission, Error> {
+    Permission::ALL.into_iter().find(|p| *p as i32 == number).ok_or_else(|| {
+        Error::invalid(field, "MALFORMED", "must be one of PERMISSION_INGEST to PERMISSION_OPERATOR")
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_keep_their_milliseconds_on_both_sides_of_1970() {
+        for ms in [0, 1, -1, 999, -999, -1000, 1_700_000_000_123, -62_135_596_800_000] {
+            assert_eq!(time_from_wire("t", &time_to_wire(ms)).unwrap(), ms);
+        }
+        for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000), (-62_135_596_801, 0)] {
+            let error = time_from_wire("t", &WireTime { seconds, nanos }).unwrap_err();
+            assert_eq!(error.violations[0].field, "t");
+        }
+    }
+
+    #[test]
+    fn a_filter_takes_as_many_values_as_its_comparison() {
+        let filter = |op: v1::FilterOp, values: usize| {
+            let value = v1::Value { kind: Some(v1::value::Kind::Integer(1)) };
+            filter_from_wire("filters[0]", v1::Filter { field: "x".into(), op: op as i32, values: vec![value; values] })
+        };
+        assert!(filter(v1::FilterOp::Eq, 1).is_ok());
+        assert!(filter(v1::FilterOp::In, 3).is_ok());
+        assert!(filter(v1::FilterOp::IsNull, 0).is_ok());
+        for (op, values) in [(v1::FilterOp::Eq, 2), (v1::FilterOp::In, 0), (v1::FilterOp::IsNull, 1)] {
+            assert_eq!(filter(op, values).unwrap_err().violations[0].field, "filters[0].values");
+        }
+        assert_eq!(filter(v1::FilterOp::Unspecified, 1).unwrap_err().violations[0].field, "filters[0].op");
+    }
+
+    #[test]
+    fn wire_numbers_of_permissions_are_the_model_s() {
+        for p in Permission::ALL {
+            let wire = v1::Permission::try_from(p as i32).unwrap();
+            assert_eq!(wire.as_str_name(), format!("PERMISSION_{}", p.name().to_uppercase()));
+        }
+    }
+}

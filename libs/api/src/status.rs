@@ -1,0 +1,137 @@
+//! [`model::Error`] to `google.rpc.Status` and back. The only place that knows both.
+
+use std::collections::HashMap;
+
+use model::{Error, ErrorCode, Violation};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::ERROR_DOMAIN;
+
+/// The gRPC code of an error.
+pub const fn grpc_code(code: ErrorCode) -> Code {
+    match code {
+        ErrorCode::InvalidArgument | ErrorCode::InvalidQuery => Code::InvalidArgument,
+        ErrorCode::Unauthenticated => Code::Unauthenticated,
+        ErrorCode::PermissionDenied => Code::PermissionDenied,
+        ErrorCode::NotFound => Code::NotFound,
+        ErrorCode::AlreadyExists => Code::AlreadyExists,
+        ErrorCode::Conflict => Code::Aborted,
+        ErrorCode::ResourceExhausted => Code::ResourceExhausted,
+        ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorCode::Unavailable => Code::Unavailable,
+        ErrorCode::Internal => Code::Internal,
+    }
+}
+
+/// The HTTP status of a gRPC code, as google.rpc.Code documents it.
+pub const fn http_status(code: Code) -> u16 {
+    match code {
+        Code::Ok => 200,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::Unauthenticated => 401,
+        Code::PermissionDenied => 403,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::ResourceExhausted => 429,
+        Code::Cancelled => 499,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+        Code::Unknown | Code::Internal | Code::DataLoss => 500,
+    }
+}
+
+/// The error as a status with ErrorInfo, BadRequest and RetryInfo.
+pub fn to_status(error: &Error) -> Status {
+    let mut details = ErrorDetails::new();
+    let mut metadata = HashMap::new();
+    if let Some((start, end)) = error.violations.iter().find_map(|v| v.span) {
+        metadata.insert("position".to_owned(), format!("{start}-{end}"));
+    }
+    details.set_error_info(error.code.reason(), ERROR_DOMAIN, metadata);
+    if !error.violations.is_empty() {
+        details.set_bad_request(
+            error.violations.iter().map(|v| FieldViolation::new(&v.field, &v.description)).collect::<Vec<_>>(),
+        );
+    }
+    if let Some(after) = error.retry_after {
+        details.set_retry_info(Some(after));
+    }
+    Status::with_error_details(grpc_code(error.code), &error.message, details)
+}
+
+/// A status of another Penstock service as an error, so that it can be passed on whole.
+pub fn from_status(status: &Status) -> Error {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    let code = reason.and_then(code_of_reason).unwrap_or(match status.code() {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => ErrorCode::InvalidArgument,
+        Code::Unauthenticated => ErrorCode::Unauthenticated,
+        Code::PermissionDenied => ErrorCode::PermissionDenied,
+        Code::NotFound => ErrorCode::NotFound,
+        Code::AlreadyExists => ErrorCode::AlreadyExists,
+        Code::Aborted => ErrorCode::Conflict,
+        Code::ResourceExhausted => ErrorCode::ResourceExhausted,
+        Code::DeadlineExceeded | Code::Cancelled => ErrorCode::DeadlineExceeded,
+        Code::Unavailable => ErrorCode::Unavailable,
+        _ => ErrorCode::Internal,
+    });
+    let violations = details.bad_request().map_or_else(Vec::new, |bad| {
+        bad.field_violations
+            .iter()
+            .map(|v| Violation {
+                field: v.field.clone(),
+                description: v.description.clone(),
+                reason: code.reason(),
+                span: None,
+            })
+            .collect()
+    });
+    let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
+    Error { code, message: status.message().to_owned(), violations, retry_after }
+}
+
+fn code_of_reason(reason: &str) -> Option<ErrorCode> {
+    use ErrorCode::{
+        AlreadyExists, Conflict, DeadlineExceeded, Internal, InvalidArgument, InvalidQuery, NotFound, PermissionDenied,
+        ResourceExhausted, Unauthenticated, Unavailable,
+    };
+    [
+        InvalidArgument, InvalidQuery, Unauthenticated, PermissionDenied, NotFound, AlreadyExists, Conflict,
+        ResourceExhausted, DeadlineExceeded, Unavailable, Internal,
+    ]
+    .into_iter()
+    .find(|code| code.reason() == reason)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_fields_and_retry_time_on_the_wire() {
+        let sent = Error {
+            code: ErrorCode::InvalidQuery,
+            message: "sql: unknown column".into(),
+            violations: vec![Violation {
+                field: "sql".into(),
+                description: "unknown column; did you mean `price`?".into(),
+                reason: "UNKNOWN_COLUMN",
+                span: Some((7, 12)),
+            }],
+            retry_after: Some(Duration::from_millis(1500)),
+        };
+        let status = to_status(&sent);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "INVALID_QUERY");
+        assert_eq!(details.error_info().unwrap().metadata["position"], "7-12");
+        let got = from_status(&status);
+        assert_eq!((got.code, got.retry_after), (sent.code, sent.retry_after));
+        assert_eq!(got.violations[0].description, sent.violations[0].description);
+    }
+}

@@ -1,0 +1,68 @@
+use std::{path::Path, sync::Arc};
+
+use crate::{EmbeddedLog, EventLog, LogError, system_clock};
+
+/// What a log is, and how much memory it may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The topic's name, 1 to 200 bytes. Fixed when the log is made.
+    pub topic: String,
+    /// How many partitions, 1 to 1024. Fixed when the log is made.
+    pub partitions: u32,
+    /// Embedded: bytes of the newest records kept in memory for readers that keep up.
+    pub cache_bytes: usize,
+    /// Embedded: payload bytes of waiting appends; further ones wait for room, up to 1 GiB.
+    pub queue_bytes: usize,
+    /// Embedded: payload bytes after which a group commit takes no further append.
+    pub group_bytes: usize,
+}
+
+impl Default for LogOptions {
+    /// Topic `events`, 4 partitions, 64 MiB of cache, 64 MiB of queue, 8 MiB a group commit.
+    fn default() -> Self {
+        const MIB: usize = 1 << 20;
+        Self {
+            topic: "events".to_owned(),
+            partitions: 4,
+            cache_bytes: 64 * MIB,
+            queue_bytes: 64 * MIB,
+            group_bytes: 8 * MIB,
+        }
+    }
+}
+
+impl LogOptions {
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        let fault = if !(1..=200).contains(&self.topic.len()) {
+            format!("a topic's name has 1 to 200 bytes, not {}", self.topic.len())
+        } else if !(1..=1024).contains(&self.partitions) {
+            format!("a log has 1 to 1024 partitions, not {}", self.partitions)
+        } else if !(1..=1 << 30).contains(&self.queue_bytes) {
+            format!("the queue takes 1 byte to 1 GiB, not {}", self.queue_bytes)
+        } else if self.group_bytes == 0 {
+            "a group commit takes at least 1 byte".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(LogError::Config(fault))
+    }
+}
+
+/// Opens the log that the URL names; `embedded:DIR` makes it if there is none.
+///
+/// # Errors
+/// [`LogError::Config`] if the URL or the options are wrong, don't fit the log that is there, or another process has
+/// it open; [`LogError::Damaged`] if acknowledged records are missing or unreadable; [`LogError::Unavailable`] if the
+/// disk can't be used.
+pub async fn open(url: &str, options: &LogOptions) -> Result<Arc<dyn EventLog>, LogError> {
+    match url.split_once(':') {
+        Some(("embedded", dir)) if !dir.is_empty() => {
+            Ok(Arc::new(EmbeddedLog::open(Path::new(dir), options, system_clock()).await?))
+        }
+        Some(("embedded", _)) => Err(LogError::Config("embedded: needs a directory, as in embedded:data/log".into())),
+        Some(("kafka", _)) => {
+            Err(LogError::Config("this build has no Kafka backend yet; the log can be embedded:DIR".into()))
+        }
+        _ => Err(LogError::Config(format!("{url:?} names no event log; embedded:DIR does"))),
+    }
+}

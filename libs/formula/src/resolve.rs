@@ -1,0 +1,255 @@
+//! AST -> typed expressions: names become columns, operators get types, constants are folded.
+
+mod aggregates;
+mod calendar;
+mod calls;
+mod casts;
+mod compare;
+mod names;
+mod operators;
+
+use model::{AppId, AppSchema};
+
+use crate::{
+    ast::{self, Word},
+    diagnostics::{Outcome, Rule, Span, fault},
+    time::{self, Zone},
+    typed::{Aggregate, Expr, Node},
+    types::Type,
+};
+
+/// What a text is read against.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The app's registered properties.
+    pub schema: &'a AppSchema,
+    /// The one app that the query is about.
+    pub app: AppId,
+    /// What `now()` is, UTC ms.
+    pub now_ms: i64,
+    /// IANA name of the zone in which days begin and times without an offset are read.
+    pub time_zone: &'a str,
+}
+
+/// Which clause an expression stands in; it decides what the expression may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Where,
+    GroupBy,
+    Select,
+    Having,
+    OrderBy,
+    Dimension,
+    Measure,
+}
+
+impl Place {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Where => "WHERE",
+            Self::GroupBy => "GROUP BY",
+            Self::Select => "SELECT",
+            Self::Having => "HAVING",
+            Self::OrderBy => "ORDER BY",
+            Self::Dimension => "a dimension",
+            Self::Measure => "a measure",
+        }
+    }
+
+    const fn takes_aggregates(self) -> bool {
+        matches!(self, Self::Select | Self::Having | Self::OrderBy | Self::Measure)
+    }
+
+    /// Whether the names given to result columns can be used.
+    const fn sees_columns(self) -> bool {
+        matches!(self, Self::GroupBy | Self::Having | Self::OrderBy)
+    }
+}
+
+/// How many nodes may come from writing names out: a text is small, what it stands for must be too.
+const MAX_COPIES: usize = 40_000;
+
+pub(crate) struct Resolver<'c> {
+    context: &'c Context<'c>,
+    pub(crate) zone: Zone,
+    pub(crate) place: Place,
+    /// The other name of `events`, if FROM gave one.
+    pub(crate) table_alias: Option<String>,
+    /// Result columns by name, for the clauses that may use them.
+    pub(crate) columns: Vec<(String, Expr)>,
+    /// Every aggregate met so far, each once.
+    pub(crate) aggregates: Vec<Aggregate>,
+    /// What all aggregates of the measure at hand are filtered by.
+    pub(crate) measure_filter: Option<Expr>,
+    inside_aggregate: bool,
+    copies: usize,
+}
+
+impl<'c> Resolver<'c> {
+    pub(crate) fn new(context: &'c Context<'c>, zone: Zone) -> Self {
+        Self {
+            context,
+            zone,
+            place: Place::Select,
+            table_alias: None,
+            columns: Vec::new(),
+            aggregates: Vec::new(),
+            measure_filter: None,
+            inside_aggregate: false,
+            copies: 0,
+        }
+    }
+
+    /// The typed expression; `hint` chooses among the kinds of a property that has several.
+    pub(crate) fn expr(&mut self, expr: &ast::Expr, hint: Option<Type>) -> Outcome<Expr> {
+        let span = expr.span;
+        let constant = |node, ty| Ok(Expr::new(node, ty, span));
+        match &expr.node {
+            ast::Node::Null => constant(Node::Null, Type::Null),
+            ast::Node::Bool(b) => constant(Node::Bool(*b), Type::Bool),
+            ast::Node::Integer(i) => constant(Node::Integer(*i), Type::Integer),
+            ast::Node::Number(x) => constant(Node::Number(*x), Type::Number),
+            ast::Node::Text(text) => constant(Node::Text(text.clone()), Type::String),
+            ast::Node::Instant(ms) => constant(Node::Time(*ms), Type::Time),
+            ast::Node::TimeLiteral(text) => self.time_literal(text, span, &self.zone),
+            ast::Node::Name(name) => self.name(name, span, hint),
+            ast::Node::Interval(_) => {
+                fault(span, Rule::TypeMismatch, "an INTERVAL is added to or subtracted from a time, as in now() - INTERVAL 30 DAY")
+            }
+            ast::Node::Negate(inner) => self.negate(inner, span),
+            ast::Node::Binary(op, left, right) => self.binary(*op, left, right, span),
+            ast::Node::Case { operand, branches, otherwise } => {
+                self.case(operand.as_deref(), branches, otherwise.as_deref(), span, hint)
+            }
+            ast::Node::Cast { value, to } => self.cast(value, to, span),
+            ast::Node::AtTimeZone(time, zone) => self.at_time_zone(time, zone, span),
+            ast::Node::Extract(part, time) => self.extract(part, time, span),
+            ast::Node::Call(call) => self.call(call, span, hint),
+            _ => self.condition(expr),
+        }
+    }
+
+    /// The expression as a value of this type.
+    pub(crate) fn expr_of(&mut self, expr: &ast::Expr, wanted: Type) -> Outcome<Expr> {
+        let typed = self.expr(expr, Some(wanted))?;
+        self.coerce(typed, wanted)
+    }
+
+    /// The value as one of the wanted type; a literal text takes the type that its place needs.
+    fn coerce(&self, expr: Expr, wanted: Type) -> Outcome<Expr> {
+        let expr = self.literal_as(expr, wanted, &self.zone)?;
+        if expr.ty.fits(wanted) {
+            return Ok(expr.into_type(wanted, &self.zone));
+        }
+        let message = format!("this is a {}, but a {wanted} is needed here{}", expr.ty, conversion(expr.ty, wanted));
+        fault(expr.span, Rule::TypeMismatch, message)
+    }
+
+    /// A literal text where a time, number or bool is needed is read as one.
+    fn literal_as(&self, expr: Expr, wanted: Type, zone: &Zone) -> Outcome<Expr> {
+        let Node::Text(text) = &expr.node else { return Ok(expr) };
+        let node = match wanted {
+            Type::Time => return self.time_literal(text, expr.span, zone),
+            Type::Number | Type::Integer => match (text.trim().parse::<i64>(), text.trim().parse::<f64>()) {
+                (Ok(i), _) if i.abs() <= model::MAX_EXACT_INTEGER => return Ok(Expr::new(Node::Integer(i), Type::Integer, expr.span)),
+                (_, Ok(x)) if x.is_finite() => return Ok(Expr::new(Node::Number(x), Type::Number, expr.span)),
+                _ => None,
+            },
+            Type::Bool if text.eq_ignore_ascii_case("true") => Some(Node::Bool(true)),
+            Type::Bool if text.eq_ignore_ascii_case("false") => Some(Node::Bool(false)),
+            Type::Bool => None,
+            Type::String | Type::Null => return Ok(expr),
+        };
+        match node {
+            Some(node) => Ok(Expr::new(node, wanted, expr.span)),
+            None => fault(expr.span, Rule::TypeMismatch, format!("this text is compared with a {wanted}, but is none")),
+        }
+    }
+
+    fn time_literal(&self, text: &str, span: Span, zone: &Zone) -> Outcome<Expr> {
+        match time::parse(text, zone) {
+            Some(ms) => Ok(Expr::new(Node::Time(ms), Type::Time, span)),
+            None => fault(
+                span,
+                Rule::InvalidTime,
+                "this is no time between 1900 and 2299; write '2024-01-31' or '2024-01-31 12:00:00', with an offset if \
+                 it isn't local",
+            ),
+        }
+    }
+
+    /// Two values as values of one type.
+    fn meet(&self, left: Expr, right: Expr) -> Outcome<(Expr, Expr)> {
+        let (left_zone, right_zone) = (self.zone_of(&left), self.zone_of(&right));
+        let (left_type, right_type) = (left.ty, right.ty);
+        let left = self.literal_as(left, right_type, &right_zone)?;
+        let right = self.literal_as(right, left_type, &left_zone)?;
+        let Some(ty) = left.ty.common(right.ty) else {
+            let hint = conversion(right.ty, left.ty);
+            let message = format!("a {} and a {} don't go together{hint}", left.ty, right.ty);
+            return fault(left.span.to(right.span), Rule::TypeMismatch, message);
+        };
+        Ok((left.into_type(ty, &self.zone), right.into_type(ty, &self.zone)))
+    }
+
+    /// Resolves two operands; one that can be of several kinds is read as the other is.
+    fn operands(&mut self, left: &ast::Expr, right: &ast::Expr) -> Outcome<(Expr, Expr)> {
+        if self.has_several_kinds(left) {
+            let right = self.expr(right, None)?;
+            Ok((self.expr(left, Some(right.ty))?, right))
+        } else {
+            let left = self.expr(left, None)?;
+            let right = self.expr(right, Some(left.ty))?;
+            Ok((left, right))
+        }
+    }
+
+    /// A copy, as long as all copies together stay within bounds.
+    fn copy(&mut self, expr: &Expr) -> Outcome<Expr> {
+        self.copies += expr.size();
+        if self.copies > MAX_COPIES {
+            return fault(expr.span, Rule::TooLarge, "the query is too large once its names are written out; split it");
+        }
+        Ok(expr.clone())
+    }
+
+    /// The zone of that name.
+    fn named_zone(&self, name: &str, span: Span) -> Outcome<Zone> {
+        match Zone::named(name) {
+            Some(zone) => Ok(zone),
+            None => fault(span, Rule::InvalidTimeZone, no_zone(name)),
+        }
+    }
+
+    /// The zone in which a time is read: its own, or that of the context.
+    fn zone_of(&self, expr: &Expr) -> Zone {
+        match &expr.node {
+            Node::InZone(_, zone) | Node::Truncate(_, zone, _) | Node::Shift(_, _, zone) => zone.clone(),
+            _ => self.zone.clone(),
+        }
+    }
+}
+
+/// What to say about a zone that doesn't exist.
+pub(crate) fn no_zone(name: &str) -> String {
+    format!("there is no time zone {:?}; write an IANA name, as in 'Europe/Berlin' or 'UTC'", crate::diagnostics::excerpt(name))
+}
+
+/// How to turn one type into the other, if a cast does.
+fn conversion(from: Type, to: Type) -> String {
+    if from == Type::Null || to == Type::Null || !casts::allowed(from, to) {
+        return String::new();
+    }
+    format!("; a cast makes one, as in x::{to}")
+}
+
+/// The literal text of an argument that must be one, and what it is for.
+fn literal_text(expr: &ast::Expr, what: &str) -> Outcome<Word> {
+    match &expr.node {
+        ast::Node::Text(text) => Ok(Word { text: text.clone(), span: expr.span }),
+        _ => fault(expr.span, Rule::WrongArguments, format!("{what} must be a text in quotes")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

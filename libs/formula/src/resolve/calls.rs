@@ -1,0 +1,124 @@
+//! Function calls against the allow list.
+
+use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
+use crate::{
+    ast::Call,
+    diagnostics::excerpt,
+    functions::{AGGREGATES, CALENDAR, Gives, Param, SCALARS, Scalar, aggregate_named, scalars},
+    grain::PART_FUNCTIONS,
+    suggest::did_you_mean,
+};
+
+impl Resolver<'_> {
+    pub(super) fn call(&mut self, call: &Call, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        if let Some(function) = aggregate_named(&call.name.text) {
+            return self.aggregate(function, call, span, hint);
+        }
+        let known = scalars(&call.name.text).next().is_some();
+        if !known && let Some(outcome) = self.calendar(call, span) {
+            return outcome;
+        }
+        if !known {
+            return fault(call.name.span, Rule::UnknownFunction, unknown(&call.name.text));
+        }
+        self.plain(call)?;
+        let Some(function) = scalars(&call.name.text).find(|f| f.takes(call.args.len())) else {
+            return fault(span, Rule::WrongArguments, counts(&call.name.text, call.args.len()));
+        };
+        let (args, common) = self.typed_arguments(function, &call.args, hint)?;
+        let ty = match function.gives {
+            Gives::Always(ty) => ty,
+            Gives::Common => common,
+        };
+        Ok(Expr::new(Node::Call(function, args), ty, span))
+    }
+
+    fn typed_arguments(
+        &mut self,
+        function: &Scalar,
+        args: &[ast::Expr],
+        hint: Option<Type>,
+    ) -> Outcome<(Vec<Expr>, Type)> {
+        let same = args.iter().enumerate().filter(|(i, _)| function.shared(*i)).map(|(_, arg)| arg);
+        let numeric = function.params.contains(&Param::Numeric);
+        let hint = if numeric { Some(Type::Number) } else { hint.filter(|_| function.gives == Gives::Common) };
+        let mut unified = self.unified(same, hint)?.into_iter();
+        let mut common = Type::Null;
+        let mut typed = Vec::with_capacity(args.len());
+        for (i, arg) in args.iter().enumerate() {
+            typed.push(match function.param(i) {
+                Some(Param::Is(ty)) => self.expr_of(arg, ty)?,
+                Some(Param::Literal(least, most)) => literal(arg, least, most)?,
+                _ => {
+                    let value = unified.next().unwrap_or_else(|| Expr::new(Node::Null, Type::Null, arg.span));
+                    let value = if numeric && value.ty == Type::Null { Expr { ty: Type::Number, ..value } } else { value };
+                    if numeric && !value.ty.is_numeric() {
+                        return self.coerce(value, Type::Number).map(|_| (typed, common));
+                    }
+                    common = value.ty;
+                    value
+                }
+            });
+        }
+        Ok((typed, common))
+    }
+
+    /// The arguments of a function that takes neither DISTINCT, FILTER nor a star.
+    pub(super) fn arguments<'a>(&self, call: &'a Call, least: usize, most: usize) -> Outcome<&'a [ast::Expr]> {
+        self.plain(call)?;
+        if (least..=most).contains(&call.args.len()) {
+            return Ok(&call.args);
+        }
+        let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let message = format!("{} takes {wanted} arguments, not {}", call.name.text.to_uppercase(), call.args.len());
+        fault(call.name.span, Rule::WrongArguments, message)
+    }
+
+    fn plain(&self, call: &Call) -> Outcome<()> {
+        if call.distinct || call.star || call.filter.is_some() || call.within.is_some() {
+            let message = format!(
+                "{} is no aggregate: it takes no DISTINCT, *, FILTER or WITHIN GROUP",
+                call.name.text.to_uppercase()
+            );
+            return fault(call.name.span, Rule::WrongArguments, message);
+        }
+        Ok(())
+    }
+}
+
+impl Scalar {
+    fn takes(&self, count: usize) -> bool {
+        let most = self.params.len() + self.more.map_or(0, |(_, more)| more);
+        (self.params.len()..=most).contains(&count)
+    }
+
+    fn param(&self, i: usize) -> Option<Param> {
+        self.params.get(i).copied().or(self.more.map(|(param, _)| param))
+    }
+
+    /// Whether the argument shares its type with others.
+    fn shared(&self, i: usize) -> bool {
+        matches!(self.param(i), Some(Param::Same | Param::Numeric))
+    }
+}
+
+fn literal(arg: &ast::Expr, least: i64, most: i64) -> Outcome<Expr> {
+    match arg.node {
+        ast::Node::Integer(i) if (least..=most).contains(&i) => Ok(Expr::new(Node::Integer(i), Type::Integer, arg.span)),
+        _ => fault(arg.span, Rule::WrongArguments, format!("this must be a whole number from {least} to {most}")),
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let names = SCALARS.iter().map(|f| f.name).chain(AGGREGATES.iter().map(|f| f.name));
+    let calendar = CALENDAR.into_iter().chain(PART_FUNCTIONS.map(|(name, _)| name));
+    let near = did_you_mean(name, names.chain(calendar));
+    format!("there is no function `{}`{near}", excerpt(name))
+}
+
+fn counts(name: &str, given: usize) -> String {
+    let forms: Vec<_> = scalars(name)
+        .map(|f| if f.more.is_some() { format!("{} or more", f.params.len()) } else { f.params.len().to_string() })
+        .collect();
+    format!("{} takes {} arguments, not {given}", name.to_uppercase(), forms.join(" or "))
+}

@@ -1,0 +1,119 @@
+//! Names: fields, properties, and in some clauses the columns of the result.
+
+use model::Property;
+
+use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
+use crate::{
+    diagnostics::excerpt,
+    suggest::did_you_mean,
+    typed::{Column, FIELDS, Field},
+};
+
+impl Resolver<'_> {
+    pub(super) fn name(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        let Some(qualifier) = &name.qualifier else { return self.bare_name(name, span, hint) };
+        let table = self.table_alias.as_deref().unwrap_or("events");
+        if qualifier.text.eq_ignore_ascii_case("properties") {
+            return self.property(&name.name, span, hint);
+        }
+        if qualifier.text.eq_ignore_ascii_case(table) || qualifier.text.eq_ignore_ascii_case("events") {
+            let bare = ast::Name { qualifier: None, ..name.clone() };
+            return self.field_or_property(&bare, span, hint);
+        }
+        let message = format!("`{}` is no table of this query; the table is `events`", excerpt(&qualifier.text));
+        fault(qualifier.span, Rule::UnknownTable, message)
+    }
+
+    fn bare_name(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        if self.place.sees_columns()
+            && !self.inside_aggregate
+            && let Some(column) = self.column(name)
+        {
+            return Ok(Expr { span, ..self.copy(&column)? });
+        }
+        self.field_or_property(name, span, hint)
+    }
+
+    /// The result column of that name. In GROUP BY one that counts or sums can't be meant.
+    fn column(&self, name: &ast::Name) -> Option<Expr> {
+        let same = |known: &str| known == name.name || (!name.quoted && known.eq_ignore_ascii_case(&name.name));
+        let (_, column) = self.columns.iter().find(|(known, _)| same(known))?;
+        (self.place != super::Place::GroupBy || !has_aggregate(column)).then(|| column.clone())
+    }
+
+    fn field_or_property(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        if let Some(field) = field(name) {
+            return Ok(Expr::new(Node::Field(field), field.ty(), span));
+        }
+        if self.context.schema.named(&name.name).is_empty()
+            && !name.quoted
+            && let Some(now) = self.current(&name.name, span)
+        {
+            return now;
+        }
+        self.property(&name.name, span, hint)
+    }
+
+    pub(super) fn property(&self, name: &str, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        let kinds = self.context.schema.named(name);
+        let chosen = match kinds {
+            [] => return fault(span, Rule::UnknownField, self.unknown(name)),
+            [one] => one,
+            several => match hint.and_then(|wanted| chosen(several, wanted)) {
+                Some(one) => one,
+                None => return fault(span, Rule::AmbiguousProperty, ambiguous(name, several)),
+            },
+        };
+        Ok(property_expr(chosen, span))
+    }
+
+    /// Whether the expression is a name that only its place can decide.
+    pub(super) fn has_several_kinds(&self, expr: &ast::Expr) -> bool {
+        let ast::Node::Name(name) = &expr.node else { return false };
+        field(name).is_none() && self.context.schema.named(&name.name).len() > 1
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let shown = excerpt(name);
+        if self.columns.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            let place = self.place.name();
+            return format!("`{shown}` is a name given in SELECT; {place} sees only fields and properties");
+        }
+        let fields = FIELDS.iter().map(|(known, _)| *known);
+        let near = did_you_mean(name, fields.chain(self.context.schema.names()));
+        format!("the app has no field or property `{shown}`{near}")
+    }
+}
+
+/// The property of this kind, when one of the kinds is asked for by name or by its place.
+pub(super) fn chosen(several: &[Property], wanted: Type) -> Option<&Property> {
+    let wanted = if wanted == Type::Integer { Type::Number } else { wanted };
+    several.iter().find(|p| Type::of(p.kind) == wanted)
+}
+
+pub(super) fn property_expr(property: &Property, span: Span) -> Expr {
+    let is_map = matches!(property.slot, model::Slot::NumberMap | model::Slot::TextMap);
+    let key = if is_map { property.map_key() } else { String::new() };
+    let column = Column { kind: property.kind, slot: property.slot, key };
+    Expr::new(Node::Property(column), Type::of(property.kind), span)
+}
+
+/// Bare names of fields are read in any case, quoted ones to the letter.
+pub(super) fn field(name: &ast::Name) -> Option<Field> {
+    if name.qualifier.as_ref().is_some_and(|q| q.text.eq_ignore_ascii_case("properties")) {
+        return None;
+    }
+    let same = |known: &str| known == name.name || (!name.quoted && known.eq_ignore_ascii_case(&name.name));
+    FIELDS.iter().find(|(known, _)| same(known)).map(|(_, field)| *field)
+}
+
+fn ambiguous(name: &str, several: &[Property]) -> String {
+    let kinds: Vec<_> = several.iter().map(|p| p.kind.name()).collect();
+    let example = kinds.first().copied().unwrap_or("number");
+    let shown = excerpt(name);
+    format!("`{shown}` was sent as {}; say which is meant, as in {shown}::{example}", kinds.join(" and as "))
+}
+
+fn has_aggregate(expr: &Expr) -> bool {
+    matches!(expr.node, Node::Aggregate(_)) || expr.children().into_iter().any(has_aggregate)
+}

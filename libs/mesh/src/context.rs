@@ -1,0 +1,118 @@
+//! Who is calling, from the gateway to the services: one signed header.
+//!
+//! The gateway strips the header from what comes in and adds its own; a service accepts a call only with it.
+
+use std::{sync::Arc, task::Poll};
+
+use http::HeaderValue;
+use model::{Error, ErrorCode, Permission, Priority, Scope};
+use serde::{Deserialize, Serialize};
+use tower::{Layer, Service};
+
+use crate::{Request, Response, protocol::Protocol, signed::SigningKey};
+
+/// The header's name.
+pub const CONTEXT_HEADER: &str = "x-penstock-context";
+
+/// What the gateway found out about a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallContext {
+    /// What the caller may reach.
+    pub scope: Scope,
+    /// In which queue the call waits; never above what the scope allows.
+    pub priority: Priority,
+    /// The key that was shown, for audit.
+    pub key_id: String,
+    /// Until when the header is good, UTC ms: it says who starts a call, not how long the call lasts.
+    pub good_until_ms: i64,
+}
+
+impl CallContext {
+    /// Refuses the call unless its scope has the permission.
+    pub fn require(&self, permission: Permission) -> Result<(), Error> {
+        if self.scope.allows(permission) {
+            return Ok(());
+        }
+        let message = format!("this key lacks the `{}` permission", permission.name());
+        Err(Error::new(ErrorCode::PermissionDenied, message))
+    }
+
+    /// The header that carries this context.
+    pub fn to_header(&self, key: &SigningKey) -> HeaderValue {
+        HeaderValue::try_from(key.sign(self)).expect("base64url is a header value")
+    }
+}
+
+/// Lets through only calls with a context signed by the gateway, and puts it into the request's extensions.
+#[derive(Clone)]
+pub struct RequireContext {
+    key: SigningKey,
+    now_ms: fn() -> i64,
+}
+
+impl RequireContext {
+    /// Accepts what this key signed.
+    pub fn new(key: SigningKey, now_ms: fn() -> i64) -> Self {
+        Self { key, now_ms }
+    }
+
+    fn check(&self, request: &mut Request) -> Result<(), Error> {
+        let header = request.headers_mut().remove(CONTEXT_HEADER);
+        let context = header.as_ref().and_then(|h| h.to_str().ok()).and_then(|text| self.key.open::<CallContext>(text));
+        match context {
+            Some(context) if context.good_until_ms > (self.now_ms)() => {
+                request.extensions_mut().insert(Arc::new(context));
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorCode::Unauthenticated, "this service takes calls through a gateway only")),
+        }
+    }
+}
+
+/// The context that [`RequireContext`] put there.
+pub fn of(extensions: &http::Extensions) -> Result<Arc<CallContext>, Error> {
+    extensions.get::<Arc<CallContext>>().cloned().ok_or_else(|| Error::internal("a call came in without its context"))
+}
+
+/// The same of a tonic request.
+pub fn of_grpc<T>(request: &tonic::Request<T>) -> Result<Arc<CallContext>, tonic::Status> {
+    let context = request.extensions().get::<Arc<CallContext>>().cloned();
+    context.ok_or_else(|| api::status::to_status(&Error::internal("a call came in without its context")))
+}
+
+impl<S> Layer<S> for RequireContext {
+    type Service = ContextRequired<S>;
+    fn layer(&self, inner: S) -> Self::Service {
+        ContextRequired { inner, require: self.clone() }
+    }
+}
+
+/// A service behind [`RequireContext`].
+#[derive(Clone)]
+pub struct ContextRequired<S> {
+    inner: S,
+    require: RequireContext,
+}
+
+impl<S> Service<Request> for ContextRequired<S>
+where
+    S: Service<Request, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = futures::future::Either<std::future::Ready<Result<Response, S::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match self.require.check(&mut request) {
+            Ok(()) => futures::future::Either::Right(self.inner.call(request)),
+            Err(error) => {
+                let response = Protocol::of(&request).error(&error);
+                futures::future::Either::Left(std::future::ready(Ok(response)))
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What every role needs to be a service of the mesh: a server that drains ([`serve`]), telemetry ([`telemetry`]), the signed
+//! context that carries who is calling ([`context`]), and JSON for every gRPC method from the contracts' own HTTP
+//! annotations ([`transcode`]).
+//!
+//! Every service is an [`HttpService`]: HTTP requests in, HTTP responses out. In one process it is called directly, across
+//! processes through a channel; the caller can't tell.
+
+pub mod body;
+pub mod context;
+pub mod protocol;
+pub mod serve;
+pub mod signed;
+pub mod telemetry;
+pub mod transcode;
+
+use std::convert::Infallible;
+
+/// The body of every request and response in the mesh.
+pub type Body = tonic::body::Body;
+/// A request.
+pub type Request = http::Request<Body>;
+/// A response.
+pub type Response = http::Response<Body>;
+/// A service, boxed: it never fails, it answers failures.
+pub type HttpService = tower::util::BoxCloneSyncService<Request, Response, Infallible>;

@@ -1,0 +1,97 @@
+//! In which protocol a caller speaks, and how an error is said in it.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use model::Error;
+use serde_json::{Value, json};
+use tonic::Status;
+use tonic_types::StatusExt;
+
+use crate::{Body, Request, Response};
+
+/// The protocols of the one port. grpc-web is turned into gRPC before anything looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC: failures are trailers.
+    Grpc,
+    /// Plain HTTP with JSON: failures are a status and a JSON body.
+    Json,
+}
+
+impl Protocol {
+    /// By the content type.
+    pub fn of(request: &Request) -> Self {
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if content_type.starts_with("application/grpc") { Self::Grpc } else { Self::Json }
+    }
+
+    /// The error as a response.
+    pub fn error(self, error: &Error) -> Response {
+        self.status(&api::status::to_status(error))
+    }
+
+    /// The status as a response.
+    pub fn status(self, status: &Status) -> Response {
+        match self {
+            Self::Grpc => status.clone().into_http(),
+            Self::Json => json_error(status),
+        }
+    }
+}
+
+/// A status read from the headers or trailers of a gRPC response.
+pub fn status_of(headers: &HeaderMap) -> Option<Status> {
+    Status::from_header_map(headers)
+}
+
+/// The error body of Google's JSON APIs: `{"error": {"code", "status", "message", "details"}}`.
+fn json_error(status: &Status) -> Response {
+    let details = status.get_error_details();
+    let mut list = Vec::new();
+    if let Some(info) = details.error_info() {
+        list.push(json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": info.reason, "domain": info.domain, "metadata": info.metadata}));
+    }
+    if let Some(bad) = details.bad_request() {
+        let violations: Vec<Value> = bad
+            .field_violations
+            .iter()
+            .map(|v| json!({"field": v.field, "description": v.description}))
+            .collect();
+        list.push(json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}));
+    }
+    let retry = details.retry_info().and_then(|retry| retry.retry_delay);
+    if let Some(delay) = retry {
+        list.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{:.3}s", delay.as_secs_f64())}));
+    }
+    let http = StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = json!({"error": {"code": http.as_u16(), "status": code_name(status.code()),
+        "message": status.message(), "details": list}});
+    let mut response = json_response(http, &body);
+    if let Some(delay) = retry {
+        let seconds = delay.as_secs_f64().ceil().max(1.0) as u64;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// A JSON body under a status.
+pub fn json_response(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::new(http_body_util::Full::from(body.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The canonical name of a gRPC code, as in `INVALID_ARGUMENT`.
+fn code_name(code: tonic::Code) -> String {
+    let debug = format!("{code:?}");
+    let mut name = String::with_capacity(debug.len() + 2);
+    for (i, c) in debug.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}

@@ -1,0 +1,100 @@
+//! The server that every role is: HTTP/1.1 and HTTP/2 on one port, bounded, and drained before it ends.
+
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt, util::MapRequest};
+use tracing::{debug, info, warn};
+
+use crate::{Body, HttpService};
+
+/// The bounds of a server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeOptions {
+    /// Connections open at once; further ones wait in the backlog.
+    pub max_connections: usize,
+    /// Streams open at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+    /// How long a drain waits for calls under way before it cuts them, in seconds.
+    pub drain_seconds: u64,
+    /// How long a client may take to send its request head over HTTP/1.1, in seconds.
+    pub header_read_seconds: u64,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { max_connections: 10_000, max_concurrent_streams: 250, drain_seconds: 20, header_read_seconds: 10 }
+    }
+}
+
+/// Serves until `stop` is cancelled, then takes no new connection, lets calls under way end (within the bound), and returns.
+pub async fn serve(listener: TcpListener, service: HttpService, options: &ServeOptions, stop: CancellationToken) {
+    let service = service.map_request(|request: http::Request<Incoming>| request.map(Body::new));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .max_header_list_size(32 * 1024)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .adaptive_window(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(options.header_read_seconds));
+    let graceful = GracefulShutdown::new();
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(options.max_connections));
+
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        let Some((socket, permit)) = accepted else { continue };
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), hyper_service(service.clone()));
+        let connection = graceful.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    info!("draining: no new connections, waiting for calls under way");
+    if tokio::time::timeout(Duration::from_secs(options.drain_seconds), graceful.shutdown()).await.is_err() {
+        warn!(seconds = options.drain_seconds, "some calls did not end in time and were cut");
+    }
+}
+
+type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &std::sync::Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
+    let permit = room.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, _)) => {
+            let _ = socket.set_nodelay(true); // a socket that can't is only slower
+            Some((socket, permit))
+        }
+        Err(error) => {
+            // Mostly "too many open files": without a pause the loop would spin until some are closed.
+            warn!(%error, "can't accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+fn hyper_service<F>(service: MapRequest<HttpService, F>) -> TowerToHyperService<MapRequest<HttpService, F>> {
+    TowerToHyperService::new(service)
+}

@@ -1,0 +1,110 @@
+//! Logs, traces and metrics, set up once for the process.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::{KeyValue, trace::TracerProvider};
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// What is observed and where it goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryOptions {
+    /// Which log records are written, as in `info` or `info,pipeline=debug`.
+    pub log: String,
+    /// How log records are written.
+    pub log_format: LogFormat,
+    /// Where traces go by OTLP over gRPC, as in `http://localhost:4317`; nowhere if unset.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How log records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for TelemetryOptions {
+    fn default() -> Self {
+        Self { log: "info,sqlx=warn,hyper=warn,h2=warn".to_owned(), log_format: LogFormat::Json, otlp_endpoint: None }
+    }
+}
+
+/// Why telemetry can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The log setting is no filter.
+    #[error("telemetry.log: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The endpoint can't be used.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// Something else is set up already, or a bucket list is wrong.
+    #[error("telemetry: {0}")]
+    SetUp(String),
+}
+
+/// What is set up; dropping it flushes the traces.
+pub struct Telemetry {
+    prometheus: PrometheusHandle,
+    tracer: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// The metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.prometheus.run_upkeep();
+        self.prometheus.render()
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(tracer) = self.tracer.take() {
+            let _ = tracer.shutdown(); // the process ends: an unreachable collector must not hold it
+        }
+    }
+}
+
+/// Seconds: from half a millisecond to half a minute, the range of what callers wait for.
+const SECONDS: [f64; 15] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// Sets up the process's logs (to standard error), traces and metrics. Call it once, inside the async runtime.
+pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry, TelemetryError> {
+    let setup = |e: &dyn std::fmt::Display| TelemetryError::SetUp(e.to_string());
+    let prometheus = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .map_err(|e| setup(&e))?
+        .install_recorder()
+        .map_err(|e| setup(&e))?;
+
+    let filter = EnvFilter::try_new(&options.log)?;
+    let writer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = match options.log_format {
+        LogFormat::Json => writer.json().flatten_event(true).with_current_span(false).boxed(),
+        LogFormat::Text => writer.compact().boxed(),
+    };
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let tracer = options.otlp_endpoint.as_deref().map(|endpoint| tracer(service_name, endpoint)).transpose()?;
+    let traces = tracer.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock")));
+    tracing_subscriber::registry()
+        .with(logs.with_filter(filter.clone()))
+        .with(traces.with_filter(filter))
+        .try_init()
+        .map_err(|e| setup(&e))?;
+    Ok(Telemetry { prometheus, tracer })
+}
+
+fn tracer(service_name: &str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let resource = Resource::builder()
+        .with_service_name(service_name.to_owned())
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}

@@ -1,0 +1,253 @@
+//! JSON for gRPC methods: the HTTP mapping that the contracts declare with `google.api.http`, applied to whatever they
+//! declare. A new method needs no line here.
+//!
+//! `POST /v1/sql {"query": {...}}` becomes a gRPC request to the same service in the same process; the answer's
+//! message becomes JSON, a stream of messages becomes NDJSON, a failure becomes a status with a JSON body.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, StreamBody};
+use model::{Error, ErrorCode};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MethodDescriptor, ReflectMessage, SerializeOptions, Value};
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::{Body, HttpService, Request, Response, body, protocol::{self, Protocol}};
+
+mod template;
+use template::Template;
+
+struct Route {
+    method: Method,
+    template: Template,
+    grpc: MethodDescriptor,
+}
+
+/// The routes of some services, built once from the contracts.
+pub struct Transcoder {
+    routes: Vec<Route>,
+    limit_bytes: usize,
+}
+
+impl Transcoder {
+    /// The routes that the named services declare in `descriptors` (an encoded `FileDescriptorSet`); request bodies may
+    /// have `limit_bytes`.
+    ///
+    /// # Panics
+    /// If the descriptors aren't those that this program was built with: they can't be decoded, or lack a service.
+    pub fn new(descriptors: &[u8], services: &[&str], limit_bytes: usize) -> Self {
+        let pool = DescriptorPool::decode(descriptors).expect("the contracts were compiled into this program");
+        let http = pool.get_extension_by_name("google.api.http").expect("the contracts import google/api/annotations.proto");
+        let mut routes = Vec::new();
+        for name in services {
+            let service = pool.get_service_by_name(name).expect("the service is in the contracts");
+            for grpc in service.methods() {
+                let options = grpc.options();
+                if !options.has_extension(&http) {
+                    continue;
+                }
+                if let Value::Message(rule) = options.get_extension(&http).as_ref() {
+                    routes.extend(route(rule, &grpc));
+                }
+            }
+        }
+        Self { routes, limit_bytes }
+    }
+
+    /// Puts the routes before a gRPC service: gRPC goes through untouched, what matches a route is called as gRPC, the
+    /// rest is NOT_FOUND.
+    pub fn wrap(self, inner: HttpService) -> HttpService {
+        let this = Arc::new(self);
+        BoxCloneSyncService::new(service_fn(move |request: Request| {
+            let (this, inner) = (Arc::clone(&this), inner.clone());
+            async move {
+                if Protocol::of(&request) == Protocol::Grpc {
+                    return inner.oneshot(request).await;
+                }
+                Ok(this.call(request, inner).await.unwrap_or_else(|error| Protocol::Json.error(&error)))
+            }
+        }))
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Result<(&Route, Vec<(String, String)>), Error> {
+        let mut other_methods = false;
+        for route in &self.routes {
+            if let Some(variables) = route.template.matches(path) {
+                if route.method == method {
+                    return Ok((route, variables));
+                }
+                other_methods = true;
+            }
+        }
+        if other_methods {
+            return Err(Error::invalid("method", "NOT_ALLOWED", format!("{method} is not a method of {path}")));
+        }
+        Err(Error::new(ErrorCode::NotFound, format!("there is no {path}")))
+    }
+
+    async fn call(&self, request: Request, inner: HttpService) -> Result<Response, Error> {
+        let (parts, request_body) = request.into_parts();
+        let path = parts.uri.path();
+        let (route, variables) = self.find(&parts.method, path)?;
+        let mut message = DynamicMessage::new(route.grpc.input());
+        let bytes = body::collect(request_body, self.limit_bytes).await?;
+        if !bytes.is_empty() {
+            message = from_json(&route.grpc, &bytes)?;
+        }
+        let query = parts.uri.query().unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
+        for (name, text) in query.map(|(n, t)| (n.to_owned(), template::percent_decode(t))).chain(variables) {
+            set(&mut message, &name, &text)?;
+        }
+        let response = inner.oneshot(grpc_request(parts, &route.grpc, &message)).await.unwrap_or_else(|e: Infallible| match e {});
+        to_json(response, &route.grpc).await
+    }
+}
+
+fn route(rule: &DynamicMessage, grpc: &MethodDescriptor) -> Option<Route> {
+    ["get", "put", "post", "delete", "patch"].into_iter().find_map(|verb| {
+        let path = rule.get_field_by_name(verb)?;
+        let path = path.as_str().filter(|path| !path.is_empty())?;
+        let method = Method::from_bytes(verb.to_uppercase().as_bytes()).ok()?;
+        Some(Route { method, template: Template::parse(path), grpc: grpc.clone() })
+    })
+}
+
+fn from_json(grpc: &MethodDescriptor, bytes: &[u8]) -> Result<DynamicMessage, Error> {
+    let malformed = |e: serde_json::Error| Error::invalid("body", "MALFORMED", format!("is not a {}: {e}", grpc.input().name()));
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let message = DynamicMessage::deserialize(grpc.input(), &mut json).map_err(malformed)?;
+    json.end().map_err(malformed)?;
+    Ok(message)
+}
+
+/// Sets a field by its dotted path from text. Only scalars can stand in a URL.
+fn set(message: &mut DynamicMessage, path: &str, text: &str) -> Result<(), Error> {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let unknown = || Error::invalid(path, "NOT_ALLOWED", "is not a parameter of this method");
+    let descriptor = message.descriptor();
+    let field = descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name)).ok_or_else(unknown)?;
+    if let Some(rest) = rest {
+        return match message.get_field_mut(&field) {
+            Value::Message(inner) => set(inner, rest, text),
+            _ => Err(unknown()),
+        };
+    }
+    let malformed = || Error::invalid(path, "MALFORMED", format!("{text:?} is not a value of this parameter"));
+    let value = match field.kind() {
+        Kind::String if !field.is_list() => Value::String(text.to_owned()),
+        Kind::Uint32 if !field.is_list() => Value::U32(text.parse().map_err(|_| malformed())?),
+        Kind::Bool if !field.is_list() => Value::Bool(text.parse().map_err(|_| malformed())?),
+        _ => return Err(unknown()),
+    };
+    message.set_field(&field, value);
+    Ok(())
+}
+
+fn grpc_request(mut parts: http::request::Parts, grpc: &MethodDescriptor, message: &DynamicMessage) -> Request {
+    let path = format!("/{}/{}", grpc.parent_service().full_name(), grpc.name());
+    parts.uri = http::Uri::try_from(path).expect("a method's name is a path");
+    parts.method = Method::POST;
+    parts.version = http::Version::HTTP_2;
+    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
+        parts.headers.remove(name);
+    }
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    let framed = body::frame(&prost_reflect::prost::Message::encode_to_vec(message));
+    Request::from_parts(parts, Body::new(http_body_util::Full::new(framed)))
+}
+
+async fn to_json(response: Response, grpc: &MethodDescriptor) -> Result<Response, Error> {
+    if let Some(status) = protocol::status_of(response.headers()).filter(|s| s.code() != tonic::Code::Ok) {
+        return Ok(Protocol::Json.status(&status));
+    }
+    let mut messages = Messages { body: response.into_body(), deframer: body::Deframer::default(), output: grpc.output() };
+    if grpc.is_server_streaming() {
+        return Ok(ndjson(messages).await);
+    }
+    match messages.next().await {
+        Ok(Some(json)) => Ok(with_type(Body::new(http_body_util::Full::from(json)), "application/json")),
+        Ok(None) => Err(Error::internal("a method ended without an answer")),
+        Err(status) => Ok(Protocol::Json.status(&status)),
+    }
+}
+
+/// Each message a line. A failure before the first line is a status; after it, a last line `{"error": ...}`.
+async fn ndjson(mut messages: Messages) -> Response {
+    let first = match messages.next().await {
+        Ok(first) => first,
+        Err(status) => return Protocol::Json.status(&status),
+    };
+    let lines = futures::stream::unfold((first, Some(messages)), |(line, messages)| async {
+        let mut messages = messages?;
+        let mut line = line?;
+        line.push('\n');
+        let frame = Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(line)));
+        match messages.next().await {
+            Ok(next) => Some((frame, (next, Some(messages)))),
+            Err(status) => {
+                let error = serde_json::json!({"error": {"status": format!("{:?}", status.code()), "message": status.message()}});
+                let last = Ok(http_body::Frame::data(Bytes::from(format!("{error}\n"))));
+                Some((concat(frame, last), (None, None)))
+            }
+        }
+    });
+    with_type(Body::new(StreamBody::new(lines)), "application/x-ndjson")
+}
+
+type DataFrame = Result<http_body::Frame<Bytes>, Infallible>;
+
+fn concat(first: DataFrame, second: DataFrame) -> DataFrame {
+    let bytes: Vec<u8> =
+        [first, second].into_iter().flatten().filter_map(|f| f.into_data().ok()).flat_map(|b| b.to_vec()).collect();
+    Ok(http_body::Frame::data(Bytes::from(bytes)))
+}
+
+fn with_type(body: Body, content_type: &'static str) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The messages of a gRPC response body, as JSON texts.
+struct Messages {
+    body: Body,
+    deframer: body::Deframer,
+    output: prost_reflect::MessageDescriptor,
+}
+
+impl Messages {
+    async fn next(&mut self) -> Result<Option<String>, tonic::Status> {
+        loop {
+            if let Some(message) = self.deframer.next_message().map_err(|e| api::status::to_status(&e))? {
+                return self.json(message).map(Some);
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.deframer.push(&data),
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        match protocol::status_of(&trailers) {
+                            Some(status) if status.code() != tonic::Code::Ok => return Err(status),
+                            _ => return Ok(None),
+                        }
+                    }
+                },
+                Some(Err(error)) => return Err(tonic::Status::from_error(Box::new(error))),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn json(&self, message: Bytes) -> Result<String, tonic::Status> {
+        let internal = |e: &dyn std::fmt::Display| tonic::Status::internal(format!("an answer can't be said in JSON: {e}"));
+        let message = DynamicMessage::decode(self.output.clone(), message).map_err(|e| internal(&e))?;
+        let mut json = serde_json::Serializer::new(Vec::new());
+        // Field names as in the contracts, and fields at their default shown: a count of 0 is an answer.
+        let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false);
+        message.serialize_with_options(&mut json, &options).map_err(|e| internal(&e))?;
+        String::from_utf8(json.into_inner()).map_err(|e| internal(&e))
+    }
+}

@@ -1,0 +1,89 @@
+//! The text of an API key: `pnsk_live_<id>_<secret><checksum>`.
+//!
+//! The prefix lets secret scanners find it, the checksum catches a typo before any look-up, the id is public and finds
+//! the stored hash.
+
+use std::fmt;
+
+const PREFIX: &str = "pnsk_live_";
+const ID_LEN: usize = 12;
+const SECRET_LEN: usize = 32;
+const CHECKSUM_LEN: usize = 6;
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A well-formed key text. Its `Debug` hides the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyText(String);
+
+impl KeyText {
+    /// Makes a key text out of random bytes; bytes are mapped to 62 characters, so 12 characters carry over 70 bits and 32 over 188.
+    pub fn from_random(id: [u8; ID_LEN], secret: [u8; SECRET_LEN]) -> Self {
+        let mut text = String::with_capacity(PREFIX.len() + ID_LEN + 1 + SECRET_LEN + CHECKSUM_LEN);
+        text.push_str(PREFIX);
+        text.extend(id.iter().map(|b| char::from(BASE62[usize::from(*b) % 62])));
+        text.push('_');
+        text.extend(secret.iter().map(|b| char::from(BASE62[usize::from(*b) % 62])));
+        let checksum = checksum(&text);
+        text.push_str(&checksum);
+        Self(text)
+    }
+
+    /// Takes a text that has the form and the right checksum.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(PREFIX)?;
+        let whole = rest.len() == ID_LEN + 1 + SECRET_LEN + CHECKSUM_LEN && rest.is_ascii() && rest.as_bytes()[ID_LEN] == b'_';
+        if !whole {
+            return None;
+        }
+        let (body, sum) = text.split_at(text.len() - CHECKSUM_LEN);
+        (checksum(body) == sum).then(|| Self(text.to_owned()))
+    }
+
+    /// The public part, by which the key is looked up and named.
+    pub fn id(&self) -> &str {
+        &self.0[PREFIX.len()..PREFIX.len() + ID_LEN]
+    }
+
+    /// The whole text: what is hashed, and shown once.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}_...", self.id())
+    }
+}
+
+fn checksum(text: &str) -> String {
+    let mut n = crc32fast::hash(text.as_bytes());
+    let mut digits = [b'0'; CHECKSUM_LEN];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(n % 62) as usize];
+        n /= 62;
+    }
+    digits.iter().map(|b| char::from(*b)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_anywhere_is_caught_and_the_secret_stays_out_of_logs() {
+        let key = KeyText::from_random([3; 12], [200; 32]);
+        assert_eq!(KeyText::parse(key.as_str()).unwrap(), key);
+        assert_eq!(key.id(), "3".repeat(12));
+        for at in 0..key.as_str().len() {
+            let mut bytes = key.as_str().as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+            assert!(KeyText::parse(std::str::from_utf8(&bytes).unwrap()).is_none(), "typo at {at}");
+        }
+        for bad in ["", "pnsk_live_", "pnsk_live_ä", &key.as_str()[1..], &format!("{}0", key.as_str())] {
+            assert!(KeyText::parse(bad).is_none());
+        }
+        assert_eq!(format!("{key:?}"), "pnsk_live_333333333333_...");
+    }
+}

@@ -1,0 +1,144 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{AppId, TenantId};
+
+/// What a caller may reach. It comes from the key alone, never from a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// The tenant; every row read or written is this tenant's.
+    pub tenant: TenantId,
+    /// The apps of the tenant within reach.
+    pub apps: AppSet,
+    /// What may be done.
+    pub permissions: Permissions,
+    /// The highest priority that calls may run at.
+    pub priority: Priority,
+}
+
+impl Scope {
+    /// Whether the app is within reach.
+    pub fn reaches(&self, app: &AppId) -> bool {
+        self.apps.contains(app)
+    }
+
+    /// Whether the permission is given.
+    pub fn allows(&self, permission: Permission) -> bool {
+        self.permissions.contains(permission)
+    }
+}
+
+/// Which apps of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppSet {
+    /// Every app of the tenant, those of the future too.
+    All,
+    /// These apps only.
+    Only(Vec<AppId>),
+}
+
+impl AppSet {
+    /// Whether the app is one of them.
+    pub fn contains(&self, app: &AppId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(apps) => apps.contains(app),
+        }
+    }
+
+    /// The app, where it is exactly one.
+    pub fn single(&self) -> Option<&AppId> {
+        match self {
+            Self::Only(apps) if apps.len() == 1 => apps.first(),
+            _ => None,
+        }
+    }
+}
+
+/// One thing that a key may be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Permission {
+    /// Send events and users.
+    Ingest = 1,
+    /// Ask queries and evaluate metrics.
+    Query = 2,
+    /// Define metrics.
+    Metrics = 3,
+    /// Manage the tenant's apps and keys.
+    Admin = 4,
+    /// Send events of any age.
+    Backfill = 5,
+    /// Manage tenants: the operator's.
+    Operator = 6,
+}
+
+impl Permission {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Ingest, Self::Query, Self::Metrics, Self::Admin, Self::Backfill, Self::Operator];
+
+    /// The word users read and write.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Query => "query",
+            Self::Metrics => "metrics",
+            Self::Admin => "admin",
+            Self::Backfill => "backfill",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The permission of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.name() == name)
+    }
+}
+
+/// A set of permissions, one bit each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Permissions(u32);
+
+impl Permissions {
+    /// Whether the permission is in the set.
+    pub const fn contains(self, permission: Permission) -> bool {
+        self.0 & (1 << permission as u8) != 0
+    }
+
+    /// Whether nothing is allowed.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The members, in order.
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
+        Permission::ALL.into_iter().filter(move |p| self.contains(*p))
+    }
+
+    /// Whether every permission of `other` is in this set.
+    pub const fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl FromIterator<Permission> for Permissions {
+    fn from_iter<I: IntoIterator<Item = Permission>>(permissions: I) -> Self {
+        Self(permissions.into_iter().fold(0, |bits, p| bits | 1 << p as u8))
+    }
+}
+
+/// In which queue a call waits. Ordered: lower runs first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// A person waits.
+    #[default]
+    Interactive,
+    /// A report by schedule.
+    Scheduled,
+    /// Off-peak work.
+    Background,
+}

@@ -1,0 +1,50 @@
+//! The promises of the metastore's traits as checks that every backend must pass.
+//!
+//! Each suite takes a function that makes an empty metastore and panics at the first broken promise.
+
+#![allow(clippy::unwrap_used)] // a failed step of a check is a failed check
+
+mod directory;
+mod ledger;
+mod ledger_history;
+mod metrics;
+mod registry;
+
+pub use directory::directory;
+pub use ledger::ledger;
+pub use ledger_history::ledger_history;
+pub use metrics::metrics;
+pub use registry::registry;
+
+use model::{AppId, TenantId};
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn app(name: &str) -> AppId {
+    AppId::new(name).unwrap()
+}
+
+/// Random numbers that a seed repeats (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// Whether one of `n` throws hits.
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}

@@ -1,0 +1,83 @@
+use async_trait::async_trait;
+use model::{AppId, Scope, TenantId};
+
+use crate::MetaError;
+
+/// A white-label customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// The name people read.
+    pub display_name: String,
+    /// When it was made, UTC ms.
+    pub created_at_ms: i64,
+}
+
+/// One application of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its id, unique within the tenant.
+    pub id: AppId,
+    /// The name people read.
+    pub display_name: String,
+    /// The IANA time zone in which its days begin unless a query says otherwise.
+    pub time_zone: String,
+    /// When it was made, UTC ms.
+    pub created_at_ms: i64,
+}
+
+/// An API key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The public part, by which it is looked up.
+    pub id: String,
+    /// SHA-256 of the whole key text. The text itself is shown once and never stored.
+    pub hash: [u8; 32],
+    /// What people call it.
+    pub display_name: String,
+    /// What it reaches.
+    pub scope: Scope,
+    /// When it was made, UTC ms.
+    pub created_at_ms: i64,
+    /// From when on it is no longer good, UTC ms.
+    pub expires_at_ms: Option<i64>,
+    /// When it was revoked, UTC ms.
+    pub revoked_at_ms: Option<i64>,
+}
+
+/// Tenants, their apps, their keys.
+#[async_trait]
+pub trait Directory: Send + Sync + 'static {
+    /// Adds a tenant. `AlreadyExists` if the id is taken.
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<(), MetaError>;
+
+    /// All tenants by id.
+    async fn tenants(&self) -> Result<Vec<Tenant>, MetaError>;
+
+    /// Adds an app. `NotFound` without its tenant, `AlreadyExists` if the id is taken in it.
+    async fn create_app(&self, app: &App) -> Result<(), MetaError>;
+
+    /// The tenant's apps by id; empty for an unknown tenant.
+    async fn apps(&self, tenant: &TenantId) -> Result<Vec<App>, MetaError>;
+
+    /// One app.
+    async fn app(&self, tenant: &TenantId, app: &AppId) -> Result<Option<App>, MetaError>;
+
+    /// Adds a key. `NotFound` without its tenant or one of the apps that its scope names, `AlreadyExists` if the id is taken.
+    async fn create_key(&self, key: &Key) -> Result<(), MetaError>;
+
+    /// The key with this id, be it good or not.
+    async fn key(&self, id: &str) -> Result<Option<Key>, MetaError>;
+
+    /// The tenant's keys, oldest first, revoked ones too.
+    async fn keys(&self, tenant: &TenantId) -> Result<Vec<Key>, MetaError>;
+
+    /// Revokes a key of the tenant from `at_ms` on. Revoking again keeps the first time. `NotFound` if the tenant has no such key.
+    async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError>;
+
+    /// A secret of this installation by name: made by `make` on the first call and the same ever after, for every process.
+    async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError>;
+}

@@ -1,0 +1,145 @@
+use async_trait::async_trait;
+use model::{AppId, Incarnation, Offset, PartitionId, TenantId};
+
+use crate::MetaError;
+
+/// One life of one topic: what offsets refer to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The topic's name.
+    pub name: String,
+    /// Its life.
+    pub incarnation: Incarnation,
+}
+
+/// What the ledger knows of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Rises with each claim; a write under an older one is fenced.
+    pub generation: u64,
+    /// Who claimed it last; for people.
+    pub owner: String,
+    /// The offset after the last record whose rows are in the warehouse for good.
+    pub committed: Offset,
+    /// The range that was being inserted when nothing more was heard.
+    pub pending: Option<Pending>,
+    /// Every record that the log took before this instant (log's clock, UTC ms) is committed. Never falls.
+    pub frontier_ms: i64,
+}
+
+/// A range of records whose rows may or may not be in the warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// The first record: always the committed offset.
+    pub first: Offset,
+    /// The last record, included.
+    pub last: Offset,
+    /// When the range was recorded, UTC ms: tells whether deduplication windows may have expired.
+    pub since_ms: i64,
+}
+
+/// An hour of an app into which a commit put events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TouchedHour {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The app.
+    pub app: AppId,
+    /// The hour's start, UTC ms, a multiple of `model::HOUR_MS`.
+    pub hour_ms: i64,
+}
+
+/// What becomes true, all at once, when a pending range is in the warehouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The offset after the range.
+    pub end: Offset,
+    /// The new frontier time; a lower one than the stored leaves the stored.
+    pub frontier_ms: i64,
+    /// The hours that got events. The epoch of each that had ended by the frontier stored *before* this commit changes.
+    pub hours: Vec<TouchedHour>,
+}
+
+/// Why the ledger refuses a write.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another worker claimed the partition since. Stop at once; nothing was changed.
+    #[error("partition {partition} was claimed by another worker: generation {held} is now {current}")]
+    Fenced {
+        /// The partition.
+        partition: PartitionId,
+        /// The generation that the caller holds.
+        held: u64,
+        /// The generation in the ledger.
+        current: u64,
+    },
+    /// The range doesn't follow what is committed, or ends elsewhere than the pending one: a defect of the caller's.
+    #[error("partition {partition}: {what}")]
+    OutOfOrder {
+        /// The partition.
+        partition: PartitionId,
+        /// What doesn't fit.
+        what: String,
+    },
+    /// The metastore's own failure.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
+/// The one ledger of what is in the warehouse, for every log backend.
+///
+/// The protocol of a worker: `claim`; replay the pending range if there is one; then for each block `begin`, insert,
+/// `commit`. Each write is conditional on the generation, so a zombie changes nothing.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// Makes the caller the partition's owner under a new, higher generation, and returns what the ledger knows of
+    /// it. A partition never seen before starts at offset 0, frontier 0.
+    async fn claim(&self, topic: &Topic, partition: PartitionId, owner: &str) -> Result<PartitionState, MetaError>;
+
+    /// Records that `pending` is about to be inserted. It must start at the committed offset. Where one is pending
+    /// already, only the same range is accepted, and its `since_ms` stays.
+    async fn begin(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        generation: u64,
+        pending: Pending,
+    ) -> Result<(), LedgerError>;
+
+    /// Ends the pending range: one transaction sets the committed offset to `commit.end`, clears the range, changes the
+    /// epochs, and raises the frontier. `commit.end` must be the pending range's end.
+    async fn commit(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        generation: u64,
+        commit: Commit,
+    ) -> Result<(), LedgerError>;
+
+    /// Raises the frontier of an idle partition: nothing pending, committed still at `committed`. A lower time leaves the stored one.
+    async fn advance(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        generation: u64,
+        committed: Offset,
+        frontier_ms: i64,
+    ) -> Result<(), LedgerError>;
+
+    /// All partitions of the topic by number, read in one snapshot.
+    async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionState>, MetaError>;
+
+    /// The epochs of the app's hours in `from_ms..to_ms` that ever changed, as (hour, epoch id) by hour, and the
+    /// partitions, all read in one snapshot. An hour that isn't listed has its first epoch. An epoch id is unique,
+    /// never a counter: a state kept under one can't be mistaken for another's.
+    async fn epochs(
+        &self,
+        topic: &Topic,
+        tenant: &TenantId,
+        app: &AppId,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError>;
+}

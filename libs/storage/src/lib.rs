@@ -1,0 +1,75 @@
+//! What the product stands on beside the log: the metastore and the warehouse.
+//!
+//! The metastore is four small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, and the [`Metrics`] that tenants
+//! define. One backend implements all four ([`Metastore`]); the conformance suite checks the promises written here.
+//!
+//! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
+//! by an address.
+
+mod apps;
+mod directory;
+mod ledger;
+mod metrics;
+mod open;
+pub mod place;
+mod registry;
+mod sql;
+mod sqlite;
+pub mod warehouse;
+
+pub mod conformance;
+
+pub use apps::{AppInfo, Apps};
+pub use directory::{App, Directory, Key, Tenant};
+pub use ledger::{Commit, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
+pub use metrics::Metrics;
+pub use open::open;
+pub use registry::{Registry, RegistryError};
+pub use warehouse::Warehouse;
+
+/// Everything the metastore keeps, behind one connection pool.
+pub trait Metastore: Directory + Registry + Ledger + Metrics {}
+impl<T: Directory + Registry + Ledger + Metrics> Metastore for T {}
+
+/// What the metastore can't do.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The named thing isn't there.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The named thing is there already.
+    #[error("{0} exists already")]
+    AlreadyExists(String),
+    /// The thing changed since it was read.
+    #[error("{0} changed meanwhile")]
+    Conflict(String),
+    /// The metastore can't be reached or is busy for too long; nothing was changed, or it is unknown whether.
+    #[error("the metastore can't be used now: {0}")]
+    Unavailable(String),
+    /// The address names no metastore that this build knows.
+    #[error("the metastore's address: {0}")]
+    Address(String),
+    /// A row that this program can't have written, or a defect of ours.
+    #[error("the metastore is inconsistent: {0}")]
+    Inconsistent(String),
+}
+
+impl From<MetaError> for model::Error {
+    fn from(error: MetaError) -> Self {
+        use model::ErrorCode::{AlreadyExists, Conflict, Internal, NotFound, Unavailable};
+        let text = error.to_string();
+        match error {
+            MetaError::NotFound(_) => Self::new(NotFound, text),
+            MetaError::AlreadyExists(_) => Self::new(AlreadyExists, text),
+            MetaError::Conflict(_) => Self::new(Conflict, text),
+            // The backend's own words may name hosts and files: they go to the log, not to a tenant.
+            MetaError::Unavailable(_) => Self {
+                retry_after: Some(std::time::Duration::from_secs(1)),
+                ..Self::new(Unavailable, "the metastore can't be reached now")
+            },
+            MetaError::Address(_) => Self::new(Internal, "the metastore's address is wrong"),
+            MetaError::Inconsistent(_) => Self::new(Internal, "the metastore is inconsistent"),
+        }
+    }
+}

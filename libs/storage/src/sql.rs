@@ -1,0 +1,40 @@
+//! What the SQL backends of the metastore share: the texts of the queries, the shapes of their rows, and what the
+//! driver's errors mean. The texts keep to what SQLite and PostgreSQL both understand.
+
+pub(crate) mod directory;
+mod errors;
+pub(crate) mod ledger;
+pub(crate) mod metrics;
+pub(crate) mod registry;
+
+pub(crate) use errors::taken;
+
+use crate::MetaError;
+
+/// A row that this program can't have written.
+fn damaged(what: impl std::fmt::Display) -> MetaError {
+    MetaError::Inconsistent(what.to_string())
+}
+
+/// Bytes as lower-case hex: how hashes, secrets and epochs are stored.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string can't fail");
+        text
+    })
+}
+
+/// The 32 bytes that [`hex`] wrote.
+pub(crate) fn unhex(text: &str) -> Result<[u8; 32], MetaError> {
+    let digits = text.as_bytes();
+    let digit = |at: usize| digits.get(at).and_then(|d| char::from(*d).to_digit(16));
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let (Some(high), Some(low)) = (digit(2 * at), digit(2 * at + 1)) else {
+            return Err(damaged("32 bytes in hex were expected"));
+        };
+        *byte = (high << 4 | low) as u8;
+    }
+    if digits.len() == 64 { Ok(bytes) } else { Err(damaged("32 bytes in hex were expected")) }
+}

@@ -1,0 +1,154 @@
+//! Tenants, apps, keys and secrets.
+
+use model::{AppId, AppSet, Permission, Permissions, Priority, Scope, TenantId};
+use sqlx::FromRow;
+
+use super::{damaged, hex, unhex};
+use crate::{App, Key, MetaError, Tenant};
+
+pub(crate) const INSERT_TENANT: &str = "INSERT INTO tenants (id, display_name, created_at_ms) VALUES ($1, $2, $3)";
+pub(crate) const TENANTS: &str = "SELECT id, display_name, created_at_ms FROM tenants ORDER BY id";
+pub(crate) const TENANT_EXISTS: &str = "SELECT 1 FROM tenants WHERE id = $1";
+
+pub(crate) const INSERT_APP: &str =
+    "INSERT INTO apps (tenant, id, display_name, time_zone, created_at_ms) VALUES ($1, $2, $3, $4, $5)";
+pub(crate) const APPS: &str =
+    "SELECT tenant, id, display_name, time_zone, created_at_ms FROM apps WHERE tenant = $1 ORDER BY id";
+pub(crate) const APP: &str =
+    "SELECT tenant, id, display_name, time_zone, created_at_ms FROM apps WHERE tenant = $1 AND id = $2";
+
+pub(crate) const INSERT_KEY: &str = "INSERT INTO api_keys \
+     (id, tenant, hash, display_name, apps, permissions, priority, created_at_ms, expires_at_ms, revoked_at_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+pub(crate) const KEY: &str = "SELECT id, tenant, hash, display_name, apps, permissions, priority, \
+     created_at_ms, expires_at_ms, revoked_at_ms FROM api_keys WHERE id = $1";
+pub(crate) const KEYS: &str = "SELECT id, tenant, hash, display_name, apps, permissions, priority, \
+     created_at_ms, expires_at_ms, revoked_at_ms FROM api_keys WHERE tenant = $1 ORDER BY created_at_ms, id";
+pub(crate) const REVOKE_KEY: &str =
+    "UPDATE api_keys SET revoked_at_ms = COALESCE(revoked_at_ms, $3) WHERE tenant = $1 AND id = $2";
+
+pub(crate) const SECRET: &str = "SELECT value FROM secrets WHERE name = $1";
+pub(crate) const INSERT_SECRET: &str =
+    "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+
+#[derive(FromRow)]
+pub(crate) struct TenantRow {
+    id: String,
+    display_name: String,
+    created_at_ms: i64,
+}
+
+impl TryFrom<TenantRow> for Tenant {
+    type Error = MetaError;
+    fn try_from(row: TenantRow) -> Result<Self, MetaError> {
+        Ok(Self {
+            id: TenantId::new(&row.id).map_err(damaged)?,
+            display_name: row.display_name,
+            created_at_ms: row.created_at_ms,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(crate) struct AppRow {
+    tenant: String,
+    id: String,
+    display_name: String,
+    time_zone: String,
+    created_at_ms: i64,
+}
+
+impl TryFrom<AppRow> for App {
+    type Error = MetaError;
+    fn try_from(row: AppRow) -> Result<Self, MetaError> {
+        Ok(Self {
+            tenant: TenantId::new(&row.tenant).map_err(damaged)?,
+            id: AppId::new(&row.id).map_err(damaged)?,
+            display_name: row.display_name,
+            time_zone: row.time_zone,
+            created_at_ms: row.created_at_ms,
+        })
+    }
+}
+
+/// A key with its scope in the words that a person reads.
+#[derive(FromRow)]
+pub(crate) struct KeyRow {
+    pub(crate) id: String,
+    pub(crate) tenant: String,
+    pub(crate) hash: String,
+    pub(crate) display_name: String,
+    pub(crate) apps: Option<String>,
+    pub(crate) permissions: String,
+    pub(crate) priority: String,
+    pub(crate) created_at_ms: i64,
+    pub(crate) expires_at_ms: Option<i64>,
+    pub(crate) revoked_at_ms: Option<i64>,
+}
+
+impl From<&Key> for KeyRow {
+    fn from(key: &Key) -> Self {
+        let names: Vec<&str> = key.scope.permissions.iter().map(Permission::name).collect();
+        let apps = match &key.scope.apps {
+            AppSet::All => None,
+            AppSet::Only(apps) => Some(serde_json::to_string(apps).expect("ids are plain strings")),
+        };
+        Self {
+            id: key.id.clone(),
+            tenant: key.scope.tenant.as_str().to_owned(),
+            hash: hex(&key.hash),
+            display_name: key.display_name.clone(),
+            apps,
+            permissions: names.join(" "),
+            priority: priority_name(key.scope.priority).to_owned(),
+            created_at_ms: key.created_at_ms,
+            expires_at_ms: key.expires_at_ms,
+            revoked_at_ms: key.revoked_at_ms,
+        }
+    }
+}
+
+impl TryFrom<KeyRow> for Key {
+    type Error = MetaError;
+    fn try_from(row: KeyRow) -> Result<Self, MetaError> {
+        let permissions = row
+            .permissions
+            .split_ascii_whitespace()
+            .map(|name| Permission::from_name(name).ok_or_else(|| damaged(format_args!("permission {name:?}"))))
+            .collect::<Result<Permissions, _>>()?;
+        let apps = match &row.apps {
+            None => AppSet::All,
+            Some(json) => AppSet::Only(serde_json::from_str(json).map_err(damaged)?),
+        };
+        let scope = Scope {
+            tenant: TenantId::new(&row.tenant).map_err(damaged)?,
+            apps,
+            permissions,
+            priority: priority_from_name(&row.priority)?,
+        };
+        Ok(Self {
+            id: row.id,
+            hash: unhex(&row.hash)?,
+            display_name: row.display_name,
+            scope,
+            created_at_ms: row.created_at_ms,
+            expires_at_ms: row.expires_at_ms,
+            revoked_at_ms: row.revoked_at_ms,
+        })
+    }
+}
+
+const PRIORITIES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Priority::Background];
+
+const fn priority_name(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Interactive => "interactive",
+        Priority::Scheduled => "scheduled",
+        Priority::Background => "background",
+    }
+}
+
+fn priority_from_name(name: &str) -> Result<Priority, MetaError> {
+    let found = PRIORITIES.into_iter().find(|p| priority_name(*p) == name);
+    found.ok_or_else(|| damaged(format_args!("priority {name:?}")))
+}

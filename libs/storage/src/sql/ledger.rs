@@ -1,0 +1,97 @@
+//! The ledger. Each write is one conditional UPDATE first: it takes the row's lock and is the fence.
+
+use model::PartitionId;
+use sqlx::FromRow;
+
+use super::damaged;
+use crate::{LedgerError, MetaError, PartitionState, Pending};
+
+/// $1 topic, $2 incarnation, $3 partition, $4 owner.
+pub(crate) const CLAIM: &str = "INSERT INTO ledger_partitions (topic, incarnation, number, generation, owner, committed, \
+     pending_last, pending_since_ms, frontier_ms) VALUES ($1, $2, $3, 1, $4, 0, NULL, NULL, 0) \
+     ON CONFLICT (topic, incarnation, number) \
+     DO UPDATE SET generation = ledger_partitions.generation + 1, owner = excluded.owner \
+     RETURNING number, generation, owner, committed, pending_last, pending_since_ms, frontier_ms";
+
+/// $1..$3 the partition, $4 generation, $5 first, $6 last, $7 since.
+pub(crate) const BEGIN: &str = "UPDATE ledger_partitions \
+     SET pending_last = $6, pending_since_ms = COALESCE(pending_since_ms, $7) \
+     WHERE topic = $1 AND incarnation = $2 AND number = $3 AND generation = $4 AND committed = $5 \
+     AND (pending_last IS NULL OR pending_last = $6)";
+
+/// $1..$3 the partition, $4 generation, $5 last, $6 end. Returns the frontier as it was stored before this commit.
+pub(crate) const COMMIT: &str = "UPDATE ledger_partitions \
+     SET committed = $6, pending_last = NULL, pending_since_ms = NULL \
+     WHERE topic = $1 AND incarnation = $2 AND number = $3 AND generation = $4 AND pending_last = $5 \
+     RETURNING frontier_ms";
+
+/// $1..$3 the partition, $4 the frontier.
+pub(crate) const RAISE_FRONTIER: &str = "UPDATE ledger_partitions SET frontier_ms = $4 \
+     WHERE topic = $1 AND incarnation = $2 AND number = $3 AND frontier_ms < $4";
+
+/// $1..$3 the partition, $4 generation, $5 committed, $6 the frontier.
+pub(crate) const ADVANCE: &str = "UPDATE ledger_partitions \
+     SET frontier_ms = CASE WHEN frontier_ms < $6 THEN $6 ELSE frontier_ms END \
+     WHERE topic = $1 AND incarnation = $2 AND number = $3 AND generation = $4 AND committed = $5 \
+     AND pending_last IS NULL";
+
+pub(crate) const PARTITION: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
+     frontier_ms FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 AND number = $3";
+pub(crate) const PARTITIONS: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
+     frontier_ms FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 ORDER BY number";
+
+/// $1 tenant, $2 app, $3 hour, $4 epoch.
+pub(crate) const CHANGE_EPOCH: &str = "INSERT INTO ledger_epochs (tenant, app, hour_ms, epoch) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (tenant, app, hour_ms) DO UPDATE SET epoch = excluded.epoch";
+/// $1 tenant, $2 app, $3 from, $4 to.
+pub(crate) const EPOCHS: &str = "SELECT hour_ms, epoch FROM ledger_epochs \
+     WHERE tenant = $1 AND app = $2 AND hour_ms >= $3 AND hour_ms < $4 ORDER BY hour_ms";
+
+#[derive(FromRow)]
+pub(crate) struct PartitionRow {
+    number: i64,
+    generation: i64,
+    owner: String,
+    committed: i64,
+    pending_last: Option<i64>,
+    pending_since_ms: Option<i64>,
+    frontier_ms: i64,
+}
+
+impl TryFrom<PartitionRow> for PartitionState {
+    type Error = MetaError;
+    fn try_from(row: PartitionRow) -> Result<Self, MetaError> {
+        let committed = u64::try_from(row.committed).map_err(damaged)?;
+        let pending = match (row.pending_last, row.pending_since_ms) {
+            (Some(last), Some(since_ms)) => {
+                Some(Pending { first: committed, last: u64::try_from(last).map_err(damaged)?, since_ms })
+            }
+            (None, None) => None,
+            _ => return Err(damaged("half of a pending range")),
+        };
+        Ok(Self {
+            partition: PartitionId::try_from(row.number).map_err(damaged)?,
+            generation: u64::try_from(row.generation).map_err(damaged)?,
+            owner: row.owner,
+            committed,
+            pending,
+            frontier_ms: row.frontier_ms,
+        })
+    }
+}
+
+/// A number as the database holds it. Offsets and generations count from 0 and never come near 2^63.
+pub(crate) fn stored(number: u64, partition: PartitionId) -> Result<i64, LedgerError> {
+    let out_of_order = |_| LedgerError::OutOfOrder { partition, what: format!("{number} is beyond 2^63") };
+    i64::try_from(number).map_err(out_of_order)
+}
+
+/// A new epoch's id: 128 bits of which no two are alike.
+pub(crate) fn new_epoch() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// The id as readers get it.
+pub(crate) fn epoch_id(text: &str) -> Result<u128, MetaError> {
+    u128::from_str_radix(text, 16).map_err(damaged)
+}

@@ -1,0 +1,104 @@
+//! The metastore in one SQLite file.
+//!
+//! One connection writes, a few read. Every write is a transaction that takes SQLite's write lock at its start, so a
+//! statement never fails halfway because another process wrote meanwhile. The file is in WAL mode and each commit is
+//! on disk before it returns: the ledger outlives a power cut.
+
+mod directory;
+mod ledger;
+mod metrics;
+mod registry;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::MetaError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a free connection; longer than a writer can be kept waiting by another process.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+/// Switching a new file to WAL doesn't wait for a lock but fails: two processes that open it at once try again.
+const OPEN_ATTEMPTS: u32 = 40;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
+
+/// The four traits of the metastore on one file.
+pub(crate) struct SqliteMetastore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteMetastore {
+    /// Opens the file, makes it if it isn't there, and brings its tables up to date.
+    pub(crate) async fn open(path: &Path) -> Result<Self, MetaError> {
+        if let Some(folder) = path.parent() {
+            tokio::fs::create_dir_all(folder).await.map_err(|e| MetaError::Unavailable(e.to_string()))?;
+        }
+        let mut attempt = 1;
+        let writer = loop {
+            match Self::open_writer(path).await {
+                Err(MetaError::Unavailable(_)) if attempt < OPEN_ATTEMPTS => attempt += 1,
+                outcome => break outcome?,
+            }
+            tokio::time::sleep(OPEN_PAUSE).await;
+        };
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options(path).read_only(true))
+            .await?;
+        Ok(Self { writer, readers })
+    }
+
+    async fn open_writer(path: &Path) -> Result<SqlitePool, MetaError> {
+        let options = options(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await?;
+        let outcome = migrate(&writer).await;
+        if outcome.is_err() {
+            writer.close().await;
+        }
+        outcome.map(|()| writer)
+    }
+
+    /// A transaction that may write. It holds the write lock from here on.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// A transaction that reads one snapshot.
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.readers.begin().await
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT)
+}
+
+/// Applies what is missing, all or nothing. The migrator takes no lock of its own on SQLite, so that it runs inside a
+/// transaction that holds the write lock: of two processes the second finds the work done.
+async fn migrate(writer: &SqlitePool) -> Result<(), MetaError> {
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let outcome = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
+    outcome.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => error.into(),
+        error => MetaError::Inconsistent(error.to_string()),
+    })?;
+    Ok(transaction.commit().await?)
+}

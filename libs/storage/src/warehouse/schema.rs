@@ -1,0 +1,88 @@
+//! The tables: the one place that knows their DDL.
+
+use model::{NUMBER_SLOTS, Slot, TEXT_SLOTS};
+
+use crate::place;
+
+/// The database that holds the tables, unless the operator names another.
+pub const DEFAULT_DATABASE: &str = "penstock";
+/// One row for each event that counts.
+pub const EVENTS: &str = "events";
+/// One row for each Identify, with everything that was known of the user after it.
+pub const USERS: &str = "users";
+
+pub(super) const TEXT: &str = "String";
+pub(super) const WORD: &str = "LowCardinality(String)";
+pub(super) const NULLABLE_WORD: &str = "LowCardinality(Nullable(String))";
+pub(super) const NULLABLE_NUMBER: &str = "Nullable(Float64)";
+pub(super) const TIME: &str = "DateTime64(3, 'UTC')";
+pub(super) const NUMBER_MAP: &str = "Map(LowCardinality(String), Float64)";
+pub(super) const TEXT_MAP: &str = "Map(LowCardinality(String), String)";
+pub(super) const U64: &str = "UInt64";
+pub(super) const U32: &str = "UInt32";
+
+/// How many of the latest blocks are remembered by their tokens. Without a window a retry would insert twice.
+const DEDUPLICATION_WINDOW: u32 = 10_000;
+
+/// The statements that bring the database up to date, oldest first. A statement changes nothing where it was run before,
+/// and none is ever edited: a change of the tables is a new one at the end.
+pub(super) fn migrations() -> Vec<String> {
+    vec![events(), users()]
+}
+
+fn events() -> String {
+    let numbers = (0..NUMBER_SLOTS).map(|i| (place::name(Slot::Number(i)), NULLABLE_NUMBER));
+    let texts = (0..TEXT_SLOTS).map(|i| (place::name(Slot::Text(i)), NULLABLE_WORD));
+    let slots: String = numbers.chain(texts).map(|(name, kind)| format!("    {name} {kind} CODEC(ZSTD(1)),\n")).collect();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {EVENTS} (\n\
+         \x20   tenant {WORD},\n\
+         \x20   app {WORD},\n\
+         \x20   event {WORD},\n\
+         \x20   ts {TIME} CODEC(DoubleDelta, ZSTD(1)),\n\
+         \x20   user {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   event_id {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   country {NULLABLE_WORD},\n\
+         \x20   plan {NULLABLE_WORD},\n\
+         \x20   received_at {TIME} CODEC(DoubleDelta, ZSTD(1)),\n\
+         {slots}\
+         \x20   n_more {NUMBER_MAP} CODEC(ZSTD(1)),\n\
+         \x20   s_more {TEXT_MAP} CODEC(ZSTD(1)),\n\
+         \x20   _incarnation {U64} CODEC(Delta, ZSTD(1)),\n\
+         \x20   _partition {U32} CODEC(Delta, ZSTD(1)),\n\
+         \x20   _offset {U64} CODEC(Delta, ZSTD(1))\n\
+         ) ENGINE = MergeTree\n\
+         PARTITION BY toYYYYMMDD(ts)\n\
+         ORDER BY (tenant, app, event, toStartOfHour(ts), user)\n\
+         SETTINGS {}",
+        settings()
+    )
+}
+
+fn users() -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {USERS} (\n\
+         \x20   tenant {WORD},\n\
+         \x20   app {WORD},\n\
+         \x20   user {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   country {NULLABLE_WORD},\n\
+         \x20   plan {NULLABLE_WORD},\n\
+         \x20   n_more {NUMBER_MAP} CODEC(ZSTD(1)),\n\
+         \x20   s_more {TEXT_MAP} CODEC(ZSTD(1)),\n\
+         \x20   received_at {TIME} CODEC(DoubleDelta, ZSTD(1)),\n\
+         \x20   _incarnation {U64} CODEC(Delta, ZSTD(1)),\n\
+         \x20   _partition {U32} CODEC(Delta, ZSTD(1)),\n\
+         \x20   _offset {U64} CODEC(Delta, ZSTD(1))\n\
+         ) ENGINE = MergeTree\n\
+         ORDER BY (tenant, app, user, _incarnation, _offset)\n\
+         SETTINGS {}",
+        settings()
+    )
+}
+
+/// A block that was acknowledged survives a power cut, and one that comes twice counts once.
+fn settings() -> String {
+    format!(
+        "non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync_after_insert = 1, fsync_part_directory = 1"
+    )
+}

@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use clickhouse::query::NativeCursor;
+
+use super::{RowBlock, Warehouse, WarehouseError};
+
+/// How one query may run.
+#[derive(Debug, Clone, Default)]
+pub struct QuerySettings {
+    /// The id under which the server knows the query; unique. Empty: the server gives one.
+    pub query_id: String,
+    /// How long it may run on the server.
+    pub max_execution_time: Option<Duration>,
+    /// How much memory it may use, bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// How many rows it may read from tables.
+    pub max_rows_to_read: Option<u64>,
+    /// How many rows it may return.
+    pub max_result_rows: Option<u64>,
+    /// How many threads it may use.
+    pub max_threads: Option<u32>,
+    /// The W3C trace context in which it runs: the value of a `traceparent` header.
+    pub traceparent: Option<String>,
+}
+
+/// How much longer than the server's own limit a part of an answer is waited for, before the server counts as gone.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Warehouse {
+    /// Starts a query and streams its result. `params` are the values of the statement's `{name: Type}` places, each in the
+    /// text form of its type: see [`super::param`].
+    ///
+    /// Nothing is sent before the first [`RowStream::next`], and dropping the stream stops the query. The statement can
+    /// only read.
+    pub fn select(
+        &self,
+        statement: &str,
+        params: &[(&str, String)],
+        settings: &QuerySettings,
+    ) -> Result<RowStream, WarehouseError> {
+        let mut client = self.client().clone();
+        if let Some(traceparent) = &settings.traceparent {
+            client = client.with_header("traceparent", traceparent);
+        }
+        let mut query = client.query_raw(statement);
+        for (name, value) in settings.named().chain(params.iter().map(|(n, v)| (format!("param_{n}"), v.clone()))) {
+            query = query.with_setting(name, value);
+        }
+        let bound = settings.max_execution_time.map(|limit| limit + GRACE);
+        Ok(RowStream { cursor: query.fetch_native()?, bound })
+    }
+}
+
+impl QuerySettings {
+    /// The settings by ClickHouse's names.
+    fn named(&self) -> impl Iterator<Item = (String, String)> {
+        let seconds = self.max_execution_time.map(|limit| format!("{:.3}", limit.as_secs_f64()));
+        let text = |n: Option<u64>| n.map(|n| n.to_string());
+        let query_id = (!self.query_id.is_empty()).then(|| self.query_id.clone());
+        [
+            // Settings may follow, data and tables may not change.
+            ("readonly", Some("2".to_owned())),
+            ("cancel_http_readonly_queries_on_client_close", Some("1".to_owned())),
+            ("query_id", query_id),
+            ("max_execution_time", seconds),
+            ("max_memory_usage", text(self.max_memory_bytes)),
+            ("max_rows_to_read", text(self.max_rows_to_read)),
+            ("max_result_rows", text(self.max_result_rows)),
+            ("max_threads", text(self.max_threads.map(u64::from))),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    }
+}
+
+/// The result of a query as it comes. Dropping it closes the request, on which the server stops the query.
+#[must_use = "a query runs only while its stream is read"]
+pub struct RowStream {
+    cursor: NativeCursor,
+    bound: Option<Duration>,
+}
+
+impl RowStream {
+    /// The next rows; none at the end. A result without rows has no block at all. After an error the stream is over.
+    pub async fn next(&mut self) -> Result<Option<RowBlock>, WarehouseError> {
+        loop {
+            let next = self.cursor.next();
+            let block = match self.bound {
+                None => next.await?,
+                Some(bound) => match tokio::time::timeout(bound, next).await {
+                    Ok(block) => block?,
+                    Err(_) => return Err(WarehouseError::Unavailable(format!("no answer for {bound:?}"))),
+                },
+            };
+            match block {
+                None => return Ok(None),
+                Some(block) if block.num_rows() == 0 => {}
+                Some(block) => return RowBlock::decode(&block).map(Some),
+            }
+        }
+    }
+
+    /// All rows of a small result.
+    pub async fn collect(mut self) -> Result<Vec<Vec<super::Cell>>, WarehouseError> {
+        let mut rows = Vec::new();
+        while let Some(block) = self.next().await? {
+            rows.extend(block.into_rows());
+        }
+        Ok(rows)
+    }
+}
+
+impl std::fmt::Debug for RowStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowStream").finish_non_exhaustive()
+    }
+}

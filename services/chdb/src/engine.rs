@@ -1,0 +1,174 @@
+//! One running engine over one data directory: starting it safely, connections for requests, stopping queries.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::config::{ChdbConfig, ChdbError};
+use crate::error::QueryError;
+use crate::ffi::{Connection, Library};
+use crate::guard::Guard;
+
+/// Settings of every insert whose data a client streams: one block, so that it is atomic in each partition and a retry
+/// under the same deduplication token is cut into the same blocks.
+const ONE_BLOCK: &[&str] =
+    &["--max_insert_block_size=100000000", "--min_insert_block_size_rows=100000000", "--min_insert_block_size_bytes=0"];
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// A started engine. Dropping it closes the last connection; the data directory's lock ends after that.
+pub(crate) struct Engine {
+    library: &'static Library,
+    arguments: Vec<String>,
+    /// Keeps the engine up between requests.
+    parked: Mutex<Option<Connection>>,
+    pub(crate) guard: Guard,
+    /// As `SELECT version()` and `timezone()` say.
+    pub(crate) version: String,
+    pub(crate) timezone: String,
+    max_query_memory_bytes: u64,
+    max_statement_bytes: usize,
+    _lock: File,
+}
+
+impl Engine {
+    /// Takes the data directory's lock, waiting for a dying predecessor, and boots the engine on it. Blocks.
+    pub(crate) fn start(config: &ChdbConfig) -> Result<Self, ChdbError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ChdbError::DataDir { path, source }
+        };
+        fs::create_dir_all(&config.data_dir).map_err(at(&config.data_dir))?;
+        let root = config.data_dir.canonicalize().map_err(at(&config.data_dir))?;
+        let lock = lock(&root.join("lock"), config.lock_timeout)?;
+        for directory in ["store", "tmp", "user_files", "format_schemas"] {
+            fs::create_dir_all(root.join(directory)).map_err(at(&root.join(directory)))?;
+        }
+        let file = root.join("engine.xml");
+        fs::write(&file, engine_xml(config, &root)).map_err(at(&file))?;
+
+        let library = Library::load(&config.library)?;
+        let arguments = vec![
+            format!("--config-file={}", file.display()),
+            format!("--path={}", root.join("store").display()),
+            "--async_insert=0".into(),
+        ];
+        let mut parked = library.connect(&arguments)?;
+        own_default_database(&mut parked, &root).map_err(ChdbError::Boot)?;
+        let mut names = |sql: &str| -> Result<Vec<String>, ChdbError> {
+            let output = parked.query(sql, "LineAsString", &[]).map_err(|e| ChdbError::Boot(QueryError::parse(&e)))?;
+            Ok(String::from_utf8_lossy(&output.body).lines().map(str::to_owned).collect())
+        };
+        let functions = names("SELECT name FROM system.table_functions")?;
+        let engines = names("SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines")?;
+        let about = names("SELECT version() UNION ALL SELECT timezone()")?;
+        let guard = Guard::new(&functions, &engines, &config.allowed_external);
+        let about = |prefix: fn(&String) -> bool| about.iter().find(|l| prefix(l)).cloned().unwrap_or_default();
+        let is_version = |line: &String| line.starts_with(|c: char| c.is_ascii_digit());
+        let version = about(is_version);
+        let timezone = about(|line| !line.starts_with(|c: char| c.is_ascii_digit()));
+        tracing::info!(library = library.version(), version, timezone, data_dir = %root.display(), "engine started");
+        Ok(Self {
+            library,
+            arguments,
+            parked: Mutex::new(Some(parked)),
+            guard,
+            version,
+            timezone,
+            max_query_memory_bytes: config.max_query_memory_bytes,
+            max_statement_bytes: config.max_statement_bytes,
+            _lock: lock,
+        })
+    }
+
+    /// A connection for one request, whose statements carry `query_id` as their `log_comment`; with the settings of
+    /// streamed inserts if `one_block`. Blocks for well under a millisecond.
+    pub(crate) fn connect(&self, query_id: &str, one_block: bool) -> Result<Connection, QueryError> {
+        let mut arguments = self.arguments.clone();
+        arguments.push(format!("--log_comment={query_id}"));
+        arguments.push(format!("--max_memory_usage={}", self.max_query_memory_bytes));
+        // Room for the clause that this server adds to a SELECT.
+        arguments.push(format!("--max_query_size={}", self.max_statement_bytes + 256));
+        if one_block {
+            arguments.extend(ONE_BLOCK.iter().map(|&a| a.to_owned()));
+        }
+        self.library.connect(&arguments).map_err(|e| QueryError::internal(e.to_string()))
+    }
+
+    /// Asks the engine to stop the query with this id, if it runs. Blocks for milliseconds; the query ends later.
+    pub(crate) fn kill(&self, query_id: &str) -> Result<(), QueryError> {
+        let sql = format!("KILL QUERY WHERE Settings['log_comment'] = '{}' ASYNC", escape(query_id));
+        // A connection of its own: a kill must not wait behind anything.
+        let mut connection = self.library.connect(&self.arguments).map_err(|e| QueryError::internal(e.to_string()))?;
+        connection.query(&sql, "Null", &[]).map(drop).map_err(|e| QueryError::parse(&e))
+    }
+
+    /// Closes the parked connection; with no other open, this stops the engine. Blocks.
+    pub(crate) fn stop(&self) {
+        drop(self.parked.lock().take());
+    }
+}
+
+fn lock(path: &Path, timeout: Duration) -> Result<File, ChdbError> {
+    let failed = |source| ChdbError::DataDir { path: path.into(), source };
+    let file = File::options().create(true).append(true).open(path).map_err(failed)?;
+    let deadline = Instant::now() + timeout;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(ChdbError::Locked(path.parent().map(PathBuf::from).unwrap_or_default()));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
+        }
+    }
+}
+
+/// The engine boots with a `default` database that overlays the file system: `SELECT * FROM '/etc/passwd'` reads the
+/// file. An Atomic one takes its place. Only detached, never dropped: dropping it drops the tables beneath.
+fn own_default_database(connection: &mut Connection, root: &Path) -> Result<(), QueryError> {
+    let mut run = |sql: &str| connection.query(sql, "LineAsString", &[]).map_err(|e| QueryError::parse(&e));
+    run("DETACH DATABASE default")?;
+    let exists = root.join("store/metadata/default.sql").exists();
+    run(if exists { "ATTACH DATABASE default" } else { "CREATE DATABASE default ENGINE = Atomic" })?;
+    let engine = run("SELECT engine FROM system.databases WHERE name = 'default'")?;
+    match engine.body.as_slice() {
+        b"Atomic\n" => Ok(()),
+        other => Err(QueryError::internal(format!("database default is {:?}, not Atomic", String::from_utf8_lossy(other)))),
+    }
+}
+
+fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
+    let directory = |name: &str| {
+        let path = root.join(name).display().to_string();
+        path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    };
+    format!(
+        "<clickhouse>\n<max_server_memory_usage>{}</max_server_memory_usage>\n<tmp_path>{}/</tmp_path>\n\
+         <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{}\n</clickhouse>\n",
+        config.max_server_memory_bytes,
+        directory("tmp"),
+        directory("user_files"),
+        directory("format_schemas"),
+        config.engine_config,
+    )
+}
+
+/// The inside of a single-quoted literal.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\'', "\\'")
+}
+
+/// Finds an engine for tests and tools: `PENSTOCK_ENGINE`, else `.tools/engine/libchdb.so` in `start` or above it.
+pub fn find_library(start: &Path) -> io::Result<PathBuf> {
+    let candidate = match std::env::var_os("PENSTOCK_ENGINE") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => start.ancestors().map(|d| d.join(".tools/engine/libchdb.so")).find(|p| p.exists()),
+    };
+    candidate
+        .filter(|path| path.exists())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no libchdb.so: run `make engine`"))
+}

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+
+use crate::harness::Warehouse;
+
+/// Runs until it is killed.
+const ENDLESS: &str = "SELECT max(sipHash64(number)) FROM numbers(1000000000000)";
+
+pub(crate) async fn query_log(warehouse: &Warehouse) -> String {
+    let request = Request::get("/query_log").header("host", "localhost").body(Full::new(Bytes::new())).unwrap();
+    warehouse.exchange(request).await.text()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_refuses_with_a_code_and_recovers() {
+    let warehouse = Warehouse::with(&["--max-concurrent-queries=2", "--max-waiting-queries=1", "--max-wait-ms=60000"]).await;
+    let warehouse = Arc::new(warehouse);
+    let start = |id: &'static str, sql: &'static str| {
+        let warehouse = Arc::clone(&warehouse);
+        tokio::spawn(async move { warehouse.post(&format!("query_id={id}"), sql).await })
+    };
+    let first = start("first", ENDLESS);
+    warehouse.wait_running("first", true).await;
+    let second = start("second", ENDLESS);
+    // From here the house is full, so nothing can be asked; refusals begin once the third waits.
+    let third = start("third", "SELECT 3");
+    let refused = loop {
+        let mut request = Box::pin(warehouse.post("query_id=refused", "SELECT 4"));
+        let probe = tokio::time::timeout(std::time::Duration::from_millis(50), &mut request).await;
+        match probe {
+            Ok(answer) if answer.code() == 202 => break answer,
+            _ => {}
+        }
+    };
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.text().contains("TOO_MANY_SIMULTANEOUS_QUERIES") && !refused.header("retry-after").is_empty());
+    first.abort();
+    let third = third.await.unwrap();
+    assert!(third.text() == "3\n" || third.code() == 202, "{}", third.text());
+    second.abort();
+    crate::harness::wait_for("both are gone", || async { warehouse.running().await.is_empty() }).await;
+    assert_eq!(warehouse.run("SELECT 1").await, "1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_id_is_used_once_at_a_time() {
+    let warehouse = Arc::new(Warehouse::start().await);
+    let other = Arc::clone(&warehouse);
+    let first = tokio::spawn(async move { other.post("query_id=same", ENDLESS).await });
+    warehouse.wait_running("same", true).await;
+    assert_eq!(warehouse.post("query_id=same", "SELECT 1").await.code(), 216);
+    first.abort();
+    warehouse.wait_running("same", false).await;
+    crate::harness::wait_for("the id is free", || async {
+        warehouse.post("query_id=same", "SELECT 1").await.status == StatusCode::OK
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_and_statement_size_are_bounded() {
+    let warehouse = Warehouse::with(&["--max-query-memory-bytes=100000000"]).await;
+    let hungry = "SELECT groupArray(number) FROM numbers(100000000) FORMAT Null";
+    assert_eq!(warehouse.post("", hungry).await.code(), 241);
+    assert_eq!(warehouse.post("max_memory_usage=4000000000", hungry).await.code(), 0, "a request may ask for more");
+    let long = format!("SELECT '{}'", "x".repeat(2 << 20));
+    let answer = warehouse.post("", long).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::PAYLOAD_TOO_LARGE, 189));
+    let fits = format!("SELECT length('{}')", "x".repeat(1_000_000));
+    assert_eq!(warehouse.run(&fits).await, "1000000\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_databases_and_sessions_hold_for_their_scope() {
+    let warehouse = Warehouse::start().await;
+    let setting = "SELECT getSetting('max_threads'), getSetting('readonly')";
+    let answer = warehouse.post("max_threads=3&readonly=2", setting).await;
+    assert_eq!(answer.text(), "3\t2\n");
+    warehouse.run("SET max_threads = 5").await;
+    assert_ne!(warehouse.run("SELECT getSetting('max_threads')").await, "5\n", "SET without a session is forgotten");
+
+    warehouse.run("CREATE DATABASE other").await;
+    assert_eq!(warehouse.post("database=other", "SELECT currentDatabase()").await.text(), "other\n");
+    assert_eq!(warehouse.post("database=nope", "SELECT 1").await.code(), 81);
+
+    for sql in ["SET max_threads = 5", "USE other"] {
+        assert_eq!(warehouse.post("session_id=s", sql).await.code(), 0);
+    }
+    let inside = "SELECT getSetting('max_threads'), currentDatabase()";
+    assert_eq!(warehouse.post("session_id=s&session_check=1", inside).await.text(), "5\tother\n");
+    assert_eq!(warehouse.post("session_id=s&max_threads=2", inside).await.text(), "2\tother\n");
+    assert_eq!(warehouse.post("session_id=s", inside).await.text(), "5\tother\n", "a URL setting is one query's");
+    assert_eq!(warehouse.post("session_id=new&session_check=1", "SELECT 1").await.code(), 372);
+    assert_eq!(warehouse.post("nosuch=1", "SELECT 1").await.code(), 115);
+    assert_eq!(warehouse.post("max_threads%20%3D%201,%20readonly=1", "SELECT 1").await.code(), 115);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_only_reads() {
+    let warehouse = Warehouse::start().await;
+    warehouse.run("CREATE TABLE t (a UInt8) ENGINE = Memory").await;
+    for query in ["query=DROP+TABLE+t", "query=INSERT+INTO+t+VALUES+(1)", "query=WITH+1+AS+x+INSERT+INTO+t+SELECT+x"] {
+        let answer = warehouse.send(Method::GET, query, &[], Bytes::new()).await;
+        assert_ne!(answer.status, StatusCode::OK, "{query}");
+        assert_eq!(answer.code(), 164, "{query}: {}", answer.text());
+    }
+    let answer = warehouse.send(Method::GET, "query=SELECT+count()+FROM+t", &[], Bytes::new()).await;
+    assert_eq!(answer.text(), "0\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_key_is_asked_for_everywhere_but_the_ping() {
+    let warehouse = Warehouse::with(&["--access-key=secret"]).await;
+    for headers in [&[][..], &[("x-clickhouse-key", "secreT")], &[("x-clickhouse-key", "secret1")]] {
+        let answer = warehouse.send(Method::POST, "", headers, "SELECT 1".into()).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, 516));
+    }
+    assert!(query_log(&warehouse).await.contains("516"));
+    let client = warehouse.client().with_user("any").with_password("secret");
+    assert_eq!(client.query("SELECT 1").fetch_one::<u8>().await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_what_ran() {
+    let warehouse = Warehouse::start().await;
+    warehouse.run("CREATE TABLE t (a UInt8) ENGINE = Memory").await;
+    warehouse.post("query_id=w&log_comment=nightly&query=INSERT+INTO+t+FORMAT+CSV", "1\n2\n").await;
+    warehouse.post("query_id=r", "SELECT * FROM t").await;
+    warehouse.post("query_id=e", "SELECT * FROM nope").await;
+    let log = query_log(&warehouse).await;
+    let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let find = |id: &str| lines.iter().find(|l| l["query_id"] == id).unwrap();
+    assert_eq!((&find("w")["kind"], &find("w")["written_rows"]), (&"Insert".into(), &2.into()));
+    assert_eq!(find("w")["log_comment"], "nightly");
+    assert!(!find("w")["query"].as_str().unwrap().contains("1\n2"), "data are no part of the log");
+    assert_eq!((&find("r")["kind"], &find("r")["read_rows"], &find("r")["error_code"]), (&"Select".into(), &2.into(), &0.into()));
+    assert_eq!(find("e")["error_code"], 60);
+}

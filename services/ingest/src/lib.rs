@@ -1,0 +1,97 @@
+//! Events in: validate, type, place in a partition, append durably, acknowledge.
+//!
+//! The path of an event: [`grpc`] or [`rest`] takes it off the wire; [`validate`] judges it alone, once, for every route;
+//! [`publish`] registers properties never seen before, puts each event in its user's partition, appends all of them in one
+//! call to the log, and only then answers with the position token.
+
+mod grpc;
+mod json;
+mod publish;
+mod rest;
+mod validate;
+
+use std::sync::Arc;
+
+use eventlog::EventLog;
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use serde::{Deserialize, Serialize};
+use storage::Apps;
+use tokio_util::sync::CancellationToken;
+use tower::{Layer, util::BoxCloneSyncService};
+
+pub use publish::Publisher;
+
+/// What one request, event or property may be at most.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a batch, encoded as protobuf.
+    pub batch_bytes: usize,
+    /// Bytes of a JSON body, after decompression: JSON says the same in more bytes.
+    pub json_bytes: usize,
+    /// Events in a batch.
+    pub batch_events: usize,
+    /// Properties of an event, or traits of a user.
+    pub properties: usize,
+    /// Properties that an app may have in all.
+    pub app_properties: usize,
+    /// Bytes of a property's name, an event's id or type.
+    pub name_bytes: usize,
+    /// Bytes of a user's id.
+    pub user_bytes: usize,
+    /// Bytes of a string value.
+    pub value_bytes: usize,
+    /// How old an event may be when it is received, in ms, unless the key may backfill.
+    pub age_ms: i64,
+    /// How far ahead of the server's clock an event may be, in ms.
+    pub ahead_ms: i64,
+    /// Batches of one stream that are worked on at once.
+    pub stream_batches: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_bytes: 1 << 20,
+            json_bytes: 4 << 20,
+            batch_events: 10_000,
+            properties: 256,
+            app_properties: 2_000,
+            name_bytes: 128,
+            user_bytes: 256,
+            value_bytes: 1_024,
+            age_ms: model::DAY_MS,
+            ahead_ms: 5 * 60_000,
+            stream_batches: 16,
+        }
+    }
+}
+
+/// What the service stands on.
+pub struct Parts {
+    /// Where events go.
+    pub log: Arc<dyn EventLog>,
+    /// Apps and their properties.
+    pub apps: Arc<Apps>,
+    /// The bounds.
+    pub limits: Limits,
+    /// Signs position tokens.
+    pub token_key: SigningKey,
+    /// Signs the gateway's contexts.
+    pub context_key: SigningKey,
+    /// UTC ms.
+    pub now_ms: fn() -> i64,
+    /// Cancelled when the process drains: open streams end after the batches they have sent.
+    pub stop: CancellationToken,
+}
+
+/// The whole service: gRPC, `POST /v1/events`, and JSON for the other methods.
+pub fn service(parts: Parts) -> HttpService {
+    let json_bytes = parts.limits.json_bytes;
+    let (require, stop) = (RequireContext::new(parts.context_key.clone(), parts.now_ms), parts.stop.clone());
+    let publisher = Arc::new(Publisher::new(parts));
+    let grpc = grpc::service(Arc::clone(&publisher), stop);
+    let transcoded =
+        Transcoder::new(api::DESCRIPTORS, &["penstock.v1.IngestService"], json_bytes).wrap(grpc);
+    BoxCloneSyncService::new(require.layer(rest::route(publisher, transcoded)))
+}

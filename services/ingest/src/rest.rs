@@ -1,0 +1,76 @@
+//! `POST /v1/events`: events in JSON, on the same judgement and the same log as gRPC.
+
+use std::{io::Read, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use mesh::{
+    HttpService, Request, Response, body, context,
+    protocol::{Protocol, json_response},
+};
+use model::Error;
+use serde_json::json;
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::{Publisher, json};
+
+/// Answers `POST /v1/events`; everything else goes to `others`.
+pub(crate) fn route(publisher: Arc<Publisher>, others: HttpService) -> HttpService {
+    BoxCloneSyncService::new(service_fn(move |request: Request| {
+        let (publisher, others) = (Arc::clone(&publisher), others.clone());
+        async move {
+            if request.uri().path() != "/v1/events" {
+                return others.oneshot(request).await;
+            }
+            Ok(post(&publisher, request).await.unwrap_or_else(|error| Protocol::Json.error(&error)))
+        }
+    }))
+}
+
+async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error> {
+    if request.method() != Method::POST {
+        return Err(Error::invalid("method", "NOT_ALLOWED", "events are sent by POST"));
+    }
+    let context = context::of(request.extensions())?;
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let ndjson = ["application/x-ndjson", "application/ndjson", "application/jsonl"].iter().any(|t| content_type.starts_with(t));
+    let query = request.uri().query().unwrap_or("");
+    let app = query.split('&').find_map(|pair| pair.strip_prefix("app_id=")).unwrap_or("").to_owned();
+    let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
+    let limit = publisher.limits().json_bytes;
+    let sent = body::collect(request.into_body(), limit).await?;
+    let bytes = match encoding.as_ref().map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => sent,
+        Some(b"gzip") => inflate(flate2::read::MultiGzDecoder::new(&*sent), limit)?,
+        Some(b"zstd") => inflate(zstd::Decoder::new(&*sent).map_err(corrupt)?, limit)?,
+        Some(_) => return Err(Error::invalid("content-encoding", "NOT_ALLOWED", "must be gzip, zstd or identity")),
+    };
+    let events = json::events(&bytes, ndjson)?;
+    let verdict = publisher.events(&context, &app, events).await?;
+
+    let none_accepted = verdict.accepted == 0 && !verdict.rejections.is_empty();
+    let status = if none_accepted { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let rejections: Vec<_> = verdict
+        .rejections
+        .iter()
+        .map(|r| json!({"index": r.index, "event_id": r.event_id, "code": r.code, "field": r.field, "message": r.message}))
+        .collect();
+    Ok(json_response(
+        status,
+        &json!({"accepted": verdict.accepted, "rejections": rejections, "position_token": verdict.position_token}),
+    ))
+}
+
+/// What a decoder gives, if it isn't more than `limit` bytes: a bomb is cut off there.
+fn inflate(decoder: impl Read, limit: usize) -> Result<Bytes, Error> {
+    let mut bytes = Vec::new();
+    decoder.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(corrupt)?;
+    if bytes.len() > limit {
+        return Err(Error::invalid("body", "TOO_LONG", format!("must have at most {limit} bytes when decompressed")));
+    }
+    Ok(Bytes::from(bytes))
+}
+
+fn corrupt(error: std::io::Error) -> Error {
+    Error::invalid("body", "MALFORMED", format!("can't be decompressed: {error}"))
+}
