@@ -77,7 +77,7 @@ pub fn from_status(status: &Status) -> Error {
         Code::Unavailable => ErrorCode::Unavailable,
         _ => ErrorCode::Internal,
     });
-    let violations = details.bad_request().map_or_else(Vec::new, |bad| {
+    let mut violations = details.bad_request().map_or_else(Vec::new, |bad| {
         bad.field_violations
             .iter()
             .map(|v| Violation {
@@ -86,8 +86,13 @@ pub fn from_status(status: &Status) -> Error {
                 reason: code.reason(),
                 span: None,
             })
-            .collect()
+            .collect::<Vec<_>>()
     });
+    // `to_status` tells one place for all violations: of several, whose it is isn't known.
+    if let [only] = violations.as_mut_slice() {
+        let position = details.error_info().and_then(|info| info.metadata.get("position")?.split_once('-'));
+        only.span = position.and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
+    }
     let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
     Error { code, message: status.message().to_owned(), violations, retry_after }
 }
@@ -133,5 +138,6 @@ mod tests {
         let got = from_status(&status);
         assert_eq!((got.code, got.retry_after), (sent.code, sent.retry_after));
         assert_eq!(got.violations[0].description, sent.violations[0].description);
+        assert_eq!(got.violations[0].span, sent.violations[0].span);
     }
 }

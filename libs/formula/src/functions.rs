@@ -194,7 +194,7 @@ pub(crate) struct AggregateFunction {
 }
 
 /// The arguments an aggregate takes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
     /// `COUNT(*)`, `COUNT(x)`, `COUNT(DISTINCT x, ...)`
     Count,

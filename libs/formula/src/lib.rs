@@ -1,1 +1,46 @@
-//! formula
+//! The language: text -> AST -> typed plan -> sealed plan -> ClickHouse SQL, verified.
+//!
+//! The path of a query, one module a stage:
+//!
+//! 1. `token` cuts the text, `parse` builds the `ast`. Sizes and depths are bounded here, so that later stages may
+//!    recurse.
+//! 2. `resolve` holds the AST against the app's schema ([`Context`]): names become fields and properties, functions come
+//!    from the allow list in `functions`, every expression gets a type, constants (and `now()`) are folded. The result
+//!    is a `typed` expression.
+//! 3. `select` (SQL) and `query` ([`TypedQuery`], metrics) gather typed expressions into one [`Plan`]: filters on events,
+//!    group keys, *distinct aggregates*, and the arithmetic over them.
+//! 4. [`Plan::seal`] binds the plan to a scope; it is refused if the scope doesn't reach the app.
+//! 5. `sql` writes the text: columns come from the schema, every value is a bound parameter, aliases are positions. No
+//!    byte of the caller's text is in it.
+//! 6. `verify` reads that text again with an independent parser and refuses it unless each table in it is `events` under
+//!    the scope's tenant and app. Only then is it a [`Statement`].
+//!
+//! Faults carry a place, a rule and what would be right (`diagnostics`, `suggest`). Nothing here does I/O or reads a clock.
+
+mod ast;
+mod diagnostics;
+mod functions;
+mod grain;
+mod interval;
+mod parse;
+mod plan;
+mod query;
+mod resolve;
+mod seal;
+mod select;
+mod sql;
+mod suggest;
+mod time;
+mod token;
+mod typed;
+mod types;
+mod verify;
+
+pub use grain::Grain;
+pub use plan::{Accuracy, Column, ColumnKind, DEFAULT_ROWS, Plan, TimeRange};
+pub use query::{Dimension, Measure, OrderColumn, TIME_COLUMN, TypedQuery, validate_formula};
+pub use resolve::Context;
+pub use seal::{Param, SealedPlan, Statement};
+pub use select::{SqlQuery, parse_sql};
+pub use time::Zone;
+pub use verify::{Refusal, verify};

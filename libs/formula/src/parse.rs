@@ -195,5 +195,3 @@ fn deepest<'e>(children: impl IntoIterator<Item = &'e Expr>) -> u16 {
     children.into_iter().map(|child| child.depth).max().unwrap_or(0)
 }
 
-#[cfg(test)]
-mod tests;

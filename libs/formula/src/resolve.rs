@@ -9,6 +9,7 @@ mod names;
 mod operators;
 
 use model::{AppId, AppSchema};
+pub(crate) use names::field;
 
 use crate::{
     ast::{self, Word},
@@ -206,11 +207,18 @@ impl<'c> Resolver<'c> {
 
     /// A copy, as long as all copies together stay within bounds.
     fn copy(&mut self, expr: &Expr) -> Outcome<Expr> {
+        self.charge(expr)?;
+        Ok(expr.clone())
+    }
+
+    /// Counts an expression that the text holds once and the plan twice; without a bound, nesting would double it
+    /// at each level.
+    fn charge(&mut self, expr: &Expr) -> Outcome<()> {
         self.copies += expr.size();
         if self.copies > MAX_COPIES {
             return fault(expr.span, Rule::TooLarge, "the query is too large once its names are written out; split it");
         }
-        Ok(expr.clone())
+        Ok(())
     }
 
     /// The zone of that name.
@@ -251,5 +259,3 @@ fn literal_text(expr: &ast::Expr, what: &str) -> Outcome<Word> {
     }
 }
 
-#[cfg(test)]
-mod tests;

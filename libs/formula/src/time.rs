@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use jiff::{
-    Span as Length, Timestamp, ToSpan, Zoned, civil,
+    Span as Length, Timestamp, ToSpan, ZonedDateTime, civil,
     tz::{TimeZone, TimeZoneDatabase},
 };
 
@@ -43,8 +43,8 @@ impl Zone {
         &self.name
     }
 
-    fn local(&self, ms: i64) -> Option<Zoned> {
-        Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()))
+    fn local(&self, ms: i64) -> Option<ZonedDateTime> {
+        Some(Timestamp::from_millisecond(ms).ok()?.to_zoned_datetime(self.zone.clone()))
     }
 }
 
@@ -53,7 +53,7 @@ fn within(ms: i64) -> Option<i64> {
     (FIRST_MS..=LAST_MS).contains(&ms).then_some(ms)
 }
 
-fn instant(zoned: &Zoned) -> Option<i64> {
+fn instant(zoned: &ZonedDateTime) -> Option<i64> {
     within(zoned.timestamp().as_millisecond())
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn parse(text: &str, zone: &Zone) -> Option<i64> {
         return within(timestamp.as_millisecond());
     }
     let local: civil::DateTime = text.parse().ok()?;
-    instant(&local.to_zoned(zone.zone.clone()).ok()?)
+    instant(&local.to_zoned_datetime(zone.zone.clone()).ok()?)
 }
 
 /// The instant so much later by the zone's calendar: months, then days, then the exact rest.
@@ -91,11 +91,11 @@ pub(crate) fn bucket_start(ms: i64, grain: Grain, zone: &Zone) -> Option<i64> {
         Grain::Quarter => civil::Date::new(date.year(), (date.month() - 1) / 3 * 3 + 1, 1).ok()?,
         Grain::Year => date.first_of_year(),
     };
-    instant(&first.to_zoned(zone.zone.clone()).ok()?)
+    instant(&first.to_zoned_datetime(zone.zone.clone()).ok()?)
 }
 
 /// Up to an hour, buckets are cut on the local clock without joining instants that a clock change sets apart.
-fn exact_start(ms: i64, grain: Grain, local: &Zoned) -> Option<i64> {
+fn exact_start(ms: i64, grain: Grain, local: &ZonedDateTime) -> Option<i64> {
     let width = match grain {
         Grain::Second => 1_000,
         Grain::Minute => 60_000,

@@ -1,6 +1,6 @@
 //! Typed expressions: every name is a column, every operator has its types, every constant is folded.
 
-use model::{PropertyKind, Slot};
+use model::Property;
 
 use crate::{
     ast::CompareOp,
@@ -36,7 +36,7 @@ pub(crate) enum Node {
     /// UTC ms.
     Time(i64),
     Field(Field),
-    Property(Column),
+    Property(Property),
     Negate(Box<Expr>),
     Not(Box<Expr>),
     All(Vec<Expr>),
@@ -106,15 +106,6 @@ impl Field {
             _ => Type::String,
         }
     }
-}
-
-/// Where a registered property lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) kind: PropertyKind,
-    pub(crate) slot: Slot,
-    /// The key, where the slot is a map; else empty.
-    pub(crate) key: String,
 }
 
 /// An aggregate of the events of a group.

@@ -90,6 +90,15 @@ impl Error {
         }
     }
 
+    /// This refusal and another of the same request as one: its code and message, the broken rules of both. A request can break
+    /// thousands of rules, and details travel in a header: what exceeds 32 is left out.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.violations.extend(other.violations);
+        self.violations.truncate(32);
+        self
+    }
+
     /// A part is away; the caller may retry after the given time.
     pub fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(ErrorCode::Unavailable, message) }

@@ -19,7 +19,7 @@ use model::{
 use storage::warehouse::{EventColumns, EventRow, Warehouse};
 
 const ROWS: usize = 50_000;
-const BLOCKS: usize = 12;
+const BLOCKS: usize = 30;
 const NUMBERS: u16 = 10;
 const TEXTS: u16 = 10;
 
@@ -164,15 +164,17 @@ fn measure(name: &str, mut work: impl FnMut() -> usize) {
     }
     let spent = (cpu_time() - before).as_secs_f64();
     std::hint::black_box(kept);
+    assert!(spent >= 0.1, "{name}: {spent} s of CPU time is too little to measure in steps of 10 ms");
     println!("{:>8.0}  {name}", (ROWS * BLOCKS) as f64 / spent / 1000.0);
 }
 
 /// User and system time of all threads of this process, in steps of 10 ms.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split_whitespace().filter_map(|f| f.parse().ok()).collect();
-    // utime and stime are the 14th and 15th field; the state, between the name and the numbers, doesn't parse.
-    Duration::from_millis(10 * (fields[10] + fields[11]))
+    // By position: some fields are negative. After the name comes the 3rd field; utime and stime are the 14th and 15th.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |field: usize| fields[field - 3].parse::<u64>().unwrap();
+    Duration::from_millis(10 * (ticks(14) + ticks(15)))
 }
 
 /// A server that takes any request with a chunked body and answers 200.

@@ -26,7 +26,7 @@ pub use ledger::{Commit, Ledger, LedgerError, PartitionState, Pending, Topic, To
 pub use metrics::Metrics;
 pub use open::open;
 pub use registry::{Registry, RegistryError};
-pub use warehouse::Warehouse;
+pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
 pub trait Metastore: Directory + Registry + Ledger + Metrics {}

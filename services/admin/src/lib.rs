@@ -1,1 +1,45 @@
-//! admin
+//! Tenants, their apps and their API keys: `penstock.v1.AdminService` over the metastore's directory.
+//!
+//! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
+//! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `apps` and
+//! `keys` do what was asked.
+//!
+//! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
+//! call names. A key limited to some apps manages only those, and keys that reach nothing else.
+
+mod apps;
+mod caller;
+mod check;
+mod keys;
+mod service;
+mod tenants;
+mod wire;
+
+use std::sync::Arc;
+
+use api::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME};
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use storage::Directory;
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tower::{Layer, util::BoxCloneSyncService};
+
+pub use keys::mint;
+
+/// The largest request, in bytes, as gRPC and as JSON.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// The largest answer, in bytes: what gRPC clients accept unless told otherwise.
+pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The service, in gRPC and in JSON.
+///
+/// It takes calls whose context `key` signed, and reads the time (UTC ms) from `now_ms`.
+pub fn service(directory: Arc<dyn Directory>, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
+    let grpc = AdminServiceServer::new(service::Admin { directory, now_ms })
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_ANSWER_BYTES);
+    let routes = BoxCloneSyncService::new(Routes::new(grpc).prepare());
+    let with_json = Transcoder::new(api::DESCRIPTORS, &[SERVICE_NAME], MAX_REQUEST_BYTES).wrap(routes);
+    BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(with_json))
+}

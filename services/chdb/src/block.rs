@@ -63,7 +63,7 @@ impl<R: Read> BlockReader<R> {
         if self.frame.len() < CHECKSUM_BYTES + HEADER_BYTES {
             return Err(bad("a block's header is cut off"));
         }
-        if compressed < HEADER_BYTES || compressed > MAX_BLOCK_BYTES || raw > MAX_BLOCK_BYTES {
+        if !(HEADER_BYTES..=MAX_BLOCK_BYTES).contains(&compressed) || raw > MAX_BLOCK_BYTES {
             return Err(bad("a block's size is out of range"));
         }
         self.read(compressed - HEADER_BYTES)?;

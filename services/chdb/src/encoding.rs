@@ -39,7 +39,9 @@ impl Encoding {
         match header.trim() {
             "" | "identity" => Ok(Self::Identity),
             name => Self::known(name).ok_or_else(|| {
-                QueryError::unknown_compression(format!("Unknown Content-Encoding '{name}': gzip, deflate, zstd, lz4 are known."))
+                QueryError::unknown_compression(format!(
+                    "Unknown Content-Encoding '{name}': gzip, deflate, zstd, lz4 are known."
+                ))
             }),
         }
     }

@@ -49,6 +49,8 @@ impl Engine {
         let file = root.join("engine.xml");
         fs::write(&file, engine_xml(config, &root)).map_err(at(&file))?;
 
+        forget_empty_default(&root).map_err(at(&root))?;
+
         let library = Library::load(&config.library)?;
         let arguments = vec![
             format!("--config-file={}", file.display()),
@@ -62,7 +64,8 @@ impl Engine {
             Ok(String::from_utf8_lossy(&output.body).lines().map(str::to_owned).collect())
         };
         let functions = names("SELECT name FROM system.table_functions")?;
-        let engines = names("SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines")?;
+        let engines =
+            names("SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines")?;
         let about = names("SELECT version() UNION ALL SELECT timezone()")?;
         let guard = Guard::new(&functions, &engines, &config.allowed_external);
         let about = |prefix: fn(&String) -> bool| about.iter().find(|l| prefix(l)).cloned().unwrap_or_default();
@@ -137,7 +140,22 @@ fn own_default_database(connection: &mut Connection, root: &Path) -> Result<(), 
     let engine = run("SELECT engine FROM system.databases WHERE name = 'default'")?;
     match engine.body.as_slice() {
         b"Atomic\n" => Ok(()),
-        other => Err(QueryError::internal(format!("database default is {:?}, not Atomic", String::from_utf8_lossy(other)))),
+        other => {
+            Err(QueryError::internal(format!("database default is {:?}, not Atomic", String::from_utf8_lossy(other))))
+        }
+    }
+}
+
+/// The engine can't attach a database that never held a table: its definition is there, its directory is not. There is
+/// nothing in it to lose, so it is created anew.
+fn forget_empty_default(root: &Path) -> io::Result<()> {
+    let metadata = root.join("store/metadata");
+    match fs::symlink_metadata(metadata.join("default")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(metadata.join("default.sql")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        other => other.map(drop),
     }
 }
 

@@ -75,8 +75,8 @@ impl QueryError {
         match self.code {
             194 => StatusCode::UNAUTHORIZED,
             192 | 193 | 497 | 512 | 516 => StatusCode::FORBIDDEN,
-            6 | 8 | 15 | 16 | 25 | 26 | 27 | 36 | 38 | 41 | 44 | 53 | 62 | 72 | 117 | 167 | 168 | 223 | 224 | 321 | 376
-            | 427 | 441 | 675 | 676 => StatusCode::BAD_REQUEST,
+            6 | 8 | 15 | 16 | 25 | 26 | 27 | 36 | 38 | 41 | 44 | 53 | 62 | 72 | 117 | 167 | 168 | 223 | 224 | 321
+            | 376 | 427 | 441 | 675 | 676 => StatusCode::BAD_REQUEST,
             46 | 47 | 50 | 56 | 60 | 63 | 73 | 78 | 81 | 106 | 115 | 336 | 511 => StatusCode::NOT_FOUND,
             189 => StatusCode::PAYLOAD_TOO_LARGE,
             48 => StatusCode::NOT_IMPLEMENTED,
@@ -94,8 +94,12 @@ mod tests {
 
     #[test]
     fn engine_messages_are_taken_apart() {
-        let parsed = QueryError::parse("Code: 60. DB::Exception: Unknown table 'a' (x). (UNKNOWN_TABLE) (version 26.7.2.1)");
-        assert_eq!(parsed, QueryError { code: 60, name: "UNKNOWN_TABLE".into(), message: "Unknown table 'a' (x).".into() });
+        let parsed =
+            QueryError::parse("Code: 60. DB::Exception: Unknown table 'a' (x). (UNKNOWN_TABLE) (version 26.7.2.1)");
+        assert_eq!(
+            parsed,
+            QueryError { code: 60, name: "UNKNOWN_TABLE".into(), message: "Unknown table 'a' (x).".into() }
+        );
         assert_eq!(parsed.status(), StatusCode::NOT_FOUND);
         assert_eq!(
             parsed.body("26.7.2.1"),

@@ -97,12 +97,22 @@ impl Job {
         sql.push_str(std::str::from_utf8(&bytes[..valid]).unwrap_or_default());
         let rest = bytes[valid..].to_vec();
         if (more || !rest.is_empty()) && !matches!(Statement::parse(&sql), Ok(Statement::Insert { .. })) {
-            return Err(if more { too_long(self.max_statement_bytes) } else { QueryError::syntax("The statement is not UTF-8.") });
+            return Err(if more {
+                too_long(self.max_statement_bytes)
+            } else {
+                QueryError::syntax("The statement is not UTF-8.")
+            });
         }
         Ok(Text { sql, rest })
     }
 
-    fn run_statement(mut self, statement: Statement, text: Text, source: Source, entry: &mut Entry) -> Result<Done, QueryError> {
+    fn run_statement(
+        mut self,
+        statement: Statement,
+        text: Text,
+        source: Source,
+        entry: &mut Entry,
+    ) -> Result<Done, QueryError> {
         let one_block = matches!(statement, Statement::Insert { .. });
         let mut connection = self.engine.connect(&self.request.query_id, one_block)?;
         self.prepare(&mut connection)?;

@@ -46,8 +46,18 @@ struct RawAnalysis {
 
 type Strings = *const *const c_char;
 type Sizes = *const usize;
-type QueryFn =
-    unsafe extern "C" fn(Handle, *const c_char, usize, *const c_char, usize, Strings, Sizes, Strings, Sizes, usize) -> Handle;
+type QueryFn = unsafe extern "C" fn(
+    Handle,
+    *const c_char,
+    usize,
+    *const c_char,
+    usize,
+    Strings,
+    Sizes,
+    Strings,
+    Sizes,
+    usize,
+) -> Handle;
 type CountFn = unsafe extern "C" fn(Handle) -> u64;
 type TextFn = unsafe extern "C" fn(Handle) -> *const c_char;
 type DropFn = unsafe extern "C" fn(Handle);

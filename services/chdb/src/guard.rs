@@ -11,22 +11,63 @@ use crate::lexer::{Kind, Lexer, Token};
 
 /// Table functions that stay inside the process (`cluster` reaches only configured clusters).
 const INNER_FUNCTIONS: &[&str] = &[
-    "numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generateRandom", "generateSeries", "generate_series", "values",
-    "SQLStandardValues", "view", "viewIfPermitted", "viewExplain", "null", "format", "merge", "input", "dictionary", "loop",
-    "cluster", "clusterAllReplicas", "mergeTreeIndex", "mergeTreeProjection", "mergeTreeTextIndex",
-    "mergeTreeAnalyzeIndexes", "mergeTreeAnalyzeIndexesUUID", "timeSeriesData", "timeSeriesTags", "timeSeriesMetrics",
-    "timeSeriesSamples", "timeSeriesSelector",
+    "numbers",
+    "numbers_mt",
+    "zeros",
+    "zeros_mt",
+    "primes",
+    "generateRandom",
+    "generateSeries",
+    "generate_series",
+    "values",
+    "SQLStandardValues",
+    "view",
+    "viewIfPermitted",
+    "viewExplain",
+    "null",
+    "format",
+    "merge",
+    "input",
+    "dictionary",
+    "loop",
+    "cluster",
+    "clusterAllReplicas",
+    "mergeTreeIndex",
+    "mergeTreeProjection",
+    "mergeTreeTextIndex",
+    "mergeTreeAnalyzeIndexes",
+    "mergeTreeAnalyzeIndexesUUID",
+    "timeSeriesData",
+    "timeSeriesTags",
+    "timeSeriesMetrics",
+    "timeSeriesSamples",
+    "timeSeriesSelector",
 ];
 /// Ordinary functions and clauses that reach outside although they are no table functions.
 const OUTER_FUNCTIONS: &[&str] = &["file", "catboostEvaluate", "disk", "python", "eval"];
 const INNER_ENGINES: &[&str] = &[
-    "Atomic", "Memory", "Null", "Log", "TinyLog", "StripeLog", "Set", "Join", "Buffer", "Merge", "Distributed", "View",
-    "MaterializedView", "Dictionary", "GenerateRandom", "Alias", "TimeSeries",
+    "Atomic",
+    "Memory",
+    "Null",
+    "Log",
+    "TinyLog",
+    "StripeLog",
+    "Set",
+    "Join",
+    "Buffer",
+    "Merge",
+    "Distributed",
+    "View",
+    "MaterializedView",
+    "Dictionary",
+    "GenerateRandom",
+    "Alias",
+    "TimeSeries",
 ];
 const STATEMENTS: &[&str] = &[
-    "SELECT", "WITH", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "EXISTS", "CHECK", "INSERT", "CREATE", "ALTER", "DROP",
-    "TRUNCATE", "RENAME", "EXCHANGE", "DELETE", "UPDATE", "OPTIMIZE", "KILL", "SET", "USE", "SYSTEM", "ATTACH", "DETACH",
-    "UNDROP", "REPLACE",
+    "SELECT", "WITH", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "EXISTS", "CHECK", "INSERT", "CREATE", "ALTER",
+    "DROP", "TRUNCATE", "RENAME", "EXCHANGE", "DELETE", "UPDATE", "OPTIMIZE", "KILL", "SET", "USE", "SYSTEM", "ATTACH",
+    "DETACH", "UNDROP", "REPLACE",
 ];
 const SYSTEM_COMMANDS: &[&str] = &["FLUSH", "START", "STOP", "SYNC", "RELOAD", "DROP", "CLEAR", "WAIT"];
 const CREATE_REFUSED: &[&str] = &["TEMPORARY", "TEMP", "USER", "ROLE", "QUOTA", "PROFILE", "NAMED"];
@@ -45,7 +86,8 @@ impl Guard {
         let allowed: HashSet<String> = allowed.iter().map(|n| n.to_lowercase()).collect();
         let (inner_functions, inner_engines) = (lower(INNER_FUNCTIONS), lower(INNER_ENGINES));
         let all = |names: &[String]| names.iter().map(|n| n.to_lowercase()).collect::<Vec<_>>();
-        let functions = all(functions).into_iter().filter(|n| !inner_functions.contains(n)).chain(lower(OUTER_FUNCTIONS));
+        let functions =
+            all(functions).into_iter().filter(|n| !inner_functions.contains(n)).chain(lower(OUTER_FUNCTIONS));
         let engines = all(engines).into_iter().filter(|n| !inner_engines.contains(n) && !n.ends_with("mergetree"));
         Self {
             functions: functions.filter(|n| !allowed.contains(n)).collect(),

@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn identifiers_are_unescaped() {
-        for (text, name) in [("`f\\x69le`", "file"), ("\"f\\ile\"", "file"), ("“file”", "file"), ("\"a\"\"b\"", "a\"b")] {
+        for (text, name) in [("`f\\x69le`", "file"), ("\"f\\ile\"", "file"), ("“file”", "file"), ("\"a\"\"b\"", "a\"b")]
+        {
             assert_eq!(Lexer::new(text).next().unwrap().name().unwrap(), name, "{text}");
         }
     }

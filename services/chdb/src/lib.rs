@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod execute;
 mod ffi;
+mod flush;
 mod guard;
 mod lexer;
 mod multipart;

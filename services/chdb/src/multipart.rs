@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn broken_bodies_are_errors() {
-        for body in ["", "--b", "--b\r\n", "--b\r\nx\r\n--b--", "--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--"] {
+        for body in
+            ["", "--b", "--b\r\n", "--b\r\nx\r\n--b--", "--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--"]
+        {
             assert_eq!(fields(body.as_bytes(), "b").unwrap_err().code, 36, "{body:?}");
         }
         let file = "--b\r\nContent-Disposition: form-data; name=\"t\"; filename=\"t\"\r\n\r\nx\r\n--b--";

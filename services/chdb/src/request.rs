@@ -98,7 +98,12 @@ impl QueryRequest {
         Ok(())
     }
 
-    fn take(&mut self, name: String, value: String, session: &mut (Option<String>, u64, bool)) -> Result<(), QueryError> {
+    fn take(
+        &mut self,
+        name: String,
+        value: String,
+        session: &mut (Option<String>, u64, bool),
+    ) -> Result<(), QueryError> {
         if let Some(parameter) = name.strip_prefix("param_") {
             self.params.push((parameter.to_owned(), value));
             return Ok(());
@@ -112,7 +117,8 @@ impl QueryRequest {
             "session_id" => session.0 = Some(identity(&name, value)?),
             "session_timeout" => {
                 let seconds = value.parse().ok().filter(|s| (1..=MAX_SESSION_TIMEOUT_S).contains(s));
-                session.1 = seconds.ok_or_else(|| QueryError::bad_arguments(format!("Invalid session_timeout '{value}'.")))?;
+                session.1 =
+                    seconds.ok_or_else(|| QueryError::bad_arguments(format!("Invalid session_timeout '{value}'.")))?;
             }
             "session_check" => session.2 = flag(&name, &value)?,
             "log_comment" => self.log_comment = Some(value),
@@ -122,7 +128,12 @@ impl QueryRequest {
             // A setting of the engine, but it is this server that acts on it.
             "enable_http_compression" if !flag(&name, &value)? => self.result_encoding = Encoding::Identity,
             // These steer what is fixed here: no users, no roles, no quotas, buffers by configuration, Native revision 0.
-            "enable_http_compression" | "user" | "quota_key" | "buffer_size" | "client_protocol_version" | "stacktrace"
+            "enable_http_compression"
+            | "user"
+            | "quota_key"
+            | "buffer_size"
+            | "client_protocol_version"
+            | "stacktrace"
             | "close_session" => {}
             "role" => return Err(QueryError::not_implemented("There are no roles here.")),
             _ => self.settings.push((name, value)),
@@ -134,7 +145,9 @@ impl QueryRequest {
 /// Ids travel in headers and in the engine's arguments.
 fn identity(name: &str, value: String) -> Result<String, QueryError> {
     if value.len() > MAX_ID_BYTES || value.chars().any(char::is_control) {
-        return Err(QueryError::bad_arguments(format!("Invalid {name}: at most {MAX_ID_BYTES} bytes, no control characters.")));
+        return Err(QueryError::bad_arguments(format!(
+            "Invalid {name}: at most {MAX_ID_BYTES} bytes, no control characters."
+        )));
     }
     Ok(value)
 }
@@ -201,7 +214,8 @@ mod tests {
 
     #[test]
     fn parameters_settings_and_headers_are_told_apart() {
-        let uri = "/?query=SELECT+%7Ba%3AString%7D&param_a=x%2By&max_threads=2&database=db&query_id=q&decompress=1&user=u";
+        let uri =
+            "/?query=SELECT+%7Ba%3AString%7D&param_a=x%2By&max_threads=2&database=db&query_id=q&decompress=1&user=u";
         let parsed = request(uri, &[("x-clickhouse-format", "JSON"), ("accept-encoding", "lz4")]).unwrap();
         assert_eq!(parsed.query.as_deref(), Some("SELECT {a:String}"));
         assert_eq!(parsed.params, [("a".into(), "x+y".into())]);
@@ -229,7 +243,9 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for uri in ["/?query=%", "/?query=%zz", "/?query=%ff", "/?compress=maybe", "/?query_id=%00", "/?session_timeout=0"] {
+        for uri in
+            ["/?query=%", "/?query=%zz", "/?query=%ff", "/?compress=maybe", "/?query_id=%00", "/?session_timeout=0"]
+        {
             assert_eq!(request(uri, &[]).unwrap_err().code, 36, "{uri}");
         }
     }

@@ -17,6 +17,7 @@ use crate::encoding::{Encoder, Encoding};
 use crate::error::QueryError;
 use crate::execute::Done;
 use crate::ffi::Stats;
+use crate::flush::Flushes;
 use crate::running::StopOnDrop;
 
 /// The body of every response: whole, or streamed and broken off on purpose when the query fails.
@@ -34,6 +35,8 @@ pub(crate) struct Reply {
     pub(crate) timezone: String,
     pub(crate) native: bool,
     pub(crate) encoding: Encoding,
+    /// Of the connection that the answer goes to.
+    pub(crate) flushes: Flushes,
 }
 
 const READ_BYTES: usize = 256 << 10;
@@ -66,7 +69,10 @@ impl Reply {
         match body {
             Ok(body) => {
                 let head = self.head(StatusCode::OK, &done.format);
-                finish(self.encoded(head, &done.format).header("x-clickhouse-summary", summary(&done.stats)), whole(body.into()))
+                finish(
+                    self.encoded(head, &done.format).header("x-clickhouse-summary", summary(&done.stats)),
+                    whole(body.into()),
+                )
             }
             Err(error) => self.error(&QueryError::internal(format!("Can't encode the result: {error}."))),
         }
@@ -89,7 +95,8 @@ impl Reply {
             // What is known now; ClickHouse's own header says as little while a result still flows.
             .header("x-clickhouse-summary", summary(&Stats::default()));
         let wire = Wire::new(self.native, self.encoding);
-        let state = Streaming { held: Some(held), flow, wire: Some(wire), tag, version: self.version, broken: false };
+        let (version, flushes) = (self.version, self.flushes);
+        let state = Streaming { held: Some(held), flow, wire: Some(wire), tag, version, flushes, broken: false };
         let frames = stream::try_unfold(state, |mut state| async move {
             let frame = state.next_frame().await?;
             Ok(frame.map(|bytes| (Frame::data(bytes), state)))
@@ -131,14 +138,15 @@ struct Streaming {
     wire: Option<Wire>,
     tag: String,
     version: String,
+    flushes: Flushes,
     broken: bool,
 }
 
 impl Streaming {
     async fn next_frame(&mut self) -> Result<Option<Bytes>, BrokenOff> {
         if self.broken {
-            // One turn of the connection for the last frame to leave before the cut.
-            tokio::task::yield_now().await;
+            // The last frame leaves before the cut.
+            self.flushes.next().await;
             return Err(BrokenOff);
         }
         let Some(wire) = &mut self.wire else { return Ok(None) };
@@ -219,7 +227,11 @@ fn content_type(format: &str) -> &'static str {
     if format.starts_with("tabseparated") || format.starts_with("tsv") {
         "text/tab-separated-values; charset=UTF-8"
     } else if format.starts_with("csv") {
-        if format.contains("withnames") { "text/csv; charset=UTF-8; header=present" } else { "text/csv; charset=UTF-8; header=absent" }
+        if format.contains("withnames") {
+            "text/csv; charset=UTF-8; header=present"
+        } else {
+            "text/csv; charset=UTF-8; header=absent"
+        }
     } else if format.contains("eachrow") || format.starts_with("ndjson") || format.starts_with("jsonlines") {
         "application/x-ndjson; charset=UTF-8"
     } else if format.starts_with("json") {
@@ -267,7 +279,10 @@ mod tests {
         let message = "Code: 62. DB::Exception: x (SYNTAX_ERROR) (version 1.2)\n";
         assert_eq!(
             text,
-            format!("\r\n__exception__\r\n0123456789abcdef\r\n{message}{} 0123456789abcdef\r\n__exception__\r\n", message.len())
+            format!(
+                "\r\n__exception__\r\n0123456789abcdef\r\n{message}{} 0123456789abcdef\r\n__exception__\r\n",
+                message.len()
+            )
         );
     }
 

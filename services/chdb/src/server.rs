@@ -19,9 +19,11 @@ use tokio::sync::oneshot;
 use crate::admission::Admission;
 use crate::body;
 use crate::config::{ChdbConfig, ChdbError};
+use crate::encoding::Encoding;
 use crate::engine::Engine;
 use crate::error::QueryError;
 use crate::execute::{Done, Job, Started};
+use crate::flush::{Connection, Flushes};
 use crate::query_log::{Entry, QueryLog};
 use crate::request::QueryRequest;
 use crate::response::{Flow, Reply, ResponseBody, retry_after, text};
@@ -99,10 +101,11 @@ impl Server {
                 },
             };
             let _ = stream.set_nodelay(true);
-            let handler = Arc::clone(&shared);
+            let stream = Connection::new(stream);
+            let (handler, flushes) = (Arc::clone(&shared), stream.flushes());
             let service = service_fn(move |request| {
-                let shared = Arc::clone(&handler);
-                async move { Ok::<_, Infallible>(shared.route(request).await) }
+                let (shared, flushes) = (Arc::clone(&handler), flushes.clone());
+                async move { Ok::<_, Infallible>(shared.route(request, flushes).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -143,7 +146,7 @@ impl Shared {
         tracing::info!("stopped");
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn route(&self, request: Request<Incoming>, flushes: Flushes) -> Response<ResponseBody> {
         let has_query = request.uri().query().is_some_and(|q| q.split('&').any(|pair| pair.starts_with("query=")));
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/ping") => text(StatusCode::OK, TEXT, "Ok.\n".into()),
@@ -152,7 +155,7 @@ impl Shared {
                 Ok(()) => text(StatusCode::OK, "application/x-ndjson; charset=UTF-8", self.log.to_ndjson()),
                 Err(error) => text(error.status(), TEXT, error.body(&self.engine.version)),
             },
-            (&Method::GET | &Method::POST, "/") => self.query(request).await,
+            (&Method::GET | &Method::POST, "/") => self.query(request, flushes).await,
             (_, "/" | "/ping" | "/query_log") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and POST are served here.\n".into())
             }
@@ -171,21 +174,23 @@ impl Shared {
         let Some(expected) = &self.config.access_key else { return Ok(()) };
         let given = request.access_key.as_deref().unwrap_or_default();
         // Constant in time for keys of the right length.
-        let differ = given.len() ^ expected.len() | given.bytes().zip(expected.bytes()).fold(0, |d, (a, b)| d | usize::from(a ^ b));
+        let differ = given.len() ^ expected.len()
+            | given.bytes().zip(expected.bytes()).fold(0, |d, (a, b)| d | usize::from(a ^ b));
         match differ {
             0 => Ok(()),
             _ => Err(QueryError::authentication("Authentication failed: the access key is wrong or absent.")),
         }
     }
 
-    async fn query(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn query(&self, request: Request<Incoming>, flushes: Flushes) -> Response<ResponseBody> {
         let (parts, incoming) = request.into_parts();
         let mut reply = Reply {
             query_id: String::new(),
             version: self.engine.version.clone(),
             timezone: self.engine.timezone.clone(),
             native: false,
-            encoding: crate::encoding::Encoding::Identity,
+            encoding: Encoding::Identity,
+            flushes,
         };
         let request = match QueryRequest::new(&parts) {
             Ok(request) => request,

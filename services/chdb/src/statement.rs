@@ -87,7 +87,6 @@ fn split_insert<'a>(text: &'a str, mut tokens: Lexer<'a>) -> Option<Statement> {
         Some(Statement::Insert { head: text[..end].to_owned(), format, data_start })
     };
     let mut depth = 0_usize;
-    let mut end = "INSERT".len();
     // The target may be named like a keyword, so names are skipped before keywords are looked for.
     let mut target = Target::Expected;
     while let Some(token) = tokens.next() {
@@ -118,10 +117,8 @@ fn split_insert<'a>(text: &'a str, mut tokens: Lexer<'a>) -> Option<Statement> {
             _ => {}
         }
         target = target.after(&token, depth);
-        end = token.end();
     }
-    (depth == 0 && target.is_named()).then_some(())?;
-    insert(end, "Values".into(), text.len())
+    None
 }
 
 /// Where the reading of `INTO [TABLE] [FUNCTION] name[.name]` stands.
@@ -209,10 +206,14 @@ mod tests {
             ("INSERT INTO t FORMAT CSV\n1,2", "INSERT INTO t ", "CSV", "1,2"),
             ("INSERT INTO t FORMAT TSV  1\t2", "INSERT INTO t ", "TSV", "1\t2"),
             ("insert into db.t (a, b) values (1, ';')", "insert into db.t (a, b) ", "Values", " (1, ';')"),
-            ("INSERT INTO `format` (`values`) SETTINGS a = 1 FORMAT Native\r\n\0", "INSERT INTO `format` (`values`) SETTINGS a = 1 ", "Native", "\0"),
+            (
+                "INSERT INTO `format` (`values`) SETTINGS a = 1 FORMAT Native\r\n\0",
+                "INSERT INTO `format` (`values`) SETTINGS a = 1 ",
+                "Native",
+                "\0",
+            ),
             ("INSERT INTO format FORMAT CSV\n", "INSERT INTO format ", "CSV", ""),
             ("INSERT INTO a.values(select) VALUES (1)", "INSERT INTO a.values(select) ", "Values", " (1)"),
-            ("INSERT INTO t", "INSERT INTO t", "Values", ""),
             ("INSERT INTO t FORMAT CSV\n'never closed", "INSERT INTO t ", "CSV", "'never closed"),
         ] {
             match Statement::parse(text).unwrap() {
@@ -226,14 +227,21 @@ mod tests {
 
     #[test]
     fn an_insert_without_data_runs_as_it_is() {
-        for text in ["INSERT INTO t SELECT 1", "INSERT INTO t (SELECT 1)", "INSERT INTO t (a) WITH 1 AS x SELECT x", "INSERT"] {
+        for text in [
+            "INSERT INTO t SELECT 1",
+            "INSERT INTO t (SELECT 1)",
+            "INSERT INTO t (a) WITH 1 AS x SELECT x",
+            "INSERT",
+            "INSERT INTO t",
+        ] {
             assert!(matches!(Statement::parse(text).unwrap(), Statement::Other { .. }), "{text}");
         }
     }
 
     #[test]
     fn kill_finds_our_ids_and_never_waits() {
-        let Statement::Kill { text } = Statement::parse("KILL QUERY WHERE query_id = 'sync query_id' SYNC;").unwrap() else {
+        let Statement::Kill { text } = Statement::parse("KILL QUERY WHERE query_id = 'sync query_id' SYNC;").unwrap()
+        else {
             panic!("not a kill");
         };
         assert_eq!(text, "KILL QUERY WHERE Settings['log_comment'] = 'sync query_id' ASYNC");

@@ -120,6 +120,8 @@ async fn supervise(config: SupervisorConfig, health: watch::Sender<Health>, mut 
         let reason = match spawn(&config) {
             Err(error) => format!("can't start it: {error}"),
             Ok(mut child) => {
+                // Held open for the child's life: waiting for it would close it otherwise.
+                let _lifeline = child.stdin.take();
                 // A dropped supervisor closes the channel: that too is a stop.
                 let end = tokio::select! {
                     end = watch_over(&config, &health, &mut child, &mut backoff) => Some(end),

@@ -1,1 +1,46 @@
-//! metrics-service
+//! Custom metrics: `penstock.v1.MetricsService` over the metastore and the query service.
+//!
+//! A call goes through [`mesh::context::RequireContext`], which says who calls; `target` finds the app, if the key reaches it. A
+//! definition is held against the app's properties by the same language that queries are compiled with (`definition`), and kept
+//! as an immutable version (`define`, `read`). To be evaluated it becomes a typed query with one measure, which the query
+//! service answers under the caller's own context (`evaluate`, `upstream`): a metric has no compiler and no plan of its own.
+//! What the query service finds at fault is told by the fields of the request that the caller made (`origin`).
+
+mod define;
+mod definition;
+mod evaluate;
+mod origin;
+mod read;
+mod service;
+mod target;
+mod upstream;
+mod wire;
+
+use std::sync::Arc;
+
+use api::v1::metrics_service_server::{MetricsServiceServer, SERVICE_NAME};
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use storage::Metastore;
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tower::{Layer, util::BoxCloneSyncService};
+
+/// The largest request, in bytes, as gRPC and as JSON: room for a filter with thousands of values.
+pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
+/// The largest answer, in bytes, that is taken from the query service and passed on: 10,000 rows of some KiB.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The service, in gRPC and in JSON.
+///
+/// It takes calls whose context `key` signed, and asks `query` (the query service, here or elsewhere) with contexts that the
+/// same key signs. It reads the time (UTC ms) from `now_ms`.
+pub fn service(store: Arc<dyn Metastore>, query: HttpService, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
+    let upstream = upstream::Upstream::new(query, key.clone(), now_ms);
+    let grpc = MetricsServiceServer::new(service::Metrics { store, upstream, now_ms })
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_ANSWER_BYTES);
+    let routes = BoxCloneSyncService::new(Routes::new(grpc).prepare());
+    let with_json = Transcoder::new(api::DESCRIPTORS, &[SERVICE_NAME], MAX_REQUEST_BYTES).wrap(routes);
+    BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(with_json))
+}

@@ -7,6 +7,9 @@ use crate::{
     typed::Aggregate,
 };
 
+/// How many different aggregates a query may have.
+const MAX_AGGREGATES: usize = 256;
+
 impl Resolver<'_> {
     pub(super) fn aggregate(
         &mut self,
@@ -29,15 +32,20 @@ impl Resolver<'_> {
         let outcome = self.aggregate_inside(function.form, call, span, hint);
         self.inside_aggregate = false;
         let (aggregate, ty) = outcome?;
-        Ok(Expr::new(Node::Aggregate(self.shared(aggregate)), ty, span))
+        Ok(Expr::new(Node::Aggregate(self.shared(aggregate, span)?), ty, span))
     }
 
     /// The place of the aggregate among those of the plan.
-    pub(crate) fn shared(&mut self, aggregate: Aggregate) -> usize {
-        self.aggregates.iter().position(|known| *known == aggregate).unwrap_or_else(|| {
-            self.aggregates.push(aggregate);
-            self.aggregates.len() - 1
-        })
+    fn shared(&mut self, aggregate: Aggregate, span: Span) -> Outcome<usize> {
+        if let Some(known) = self.aggregates.iter().position(|known| *known == aggregate) {
+            return Ok(known);
+        }
+        if self.aggregates.len() == MAX_AGGREGATES {
+            let message = format!("a query has at most {MAX_AGGREGATES} different aggregates; split it");
+            return fault(span, Rule::TooLarge, message);
+        }
+        self.aggregates.push(aggregate);
+        Ok(self.aggregates.len() - 1)
     }
 
     fn aggregate_inside(
@@ -49,7 +57,10 @@ impl Resolver<'_> {
     ) -> Outcome<(Aggregate, Type)> {
         misplaced(form, call)?;
         let (aggregation, args, condition) = self.aggregate_arguments(form, call, span, hint)?;
-        let mut filters: Vec<Expr> = self.measure_filter.clone().into_iter().collect();
+        let mut filters: Vec<Expr> = match self.measure_filter.clone() {
+            Some(filter) => vec![self.copy(&filter)?],
+            None => Vec::new(),
+        };
         filters.extend(condition);
         if let Some(filter) = &call.filter {
             filters.push(self.expr_of(filter, Type::Bool)?);
@@ -128,9 +139,10 @@ impl Resolver<'_> {
 /// Parts of a call that this aggregate doesn't take.
 fn misplaced(form: Form, call: &Call) -> Outcome<()> {
     let shown = call.name.text.to_uppercase();
-    let message = if call.star && form != Form::Count {
+    let counts = matches!(form, Form::Count);
+    let message = if call.star && !counts {
         format!("{shown}(*) has no meaning; only COUNT takes *")
-    } else if call.distinct && form != Form::Count {
+    } else if call.distinct && !counts {
         format!("{shown}(DISTINCT ...) is not available; only COUNT takes DISTINCT")
     } else if call.within.is_some() && !matches!(form, Form::Percentile(_) | Form::PercentileOfOrdered(_)) {
         format!("{shown} takes no WITHIN GROUP; only PERCENTILE_CONT and PERCENTILE_DISC do")

@@ -51,10 +51,7 @@ impl Resolver<'_> {
                 Some(Param::Literal(least, most)) => literal(arg, least, most)?,
                 _ => {
                     let value = unified.next().unwrap_or_else(|| Expr::new(Node::Null, Type::Null, arg.span));
-                    let value = if numeric && value.ty == Type::Null { Expr { ty: Type::Number, ..value } } else { value };
-                    if numeric && !value.ty.is_numeric() {
-                        return self.coerce(value, Type::Number).map(|_| (typed, common));
-                    }
+                    let value = if numeric && !value.ty.is_numeric() { self.coerce(value, Type::Number)? } else { value };
                     common = value.ty;
                     value
                 }

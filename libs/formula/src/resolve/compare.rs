@@ -21,7 +21,7 @@ impl Resolver<'_> {
             ast::Node::In(value, list) => return self.in_list(value, list, span),
             ast::Node::Between(value, low, high) => {
                 let low = self.comparison(CompareOp::Ge, value, low, span)?;
-                self.copies += low.size();
+                self.charge(&low)?;
                 let high = self.comparison(CompareOp::Le, value, high, span)?;
                 Node::All(vec![low, high])
             }

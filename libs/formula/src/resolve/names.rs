@@ -6,7 +6,7 @@ use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
 use crate::{
     diagnostics::excerpt,
     suggest::did_you_mean,
-    typed::{Column, FIELDS, Field},
+    typed::{FIELDS, Field},
 };
 
 impl Resolver<'_> {
@@ -92,14 +92,11 @@ pub(super) fn chosen(several: &[Property], wanted: Type) -> Option<&Property> {
 }
 
 pub(super) fn property_expr(property: &Property, span: Span) -> Expr {
-    let is_map = matches!(property.slot, model::Slot::NumberMap | model::Slot::TextMap);
-    let key = if is_map { property.map_key() } else { String::new() };
-    let column = Column { kind: property.kind, slot: property.slot, key };
-    Expr::new(Node::Property(column), Type::of(property.kind), span)
+    Expr::new(Node::Property(property.clone()), Type::of(property.kind), span)
 }
 
 /// Bare names of fields are read in any case, quoted ones to the letter.
-pub(super) fn field(name: &ast::Name) -> Option<Field> {
+pub(crate) fn field(name: &ast::Name) -> Option<Field> {
     if name.qualifier.as_ref().is_some_and(|q| q.text.eq_ignore_ascii_case("properties")) {
         return None;
     }

@@ -105,9 +105,9 @@ impl Resolver<'_> {
         for (when, _) in branches {
             conditions.push(match operand {
                 Some(operand) => {
-                    let span = when.span;
-                    self.copies += usize::from(operand.depth);
-                    self.comparison(ast::CompareOp::Eq, operand, when, span)?
+                    let condition = self.comparison(ast::CompareOp::Eq, operand, when, when.span)?;
+                    self.charge(&condition)?;
+                    condition
                 }
                 None => self.expr_of(when, Type::Bool)?,
             });
@@ -153,6 +153,9 @@ impl Resolver<'_> {
             return Ok(None);
         }
         let decided = exprs.find(|e| !self.has_several_kinds(e));
-        decided.map(|e| self.expr(e, None).map(|e| e.ty)).transpose()
+        let Some(decided) = decided else { return Ok(None) };
+        let typed = self.expr(decided, None)?;
+        self.charge(&typed)?;
+        Ok(Some(typed.ty))
     }
 }

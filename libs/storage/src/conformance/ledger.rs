@@ -48,8 +48,7 @@ async fn state(store: &dyn Ledger) -> PartitionState {
 
 async fn epochs(store: &dyn Ledger) -> HashMap<i64, u128> {
     let all = i64::MIN..i64::MAX;
-    let (epochs, partitions) =
-        store.epochs(&topic(), &tenant("acme"), &app("web"), all.start, all.end).await.unwrap();
+    let (epochs, partitions) = store.epochs(&topic(), &tenant("acme"), &app("web"), all.start, all.end).await.unwrap();
     assert_eq!(partitions, store.partitions(&topic()).await.unwrap());
     assert!(epochs.is_sorted_by(|a, b| a.0 < b.0));
     epochs.into_iter().map(|(hour_ms, epoch)| (hour_ms / HOUR_MS, epoch)).collect()
@@ -238,8 +237,7 @@ async fn epochs_are_listed_for_one_app_and_range(store: &dyn Ledger) {
     assert_eq!(hours("beta", "ios", 0, 9 * HOUR_MS).await, [0; 0]);
     // What is known of an hour outlives the topic's life.
     let next_life = Topic { incarnation: 0, ..topic() };
-    let (kept, partitions) =
-        store.epochs(&next_life, &tenant("acme"), &app("ios"), 0, 9 * HOUR_MS).await.unwrap();
+    let (kept, partitions) = store.epochs(&next_life, &tenant("acme"), &app("ios"), 0, 9 * HOUR_MS).await.unwrap();
     assert_eq!((kept.len(), partitions.len()), (1, 0));
 }
 

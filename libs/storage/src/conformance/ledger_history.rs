@@ -6,7 +6,6 @@ use super::{Random, app, tenant};
 use crate::{Commit, Ledger, LedgerError, Metastore, Pending, Topic, TouchedHour};
 
 const PARTITIONS: u64 = 2;
-const HOURS: u64 = 6;
 const APPS: [&str; 2] = ["web", "ios"];
 
 /// Random operations of two owners on two partitions, `steps` of them, against the simplest ledger that could be.
@@ -18,7 +17,11 @@ pub async fn ledger_history(new: impl AsyncFn() -> Arc<dyn Metastore>, seed: u64
     let mut model = Model::default();
     for partition in 0..PARTITIONS {
         let state = store.claim(&topic, partition as u32, "a").await.unwrap();
-        model.partitions.push(Partition { generation: state.generation, held: [state.generation; 2], ..Partition::default() });
+        model.partitions.push(Partition {
+            generation: state.generation,
+            held: [state.generation; 2],
+            ..Partition::default()
+        });
     }
     for step in 0..steps {
         let op = Op::random(&mut random, &model);
@@ -57,8 +60,9 @@ impl Op {
         let partition = random.below(PARTITIONS) as usize;
         let state = &model.partitions[partition];
         let stray = |random: &mut Random, right: u64| if random.one_in(6) { random.below(20) } else { right };
-        // On, just before and just after the end of an hour are the places where mistakes live.
-        let frontier_ms = random.below(HOURS + 2) as i64 * HOUR_MS + random.below(3) as i64 - 1;
+        // The frontier creeps: on, just before and just after the end of an hour are the places where mistakes live.
+        let now_hour = state.frontier_ms.div_euclid(HOUR_MS);
+        let frontier_ms = (now_hour + random.below(2) as i64) * HOUR_MS + random.below(3) as i64 - 1;
         let what = match random.below(10) {
             0 => What::Claim,
             1 | 2 => What::Advance { committed: stray(random, state.committed), frontier_ms },
@@ -70,7 +74,7 @@ impl Op {
             _ => {
                 let right = state.pending.map_or(state.committed + 1, |(last, _)| last + 1);
                 let hours = (0..random.below(4)).map(|_| {
-                    let hour_ms = random.below(HOURS) as i64 * HOUR_MS;
+                    let hour_ms = (now_hour + random.below(4) as i64 - 2) * HOUR_MS;
                     (random.below(APPS.len() as u64) as usize, hour_ms)
                 });
                 let hours = hours.collect();
@@ -180,7 +184,7 @@ async fn compare(store: &dyn Ledger, topic: &Topic, model: &mut Model, context: 
     }
     let mut stored = HashMap::new();
     for (of, name) in APPS.iter().enumerate() {
-        let (epochs, _) = store.epochs(topic, &tenant("acme"), &app(name), 0, i64::MAX).await.unwrap();
+        let (epochs, _) = store.epochs(topic, &tenant("acme"), &app(name), i64::MIN, i64::MAX).await.unwrap();
         stored.extend(epochs.into_iter().map(|(hour_ms, epoch)| ((of, hour_ms), epoch)));
     }
     for (hour, epoch) in &stored {

@@ -28,7 +28,8 @@ async fn schema(store: &dyn Registry) -> AppSchema {
 
 async fn slots_are_given_in_order(store: &dyn Registry) {
     assert!(schema(store).await.is_empty());
-    let wanted = [("price", Number), ("status", Text), ("paid", Bool), ("price", Text), ("due", Time), ("price", Number)];
+    let wanted =
+        [("price", Number), ("status", Text), ("paid", Bool), ("price", Text), ("due", Time), ("price", Number)];
     let returned = register(store, &wanted).await;
     for schema in [returned, schema(store).await] {
         assert_eq!(schema.len(), 5);
@@ -92,7 +93,8 @@ async fn concurrent_callers_agree(store: Arc<dyn Metastore>) {
                 for step in 0..8 {
                     let from = if task % 2 == 0 { step * 2 } else { 14 - step * 2 } + task / 4;
                     let names: Vec<String> = (from..from + 4).map(|i| format!("p{i}")).collect();
-                    let wanted: Vec<_> = names.iter().flat_map(|n| [(n.as_str(), Number), (n.as_str(), Text)]).collect();
+                    let wanted: Vec<_> =
+                        names.iter().flat_map(|n| [(n.as_str(), Number), (n.as_str(), Text)]).collect();
                     latest = register(&*store, &wanted).await;
                     assert!(wanted.iter().all(|(name, kind)| latest.slot(name, *kind).is_some()));
                 }

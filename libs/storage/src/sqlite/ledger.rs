@@ -107,8 +107,7 @@ impl Ledger for SqliteMetastore {
         to_ms: i64,
     ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError> {
         let mut snapshot = self.snapshot().await?;
-        let select =
-            query_as(sql::EPOCHS).bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
+        let select = query_as(sql::EPOCHS).bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
         let rows: Vec<(i64, String)> = select.fetch_all(&mut *snapshot).await?;
         let partitions = read_partitions(&mut *snapshot, topic).await?;
         snapshot.commit().await?;
@@ -118,7 +117,11 @@ impl Ledger for SqliteMetastore {
 }
 
 /// A statement whose first three parameters name the partition.
-fn on_partition<'q>(text: &'static str, topic: &'q Topic, partition: PartitionId) -> Query<'q, Sqlite, SqliteArguments> {
+fn on_partition<'q>(
+    text: &'static str,
+    topic: &'q Topic,
+    partition: PartitionId,
+) -> Query<'q, Sqlite, SqliteArguments> {
     sqlx::query(text).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition))
 }
 
@@ -150,10 +153,8 @@ async fn refusal(
     held: u64,
     what: &str,
 ) -> LedgerError {
-    let select = query_as(sql::PARTITION)
-        .bind(&topic.name)
-        .bind(topic.incarnation.cast_signed())
-        .bind(i64::from(partition));
+    let select =
+        query_as(sql::PARTITION).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition));
     let row: Result<Option<sql::PartitionRow>, _> = select.fetch_optional(&mut **transaction).await;
     let state = row.map_err(MetaError::from).and_then(|row| row.map(PartitionState::try_from).transpose());
     match state {

@@ -11,10 +11,8 @@ use crate::{
 impl Metrics for SqliteMetastore {
     async fn put_metric(&self, tenant: &TenantId, app: &AppId, metric: &Metric) -> Result<(), MetaError> {
         let mut transaction = self.write().await?;
-        let newest = sqlx::query_scalar(sql::NEWEST_VERSION)
-            .bind(tenant.as_str())
-            .bind(app.as_str())
-            .bind(&metric.name);
+        let newest =
+            sqlx::query_scalar(sql::NEWEST_VERSION).bind(tenant.as_str()).bind(app.as_str()).bind(&metric.name);
         let newest: Option<i64> = newest.fetch_one(&mut *transaction).await?;
         let version = i64::from(metric.version);
         match newest {

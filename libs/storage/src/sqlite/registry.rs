@@ -3,11 +3,7 @@ use model::{AppId, AppSchema, PropertyKind, TenantId};
 use sqlx::{Executor, Sqlite};
 
 use super::SqliteMetastore;
-use crate::{
-    MetaError, Registry, RegistryError, place,
-    registry::assign,
-    sql::registry as sql,
-};
+use crate::{MetaError, Registry, RegistryError, place, registry::assign, sql::registry as sql};
 
 #[async_trait]
 impl Registry for SqliteMetastore {

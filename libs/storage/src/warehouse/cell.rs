@@ -200,10 +200,29 @@ mod tests {
         let rows: Vec<_> = block.into_rows().collect();
         let text = |s: &str| Cell::String(s.into());
         use Cell::{Bool, Integer, Null, Number, Time};
-        let first = [Number(1.5), Null, text("a"), Bool(true), Time(-1), Integer(7), Time(DAY_MS), Time(1), Number(0.25), text("")];
+        let first = [
+            Number(1.5),
+            Null,
+            text("a"),
+            Bool(true),
+            Time(-1),
+            Integer(7),
+            Time(DAY_MS),
+            Time(1),
+            Number(0.25),
+            text(""),
+        ];
         let second = [
-            Null, Integer(i64::MIN), Null, Null, Null, Integer(1 << 40), Time(256 * DAY_MS), Time(-1),
-            Number(f64::INFINITY), text("ä"),
+            Null,
+            Integer(i64::MIN),
+            Null,
+            Null,
+            Null,
+            Integer(1 << 40),
+            Time(256 * DAY_MS),
+            Time(-1),
+            Number(f64::INFINITY),
+            text("ä"),
         ];
         assert_eq!(rows, [first.to_vec(), second.to_vec()]);
     }

@@ -66,8 +66,10 @@ pub(super) struct Numbers {
 impl Numbers {
     /// The value of a row; rows come in order, and of several values for one row the last counts.
     pub(super) fn set(&mut self, row: usize, value: f64) {
-        self.nulls.resize(row, 1);
-        self.values.resize(8 * row, 0);
+        if self.nulls.len() != row {
+            self.nulls.resize(row, 1);
+            self.values.resize(8 * row, 0);
+        }
         self.nulls.push(0);
         self.values.extend_from_slice(&value.to_le_bytes());
     }
@@ -123,7 +125,9 @@ impl Words {
 
     /// The value of a row of a nullable column, in the order of the rows; the last for a row counts.
     pub(super) fn set(&mut self, row: usize, text: &str) {
-        self.numbers.resize(row, 0);
+        if self.numbers.len() != row {
+            self.numbers.resize(row, 0);
+        }
         self.push(text);
     }
 
@@ -131,11 +135,12 @@ impl Words {
         out.extend_from_slice(&SHARED_DICTIONARIES_WITH_ADDITIONAL_KEYS.to_le_bytes());
     }
 
+    /// At least one value.
     fn write_values(&self, rows: usize, out: &mut Vec<u8>) {
         let keys = self.dictionary.len() + usize::from(self.nullable);
-        let (width_code, width) = match keys {
-            ..=0x100 => (0u64, 1),
-            ..=0x1_0000 => (1, 2),
+        let (width_code, width) = match keys - 1 {
+            0..=0xff => (0u64, 1),
+            0x100..=0xffff => (1, 2),
             _ => (2, 4),
         };
         let flags = width_code | HAS_ADDITIONAL_KEYS | NEEDS_UPDATE_DICTIONARY;

@@ -110,9 +110,10 @@ impl From<WarehouseError> for model::Error {
         match error {
             WarehouseError::Unavailable(_) => Self::unavailable("the warehouse can't be reached now", RETRY),
             WarehouseError::Cancelled(_) => Self::unavailable("the query was stopped", RETRY),
-            WarehouseError::Timeout(_) => {
-                Self::new(ErrorCode::DeadlineExceeded, "the query took longer than it may; ask for less or a shorter range")
-            }
+            WarehouseError::Timeout(_) => Self::new(
+                ErrorCode::DeadlineExceeded,
+                "the query took longer than it may; ask for less or a shorter range",
+            ),
             WarehouseError::Memory(_) => Self::new(
                 ErrorCode::ResourceExhausted,
                 "the query needs more memory than it may use; ask for fewer groups or a shorter range",

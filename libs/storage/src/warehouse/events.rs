@@ -1,4 +1,4 @@
-use model::{DAY_MS, PropertyKind, Slot, TEXT_SLOTS, NUMBER_SLOTS, record::ValueRef};
+use model::{DAY_MS, NUMBER_SLOTS, PropertyKind, Slot, TEXT_SLOTS, record::ValueRef};
 
 use super::{
     columns::{Entries, Fixed, Numbers, Texts, Words},
@@ -153,13 +153,7 @@ impl EventColumns {
     ///
     /// # Panics
     /// Before the first [`EventColumns::push`].
-    pub fn set(
-        &mut self,
-        slot: Slot,
-        name: &str,
-        kind: PropertyKind,
-        value: ValueRef<'_>,
-    ) -> Result<(), ColumnsError> {
+    pub fn set(&mut self, slot: Slot, name: &str, kind: PropertyKind, value: ValueRef<'_>) -> Result<(), ColumnsError> {
         let row = self.rows.checked_sub(1).expect("a property belongs to an event");
         match (slot, value) {
             (Slot::Number(i), ValueRef::Number(x)) if i < NUMBER_SLOTS => self.numbers[usize::from(i)].set(row, x),
@@ -177,11 +171,8 @@ impl EventColumns {
     /// The columns as one block in the Native format.
     pub fn to_native(&self) -> Vec<u8> {
         use schema::{NULLABLE_NUMBER, NULLABLE_WORD, NUMBER_MAP, TEXT, TEXT_MAP, TIME, U32, U64, WORD};
-        let slot_names: Vec<String> = (0..NUMBER_SLOTS)
-            .map(Slot::Number)
-            .chain((0..TEXT_SLOTS).map(Slot::Text))
-            .map(place::name)
-            .collect();
+        let slot_names: Vec<String> =
+            (0..NUMBER_SLOTS).map(Slot::Number).chain((0..TEXT_SLOTS).map(Slot::Text)).map(place::name).collect();
         let (number_names, text_names) = slot_names.split_at(usize::from(NUMBER_SLOTS));
         let mut columns: Vec<(&str, &str, &dyn WireColumn)> = vec![
             ("tenant", WORD, &self.tenant),

@@ -33,7 +33,8 @@ pub(super) fn migrations() -> Vec<String> {
 fn events() -> String {
     let numbers = (0..NUMBER_SLOTS).map(|i| (place::name(Slot::Number(i)), NULLABLE_NUMBER));
     let texts = (0..TEXT_SLOTS).map(|i| (place::name(Slot::Text(i)), NULLABLE_WORD));
-    let slots: String = numbers.chain(texts).map(|(name, kind)| format!("    {name} {kind} CODEC(ZSTD(1)),\n")).collect();
+    let slots: String =
+        numbers.chain(texts).map(|(name, kind)| format!("    {name} {kind} CODEC(ZSTD(1)),\n")).collect();
     format!(
         "CREATE TABLE IF NOT EXISTS {EVENTS} (\n\
          \x20   tenant {WORD},\n\

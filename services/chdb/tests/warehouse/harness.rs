@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,8 +91,10 @@ impl Warehouse {
 
     /// The ids of the running queries, but for the one that asks.
     pub(crate) async fn running(&self) -> Vec<String> {
-        let sql = "SELECT Settings['log_comment'] FROM system.processes WHERE Settings['log_comment'] != 'observer'";
-        let answer = self.post("query_id=observer", sql).await;
+        static OBSERVERS: AtomicU64 = AtomicU64::new(0);
+        let sql = "SELECT Settings['log_comment'] AS id FROM system.processes WHERE NOT startsWith(id, 'observer-') FORMAT TSVRaw";
+        let query = format!("query_id=observer-{}", OBSERVERS.fetch_add(1, Ordering::Relaxed));
+        let answer = self.post(&query, sql).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         answer.text().lines().map(str::to_owned).collect()
     }

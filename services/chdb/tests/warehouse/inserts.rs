@@ -14,7 +14,8 @@ struct Event {
     value: Option<f64>,
 }
 
-const TABLE: &str = "CREATE TABLE events (id UInt64, name String, value Nullable(Float64)) ENGINE = MergeTree ORDER BY id
+const TABLE: &str =
+    "CREATE TABLE events (id UInt64, name String, value Nullable(Float64)) ENGINE = MergeTree ORDER BY id
                      SETTINGS non_replicated_deduplication_window = 100, fsync_after_insert = 1";
 
 fn events(n: u64) -> Vec<Event> {
@@ -35,7 +36,8 @@ async fn the_rust_client_writes_and_reads_back() {
     warehouse.client().query(TABLE).execute().await.unwrap();
     let rows = events(10_000);
     for (round, compression) in [clickhouse::Compression::None, clickhouse::Compression::Lz4].into_iter().enumerate() {
-        let client = warehouse.client().with_compression(compression).with_setting("insert_deduplicate", "0");
+        let token = format!("{compression:?}");
+        let client = warehouse.client().with_compression(compression).with_setting("insert_deduplication_token", token);
         insert(&client, &rows).await.unwrap();
         let read = client.query("SELECT ?fields FROM events ORDER BY id, name").fetch_all::<Event>().await.unwrap();
         assert_eq!(read.len(), rows.len() * (round + 1));
@@ -95,8 +97,11 @@ async fn statement_and_data_come_by_url_and_body() {
         let answer = warehouse.post(query, body).await;
         assert_eq!(answer.status, StatusCode::OK, "{query} {body}: {}", answer.text());
     }
-    assert_eq!(warehouse.run("SELECT groupArray(a) FROM (SELECT a FROM t ORDER BY a)").await, "[1,2,3,4,5,6,7,8,9,10,11,12]\n");
-    assert_eq!(warehouse.run("SELECT s FROM t WHERE a = 8").await, "it's\\n\\nDROP TABLE t\n");
+    assert_eq!(
+        warehouse.run("SELECT groupArray(a) FROM (SELECT a FROM t ORDER BY a)").await,
+        "[1,2,3,4,5,6,7,8,9,10,11,12]\n"
+    );
+    assert_eq!(warehouse.run("SELECT s FROM t WHERE a = 8").await, "it\\'s\\n\\nDROP TABLE t\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +131,10 @@ async fn an_insert_is_one_block_however_it_arrives() {
     let answer = warehouse.post("query=INSERT+INTO+t+FORMAT+RowBinary", body).await;
     let summary: serde_json::Value = serde_json::from_str(answer.header("x-clickhouse-summary")).unwrap();
     assert_eq!(summary["written_rows"].as_str(), Some("3000000"), "{}", answer.text());
-    assert_eq!(warehouse.run("SELECT count(), sum(rows) FROM system.parts WHERE table = 't' AND active").await, "1\t3000000\n");
+    assert_eq!(
+        warehouse.run("SELECT count(), sum(rows) FROM system.parts WHERE table = 't' AND active").await,
+        "1\t3000000\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,8 @@ async fn a_killed_process_comes_back_with_everything_acknowledged() {
 async fn a_stop_lets_queries_finish() {
     let warehouse = Arc::new(Warehouse::start().await);
     let other = Arc::clone(&warehouse);
-    let query = tokio::spawn(async move { other.post("query_id=slow", "SELECT sleepEachRow(0.5) FROM numbers(3)").await });
+    let query =
+        tokio::spawn(async move { other.post("query_id=slow", "SELECT sleepEachRow(0.5) FROM numbers(3)").await });
     warehouse.wait_running("slow", true).await;
     let mut health = warehouse.supervisor.health();
     kill(warehouse.supervisor.pid().unwrap(), rustix::process::Signal::TERM);

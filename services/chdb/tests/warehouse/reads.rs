@@ -22,10 +22,10 @@ async fn the_rust_client_reads_rows_with_parameters() {
         let query = client.query(sql).param("name", "tab\tquote'\\ é\nline").param("n", 10).param("few", vec![1, 2]);
         let rows = query.fetch_all::<Point>().await.unwrap();
         let name = "tab\tquote'\\ é\nline".to_owned();
-        assert_eq!(rows, [
-            Point { number: 1, name: name.clone(), maybe: None },
-            Point { number: 2, name, maybe: Some(-5) },
-        ]);
+        assert_eq!(
+            rows,
+            [Point { number: 1, name: name.clone(), maybe: None }, Point { number: 2, name, maybe: Some(-5) },]
+        );
     }
     let none = warehouse.client().query(sql).param("name", "").param("n", 0).param("few", vec![1_u64]);
     assert!(none.fetch_all::<Point>().await.unwrap().is_empty(), "an empty result still has its columns");
@@ -137,7 +137,10 @@ async fn a_client_that_hangs_up_stops_its_query() {
     // One that flows, one that thinks, one that waits for its reader.
     for (id, sql) in [
         ("flows", "SELECT number, '' AS name, NULL::Nullable(Int32) AS maybe FROM numbers(100000000000)"),
-        ("thinks", "SELECT max(sipHash64(number)) AS number, '' AS name, NULL::Nullable(Int32) AS maybe FROM numbers(1000000000000)"),
+        (
+            "thinks",
+            "SELECT max(sipHash64(number)) AS number, '' AS name, NULL::Nullable(Int32) AS maybe FROM numbers(1000000000000)",
+        ),
     ] {
         let mut cursor = warehouse.client().query(sql).with_setting("query_id", id).fetch::<Point>().unwrap();
         {

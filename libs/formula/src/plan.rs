@@ -1,0 +1,251 @@
+//! The plan: what is computed over which events, independent of how it was asked and of how it will be run.
+
+use std::ops::Range;
+
+use model::{AppId, Error, ErrorCode, Permission, Scope};
+
+use crate::{
+    diagnostics::{Outcome, Rule, Span, fault},
+    grain::Grain,
+    seal::SealedPlan,
+    time::Zone,
+    typed::{Aggregate, Expr, FIELDS, Field, Node},
+    types::Type,
+};
+
+/// How many columns a result may have.
+pub(crate) const MAX_COLUMNS: usize = 500;
+/// How many keys a query may group by.
+pub(crate) const MAX_KEYS: usize = 64;
+/// Rows that a selection of plain rows returns if it has no LIMIT.
+pub const DEFAULT_ROWS: u64 = 10_000;
+
+/// What a column of a result holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ColumnKind {
+    /// Nullable(Float64), never NaN or infinite.
+    Number,
+    /// Nullable(Int64).
+    Integer,
+    /// Nullable(String).
+    String,
+    /// Nullable(Bool).
+    Bool,
+    /// Nullable(DateTime64(3, 'UTC')): an instant.
+    Time,
+}
+
+/// How true a column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Accuracy {
+    /// The value itself, within the rounding of 64-bit floats.
+    Exact,
+    /// An estimate by the sketch of this name.
+    Sketch(&'static str),
+}
+
+/// One column of a result.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Column {
+    /// The name that the query gave, unique in the result.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
+    /// How true it is.
+    pub accuracy: Accuracy,
+    /// The unit of a measure, as in `USD`; empty for a plain value.
+    pub unit: String,
+}
+
+/// Event times that can meet the plan's conditions, UTC ms, half open; an end that is not there is not bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeRange {
+    /// The first instant.
+    pub from_ms: Option<i64>,
+    /// The instant after the last.
+    pub to_ms: Option<i64>,
+}
+
+/// What to compute: the one form that SQL, typed queries and metrics become. It reaches data only once it is
+/// [sealed](Plan::seal).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub(crate) app: AppId,
+    /// Conditions on single events, all of which hold.
+    pub(crate) filters: Vec<Expr>,
+    /// Absent for a selection of plain rows.
+    pub(crate) groups: Option<Groups>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) distinct: bool,
+    pub(crate) order: Vec<Order>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: u64,
+}
+
+/// How events are gathered: the expressions of outputs, order and `having` are then over keys and aggregates.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Groups {
+    pub(crate) keys: Vec<Expr>,
+    /// Each different aggregate once.
+    pub(crate) aggregates: Vec<Aggregate>,
+    pub(crate) having: Option<Expr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Output {
+    pub(crate) column: Column,
+    pub(crate) expr: Expr,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) by: OrderBy,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum OrderBy {
+    Output(usize),
+    Expr(Expr),
+}
+
+impl Plan {
+    /// The one app that the plan reads.
+    pub fn app(&self) -> &AppId {
+        &self.app
+    }
+
+    /// The columns of the result, in order.
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = &Column> {
+        self.outputs.iter().map(|output| &output.column)
+    }
+
+    /// Whether the result is over groups of events; if not, it is a selection of plain rows.
+    pub fn is_aggregate(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// How many different aggregates the plan computes; a measure is arithmetic over them.
+    pub fn aggregate_count(&self) -> usize {
+        self.groups.as_ref().map_or(0, |groups| groups.aggregates.len())
+    }
+
+    /// The places of the plan's columns that are group keys themselves.
+    pub fn key_columns(&self) -> impl Iterator<Item = usize> {
+        let is_key = |output: &Output| matches!(output.expr.node, Node::Key(_));
+        self.outputs.iter().enumerate().filter(move |(_, output)| is_key(output)).map(|(i, _)| i)
+    }
+
+    /// The width and zone of the time buckets that the result is grouped by, the first if there are several.
+    pub fn grain(&self) -> Option<(Grain, &Zone)> {
+        self.groups.as_ref()?.keys.iter().find_map(|key| match &key.node {
+            Node::Truncate(grain, zone, inner) if inner.node == Node::Field(Field::Timestamp) => Some((*grain, zone)),
+            _ => None,
+        })
+    }
+
+    /// The event times that the conditions leave.
+    pub fn range(&self) -> TimeRange {
+        let mut range = TimeRange::default();
+        for filter in &self.filters {
+            range.narrow(filter);
+        }
+        range
+    }
+
+    /// How many rows the result has at most, if that is bounded.
+    pub fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// Binds the plan to who asks: refused unless the scope may query this app.
+    pub fn seal(self, scope: &Scope) -> Result<SealedPlan, Error> {
+        if !scope.allows(Permission::Query) {
+            let message = format!("this needs the permission `{}`", Permission::Query.name());
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
+        if !scope.reaches(&self.app) {
+            let message = format!("the app `{}` is out of this key's reach", self.app);
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
+        Ok(SealedPlan::new(self, scope))
+    }
+}
+
+impl TimeRange {
+    /// Takes the bound that a condition sets, if it sets one.
+    fn narrow(&mut self, condition: &Expr) {
+        use crate::ast::CompareOp::{Eq, Ge, Gt, Le, Lt};
+        match &condition.node {
+            Node::All(terms) => terms.iter().for_each(|term| self.narrow(term)),
+            Node::Compare(op, left, right) if left.node == Node::Field(Field::Timestamp) => {
+                let Node::Time(ms) = right.node else { return };
+                let Range { start, end } = match op {
+                    Gt => ms + 1..i64::MAX,
+                    Ge => ms..i64::MAX,
+                    Lt => i64::MIN..ms,
+                    Le => i64::MIN..ms + 1,
+                    Eq => ms..ms + 1,
+                    _ => return,
+                };
+                if start > i64::MIN {
+                    self.from_ms = Some(self.from_ms.map_or(start, |from| from.max(start)));
+                }
+                if end < i64::MAX {
+                    self.to_ms = Some(self.to_ms.map_or(end, |to| to.min(end)));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Output {
+    pub(crate) fn new(name: String, unit: String, expr: Expr, aggregates: &[Aggregate]) -> Self {
+        let kind = match expr.ty {
+            Type::Number => ColumnKind::Number,
+            Type::Integer => ColumnKind::Integer,
+            Type::String | Type::Null => ColumnKind::String,
+            Type::Bool => ColumnKind::Bool,
+            Type::Time => ColumnKind::Time,
+        };
+        let accuracy = sketch(&expr, aggregates).map_or(Accuracy::Exact, Accuracy::Sketch);
+        Self { column: Column { name, kind, accuracy, unit }, expr }
+    }
+}
+
+/// The first sketch that an expression over groups rests on.
+fn sketch(expr: &Expr, aggregates: &[Aggregate]) -> Option<&'static str> {
+    match expr.node {
+        Node::Aggregate(i) => aggregates.get(i)?.aggregation.sketch(),
+        _ => expr.children().into_iter().find_map(|child| sketch(child, aggregates)),
+    }
+}
+
+/// The expression over groups: every part of it is a key, an aggregate or a constant.
+pub(crate) fn over_groups(mut expr: Expr, keys: &[Expr]) -> Outcome<Expr> {
+    rewrite(&mut expr, keys)?;
+    Ok(expr)
+}
+
+fn rewrite(expr: &mut Expr, keys: &[Expr]) -> Outcome<()> {
+    if let Some(key) = keys.iter().position(|key| key == expr) {
+        expr.node = Node::Key(key);
+        return Ok(());
+    }
+    let name = match &expr.node {
+        Node::Field(field) => FIELDS.iter().find(|(_, known)| known == field).map_or("", |(name, _)| name),
+        Node::Property(property) => &property.name,
+        _ => return expr.children_mut().into_iter().try_for_each(|child| rewrite(child, keys)),
+    };
+    ungrouped(name, expr.span)
+}
+
+fn ungrouped(name: &str, span: Span) -> Outcome<()> {
+    let message = format!(
+        "`{}` has many values in a group; put it into GROUP BY or into an aggregate, as in MIN({0})",
+        crate::diagnostics::excerpt(name)
+    );
+    fault(span, Rule::NotGrouped, message)
+}

@@ -1,0 +1,88 @@
+//! A plan bound to who asks. Only here does a plan become SQL, and no SQL leaves unverified.
+
+use model::{AppId, Error, Scope, TenantId};
+
+use crate::{
+    plan::{Column, Plan},
+    sql,
+    verify::verify,
+};
+
+/// A plan and the scope that it runs in. There is no way to make one but [`Plan::seal`], and no way to SQL but
+/// [`SealedPlan::compile`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SealedPlan {
+    plan: Plan,
+    scope: Scope,
+}
+
+/// One verified query of the warehouse.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Statement {
+    text: String,
+    params: Vec<Param>,
+    columns: Vec<Column>,
+}
+
+/// A bound value: in the text it stands as `{name:kind}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Param {
+    /// Its name; over HTTP the value is sent as `param_<name>`.
+    pub name: String,
+    /// Its ClickHouse type.
+    pub kind: &'static str,
+    /// The value in ClickHouse's escaped text form, as the HTTP interface takes it (before URL encoding).
+    pub value: String,
+}
+
+impl SealedPlan {
+    pub(crate) fn new(plan: Plan, scope: &Scope) -> Self {
+        Self { plan, scope: scope.clone() }
+    }
+
+    /// What is computed.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whose events are read.
+    pub fn tenant(&self) -> &TenantId {
+        &self.scope.tenant
+    }
+
+    /// Which app's events are read.
+    pub fn app(&self) -> &AppId {
+        self.plan.app()
+    }
+
+    /// The scope that the plan runs in.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The SQL, verified against the scope. Refused with `InvalidQuery` if it is too large to run; `Internal` would be
+    /// a defect of the compiler that the verifier caught.
+    pub fn compile(&self) -> Result<Statement, Error> {
+        let (text, params) = sql::emit(&self.plan, &self.scope)?;
+        verify(&text, &params, &self.scope)
+            .map_err(|refusal| Error::internal(format!("the compiled query was refused: {refusal}")))?;
+        Ok(Statement { text, params, columns: self.plan.columns().cloned().collect() })
+    }
+}
+
+impl Statement {
+    /// The SQL. It holds no text of the caller.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The bound values, each name once.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// The columns of the result, in order; the text calls them `c0`, `c1`, ...
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+}

@@ -1,0 +1,181 @@
+//! Plan -> ClickHouse SQL. Every byte of the text comes from here or from the schema's slots; every value is bound.
+//!
+//! Over groups the text has two levels: the inner SELECT gathers (`k0, k1, ... a0, a1, ...`), the outer one does the
+//! arithmetic over keys and aggregates, filters groups, orders and cuts (`c0, c1, ...`).
+
+mod aggregate;
+mod cast;
+mod expr;
+mod params;
+mod time;
+
+use model::{Error, ErrorCode, Scope};
+
+use self::params::Params;
+use crate::{
+    plan::{ColumnKind, Groups, Order, OrderBy, Output, Plan},
+    seal::Param,
+    typed::{Expr, Node},
+};
+
+/// The longest text that the warehouse takes, in bytes (its default `max_query_size`).
+const MAX_SQL: usize = 256 * 1024;
+
+/// The text of a plan in a scope, and the values bound in it.
+pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), Error> {
+    let mut emitter = Emitter { text: String::with_capacity(1024), params: Params::new(scope, &plan.app) };
+    match &plan.groups {
+        Some(groups) => emitter.grouped(plan, groups),
+        None => emitter.rows(plan),
+    }
+    if emitter.is_full() {
+        let message = "the query is too large for the warehouse; split it";
+        return Err(Error::new(ErrorCode::InvalidQuery, message));
+    }
+    Ok((emitter.text, emitter.params.into_list()))
+}
+
+struct Emitter {
+    text: String,
+    params: Params,
+}
+
+impl Emitter {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Whether the text has outgrown its bound. Expressions then write nothing more, so that an argument that stands
+    /// twice in a template can't double the work at each level.
+    fn is_full(&self) -> bool {
+        self.text.len() > MAX_SQL
+    }
+
+    /// Writes items with something between them.
+    fn list<T>(&mut self, items: impl IntoIterator<Item = T>, between: &str, mut write: impl FnMut(&mut Self, T)) {
+        for (i, item) in items.into_iter().enumerate() {
+            if i > 0 {
+                self.push(between);
+            }
+            write(self, item);
+        }
+    }
+
+    fn rows(&mut self, plan: &Plan) {
+        self.select(plan.distinct);
+        self.outputs(&plan.outputs);
+        self.from_events(plan);
+        self.ending(plan);
+    }
+
+    fn grouped(&mut self, plan: &Plan, groups: &Groups) {
+        self.select(plan.distinct);
+        self.outputs(&plan.outputs);
+        self.push(" FROM (");
+        self.inner(plan, groups);
+        self.push(")");
+        if let Some(having) = &groups.having {
+            self.push(" WHERE ");
+            self.expr(having);
+        }
+        self.ending(plan);
+    }
+
+    fn inner(&mut self, plan: &Plan, groups: &Groups) {
+        self.select(false);
+        self.list(groups.keys.iter().enumerate(), ", ", |e, (i, key)| {
+            e.key(key);
+            e.push(&format!(" AS k{i}"));
+        });
+        if !groups.keys.is_empty() && !groups.aggregates.is_empty() {
+            self.push(", ");
+        }
+        self.list(groups.aggregates.iter().enumerate(), ", ", |e, (i, aggregate)| {
+            e.aggregate(aggregate);
+            e.push(&format!(" AS a{i}"));
+        });
+        if groups.keys.is_empty() && groups.aggregates.is_empty() {
+            self.push("count() AS a0"); // one group of all rows, of which nothing is asked
+        }
+        self.from_events(plan);
+        if !groups.keys.is_empty() {
+            self.push(" GROUP BY ");
+            self.list(0..groups.keys.len(), ", ", |e, i| e.push(&format!("k{i}")));
+        }
+    }
+
+    /// A key, so that equal values are one group: -0 and 0 too.
+    fn key(&mut self, key: &Expr) {
+        if key.ty == crate::types::Type::Number && !matches!(key.node, Node::Property(_)) {
+            self.push("(");
+            self.expr(key);
+            self.push(" + 0)");
+        } else {
+            self.expr(key);
+        }
+    }
+
+    fn select(&mut self, distinct: bool) {
+        self.push(if distinct { "SELECT DISTINCT " } else { "SELECT " });
+    }
+
+    fn from_events(&mut self, plan: &Plan) {
+        self.push(" FROM events WHERE tenant = {tenant:String} AND app = {app:String}");
+        if plan.filters.len() > expr::FLAT_CHAIN {
+            self.push(" AND ");
+            self.chain(&plan.filters, " AND ");
+        } else {
+            for filter in &plan.filters {
+                self.push(" AND ");
+                self.expr(filter);
+            }
+        }
+    }
+
+    /// The columns, each as one of the few types that cross the wire.
+    fn outputs(&mut self, outputs: &[Output]) {
+        self.list(outputs.iter().enumerate(), ", ", |e, (i, output)| {
+            e.output(&output.expr, output.column.kind);
+            e.push(&format!(" AS c{i}"));
+        });
+    }
+
+    fn output(&mut self, expr: &Expr, kind: ColumnKind) {
+        self.push("CAST(");
+        // Stored numbers are finite; sums and quotients may leave the finite numbers.
+        let computed = kind == ColumnKind::Number && !matches!(expr.node, Node::Property(_));
+        self.push(if computed { "ifNotFinite(" } else { "" });
+        self.expr(expr);
+        self.push(if computed { ", NULL)" } else { "" });
+        self.push(match kind {
+            ColumnKind::Number => " AS Nullable(Float64))",
+            ColumnKind::Integer => " AS Nullable(Int64))",
+            ColumnKind::String => " AS Nullable(String))",
+            ColumnKind::Bool => " AS Nullable(Bool))",
+            ColumnKind::Time => " AS Nullable(DateTime64(3, 'UTC')))",
+        });
+    }
+
+    fn ending(&mut self, plan: &Plan) {
+        if !plan.order.is_empty() {
+            self.push(" ORDER BY ");
+            self.list(&plan.order, ", ", Self::order);
+        }
+        if let Some(limit) = plan.limit {
+            self.push(&format!(" LIMIT {limit}"));
+        }
+        if plan.offset > 0 {
+            self.push(&format!(" OFFSET {}", plan.offset));
+        }
+    }
+
+    fn order(&mut self, order: &Order) {
+        match &order.by {
+            OrderBy::Output(i) => self.push(&format!("c{i}")),
+            OrderBy::Expr(expr) => self.expr(expr),
+        }
+        self.push(if order.descending { " DESC" } else { " ASC" });
+        self.push(if order.nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
+    }
+}
+

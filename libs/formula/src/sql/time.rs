@@ -1,0 +1,84 @@
+//! What depends on a zone. Names of zones are bound like all values.
+
+use super::Emitter;
+use crate::{
+    grain::{Grain, Part},
+    interval::Interval,
+    time::Zone,
+    typed::{Expr, Node},
+};
+
+impl Emitter {
+    pub(super) fn calendar(&mut self, node: &Node) {
+        match node {
+            Node::Truncate(grain, zone, time) => self.truncate(*grain, zone, time),
+            Node::Part(part, zone, time) => self.part(*part, zone, time),
+            Node::Shift(time, by, zone) => self.shift(time, *by, zone),
+            Node::Difference(grain, zone, from, to) => {
+                self.around(&format!("toInt64(dateDiff('{}', ", grain.name()), from, ", ");
+                self.expr(to);
+                self.zone_argument(zone);
+                self.push("))");
+            }
+            Node::InZone(time, _) => self.expr(time),
+            _ => {}
+        }
+    }
+
+    fn zone_argument(&mut self, zone: &Zone) {
+        let zone = self.params.text(zone.name());
+        self.push(&format!(", {zone}"));
+    }
+
+    /// The start of the bucket as an instant. From the week on the engine gives a date, whose local midnight it is.
+    fn truncate(&mut self, grain: Grain, zone: &Zone, time: &Expr) {
+        let is_date = grain >= Grain::Week;
+        self.push(if is_date { "toTimeZone(toDateTime64(" } else { "toDateTime64(" });
+        self.around(&format!("dateTrunc('{}', ", grain.name()), time, "");
+        self.zone_argument(zone);
+        self.push("), 3");
+        if is_date {
+            self.zone_argument(zone);
+            self.push("), 'UTC')");
+        } else {
+            self.push(", 'UTC')");
+        }
+    }
+
+    fn part(&mut self, part: Part, zone: &Zone, time: &Expr) {
+        let (before, after) = match part {
+            Part::Year => ("toInt64(toYear(", "))"),
+            Part::IsoYear => ("toInt64(toISOYear(", "))"),
+            Part::Quarter => ("toInt64(toQuarter(", "))"),
+            Part::Month => ("toInt64(toMonth(", "))"),
+            Part::Week => ("toInt64(toISOWeek(", "))"),
+            Part::Day => ("toInt64(toDayOfMonth(", "))"),
+            Part::DayOfYear => ("toInt64(toDayOfYear(", "))"),
+            Part::DayOfWeek => ("toInt64(toDayOfWeek(", ") % 7)"),
+            Part::IsoDayOfWeek => ("toInt64(toDayOfWeek(", "))"),
+            Part::Hour => ("toInt64(toHour(", "))"),
+            Part::Minute => ("toInt64(toMinute(", "))"),
+            Part::Second => ("toInt64(toSecond(", "))"),
+            Part::Epoch => return self.around("(toUnixTimestamp64Milli(", time, ") / 1000)"),
+        };
+        self.around(before, time, if matches!(part, Part::DayOfWeek | Part::IsoDayOfWeek) { ", 0" } else { "" });
+        self.zone_argument(zone);
+        self.push(after);
+    }
+
+    fn shift(&mut self, time: &Expr, by: Interval, zone: &Zone) {
+        let steps = [("addMilliseconds", by.ms), ("addDays", by.days), ("addMonths", by.months)];
+        let steps: Vec<_> = steps.into_iter().filter(|(_, amount)| *amount != 0).collect();
+        self.push("toTimeZone(");
+        for (function, _) in &steps {
+            self.push(&format!("{function}("));
+        }
+        self.around("toTimeZone(", time, "");
+        self.zone_argument(zone);
+        self.push(")");
+        for (_, amount) in steps.iter().rev() {
+            self.push(&format!(", {amount})"));
+        }
+        self.push(", 'UTC')");
+    }
+}

@@ -1,0 +1,95 @@
+//! The second pair of eyes: reads a finished text with an independent parser and knows nothing of how it came to be.
+//!
+//! It refuses whatever it doesn't know. Allowed are one SELECT, derived tables, the table `events` with both predicates
+//! of the scope in the very same WHERE, its columns, positional aliases, the functions on a list of its own, and bound
+//! values whose types are on a list.
+
+mod allowed;
+mod expr;
+mod placeholders;
+mod query;
+
+use model::{AppId, Scope};
+use sqlparser::{ast::Statement, dialect::ClickHouseDialect, parser::Parser};
+
+use crate::seal::Param;
+
+/// No text of the compiler is longer, in bytes.
+const MAX_SQL: usize = 320 * 1024;
+/// Deeper than any plan that the parser of the language lets through.
+const MAX_DEPTH: usize = 2_048;
+
+/// Why a text may not run. It holds none of the caller's values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The text holds a byte that compiled SQL never does.
+    #[error("{0} has no place in compiled SQL")]
+    Foreign(&'static str),
+    /// The text can't be parsed.
+    #[error("the text can't be read: {0}")]
+    Unreadable(String),
+    /// The text is not exactly one query.
+    #[error("the text is not one query")]
+    NotOneQuery,
+    /// A construct that compiled SQL never uses.
+    #[error("{0} is not allowed")]
+    Construct(&'static str),
+    /// A table other than `events`.
+    #[error("only the table `events` may be read")]
+    Table,
+    /// A SELECT from `events` that is not bound to the scope.
+    #[error("a read of `events` lacks the predicate on `{0}`")]
+    MissingPredicate(&'static str),
+    /// A name that is no column and no positional alias.
+    #[error("the name `{0}` is not allowed")]
+    Name(String),
+    /// A function that is not on the list.
+    #[error("the function `{0}` is not allowed")]
+    Function(String),
+    /// A literal text, type or operator that is not on the list.
+    #[error("the {0} is not allowed")]
+    Value(&'static str),
+    /// A placeholder without a bound value, bound twice, or of another type.
+    #[error("the parameter `{0}` is not bound as the text says")]
+    Parameter(String),
+    /// A bound predicate value outside the scope.
+    #[error("the value bound to `{0}` is outside the scope")]
+    OutOfScope(&'static str),
+}
+
+/// Checks that a text reads only what the scope reaches.
+pub fn verify(text: &str, params: &[Param], scope: &Scope) -> Result<(), Refusal> {
+    bound_to(params, scope)?;
+    if text.len() > MAX_SQL {
+        return Err(Refusal::Foreign("so long a text"));
+    }
+    let rewritten = placeholders::rewrite(text, params)?;
+    let mut statements = Parser::new(&ClickHouseDialect {})
+        .with_recursion_limit(MAX_DEPTH)
+        .try_with_sql(&rewritten)
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|error| Refusal::Unreadable(error.to_string()))?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(query)), true) => query::check(&query),
+        _ => Err(Refusal::NotOneQuery),
+    }
+}
+
+/// The values of the predicates are the scope's tenant and an app within its reach.
+fn bound_to(params: &[Param], scope: &Scope) -> Result<(), Refusal> {
+    let value = |name: &'static str| {
+        let mut found = params.iter().filter(|param| param.name == name);
+        match (found.next(), found.next()) {
+            (Some(param), None) if param.kind == "String" => Ok(param.value.as_str()),
+            _ => Err(Refusal::Parameter(name.to_owned())),
+        }
+    };
+    if value("tenant")? != scope.tenant.as_str() {
+        return Err(Refusal::OutOfScope("tenant"));
+    }
+    match AppId::new(value("app")?) {
+        Ok(app) if scope.reaches(&app) => Ok(()),
+        _ => Err(Refusal::OutOfScope("app")),
+    }
+}
+

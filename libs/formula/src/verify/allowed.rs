@@ -1,0 +1,65 @@
+//! What compiled SQL may name, written down apart from the compiler's own tables.
+
+use sqlparser::ast::DataType;
+
+/// Columns of `events` that users' expressions come from, `tenant` and `app` included.
+const COLUMNS: [&str; 11] =
+    ["tenant", "app", "event", "ts", "user", "event_id", "country", "plan", "received_at", "n_more", "s_more"];
+
+/// Slot columns `n0..n15`, `s0..s15`.
+const SLOTS: usize = 16;
+
+const FUNCTIONS: &[&str] = &[
+    // of values
+    "abs", "accurateCastOrNull", "arrayElement", "arrayElementOrNull", "arraySort", "ceil", "coalesce", "concat",
+    "endsWith", "exp", "floor", "greatest", "if", "ifNotFinite", "ifNull", "intDiv", "intExp10", "least", "leftUTF8",
+    "lengthUTF8", "log", "log10", "log2", "lowerUTF8", "mapContains", "nullIf", "position", "positionUTF8", "pow",
+    "replaceAll", "reverseUTF8", "rightUTF8", "sign", "splitByString", "sqrt", "startsWith", "substringUTF8",
+    "toFloat64", "toFloat64OrNull", "toInt64", "toInt64OrNull", "toNullable", "toString", "trimBoth", "trimLeft",
+    "trimRight", "trunc", "upperUTF8",
+    // of the calendar
+    "addDays", "addMilliseconds", "addMonths", "dateDiff", "dateTrunc", "fromUnixTimestamp64Milli",
+    "parseDateTime64BestEffortOrNull", "toDateTime64", "toDayOfMonth", "toDayOfWeek", "toDayOfYear", "toHour",
+    "toISOWeek", "toISOYear", "toMinute", "toMonth", "toQuarter", "toSecond", "toTimeZone", "toUnixTimestamp64Milli",
+    "toYear",
+    // of groups
+    "avg", "count", "countIf", "groupArray", "max", "min", "quantileExactInclusive", "quantileTDigest",
+    "stddevSampStable", "sum", "uniqCombined64", "uniqExact", "uniqExactIf", "varSampStable",
+];
+
+/// Words in quotes: zones and units that the compiler itself writes.
+const TEXTS: [&str; 11] =
+    ["", "UTC", "Int64", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+
+pub(super) fn column(name: &str) -> bool {
+    COLUMNS.contains(&name) || (numbered(name, &['n', 's']).is_some_and(|i| i < SLOTS))
+}
+
+/// Aliases by position: keys, aggregates, columns of the result.
+pub(super) fn alias(name: &str) -> bool {
+    numbered(name, &['k', 'a', 'c']).is_some()
+}
+
+fn numbered(name: &str, letters: &[char]) -> Option<usize> {
+    let digits = name.strip_prefix(letters)?;
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
+}
+
+pub(super) fn function(name: &str) -> bool {
+    FUNCTIONS.contains(&name)
+}
+
+pub(super) fn text(text: &str) -> bool {
+    TEXTS.contains(&text)
+}
+
+/// Types that values are cast to: the few that cross the wire.
+pub(super) fn data_type(data_type: &DataType) -> bool {
+    let DataType::Nullable(inner) = data_type else { return false };
+    match &**inner {
+        DataType::Float64 | DataType::Int64 | DataType::String(None) | DataType::Bool => true,
+        DataType::Datetime64(3, Some(zone)) => zone == "UTC",
+        _ => false,
+    }
+}

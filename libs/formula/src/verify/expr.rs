@@ -1,0 +1,124 @@
+//! Expressions: an allow list of forms.
+
+use sqlparser::ast::{
+    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, InTarget, ObjectNamePart, UnaryOperator, Value,
+};
+
+use super::{Refusal, allowed};
+
+/// What an expression may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Columns of `events` and positional aliases.
+    Columns,
+    /// Positional aliases alone.
+    Aliases,
+}
+
+pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
+    let mut expr = expr;
+    // Chains hang down the left side: a loop walks them, whatever their length.
+    while let Expr::BinaryOp { left, op, right } = expr {
+        operator(op)?;
+        check(right, names)?;
+        expr = left;
+    }
+    match expr {
+        Expr::Identifier(name) => identifier(name, names),
+        Expr::Value(value) => literal(&value.value),
+        Expr::Nested(inner) | Expr::IsNull(inner) => check(inner, names),
+        Expr::UnaryOp { op: UnaryOperator::Not | UnaryOperator::Minus, expr } => check(expr, names),
+        Expr::In { expr, target: InTarget::List(list), negated: false, global: false } => {
+            check(expr, names)?;
+            list.iter().try_for_each(|item| check(item, names))
+        }
+        Expr::Like { negated: false, any: false, expr, pattern, escape_char: None }
+        | Expr::ILike { negated: false, any: false, expr, pattern, escape_char: None } => {
+            check(expr, names)?;
+            check(pattern, names)
+        }
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, format: None } => {
+            if !allowed::data_type(data_type) {
+                return Err(Refusal::Value("type of a cast"));
+            }
+            check(expr, names)
+        }
+        Expr::Case { operand: None, conditions, else_result, .. } => {
+            for branch in conditions {
+                check(&branch.condition, names)?;
+                check(&branch.result, names)?;
+            }
+            else_result.as_deref().map_or(Ok(()), |e| check(e, names))
+        }
+        Expr::Floor { expr, field } | Expr::Ceil { expr, field } => match field {
+            CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => check(expr, names),
+            _ => Err(Refusal::Construct("this form of FLOOR or CEIL")),
+        },
+        Expr::Function(function) => call(function, names),
+        _ => Err(Refusal::Construct("a form of expression")),
+    }
+}
+
+fn identifier(name: &Ident, names: Names) -> Result<(), Refusal> {
+    let known = allowed::alias(&name.value) || (names == Names::Columns && allowed::column(&name.value));
+    if name.quote_style.is_none() && known { Ok(()) } else { Err(Refusal::Name(name.value.clone())) }
+}
+
+fn literal(value: &Value) -> Result<(), Refusal> {
+    match value {
+        Value::Number(..) | Value::Boolean(_) | Value::Null => Ok(()),
+        // `placeholders` has seen each of them bound.
+        Value::Placeholder(name) if name.starts_with(':') => Ok(()),
+        Value::SingleQuotedString(text) if allowed::text(text) => Ok(()),
+        _ => Err(Refusal::Value("literal")),
+    }
+}
+
+fn operator(op: &BinaryOperator) -> Result<(), Refusal> {
+    use BinaryOperator::{
+        And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus,
+    };
+    match op {
+        And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus | Multiply | Divide | Modulo => Ok(()),
+        _ => Err(Refusal::Value("operator")),
+    }
+}
+
+fn call(function: &Function, names: Names) -> Result<(), Refusal> {
+    let Function {
+        name,
+        uses_odbc_syntax: false,
+        parameters,
+        args: FunctionArguments::List(args),
+        within_group,
+        filter: None,
+        null_treatment: None,
+        over: None,
+    } = function
+    else {
+        return Err(Refusal::Construct("this form of call"));
+    };
+    let [ObjectNamePart::Identifier(Ident { value: name, quote_style: None, .. })] = name.0.as_slice() else {
+        return Err(Refusal::Function(name.to_string()));
+    };
+    if !within_group.is_empty() || !allowed::function(name) {
+        return Err(Refusal::Function(name.clone()));
+    }
+    match parameters {
+        FunctionArguments::None => {}
+        FunctionArguments::List(list) => arguments(list, Names::Aliases)?,
+        FunctionArguments::Subquery(_) => return Err(Refusal::Construct("a subquery")),
+    }
+    arguments(args, names)
+}
+
+fn arguments(list: &FunctionArgumentList, names: Names) -> Result<(), Refusal> {
+    if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return Err(Refusal::Construct("a clause among arguments"));
+    }
+    list.args.iter().try_for_each(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => check(expr, names),
+        _ => Err(Refusal::Construct("this form of argument")),
+    })
+}

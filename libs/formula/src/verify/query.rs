@@ -1,0 +1,179 @@
+//! The shape of a query: every part of it is taken apart by name, so that a part that a newer parser knows of can't
+//! slip through unseen.
+
+use sqlparser::ast::{
+    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByExpr,
+    OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+};
+
+use super::{Refusal, allowed, expr::Names, expr::check as check_expr};
+
+pub(super) fn check(query: &Query) -> Result<(), Refusal> {
+    let Query {
+        with: None,
+        body,
+        order_by,
+        limit_clause,
+        fetch: None,
+        locks,
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators,
+    } = query
+    else {
+        return Err(Refusal::Construct("a clause of this query"));
+    };
+    if !locks.is_empty() || !pipe_operators.is_empty() {
+        return Err(Refusal::Construct("a lock or a pipe"));
+    }
+    let SetExpr::Select(select) = &**body else { return Err(Refusal::Construct("anything but a SELECT")) };
+    let names = check_select(select)?;
+    if let Some(order_by) = order_by {
+        let OrderByKind::Expressions(items) = &order_by.kind else { return Err(Refusal::Construct("ORDER BY ALL")) };
+        if order_by.interpolate.is_some() {
+            return Err(Refusal::Construct("INTERPOLATE"));
+        }
+        items.iter().try_for_each(|item| check_order(item, names))?;
+    }
+    check_limit(limit_clause.as_ref())
+}
+
+fn check_order(item: &OrderByExpr, names: Names) -> Result<(), Refusal> {
+    let OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill: None } = item else {
+        return Err(Refusal::Construct("WITH FILL"));
+    };
+    if matches!(sort, Some(OrderBySort::Using(_))) {
+        return Err(Refusal::Construct("ORDER BY USING"));
+    }
+    check_expr(expr, names)
+}
+
+fn check_limit(limit: Option<&LimitClause>) -> Result<(), Refusal> {
+    let (limit, offset) = match limit {
+        None => return Ok(()),
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+            (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+        }
+        Some(_) => return Err(Refusal::Construct("this form of LIMIT")),
+    };
+    let is_number = |e: &Expr| matches!(e, Expr::Value(v) if matches!(v.value, Value::Number(..)));
+    if limit.into_iter().chain(offset).all(is_number) { Ok(()) } else { Err(Refusal::Construct("a computed LIMIT")) }
+}
+
+/// Checks a SELECT and tells what its own ORDER BY may name.
+fn check_select(select: &Select) -> Result<Names, Refusal> {
+    let Select {
+        select_token: _,
+        optimizer_hints,
+        distinct: None | Some(Distinct::Distinct),
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection,
+        exclude: None,
+        into: None,
+        from,
+        lateral_views,
+        prewhere: None,
+        selection,
+        connect_by,
+        group_by: GroupByExpr::Expressions(keys, modifiers),
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: None,
+        named_window,
+        qualify: None,
+        window_before_qualify: _,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    } = select
+    else {
+        return Err(Refusal::Construct("a clause of this SELECT"));
+    };
+    let plain = optimizer_hints.is_empty()
+        && lateral_views.is_empty()
+        && connect_by.is_empty()
+        && modifiers.is_empty()
+        && cluster_by.is_empty()
+        && distribute_by.is_empty()
+        && sort_by.is_empty()
+        && named_window.is_empty();
+    if !plain {
+        return Err(Refusal::Construct("a clause of this SELECT"));
+    }
+    let [table] = from.as_slice() else { return Err(Refusal::Construct("more or less than one table")) };
+    if !table.joins.is_empty() {
+        return Err(Refusal::Construct("a join"));
+    }
+    let names = check_table(&table.relation, selection.as_ref())?;
+    for item in projection {
+        let SelectItem::ExprWithAlias { expr, alias } = item else {
+            return Err(Refusal::Construct("a column without a positional name"));
+        };
+        // An alias hides a column of the same name in WHERE, so it may be none.
+        if alias.quote_style.is_some() || !allowed::alias(&alias.value) {
+            return Err(Refusal::Name(alias.value.clone()));
+        }
+        check_expr(expr, names)?;
+    }
+    selection.iter().chain(keys).try_for_each(|e| check_expr(e, names))?;
+    Ok(names)
+}
+
+/// Checks the one table of a SELECT and tells what may be named over it.
+fn check_table(table: &TableFactor, selection: Option<&Expr>) -> Result<Names, Refusal> {
+    match table {
+        TableFactor::Derived { lateral: false, subquery, alias: None, sample: None } => {
+            check(subquery)?;
+            Ok(Names::Aliases)
+        }
+        TableFactor::Table {
+            name,
+            alias: None,
+            args: None,
+            with_hints,
+            version: None,
+            with_ordinality: false,
+            partitions,
+            json_path: None,
+            sample: None,
+            index_directives,
+            inheritance: None,
+        } if with_hints.is_empty() && partitions.is_empty() && index_directives.is_empty() && is_events(name) => {
+            for predicate in ["tenant", "app"] {
+                if !selection.is_some_and(|condition| holds(condition, predicate)) {
+                    return Err(Refusal::MissingPredicate(predicate));
+                }
+            }
+            Ok(Names::Columns)
+        }
+        _ => Err(Refusal::Table),
+    }
+}
+
+fn is_events(name: &ObjectName) -> bool {
+    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(Ident { value, quote_style: None, .. })] if value == "events")
+}
+
+/// Whether `column = {column:String}` is among the terms that AND joins at the top.
+fn holds(condition: &Expr, column: &str) -> bool {
+    let mut rest = condition;
+    // AND binds to the left, so the terms hang down the left side.
+    while let Expr::BinaryOp { left, op: BinaryOperator::And, right } = rest {
+        if is_predicate(right, column) {
+            return true;
+        }
+        rest = left;
+    }
+    is_predicate(rest, column)
+}
+
+fn is_predicate(term: &Expr, column: &str) -> bool {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = term else { return false };
+    let names = matches!(&**left, Expr::Identifier(id) if id.quote_style.is_none() && id.value == column);
+    let binds = matches!(&**right, Expr::Value(v)
+        if matches!(&v.value, Value::Placeholder(name) if name.strip_prefix(':') == Some(column)));
+    names && binds
+}

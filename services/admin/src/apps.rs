@@ -1,0 +1,32 @@
+//! A tenant's apps.
+
+use api::v1::{CreateAppRequest, CreateAppResponse, ListAppsRequest, ListAppsResponse};
+use model::Error;
+use tracing::info;
+
+use crate::{
+    caller::Caller,
+    service::{Admin, stored},
+    wire::{app_to_add, app_to_wire},
+};
+
+impl Admin {
+    pub(crate) async fn add_app(&self, caller: &Caller, request: CreateAppRequest) -> Result<CreateAppResponse, Error> {
+        let tenant = caller.tenant(&request.tenant_id)?;
+        let app = app_to_add(request.app, tenant, (self.now_ms)())?;
+        caller.may_add(&app.id)?;
+        self.directory.create_app(&app).await.map_err(stored)?;
+        info!(by = caller.key_id(), tenant = %app.tenant, app = %app.id, "added an app");
+        Ok(CreateAppResponse { app: Some(app_to_wire(app)) })
+    }
+
+    pub(crate) async fn apps(&self, caller: &Caller, request: &ListAppsRequest) -> Result<ListAppsResponse, Error> {
+        let tenant = caller.tenant(&request.tenant_id)?;
+        let apps = self.directory.apps(&tenant).await.map_err(stored)?;
+        if apps.is_empty() {
+            self.require_tenant(&tenant).await?;
+        }
+        let within_reach = apps.into_iter().filter(|app| caller.reaches(&app.id));
+        Ok(ListAppsResponse { apps: within_reach.map(app_to_wire).collect() })
+    }
+}

@@ -1,0 +1,96 @@
+//! Who calls, and whose things that one may manage.
+
+use std::sync::Arc;
+
+use mesh::context::{self, CallContext};
+use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, TenantId};
+
+use crate::wire;
+
+/// The caller, by the key that was shown.
+pub(crate) struct Caller(Arc<CallContext>);
+
+impl Caller {
+    /// The caller of a request that came through the gateway.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Error> {
+        context::of(request.extensions()).map(Self)
+    }
+
+    /// The public part of the caller's key.
+    pub(crate) fn key_id(&self) -> &str {
+        &self.0.key_id
+    }
+
+    /// The priority that the caller's key has, and at most hands on.
+    pub(crate) fn priority(&self) -> Priority {
+        self.0.scope.priority
+    }
+
+    pub(crate) fn is_operator(&self) -> bool {
+        self.0.scope.allows(Permission::Operator)
+    }
+
+    /// Refuses all but operators.
+    pub(crate) fn require_operator(&self) -> Result<(), Error> {
+        self.0.require(Permission::Operator)
+    }
+
+    /// The tenant to manage: the one that an operator names, or an admin's own. Whether another tenant exists is not for an
+    /// admin to know, so its name is refused before anything is looked up.
+    pub(crate) fn tenant(&self, named: &str) -> Result<TenantId, Error> {
+        if self.is_operator() {
+            if named.is_empty() {
+                return Err(Error::invalid(
+                    "tenant_id",
+                    "REQUIRED",
+                    "must name the tenant: an operator's key manages every one",
+                ));
+            }
+            return wire::tenant_id("tenant_id", named);
+        }
+        self.0.require(Permission::Admin)?;
+        let own = &self.0.scope.tenant;
+        if named.is_empty() || named == own.as_str() {
+            return Ok(own.clone());
+        }
+        Err(denied("this key manages its own tenant only"))
+    }
+
+    /// Whether the app is within the caller's reach.
+    pub(crate) fn reaches(&self, app: &AppId) -> bool {
+        self.0.scope.reaches(app)
+    }
+
+    /// Whether everything that `apps` reaches is within the caller's reach too.
+    pub(crate) fn covers(&self, apps: &AppSet) -> bool {
+        match (&self.0.scope.apps, apps) {
+            (AppSet::All, _) => true,
+            (AppSet::Only(_), AppSet::All) => false,
+            (AppSet::Only(_), AppSet::Only(apps)) => apps.iter().all(|app| self.reaches(app)),
+        }
+    }
+
+    /// Refuses to add an app that the caller couldn't reach afterwards.
+    pub(crate) fn may_add(&self, app: &AppId) -> Result<(), Error> {
+        if self.reaches(app) { Ok(()) } else { Err(denied("this key is limited to some apps and can't add others")) }
+    }
+
+    /// Refuses to hand on more than the caller has. An admin may give what a tenant's key can have, be it in the admin's own
+    /// key or not; `operator` is the operators' to give.
+    pub(crate) fn may_give(&self, permissions: Permissions, apps: &AppSet) -> Result<(), Error> {
+        if permissions.contains(Permission::Operator) {
+            self.require_operator()?;
+        }
+        match apps {
+            _ if self.covers(apps) => Ok(()),
+            AppSet::All => {
+                Err(denied("this key is limited to some apps: say in `app_ids` which of them the new key reaches"))
+            }
+            AppSet::Only(_) => Err(denied("`app_ids` names an app that this key doesn't reach")),
+        }
+    }
+}
+
+fn denied(message: &str) -> Error {
+    Error::new(ErrorCode::PermissionDenied, message)
+}

@@ -1,0 +1,77 @@
+//! The rules of single fields.
+
+use std::sync::OnceLock;
+
+use jiff::tz::TimeZoneDatabase;
+use model::Error;
+
+/// The longest name for people, in bytes.
+const MAX_DISPLAY_NAME_BYTES: usize = 128;
+
+/// Both, or the broken rules of both.
+pub(crate) fn both<A, B>(a: Result<A, Error>, b: Result<B, Error>) -> Result<(A, B), Error> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(a), Err(b)) => Err(a.and(b)),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// A name for people; `default` if none is given.
+pub(crate) fn display_name(field: &str, given: String, default: &str) -> Result<String, Error> {
+    if given.len() > MAX_DISPLAY_NAME_BYTES {
+        let description = format!("must have at most {MAX_DISPLAY_NAME_BYTES} bytes, not {}", given.len());
+        return Err(Error::invalid(field, "TOO_LONG", description));
+    }
+    Ok(if given.is_empty() { default.to_owned() } else { given })
+}
+
+/// The IANA name of a time zone as the database spells it; `UTC` if none is given.
+pub(crate) fn time_zone(field: &str, given: &str) -> Result<String, Error> {
+    static DATABASE: OnceLock<TimeZoneDatabase> = OnceLock::new();
+    if given.is_empty() {
+        return Ok("UTC".to_owned());
+    }
+    // The bundled database, which queries use too: a zone that is taken here is known there, on whatever host.
+    let zone = DATABASE.get_or_init(TimeZoneDatabase::bundled).get(given);
+    let name = zone.ok().and_then(|zone| zone.iana_name().map(str::to_owned));
+    name.ok_or_else(|| {
+        Error::invalid(
+            field,
+            "UNKNOWN_TIME_ZONE",
+            "must be the IANA name of a time zone, as in \"Europe/Berlin\" or \"UTC\"",
+        )
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_known_by_their_iana_name() {
+        for (given, name) in
+            [("", "UTC"), ("UTC", "UTC"), ("europe/berlin", "Europe/Berlin"), ("Asia/Kathmandu", "Asia/Kathmandu")]
+        {
+            assert_eq!(time_zone("z", given).unwrap(), name);
+        }
+        for unknown in ["Berlin", "Europe/Berlin ", "+01:00", "../etc/passwd", "a\0b", &"x".repeat(9999)] {
+            assert_eq!(time_zone("z", unknown).unwrap_err().violations[0].field, "z", "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_display_name_counts_bytes() {
+        assert_eq!(display_name("n", "ä".repeat(64), "d").unwrap(), "ä".repeat(64));
+        assert_eq!(display_name("n", String::new(), "d").unwrap(), "d");
+        assert_eq!(display_name("n", "ä".repeat(65), "d").unwrap_err().violations[0].reason, "TOO_LONG");
+    }
+
+    #[test]
+    fn both_keeps_every_fault() {
+        let fault = |field: &str| Err::<(), _>(Error::invalid(field, "R", "is wrong"));
+        let error = both(both(fault("a"), Ok(())), fault("c")).unwrap_err();
+        assert_eq!(error.violations.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    }
+}

@@ -1,0 +1,85 @@
+//! The contract's methods: each takes a call's caller and message apart and says the outcome as gRPC.
+
+use std::sync::Arc;
+
+use api::{
+    status::to_status,
+    v1::{
+        CreateAppRequest, CreateAppResponse, CreateKeyRequest, CreateKeyResponse, CreateTenantRequest,
+        CreateTenantResponse, ListAppsRequest, ListAppsResponse, ListKeysRequest, ListKeysResponse, ListTenantsRequest,
+        ListTenantsResponse, RevokeKeyRequest, RevokeKeyResponse, admin_service_server::AdminService,
+    },
+};
+use model::Error;
+use storage::{Directory, MetaError};
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use crate::caller::Caller;
+
+/// What every method works on.
+pub(crate) struct Admin {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) now_ms: fn() -> i64,
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn create_tenant(
+        &self,
+        request: Request<CreateTenantRequest>,
+    ) -> Result<Response<CreateTenantResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.add_tenant(&caller, message).await)
+    }
+
+    async fn list_tenants(
+        &self,
+        request: Request<ListTenantsRequest>,
+    ) -> Result<Response<ListTenantsResponse>, Status> {
+        let (caller, ListTenantsRequest {}) = take(request)?;
+        answer(self.tenants(&caller).await)
+    }
+
+    async fn create_app(&self, request: Request<CreateAppRequest>) -> Result<Response<CreateAppResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.add_app(&caller, message).await)
+    }
+
+    async fn list_apps(&self, request: Request<ListAppsRequest>) -> Result<Response<ListAppsResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.apps(&caller, &message).await)
+    }
+
+    async fn create_key(&self, request: Request<CreateKeyRequest>) -> Result<Response<CreateKeyResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.make_key(&caller, message).await)
+    }
+
+    async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.keys(&caller, &message).await)
+    }
+
+    async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Result<Response<RevokeKeyResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.revoke(&caller, &message).await)
+    }
+}
+
+fn take<T>(request: Request<T>) -> Result<(Caller, T), Status> {
+    let caller = Caller::of(&request).map_err(|e| to_status(&e))?;
+    Ok((caller, request.into_inner()))
+}
+
+fn answer<T>(outcome: Result<T, Error>) -> Result<Response<T>, Status> {
+    outcome.map(Response::new).map_err(|e| to_status(&e))
+}
+
+/// The directory's error for the caller. What only we may know of it goes to the log.
+pub(crate) fn stored(error: MetaError) -> Error {
+    if matches!(error, MetaError::Unavailable(_) | MetaError::Address(_) | MetaError::Inconsistent(_)) {
+        warn!(%error, "the directory failed");
+    }
+    error.into()
+}

@@ -1,0 +1,142 @@
+//! Messages to the directory's types and back.
+
+use api::{
+    convert::{app_from_wire, permission_from_wire, time_from_wire, time_to_wire},
+    v1,
+};
+use model::{AppId, AppSet, Error, Permission, Permissions, TenantId};
+use storage::{App, Key, Tenant};
+
+use crate::check::{self, both};
+
+/// What a key to make is asked to be, each field by itself as it should be.
+pub(crate) struct WantedKey {
+    pub(crate) display_name: String,
+    pub(crate) permissions: Permissions,
+    pub(crate) apps: AppSet,
+    pub(crate) expires_at_ms: Option<i64>,
+}
+
+pub(crate) fn tenant_id(field: &str, text: &str) -> Result<TenantId, Error> {
+    TenantId::new(text).map_err(|e| Error::invalid(field, required_or_malformed(text), e.to_string()))
+}
+
+pub(crate) fn tenant_from_wire(tenant: Option<v1::Tenant>, now_ms: i64) -> Result<Tenant, Error> {
+    let tenant = tenant.ok_or_else(|| Error::invalid("tenant", "REQUIRED", "must be the tenant to add"))?;
+    let (id, display_name) = both(
+        tenant_id("tenant.tenant_id", &tenant.tenant_id),
+        check::display_name("tenant.display_name", tenant.display_name, &tenant.tenant_id),
+    )?;
+    Ok(Tenant { id, display_name, created_at_ms: now_ms })
+}
+
+pub(crate) fn tenant_to_wire(tenant: Tenant) -> v1::Tenant {
+    v1::Tenant {
+        tenant_id: tenant.id.into(),
+        display_name: tenant.display_name,
+        created_at: Some(time_to_wire(tenant.created_at_ms)),
+    }
+}
+
+pub(crate) fn app_to_add(app: Option<v1::App>, tenant: TenantId, now_ms: i64) -> Result<App, Error> {
+    let app = app.ok_or_else(|| Error::invalid("app", "REQUIRED", "must be the app to add"))?;
+    let ((id, display_name), time_zone) = both(
+        both(
+            app_from_wire("app.app_id", &app.app_id),
+            check::display_name("app.display_name", app.display_name, &app.app_id),
+        ),
+        check::time_zone("app.time_zone", &app.time_zone),
+    )?;
+    Ok(App { tenant, id, display_name, time_zone, created_at_ms: now_ms })
+}
+
+pub(crate) fn app_to_wire(app: App) -> v1::App {
+    v1::App {
+        app_id: app.id.into(),
+        display_name: app.display_name,
+        time_zone: app.time_zone,
+        created_at: Some(time_to_wire(app.created_at_ms)),
+    }
+}
+
+pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<WantedKey, Error> {
+    let ((display_name, permissions), (apps, expires_at_ms)) = both(
+        both(check::display_name("display_name", request.display_name, ""), permissions(&request.permissions)),
+        both(apps(&request.app_ids), expiry(request.expires_at.as_ref(), now_ms)),
+    )?;
+    if permissions.contains(Permission::Operator) && apps != AppSet::All {
+        let description = "must be empty for an operator's key: apps belong to one tenant, operators manage all";
+        return Err(Error::invalid("app_ids", "NOT_ALLOWED", description));
+    }
+    Ok(WantedKey { display_name, permissions, apps, expires_at_ms })
+}
+
+pub(crate) fn key_to_wire(key: Key) -> v1::Key {
+    let app_ids = match key.scope.apps {
+        AppSet::All => Vec::new(),
+        AppSet::Only(apps) => apps.into_iter().map(String::from).collect(),
+    };
+    v1::Key {
+        key_id: key.id,
+        display_name: key.display_name,
+        permissions: key.scope.permissions.iter().map(|p| p as i32).collect(),
+        app_ids,
+        created_at: Some(time_to_wire(key.created_at_ms)),
+        expires_at: key.expires_at_ms.map(time_to_wire),
+        revoked_at: key.revoked_at_ms.map(time_to_wire),
+    }
+}
+
+fn permissions(numbers: &[i32]) -> Result<Permissions, Error> {
+    if numbers.is_empty() {
+        return Err(Error::invalid("permissions", "REQUIRED", "must have at least one permission"));
+    }
+    let permissions: Permissions =
+        each("permissions", numbers, |field, number| permission_from_wire(field, *number))?.into_iter().collect();
+    if permissions.contains(Permission::Backfill) && !permissions.contains(Permission::Ingest) {
+        return Err(Error::invalid(
+            "permissions",
+            "NOT_ALLOWED",
+            "PERMISSION_BACKFILL must stand beside PERMISSION_INGEST",
+        ));
+    }
+    Ok(permissions)
+}
+
+fn apps(ids: &[String]) -> Result<AppSet, Error> {
+    if ids.is_empty() {
+        return Ok(AppSet::All);
+    }
+    let mut apps: Vec<AppId> = each("app_ids", ids, |field, id| app_from_wire(field, id))?;
+    apps.sort_unstable();
+    apps.dedup();
+    Ok(AppSet::Only(apps))
+}
+
+fn expiry(at: Option<&prost_types::Timestamp>, now_ms: i64) -> Result<Option<i64>, Error> {
+    let Some(at) = at else { return Ok(None) };
+    let at_ms = time_from_wire("expires_at", at)?;
+    if at_ms <= now_ms {
+        return Err(Error::invalid("expires_at", "IN_THE_PAST", "must be in the future"));
+    }
+    Ok(Some(at_ms))
+}
+
+/// All members of a repeated field, or the faults of each.
+fn each<'a, T, U>(
+    field: &str,
+    given: &'a [T],
+    convert: impl Fn(&str, &'a T) -> Result<U, Error>,
+) -> Result<Vec<U>, Error> {
+    let converted = given.iter().enumerate().map(|(i, one)| convert(&format!("{field}[{i}]"), one));
+    converted.fold(Ok(Vec::new()), |all, one| {
+        both(all, one).map(|(mut all, one)| {
+            all.push(one);
+            all
+        })
+    })
+}
+
+fn required_or_malformed(text: &str) -> &'static str {
+    if text.is_empty() { "REQUIRED" } else { "MALFORMED" }
+}

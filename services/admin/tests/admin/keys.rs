@@ -1,0 +1,163 @@
+use std::collections::HashSet;
+
+use api::{
+    convert::time_to_wire,
+    v1::{CreateKeyRequest, CreateKeyResponse, ListKeysRequest, Permission as Wire, RevokeKeyRequest},
+};
+use mesh::context::CallContext;
+use model::{
+    ErrorCode::{NotFound, PermissionDenied},
+    KeyText, Permission, Priority,
+};
+use tonic::Status;
+
+use crate::world::{NOW_MS, World, admin, admin_of, caller, code, fields, method, operator};
+
+fn wanted(tenant: &str, apps: &[&str], permissions: &[Wire]) -> CreateKeyRequest {
+    CreateKeyRequest {
+        tenant_id: tenant.into(),
+        display_name: "a key".into(),
+        permissions: permissions.iter().map(|p| *p as i32).collect(),
+        app_ids: apps.iter().map(|app| (*app).into()).collect(),
+        expires_at: None,
+    }
+}
+
+async fn make(world: &World, caller: &CallContext, wanted: CreateKeyRequest) -> Result<CreateKeyResponse, Status> {
+    world.call(caller, wanted, method!(create_key)).await
+}
+
+async fn made(world: &World, caller: &CallContext, wanted: CreateKeyRequest) -> String {
+    make(world, caller, wanted).await.unwrap().key.unwrap().key_id
+}
+
+async fn listed(world: &World, caller: &CallContext, tenant: &str) -> Vec<String> {
+    let request = ListKeysRequest { tenant_id: tenant.into() };
+    let keys = world.call(caller, request, method!(list_keys)).await.unwrap().keys;
+    keys.into_iter().map(|key| key.key_id).collect()
+}
+
+async fn revoke(world: &World, caller: &CallContext, tenant: &str, id: &str) -> Result<(), Status> {
+    let request = RevokeKeyRequest { tenant_id: tenant.into(), key_id: id.into() };
+    world.call(caller, request, method!(revoke_key)).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_key_s_text_is_shown_once_and_only_its_hash_is_kept() {
+    let world = World::new().await;
+    let mut request = wanted("", &["web", "ios", "web"], &[Wire::Backfill, Wire::Ingest]);
+    request.expires_at = Some(time_to_wire(NOW_MS + 1));
+    let answer = make(&world, &admin("acme"), request).await.unwrap();
+    let (key, text) = (answer.key.unwrap(), KeyText::parse(&answer.secret).unwrap());
+    assert_eq!(key.key_id, text.id());
+    assert_eq!(key.app_ids, ["ios", "web"]);
+    assert_eq!(key.permissions, [Wire::Ingest as i32, Wire::Backfill as i32]);
+    assert_eq!((key.created_at, key.expires_at), (Some(time_to_wire(NOW_MS)), Some(time_to_wire(NOW_MS + 1))));
+
+    use sha2::{Digest, Sha256};
+    let stored = world.directory.key(text.id()).await.unwrap().unwrap();
+    assert_eq!(stored.hash, <[u8; 32]>::from(Sha256::digest(answer.secret.as_bytes())));
+    assert_eq!(stored.scope.tenant.as_str(), "acme");
+    assert_eq!(stored.scope.priority, Priority::Scheduled, "no key hands on more than it has");
+
+    let list = world.call(&admin("acme"), ListKeysRequest::default(), method!(list_keys)).await.unwrap();
+    assert_eq!(list.keys, [key]);
+    assert!(!format!("{list:?}").contains(&answer.secret[answer.secret.len() - 38..]));
+    assert_ne!(made(&world, &admin("acme"), wanted("", &[], &[Wire::Query])).await, text.id());
+}
+
+#[tokio::test]
+async fn what_a_key_may_be() {
+    let world = World::new().await;
+    let acme = admin("acme");
+    let field = async |request| fields(make(&world, &acme, request).await);
+    assert_eq!(field(wanted("", &[], &[])).await, ["permissions"]);
+    assert_eq!(field(wanted("", &[], &[Wire::Backfill])).await, ["permissions"]);
+    assert_eq!(
+        field(wanted("", &["a b", "web", ""], &[Wire::Query, Wire::Unspecified])).await,
+        ["permissions[1]", "app_ids[0]", "app_ids[2]"]
+    );
+    for expiry in [NOW_MS, NOW_MS - 1, i64::MIN] {
+        let mut request = wanted("", &[], &[Wire::Query]);
+        request.display_name = "x".repeat(129);
+        request.expires_at = Some(time_to_wire(expiry));
+        assert_eq!(field(request).await, ["display_name", "expires_at"]);
+    }
+    assert_eq!(code(make(&world, &acme, wanted("", &["nowhere"], &[Wire::Query])).await), NotFound);
+    let many = field(wanted("", &["?"; 5000], &[Wire::Query])).await;
+    assert!((1..100).contains(&many.len()), "{} violations don't fit a header", many.len());
+}
+
+#[tokio::test]
+async fn an_admin_gives_what_a_tenant_s_key_can_have_and_no_more() {
+    let world = World::new().await;
+    for permission in [Wire::Ingest, Wire::Query, Wire::Metrics, Wire::Admin] {
+        make(&world, &admin("acme"), wanted("acme", &[], &[permission])).await.unwrap();
+    }
+    assert_eq!(code(make(&world, &admin("acme"), wanted("", &[], &[Wire::Operator])).await), PermissionDenied);
+    for tenant in ["beta", "nobody"] {
+        assert_eq!(code(make(&world, &admin("acme"), wanted(tenant, &[], &[Wire::Query])).await), PermissionDenied);
+    }
+    use Permission::{Backfill, Ingest, Metrics, Query};
+    let others = caller("acme", &[], &[Ingest, Query, Metrics, Backfill]);
+    assert_eq!(code(make(&world, &others, wanted("", &[], &[Wire::Query])).await), PermissionDenied);
+}
+
+#[tokio::test]
+async fn an_operator_makes_keys_for_any_tenant_and_other_operators() {
+    let world = World::new().await;
+    let id = made(&world, &operator(), wanted("beta", &["web"], &[Wire::Admin])).await;
+    assert_eq!(listed(&world, &admin("beta"), "").await, [id]);
+    make(&world, &operator(), wanted("host", &[], &[Wire::Operator])).await.unwrap();
+    assert_eq!(fields(make(&world, &operator(), wanted("beta", &["web"], &[Wire::Operator])).await), ["app_ids"]);
+    assert_eq!(fields(make(&world, &operator(), wanted("", &[], &[Wire::Query])).await), ["tenant_id"]);
+    assert_eq!(code(make(&world, &operator(), wanted("nobody", &[], &[Wire::Query])).await), NotFound);
+    let nobody = ListKeysRequest { tenant_id: "nobody".into() };
+    assert_eq!(code(world.call(&operator(), nobody, method!(list_keys)).await), NotFound);
+}
+
+#[tokio::test]
+async fn a_key_limited_to_some_apps_manages_only_keys_within_them() {
+    let world = World::new().await;
+    let limited = admin_of("acme", &["web"]);
+    let whole = made(&world, &admin("acme"), wanted("", &[], &[Wire::Query])).await;
+    let other = made(&world, &admin("acme"), wanted("", &["ios"], &[Wire::Query])).await;
+    let wider = made(&world, &admin("acme"), wanted("", &["ios", "web"], &[Wire::Query])).await;
+    let within = made(&world, &limited, wanted("", &["web"], &[Wire::Admin])).await;
+    for apps in [&[][..], &["ios"], &["web", "ios"], &["web", "nowhere"]] {
+        assert_eq!(code(make(&world, &limited, wanted("", apps, &[Wire::Query])).await), PermissionDenied, "{apps:?}");
+    }
+    assert_eq!(listed(&world, &limited, "").await, [within.as_str()]);
+    for out_of_reach in [&whole, &other, &wider] {
+        assert_eq!(code(revoke(&world, &limited, "", out_of_reach).await), NotFound);
+    }
+    revoke(&world, &limited, "", &within).await.unwrap();
+    let all = HashSet::from([whole, other, wider, within]);
+    assert_eq!(listed(&world, &admin("acme"), "").await.into_iter().collect::<HashSet<_>>(), all);
+}
+
+#[tokio::test]
+async fn revoking_keeps_the_first_time_and_stays_in_the_tenant() {
+    let world = World::new().await;
+    let id = made(&world, &admin("acme"), wanted("", &[], &[Wire::Query])).await;
+    let revoked_at = async || world.directory.key(&id).await.unwrap().unwrap().revoked_at_ms;
+
+    assert_eq!(code(revoke(&world, &admin("beta"), "", &id).await), NotFound);
+    assert_eq!(code(revoke(&world, &admin("beta"), "acme", &id).await), PermissionDenied);
+    assert_eq!(code(revoke(&world, &operator(), "beta", &id).await), NotFound);
+    assert_eq!(fields(revoke(&world, &admin("acme"), "", "").await), ["key_id"]);
+    assert_eq!(revoked_at().await, None);
+
+    revoke(&world, &operator(), "acme", &id).await.unwrap();
+    assert_eq!(revoked_at().await, Some(NOW_MS));
+    revoke(&world, &admin("acme"), "", &id).await.unwrap();
+    assert_eq!(revoked_at().await, Some(NOW_MS));
+}
+
+#[tokio::test]
+async fn an_operator_s_key_is_revoked_by_operators_only() {
+    let world = World::new().await;
+    let id = made(&world, &operator(), wanted("acme", &[], &[Wire::Operator])).await;
+    assert_eq!(code(revoke(&world, &admin("acme"), "", &id).await), PermissionDenied);
+    revoke(&world, &operator(), "acme", &id).await.unwrap();
+}

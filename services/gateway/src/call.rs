@@ -1,0 +1,36 @@
+//! What the layers find out about a call, handed down in the request's extensions.
+
+use std::sync::Arc;
+
+use mesh::{Request, context::CallContext};
+use model::{Error, Permission, Permissions};
+use storage::Key;
+
+use crate::target::Target;
+
+/// The service that the call goes to. Set by the first layer, so always there.
+pub(crate) fn target(request: &Request) -> Result<Target, Error> {
+    request.extensions().get().copied().ok_or_else(|| Error::internal("a call has no target"))
+}
+
+/// The key that was shown.
+pub(crate) fn key(request: &Request) -> Result<Arc<Key>, Error> {
+    request.extensions().get().cloned().ok_or_else(|| Error::internal("a call has no key"))
+}
+
+/// The context of the call, for the header.
+pub(crate) fn context(key: &Key, good_until_ms: i64) -> CallContext {
+    CallContext { scope: key.scope.clone(), priority: key.scope.priority, key_id: key.id.clone(), good_until_ms }
+}
+
+/// Whether a key with these permissions has any business with the service. The service itself checks each method.
+pub(crate) fn may_call(target: Target, permissions: Permissions) -> bool {
+    let any_of: &[Permission] = match target {
+        Target::Ingest => &[Permission::Ingest],
+        Target::Query => &[Permission::Query],
+        Target::Metrics => &[Permission::Query, Permission::Metrics],
+        Target::Admin => &[Permission::Admin, Permission::Operator],
+        Target::Public => return true,
+    };
+    any_of.iter().any(|p| permissions.contains(*p))
+}

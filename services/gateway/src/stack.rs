@@ -1,0 +1,200 @@
+//! The gateway's layers, outermost first. The order is the design: each line says why it stands where it does.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, header};
+use mesh::{
+    HttpService, Request, Response,
+    context::CONTEXT_HEADER,
+    protocol::Protocol,
+    signed::SigningKey,
+};
+use model::{Error, ErrorCode};
+use storage::Directory;
+use tokio::time::Instant;
+use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
+
+use crate::{
+    Options,
+    authenticate::Authenticator,
+    call,
+    deadline::deadline,
+    limit::RateLimit,
+    middleware::{Next, layer},
+    observe::{observe, rescue},
+    shed::Load,
+    target::Target,
+    trace::trace,
+};
+
+/// How long a signed context says who starts a call.
+const CONTEXT_GOOD_MS: i64 = 60_000;
+
+/// What the gateway stands on.
+pub struct Parts {
+    /// Where keys are found.
+    pub directory: Arc<dyn Directory>,
+    /// Signs contexts for the services.
+    pub context_key: SigningKey,
+    /// The services behind it.
+    pub services: Services,
+    /// The bounds.
+    pub options: Options,
+    /// UTC ms.
+    pub now_ms: fn() -> i64,
+}
+
+/// The services behind the gateway, each in this process or another.
+#[derive(Clone)]
+pub struct Services {
+    /// Events in.
+    pub ingest: HttpService,
+    /// Questions.
+    pub query: HttpService,
+    /// Metrics.
+    pub metrics: HttpService,
+    /// Tenants, apps, keys.
+    pub admin: HttpService,
+    /// Health and reflection.
+    pub public: HttpService,
+}
+
+impl Services {
+    fn of(&self, target: Target) -> &HttpService {
+        match target {
+            Target::Ingest => &self.ingest,
+            Target::Query => &self.query,
+            Target::Metrics => &self.metrics,
+            Target::Admin => &self.admin,
+            Target::Public => &self.public,
+        }
+    }
+}
+
+/// The whole stack as a service.
+pub fn service(parts: Parts) -> HttpService {
+    let Parts { directory, context_key, services, options, now_ms } = parts;
+    let room = Load::new(options.max_calls * 2);
+    let load = Load::new(options.max_calls);
+    let rate = Arc::new(RateLimit::new(options.tenant_calls_per_second, options.tenant_burst));
+    let keys = Arc::new(Authenticator::new(directory, now_ms));
+    let public = services.public.clone();
+
+    let stack = ServiceBuilder::new()
+        // Errors of every layer below become responses in the caller's protocol, once.
+        .layer(layer(rescue))
+        // The path decides the target; what no service has ends here, before it costs anything.
+        .layer(layer(target))
+        // First of the rest, so that every refusal below has a trace id on its log line.
+        .layer(layer(trace))
+        // Counts refusals too, so it stands before whatever refuses.
+        .layer(layer(observe))
+        // Before anything is kept for a call: what doesn't fit into memory is refused while it is still cheap.
+        .layer(layer(move |request, next| memory_guard(Arc::clone(&room), request, next)))
+        // The caller's time runs from here; waiting for anything below counts.
+        .layer(layer(deadline))
+        // Load balancers ask for health without a key.
+        .layer(layer(move |request, next| public_first(public.clone(), request, next)))
+        // Who calls. From here on a tenant is known, and everything is charged to it.
+        .layer(layer(move |request, next| authenticate(Arc::clone(&keys), request, next)))
+        // Whether the key has any business with the service; the service checks each method.
+        .layer(layer(scope))
+        // The tenant's own limit comes before shedding, so that a noisy tenant never sheds its neighbours.
+        .layer(layer(move |request, next| tenant_limit(Arc::clone(&rate), request, next)))
+        // What is left may still be too much for this process: the least urgent goes first.
+        .layer(layer(move |request, next| load_shed(Arc::clone(&load), request, next)))
+        // Last: the key is taken off, the signed context put on.
+        .layer(layer(move |request, next| sign(context_key.clone(), now_ms, request, next)))
+        .service(BoxCloneSyncService::new(service_fn(move |request| route(services.clone(), request))));
+
+    let answering: HttpService = BoxCloneSyncService::new(service_fn(move |request: Request| {
+        let stack = stack.clone();
+        async move { Ok(stack.oneshot(request).await.unwrap_or_else(|error| Protocol::Json.error(&error))) }
+    }));
+    // grpc-web is only another framing: it becomes gRPC before any layer looks, and CORS answers browsers before that.
+    let cors = cors(&options.allowed_origins);
+    let web = ServiceBuilder::new().layer(cors.clone()).layer(tonic_web::GrpcWebLayer::new()).service(answering.clone());
+    let plain = ServiceBuilder::new().layer(cors).service(answering);
+    BoxCloneSyncService::new(service_fn(move |request: Request| {
+        let (web, plain) = (web.clone(), plain.clone());
+        async move {
+            let content_type = request.headers().get(header::CONTENT_TYPE);
+            let is_web = content_type.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc-web"));
+            if is_web { web.oneshot(request).await } else { plain.oneshot(request).await }
+        }
+    }))
+}
+
+async fn target(mut request: Request, next: Next) -> Result<Response, Error> {
+    let path = request.uri().path();
+    let found = Target::of(path);
+    let target = found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("there is no {path}")))?;
+    request.extensions_mut().insert(target);
+    next.run(request).await
+}
+
+async fn memory_guard(room: Arc<Load>, request: Request, next: Next) -> Result<Response, Error> {
+    let _inside = room.enter(model::Priority::Interactive)?;
+    next.run(request).await
+}
+
+async fn public_first(public: HttpService, request: Request, next: Next) -> Result<Response, Error> {
+    match call::target(&request)? {
+        Target::Public => Ok(public.oneshot(request).await.unwrap_or_else(|never| match never {})),
+        _ => next.run(request).await,
+    }
+}
+
+async fn authenticate(keys: Arc<Authenticator>, mut request: Request, next: Next) -> Result<Response, Error> {
+    let key = keys.authenticate(request.headers()).await?;
+    request.extensions_mut().insert(key);
+    next.run(request).await
+}
+
+async fn scope(request: Request, next: Next) -> Result<Response, Error> {
+    let (target, key) = (call::target(&request)?, call::key(&request)?);
+    if !call::may_call(target, key.scope.permissions) {
+        let given: Vec<_> = key.scope.permissions.iter().map(model::Permission::name).collect();
+        let message = format!("this key may {} and so has no access to the {} service", given.join(", "), target.name());
+        return Err(Error::new(ErrorCode::PermissionDenied, message));
+    }
+    next.run(request).await
+}
+
+async fn tenant_limit(rate: Arc<RateLimit>, request: Request, next: Next) -> Result<Response, Error> {
+    let key = call::key(&request)?;
+    if let Err(wait) = rate.take(&key.scope.tenant, Instant::now()) {
+        let error = Error::new(ErrorCode::ResourceExhausted, "the tenant's calls a second are used up");
+        return Err(Error { retry_after: Some(wait.max(Duration::from_millis(1))), ..error });
+    }
+    next.run(request).await
+}
+
+async fn load_shed(load: Arc<Load>, request: Request, next: Next) -> Result<Response, Error> {
+    let _underway = load.enter(call::key(&request)?.scope.priority)?;
+    next.run(request).await
+}
+
+async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: Next) -> Result<Response, Error> {
+    let context = call::context(&*call::key(&request)?, now_ms() + CONTEXT_GOOD_MS);
+    let headers = request.headers_mut();
+    headers.remove(header::AUTHORIZATION);
+    headers.remove("x-api-key");
+    headers.insert(CONTEXT_HEADER, context.to_header(&key));
+    next.run(request).await
+}
+
+async fn route(services: Services, request: Request) -> Result<Response, Error> {
+    let service = services.of(call::target(&request)?).clone();
+    Ok(service.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}))
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"].map(HeaderName::from_static);
+    let layer = CorsLayer::new().allow_methods(Any).allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed);
+    if origins.iter().any(|origin| origin == "*") {
+        return layer.allow_origin(Any);
+    }
+    layer.allow_origin(AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok())))
+}

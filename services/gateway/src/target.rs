@@ -1,0 +1,85 @@
+//! Which service a path belongs to.
+
+/// The services behind the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Events in.
+    Ingest,
+    /// Questions.
+    Query,
+    /// Metric definitions and their evaluation.
+    Metrics,
+    /// Tenants, apps, keys.
+    Admin,
+    /// Health and reflection: asked without a key.
+    Public,
+}
+
+impl Target {
+    /// The service of a gRPC path or a JSON path; none if no service has it.
+    pub fn of(path: &str) -> Option<Self> {
+        let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+        match first {
+            "penstock.v1.IngestService" => Some(Self::Ingest),
+            "penstock.v1.QueryService" => Some(Self::Query),
+            "penstock.v1.MetricsService" => Some(Self::Metrics),
+            "penstock.v1.AdminService" => Some(Self::Admin),
+            "grpc.health.v1.Health"
+            | "grpc.reflection.v1.ServerReflection"
+            | "grpc.reflection.v1alpha.ServerReflection" => Some(Self::Public),
+            "v1" => Self::of_json(rest),
+            _ => None,
+        }
+    }
+
+    fn of_json(path: &str) -> Option<Self> {
+        let mut segments = path.split('/');
+        let first = segments.next()?.split(':').next()?;
+        match first {
+            "events" | "identify" => Some(Self::Ingest),
+            "query" | "sql" | "explain" => Some(Self::Query),
+            "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
+            "tenants" | "apps" | "keys" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Query => "query",
+            Self::Metrics => "metrics",
+            Self::Admin => "admin",
+            Self::Public => "public",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_contracts_has_a_target() {
+        for (path, target) in [
+            ("/penstock.v1.IngestService/Publish", Some(Target::Ingest)),
+            ("/v1/events", Some(Target::Ingest)),
+            ("/v1/identify", Some(Target::Ingest)),
+            ("/v1/sql", Some(Target::Query)),
+            ("/v1/sql:stream", Some(Target::Query)),
+            ("/v1/apps", Some(Target::Admin)),
+            ("/v1/apps/x/metrics", Some(Target::Metrics)),
+            ("/v1/apps/x/metrics:preview", Some(Target::Metrics)),
+            ("/v1/apps/x/metrics/m:evaluate", Some(Target::Metrics)),
+            ("/v1/keys/k", Some(Target::Admin)),
+            ("/grpc.health.v1.Health/Check", Some(Target::Public)),
+            ("/v1/sqlx", None),
+            ("/v2/sql", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(Target::of(path), target, "{path}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Keeping definitions: each change is a new version, and a version never changes.
+
+use api::v1::{
+    CreateMetricRequest, CreateMetricResponse, DeleteMetricRequest, DeleteMetricResponse, UpdateMetricRequest,
+    UpdateMetricResponse, ValidateMetricRequest, ValidateMetricResponse,
+};
+use model::{Error, ErrorCode, Metric, Permission};
+use storage::App;
+use tracing::info;
+
+use crate::{
+    definition::{self, check, metric_name},
+    service::{Metrics, stored},
+    upstream::Call,
+    wire::{column_to_wire, metric_to_wire, problems},
+};
+
+impl Metrics {
+    pub(crate) async fn create(
+        &self,
+        call: &Call,
+        request: CreateMetricRequest,
+    ) -> Result<CreateMetricResponse, Error> {
+        let app = self.target(call, Permission::Metrics, &request.app_id).await?;
+        let schema = self.schema(&app).await?;
+        let checked = check(request.definition, &self.language(&app, &schema)).map_err(definition::one)?;
+        let metric = self.keep(call, &app, Metric { version: 1, ..checked.metric }).await?;
+        Ok(CreateMetricResponse { metric: Some(metric_to_wire(metric)) })
+    }
+
+    pub(crate) async fn update(
+        &self,
+        call: &Call,
+        request: UpdateMetricRequest,
+    ) -> Result<UpdateMetricResponse, Error> {
+        let app = self.target(call, Permission::Metrics, &request.app_id).await?;
+        let version = next_version(request.base_version);
+        let schema = self.schema(&app).await?;
+        let checked = check(request.definition, &self.language(&app, &schema));
+        let (version, metric) = match (version, checked) {
+            (Ok(version), Ok(checked)) => (version, checked.metric),
+            (Err(fault), Ok(_)) => return Err(fault),
+            (version, Err(faults)) => {
+                return Err(definition::one(faults.into_iter().chain(version.err()).collect()));
+            }
+        };
+        let metric = self.keep(call, &app, Metric { version, ..metric }).await?;
+        Ok(UpdateMetricResponse { metric: Some(metric_to_wire(metric)) })
+    }
+
+    pub(crate) async fn delete(
+        &self,
+        call: &Call,
+        request: &DeleteMetricRequest,
+    ) -> Result<DeleteMetricResponse, Error> {
+        let app = self.target(call, Permission::Metrics, &request.app_id).await?;
+        metric_name("name", &request.name)?;
+        self.store.delete_metric(&app.tenant, &app.id, &request.name).await.map_err(stored)?;
+        info!(by = call.context.key_id, tenant = %app.tenant, app = %app.id, metric = request.name, "deleted a metric");
+        Ok(DeleteMetricResponse {})
+    }
+
+    pub(crate) async fn validate(
+        &self,
+        call: &Call,
+        request: ValidateMetricRequest,
+    ) -> Result<ValidateMetricResponse, Error> {
+        let app = self.target(call, Permission::Metrics, &request.app_id).await?;
+        let schema = self.schema(&app).await?;
+        Ok(match check(request.definition, &self.language(&app, &schema)) {
+            Ok(checked) => {
+                ValidateMetricResponse { problems: Vec::new(), column: Some(column_to_wire(checked.column)) }
+            }
+            Err(faults) => ValidateMetricResponse { problems: problems(faults), column: None },
+        })
+    }
+
+    async fn keep(&self, call: &Call, app: &App, metric: Metric) -> Result<Metric, Error> {
+        let metric = Metric { created_at_ms: (self.now_ms)(), ..metric };
+        self.store.put_metric(&app.tenant, &app.id, &metric).await.map_err(stored)?;
+        let (by, name, version) = (&call.context.key_id, &metric.name, metric.version);
+        info!(by, tenant = %app.tenant, app = %app.id, metric = name, version, "defined a metric");
+        Ok(metric)
+    }
+}
+
+/// The version after `base`. The metastore refuses it unless `base` is the newest then.
+fn next_version(base: u32) -> Result<u32, Error> {
+    match base {
+        0 => Err(Error::invalid("base_version", "REQUIRED", "must be the version that the change is based on")),
+        base => base.checked_add(1).ok_or_else(|| Error::new(ErrorCode::Conflict, "there is no such base version")),
+    }
+}

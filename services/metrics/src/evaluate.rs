@@ -1,0 +1,79 @@
+//! Evaluating: a definition becomes a typed query with one measure.
+
+use api::v1::{
+    EvaluateRequest, EvaluateResponse, Evaluation, Measure, PreviewMetricRequest, PreviewMetricResponse, QueryRequest,
+    ReadOptions, Result as Answer, TypedQuery,
+};
+use model::{AppId, Error, Metric, Permission};
+
+use crate::{
+    definition::{self, check},
+    origin::Origin,
+    service::Metrics,
+    upstream::Call,
+    wire::filters_to_wire,
+};
+
+/// The most rows of one answer.
+const MAX_ROWS: u32 = 10_000;
+
+impl Metrics {
+    pub(crate) async fn preview(
+        &self,
+        call: &Call,
+        request: PreviewMetricRequest,
+    ) -> Result<PreviewMetricResponse, Error> {
+        let app = self.target(call, Permission::Query, &request.app_id).await?;
+        let schema = self.schema(&app).await?;
+        let checked = check(request.definition, &self.language(&app, &schema)).map_err(definition::one)?;
+        let origin = Origin::request(checked.metric.filters.len());
+        let result = self.ask(call, &app.id, checked.metric, origin, request.evaluation, request.options).await?;
+        Ok(PreviewMetricResponse { result: Some(result) })
+    }
+
+    pub(crate) async fn evaluate_stored(
+        &self,
+        call: &Call,
+        request: EvaluateRequest,
+    ) -> Result<EvaluateResponse, Error> {
+        let app = self.target(call, Permission::Query, &request.app_id).await?;
+        let metric = self.named(&app, &request.name, request.version).await?;
+        let (version, origin) = (metric.version, Origin::store(metric.filters.len()));
+        let result = self.ask(call, &app.id, metric, origin, request.evaluation, request.options).await?;
+        Ok(EvaluateResponse { result: Some(result), version })
+    }
+
+    async fn ask(
+        &self,
+        call: &Call,
+        app: &AppId,
+        metric: Metric,
+        origin: Origin,
+        evaluation: Option<Evaluation>,
+        options: Option<ReadOptions>,
+    ) -> Result<Answer, Error> {
+        let query = typed_query(app, metric, evaluation.unwrap_or_default())?;
+        let request = QueryRequest { query: Some(query), options };
+        self.upstream.query(call, request).await.map_err(|refusal| origin.told(refusal))
+    }
+}
+
+/// The query whose one measure is the metric. Its filters are the metric's, then the evaluation's.
+fn typed_query(app: &AppId, metric: Metric, evaluation: Evaluation) -> Result<TypedQuery, Error> {
+    let Evaluation { dimensions, filters, range, grain, order_by, limit } = evaluation;
+    if limit > MAX_ROWS {
+        let description = format!("must be at most {MAX_ROWS}, not {limit}");
+        return Err(Error::invalid("evaluation.limit", "TOO_LARGE", description));
+    }
+    Ok(TypedQuery {
+        app_id: app.as_str().to_owned(),
+        filters: filters_to_wire(&metric.filters).chain(filters).collect(),
+        measures: vec![Measure { name: metric.name, formula: metric.formula, unit: metric.unit }],
+        dimensions,
+        range,
+        grain,
+        order_by,
+        limit,
+        offset: 0,
+    })
+}

@@ -1,0 +1,112 @@
+//! The contract's methods: each takes a call apart and says the outcome as gRPC.
+
+use std::sync::Arc;
+
+use api::{
+    status::to_status,
+    v1::{
+        CreateMetricRequest, CreateMetricResponse, DeleteMetricRequest, DeleteMetricResponse, EvaluateRequest,
+        EvaluateResponse, GetMetricRequest, GetMetricResponse, ListMetricVersionsRequest, ListMetricVersionsResponse,
+        ListMetricsRequest, ListMetricsResponse, PreviewMetricRequest, PreviewMetricResponse, UpdateMetricRequest,
+        UpdateMetricResponse, ValidateMetricRequest, ValidateMetricResponse, metrics_service_server::MetricsService,
+    },
+};
+use model::Error;
+use storage::{MetaError, Metastore};
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use crate::upstream::{Call, Upstream};
+
+/// What every method works on.
+pub(crate) struct Metrics {
+    pub(crate) store: Arc<dyn Metastore>,
+    pub(crate) upstream: Upstream,
+    pub(crate) now_ms: fn() -> i64,
+}
+
+#[tonic::async_trait]
+impl MetricsService for Metrics {
+    async fn create_metric(
+        &self,
+        request: Request<CreateMetricRequest>,
+    ) -> Result<Response<CreateMetricResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.create(&call, message).await)
+    }
+
+    async fn update_metric(
+        &self,
+        request: Request<UpdateMetricRequest>,
+    ) -> Result<Response<UpdateMetricResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.update(&call, message).await)
+    }
+
+    async fn get_metric(&self, request: Request<GetMetricRequest>) -> Result<Response<GetMetricResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.get(&call, &message).await)
+    }
+
+    async fn list_metrics(
+        &self,
+        request: Request<ListMetricsRequest>,
+    ) -> Result<Response<ListMetricsResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.list(&call, &message).await)
+    }
+
+    async fn list_metric_versions(
+        &self,
+        request: Request<ListMetricVersionsRequest>,
+    ) -> Result<Response<ListMetricVersionsResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.versions(&call, &message).await)
+    }
+
+    async fn delete_metric(
+        &self,
+        request: Request<DeleteMetricRequest>,
+    ) -> Result<Response<DeleteMetricResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.delete(&call, &message).await)
+    }
+
+    async fn validate_metric(
+        &self,
+        request: Request<ValidateMetricRequest>,
+    ) -> Result<Response<ValidateMetricResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.validate(&call, message).await)
+    }
+
+    async fn preview_metric(
+        &self,
+        request: Request<PreviewMetricRequest>,
+    ) -> Result<Response<PreviewMetricResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.preview(&call, message).await)
+    }
+
+    async fn evaluate(&self, request: Request<EvaluateRequest>) -> Result<Response<EvaluateResponse>, Status> {
+        let (call, message) = take(request)?;
+        answer(self.evaluate_stored(&call, message).await)
+    }
+}
+
+fn take<T>(request: Request<T>) -> Result<(Call, T), Status> {
+    let call = Call::of(&request).map_err(|e| to_status(&e))?;
+    Ok((call, request.into_inner()))
+}
+
+fn answer<T>(outcome: Result<T, Error>) -> Result<Response<T>, Status> {
+    outcome.map(Response::new).map_err(|e| to_status(&e))
+}
+
+/// The metastore's error for the caller. What only we may know of it goes to the log.
+pub(crate) fn stored(error: MetaError) -> Error {
+    if matches!(error, MetaError::Unavailable(_) | MetaError::Address(_) | MetaError::Inconsistent(_)) {
+        warn!(%error, "the metastore failed");
+    }
+    error.into()
+}

@@ -1,0 +1,91 @@
+//! A query service that notes what it is asked and answers as it is told.
+
+use std::sync::Arc;
+
+use api::v1::{
+    ExplainRequest, ExplainResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
+    Result as Answer, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse,
+    query_service_server::{QueryService, QueryServiceServer},
+};
+use mesh::{
+    HttpService,
+    context::{CallContext, RequireContext, of_grpc},
+    signed::SigningKey,
+};
+use model::Error;
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status, codegen::BoxStream, service::Routes};
+use tower::{Layer, util::BoxCloneSyncService};
+
+/// One question, with all that came along.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) request: QueryRequest,
+    pub(crate) context: Arc<CallContext>,
+    pub(crate) timeout: Option<String>,
+    pub(crate) trace: Option<String>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    answer: Arc<Mutex<Result<Answer, Error>>>,
+}
+
+impl Recorder {
+    pub(crate) fn new() -> Self {
+        Self { asked: Arc::default(), answer: Arc::new(Mutex::new(Ok(Answer::default()))) }
+    }
+
+    /// What it says from now on.
+    pub(crate) fn answers(&self, answer: Result<Answer, Error>) {
+        *self.answer.lock() = answer;
+    }
+
+    /// What it was asked since the last call.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock())
+    }
+
+    /// It as a service of the mesh, behind the same check of the context as the real one.
+    pub(crate) fn service(&self, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
+        let routes = Routes::new(QueryServiceServer::new(self.clone())).prepare();
+        BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(HttpService::new(routes)))
+    }
+}
+
+#[tonic::async_trait]
+impl QueryService for Recorder {
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        let text = |name: &str| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (timeout, trace) = (text("grpc-timeout"), text("traceparent"));
+        let context = of_grpc(&request)?;
+        self.asked.lock().push(Asked { request: request.into_inner(), context, timeout, trace });
+        let answer = self.answer.lock().clone();
+        answer
+            .map(|result| Response::new(QueryResponse { result: Some(result) }))
+            .map_err(|e| api::status::to_status(&e))
+    }
+
+    type QueryStreamStream = BoxStream<QueryStreamResponse>;
+    async fn query_stream(&self, _: Request<QueryStreamRequest>) -> Result<Response<Self::QueryStreamStream>, Status> {
+        Err(not_asked_for())
+    }
+
+    async fn sql(&self, _: Request<SqlRequest>) -> Result<Response<SqlResponse>, Status> {
+        Err(not_asked_for())
+    }
+
+    type SqlStreamStream = BoxStream<SqlStreamResponse>;
+    async fn sql_stream(&self, _: Request<SqlStreamRequest>) -> Result<Response<Self::SqlStreamStream>, Status> {
+        Err(not_asked_for())
+    }
+
+    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Err(not_asked_for())
+    }
+}
+
+fn not_asked_for() -> Status {
+    Status::unimplemented("metrics are evaluated by Query alone")
+}

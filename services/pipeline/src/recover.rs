@@ -1,0 +1,141 @@
+//! What a new owner of a partition reads back from the warehouse.
+
+use std::collections::HashSet;
+
+use model::{Offset, PropertyKind, identity_hash};
+use storage::{
+    Warehouse,
+    warehouse::{Cell, QuerySettings},
+};
+
+use crate::{
+    PipelineError,
+    block::{Memory, Place},
+    seen::{Seen, WINDOW_MS},
+    users::{TraitValue, User, UserKey, Users},
+};
+
+const SEEN: &str = "SELECT tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at) FROM events \
+    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
+
+const USERS: &str = "SELECT tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)) FROM users \
+    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
+    GROUP BY tenant, app, user";
+
+const DAYS: &str = "SELECT DISTINCT toUnixTimestamp(toStartOfDay(ts)) * 1000 FROM events \
+    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64}";
+
+/// The memory of a worker that goes on at `committed`. `received_ms`: when the record there was received, or now if there is none.
+pub(crate) async fn memory(
+    warehouse: &Warehouse,
+    place: Place,
+    committed: Offset,
+    received_ms: i64,
+) -> Result<Memory, PipelineError> {
+    Ok(Memory {
+        seen: seen(warehouse, place, received_ms - WINDOW_MS).await?,
+        users: users(warehouse, place, committed).await?,
+    })
+}
+
+/// The UTC days, in ms, of which the warehouse has rows of the range. A day's rows come in one atomic block: some are all.
+pub(crate) async fn days_present(
+    warehouse: &Warehouse,
+    place: Place,
+    first: Offset,
+    last: Offset,
+) -> Result<HashSet<i64>, PipelineError> {
+    let range = [("first", first.to_string()), ("last", last.to_string())];
+    let mut days = HashSet::new();
+    each_row(warehouse, DAYS, place, &range, |row| match row {
+        [Cell::Integer(day_ms)] => {
+            days.insert(*day_ms);
+            Some(())
+        }
+        _ => None,
+    })
+    .await?;
+    Ok(days)
+}
+
+async fn seen(warehouse: &Warehouse, place: Place, since_ms: i64) -> Result<Seen, PipelineError> {
+    let mut seen = Seen::default();
+    each_row(warehouse, SEEN, place, &[("since", since_ms.to_string())], |row| match row {
+        [Cell::String(tenant), Cell::String(app), Cell::String(user), Cell::String(id), Cell::Integer(offset), Cell::Integer(ms)] => {
+            seen.restore(identity_hash(tenant, app, user, id), u64::try_from(*offset).ok()?, *ms);
+            Some(())
+        }
+        _ => None,
+    })
+    .await?;
+    Ok(seen)
+}
+
+async fn users(warehouse: &Warehouse, place: Place, before: Offset) -> Result<Users, PipelineError> {
+    let mut users = Users::default();
+    each_row(warehouse, USERS, place, &[("before", before.to_string())], |row| match row {
+        [Cell::String(tenant), Cell::String(app), Cell::String(user_id), Cell::String(numbers), Cell::String(texts)] => {
+            let key = UserKey { tenant: tenant.as_str().into(), app: app.as_str().into(), user_id: user_id.as_str().into() };
+            users.restore(key, user(numbers, texts)?);
+            Some(())
+        }
+        _ => None,
+    })
+    .await?;
+    Ok(users)
+}
+
+/// A user from the two maps as JSON objects; see `model::Property::map_key` for their keys.
+fn user(numbers: &str, texts: &str) -> Option<User> {
+    let numbers: serde_json::Map<String, serde_json::Value> = serde_json::from_str(numbers).ok()?;
+    let texts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(texts).ok()?;
+    let mut user = User::default();
+    for (key, value) in numbers {
+        let (name, kind) = match key.split_once('\0') {
+            Some((name, "bool")) => (name, PropertyKind::Bool),
+            Some((name, "time")) => (name, PropertyKind::Time),
+            _ => (key.as_str(), PropertyKind::Number),
+        };
+        user.traits.push((name.into(), kind, TraitValue::Number(value.as_f64()?)));
+    }
+    for (name, value) in texts {
+        user.traits.push((name.as_str().into(), PropertyKind::String, TraitValue::Text(value.as_str()?.into())));
+    }
+    Some(user)
+}
+
+async fn each_row(
+    warehouse: &Warehouse,
+    statement: &str,
+    place: Place,
+    more: &[(&str, String)],
+    mut take: impl FnMut(&[Cell]) -> Option<()>,
+) -> Result<(), PipelineError> {
+    let mut params =
+        vec![("incarnation", place.incarnation.to_string()), ("partition", place.partition.to_string())];
+    params.extend_from_slice(more);
+    let mut rows = warehouse.select(statement, &params, &QuerySettings::default())?;
+    while let Some(block) = rows.next().await? {
+        for row in block.into_rows() {
+            take(&row).ok_or_else(|| PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len())))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_s_traits_come_back_with_their_kinds() {
+        let user = user(r#"{"age":42,"vip\u0000bool":1,"since\u0000time":1700000000000}"#, r#"{"country":"DE","plan":"pro"}"#).unwrap();
+        assert_eq!((user.country(), user.plan()), (Some("DE"), Some("pro")));
+        let kinds: HashSet<_> = user.traits.iter().map(|(name, kind, _)| (&**name, *kind)).collect();
+        assert!(kinds.contains(&("vip", PropertyKind::Bool)) && kinds.contains(&("since", PropertyKind::Time)));
+        assert!(kinds.contains(&("age", PropertyKind::Number)) && kinds.contains(&("plan", PropertyKind::String)));
+    }
+}

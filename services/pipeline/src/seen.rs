@@ -1,0 +1,92 @@
+//! Which event identities were seen, and where first.
+
+use std::collections::hash_map::Entry;
+
+use ahash::{HashMap, HashMapExt};
+use model::{DAY_MS, Offset};
+
+/// How long an identity counts once, from the arrival of its first event.
+pub(crate) const WINDOW_MS: i64 = DAY_MS;
+/// How often identities out of the window are let go.
+const SWEEP_MS: i64 = model::HOUR_MS;
+
+/// The identities of one partition: 128 bits of identity to the offset and arrival of the first event that had it. Some
+/// 50 MB a million.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    first: HashMap<u128, (Offset, i64)>,
+    swept_ms: i64,
+}
+
+impl Seen {
+    /// Whether an event with this identity came before the record at `offset`, within the window. If not, it is the first now.
+    ///
+    /// A record is a duplicate only of one with a lower offset, so a replay never condemns itself.
+    pub(crate) fn is_duplicate(&mut self, identity: u128, offset: Offset, received_ms: i64) -> bool {
+        self.sweep(received_ms);
+        match self.first.entry(identity) {
+            Entry::Vacant(vacant) => {
+                vacant.insert((offset, received_ms));
+                false
+            }
+            Entry::Occupied(mut there) => {
+                let (first, arrived_ms) = *there.get();
+                if first < offset && received_ms - arrived_ms < WINDOW_MS {
+                    return true;
+                }
+                there.insert((offset, received_ms));
+                false
+            }
+        }
+    }
+
+    /// Puts back what the warehouse holds: of several rows of an identity the newest that started a window.
+    pub(crate) fn restore(&mut self, identity: u128, offset: Offset, received_ms: i64) {
+        let kept = self.first.entry(identity).or_insert((offset, received_ms));
+        if kept.0 < offset {
+            *kept = (offset, received_ms);
+        }
+    }
+
+    fn sweep(&mut self, now_ms: i64) {
+        if now_ms - self.swept_ms < SWEEP_MS {
+            return;
+        }
+        self.swept_ms = now_ms;
+        self.first.retain(|_, (_, arrived_ms)| now_ms - *arrived_ms < WINDOW_MS);
+        if self.first.len() < self.first.capacity() / 4 {
+            let mut smaller = HashMap::with_capacity(self.first.len());
+            smaller.extend(self.first.drain());
+            self.first = smaller;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: i64 = 1_790_000_000_000;
+
+    #[test]
+    fn an_identity_counts_once_within_a_day_of_its_first_arrival() {
+        let mut seen = Seen::default();
+        assert!(!seen.is_duplicate(7, 10, T));
+        assert!(seen.is_duplicate(7, 11, T));
+        assert!(!seen.is_duplicate(8, 12, T));
+        assert!(seen.is_duplicate(7, 13, T + WINDOW_MS - 1));
+        assert!(!seen.is_duplicate(7, 14, T + WINDOW_MS));
+        assert!(seen.is_duplicate(7, 15, T + WINDOW_MS + 1));
+    }
+
+    #[test]
+    fn a_replay_does_not_condemn_itself() {
+        let mut seen = Seen::default();
+        seen.restore(7, 10, T); // already in the warehouse, from the pending range
+        seen.restore(9, 11, T);
+        assert!(!seen.is_duplicate(7, 10, T));
+        assert!(seen.is_duplicate(7, 12, T));
+        assert!(!seen.is_duplicate(9, 5, T), "a lower offset came first, whatever was restored");
+        assert!(seen.is_duplicate(9, 11, T));
+    }
+}
