@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use model::{AppId, Error, FilterOp, MetricFilter, Permission, Value};
-use prost_types::Timestamp as WireTime;
+pub use prost_types::Timestamp as WireTime;
 
 use crate::v1;
 

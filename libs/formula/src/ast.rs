@@ -38,9 +38,20 @@ pub(crate) enum Node {
     IsDistinct(Box<Expr>, Box<Expr>),
     In(Box<Expr>, Vec<Expr>),
     Between(Box<Expr>, Box<Expr>, Box<Expr>),
-    Like { text: Box<Expr>, pattern: Box<Expr>, ignore_case: bool },
-    Case { operand: Option<Box<Expr>>, branches: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>> },
-    Cast { value: Box<Expr>, to: Word },
+    Like {
+        text: Box<Expr>,
+        pattern: Box<Expr>,
+        ignore_case: bool,
+    },
+    Case {
+        operand: Option<Box<Expr>>,
+        branches: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+    },
+    Cast {
+        value: Box<Expr>,
+        to: Word,
+    },
     AtTimeZone(Box<Expr>, Box<Expr>),
     /// `EXTRACT(part FROM time)`
     Extract(Word, Box<Expr>),
@@ -135,7 +146,7 @@ pub(crate) struct Select {
     pub(crate) group_by: Vec<Expr>,
     pub(crate) having: Option<Expr>,
     pub(crate) order_by: Vec<OrderItem>,
-    pub(crate) limit: Option<(u64, Span)>,
+    pub(crate) limit: Option<u64>,
     pub(crate) offset: Option<u64>,
 }
 

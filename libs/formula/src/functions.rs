@@ -16,6 +16,8 @@ pub(crate) enum Param {
     Same,
     /// A literal integer within these bounds.
     Literal(i64, i64),
+    /// A literal text.
+    Text,
 }
 
 /// What a function gives.
@@ -66,8 +68,7 @@ const fn common(
 /// Half away from zero: the engine's own `round` rounds halves to even. The addend is the largest float below one half,
 /// so that the sum never rounds up on its own; `+ 0` turns -0 into 0.
 const ROUND: &str = "((sign($1) * floor(abs($1) + 0.49999999999999994)) + 0)";
-const ROUND_DIGITS: &str =
-    "((sign($1) * floor((abs($1) * intExp10($2)) + 0.49999999999999994) / intExp10($2)) + 0)";
+const ROUND_DIGITS: &str = "((sign($1) * floor((abs($1) * intExp10($2)) + 0.49999999999999994) / intExp10($2)) + 0)";
 
 /// Functions whose result may leave the finite numbers give NULL there, as division by zero does.
 pub(crate) static SCALARS: &[Scalar] = &[
@@ -134,7 +135,12 @@ pub(crate) static SCALARS: &[Scalar] = &[
     scalar("strpos", &[STRING, STRING], Type::Integer, "toInt64(positionUTF8($1, $2))"),
     // POSITION(needle IN text): the needle comes first.
     scalar("position", &[STRING, STRING], Type::Integer, "toInt64(positionUTF8($2, $1))"),
-    scalar("split_part", &[STRING, STRING, Param::Literal(1, 1000)], Type::String, "arrayElement(splitByString($2, ifNull($1, '')), $3)"),
+    scalar(
+        "split_part",
+        &[STRING, Param::Text, Param::Literal(1, 1000)],
+        Type::String,
+        "if($1 IS NULL, NULL, arrayElement(splitByString($2, ifNull($1, '')), $3))",
+    ),
     scalar("div", &[INTEGER, INTEGER], Type::Integer, "intDiv($1, nullIf($2, 0))"),
 ];
 

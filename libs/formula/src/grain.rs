@@ -23,16 +23,8 @@ pub enum Grain {
 
 impl Grain {
     /// All of them, the narrowest first.
-    pub const ALL: [Self; 8] = [
-        Self::Second,
-        Self::Minute,
-        Self::Hour,
-        Self::Day,
-        Self::Week,
-        Self::Month,
-        Self::Quarter,
-        Self::Year,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
 
     /// The word users and the engine know it by.
     pub const fn name(self) -> &'static str {

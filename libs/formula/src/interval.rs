@@ -120,7 +120,18 @@ mod tests {
 
     #[test]
     fn what_is_no_interval_is_refused() {
-        for text in ["", "30", "days", "1.5 months", "1 fortnight", "nan days", "inf days", "1e300 days", "99999 years", "1 s s"] {
+        for text in [
+            "",
+            "30",
+            "days",
+            "1.5 months",
+            "1 fortnight",
+            "nan days",
+            "inf days",
+            "1e300 days",
+            "99999 years",
+            "1 s s",
+        ] {
             check(text, None);
         }
         assert!(Interval::from_parts("1e300", "DAY", Span::default()).is_err());

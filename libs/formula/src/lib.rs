@@ -19,6 +19,8 @@
 
 mod ast;
 mod diagnostics;
+#[cfg(test)]
+mod fixture;
 mod functions;
 mod grain;
 mod interval;

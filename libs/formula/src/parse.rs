@@ -17,10 +17,50 @@ const MAX_NODES: usize = 20_000;
 
 /// Words that end or join clauses, so they are names only in quotes.
 const RESERVED: [&str; 44] = [
-    "all", "and", "as", "asc", "between", "by", "case", "cross", "desc", "distinct", "else", "end", "except", "final",
-    "format", "from", "full", "group", "having", "ilike", "in", "inner", "intersect", "into", "is", "join", "left",
-    "like", "limit", "not", "null", "nulls", "offset", "on", "or", "order", "prewhere", "select", "settings", "then",
-    "union", "using", "when", "where",
+    "all",
+    "and",
+    "as",
+    "asc",
+    "between",
+    "by",
+    "case",
+    "cross",
+    "desc",
+    "distinct",
+    "else",
+    "end",
+    "except",
+    "final",
+    "format",
+    "from",
+    "full",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "inner",
+    "intersect",
+    "into",
+    "is",
+    "join",
+    "left",
+    "like",
+    "limit",
+    "not",
+    "null",
+    "nulls",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "prewhere",
+    "select",
+    "settings",
+    "then",
+    "union",
+    "using",
+    "when",
+    "where",
 ];
 
 /// Reads one `SELECT`; a semicolon may end it.
@@ -195,3 +235,5 @@ fn deepest<'e>(children: impl IntoIterator<Item = &'e Expr>) -> u16 {
     children.into_iter().map(|child| child.depth).max().unwrap_or(0)
 }
 
+#[cfg(test)]
+mod tests;

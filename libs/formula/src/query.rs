@@ -141,9 +141,7 @@ impl Planner<'_> {
     fn filters(&mut self) -> Result<Vec<Expr>, Error> {
         self.resolver.place = Place::Where;
         let mut conditions = Vec::new();
-        for (ms, op, field) in
-            [(self.query.from_ms, CompareOp::Ge, "from"), (self.query.to_ms, CompareOp::Lt, "to")]
-        {
+        for (ms, op, field) in [(self.query.from_ms, CompareOp::Ge, "from"), (self.query.to_ms, CompareOp::Lt, "to")] {
             let Some(ms) = ms else { continue };
             if crate::time::format_utc(ms).is_none() {
                 return Err(value_error(field, Rule::InvalidTime, "the time lies outside the years 1900 to 2299"));
@@ -170,7 +168,11 @@ impl Planner<'_> {
         self.resolver.place = Place::Dimension;
         let mut keys = Vec::new();
         if self.query.dimensions.len() >= MAX_KEYS {
-            return Err(value_error("dimensions", Rule::TooLarge, format!("a query has fewer than {MAX_KEYS} dimensions")));
+            return Err(value_error(
+                "dimensions",
+                Rule::TooLarge,
+                format!("a query has fewer than {MAX_KEYS} dimensions"),
+            ));
         }
         if let Some(grain) = self.query.grain {
             let timestamp = Expr::new(Node::Field(Field::Timestamp), Type::Time, Span::default());
@@ -226,7 +228,9 @@ impl Planner<'_> {
         let asked = &self.query.order_by;
         if asked.is_empty() {
             let keys = self.names.len() - self.query.measures.len();
-            return Ok((0..keys).map(|i| Order { by: OrderBy::Output(i), descending: false, nulls_first: false }).collect());
+            return Ok((0..keys)
+                .map(|i| Order { by: OrderBy::Output(i), descending: false, nulls_first: false })
+                .collect());
         }
         let mut order = Vec::with_capacity(asked.len());
         for (i, item) in asked.iter().enumerate() {

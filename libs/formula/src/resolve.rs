@@ -114,9 +114,11 @@ impl<'c> Resolver<'c> {
             ast::Node::Instant(ms) => constant(Node::Time(*ms), Type::Time),
             ast::Node::TimeLiteral(text) => self.time_literal(text, span, &self.zone),
             ast::Node::Name(name) => self.name(name, span, hint),
-            ast::Node::Interval(_) => {
-                fault(span, Rule::TypeMismatch, "an INTERVAL is added to or subtracted from a time, as in now() - INTERVAL 30 DAY")
-            }
+            ast::Node::Interval(_) => fault(
+                span,
+                Rule::TypeMismatch,
+                "an INTERVAL is added to or subtracted from a time, as in now() - INTERVAL 30 DAY",
+            ),
             ast::Node::Negate(inner) => self.negate(inner, span),
             ast::Node::Binary(op, left, right) => self.binary(*op, left, right, span),
             ast::Node::Case { operand, branches, otherwise } => {
@@ -152,7 +154,9 @@ impl<'c> Resolver<'c> {
         let node = match wanted {
             Type::Time => return self.time_literal(text, expr.span, zone),
             Type::Number | Type::Integer => match (text.trim().parse::<i64>(), text.trim().parse::<f64>()) {
-                (Ok(i), _) if i.abs() <= model::MAX_EXACT_INTEGER => return Ok(Expr::new(Node::Integer(i), Type::Integer, expr.span)),
+                (Ok(i), _) if i.abs() <= model::MAX_EXACT_INTEGER => {
+                    return Ok(Expr::new(Node::Integer(i), Type::Integer, expr.span));
+                }
                 (_, Ok(x)) if x.is_finite() => return Ok(Expr::new(Node::Number(x), Type::Number, expr.span)),
                 _ => None,
             },
@@ -240,7 +244,10 @@ impl<'c> Resolver<'c> {
 
 /// What to say about a zone that doesn't exist.
 pub(crate) fn no_zone(name: &str) -> String {
-    format!("there is no time zone {:?}; write an IANA name, as in 'Europe/Berlin' or 'UTC'", crate::diagnostics::excerpt(name))
+    format!(
+        "there is no time zone {:?}; write an IANA name, as in 'Europe/Berlin' or 'UTC'",
+        crate::diagnostics::excerpt(name)
+    )
 }
 
 /// How to turn one type into the other, if a cast does.
@@ -259,3 +266,5 @@ fn literal_text(expr: &ast::Expr, what: &str) -> Outcome<Word> {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,7 @@ impl Planner<'_> {
         let grouped = !keys.is_empty() || !aggregates.is_empty() || having.is_some();
         let parts = Parts { names, exprs, keys, having, order, aggregates };
         let (groups, outputs, order) = if grouped { parts.grouped()? } else { parts.rows() };
-        let limit = self.select.limit.map(|(limit, _)| limit);
+        let limit = self.select.limit;
         let plan = Plan {
             app: app.clone(),
             filters,
@@ -105,14 +105,14 @@ impl Planner<'_> {
     fn filters(&mut self, app: &AppId) -> Outcome<Vec<Expr>> {
         self.resolver.place = Place::Where;
         let aliases = self.select.items.iter().filter_map(|item| item.alias.as_ref());
-        self.resolver.columns =
-            aliases.map(|a| (a.text.clone(), Expr::new(Node::Null, Type::Null, a.span))).collect();
+        self.resolver.columns = aliases.map(|a| (a.text.clone(), Expr::new(Node::Null, Type::Null, a.span))).collect();
         let mut filters = Vec::with_capacity(self.select.filter.len());
         for condition in &self.select.filter {
             match app_named(condition) {
                 Some((named, _)) if named == app.as_str() => {}
                 Some((named, span)) => {
-                    let message = format!("the query is about the app `{app}`, not `{}`; a query reads one app", excerpt(named));
+                    let message =
+                        format!("the query is about the app `{app}`, not `{}`; a query reads one app", excerpt(named));
                     return fault(span, Rule::OtherApp, message);
                 }
                 None => filters.push(self.resolver.expr_of(condition, Type::Bool)?),
@@ -126,7 +126,11 @@ impl Planner<'_> {
         self.resolver.columns.clear();
         let items = &self.select.items;
         if items.len() > MAX_COLUMNS {
-            return fault(items[MAX_COLUMNS].expr.span, Rule::TooLarge, format!("a result has at most {MAX_COLUMNS} columns"));
+            return fault(
+                items[MAX_COLUMNS].expr.span,
+                Rule::TooLarge,
+                format!("a result has at most {MAX_COLUMNS} columns"),
+            );
         }
         let mut names: Vec<String> = Vec::with_capacity(items.len());
         let mut exprs = Vec::with_capacity(items.len());

@@ -64,7 +64,7 @@ impl Emitter {
     fn rows(&mut self, plan: &Plan) {
         self.select(plan.distinct);
         self.outputs(&plan.outputs);
-        self.from_events(plan);
+        self.source(plan);
         self.ending(plan);
     }
 
@@ -97,7 +97,7 @@ impl Emitter {
         if groups.keys.is_empty() && groups.aggregates.is_empty() {
             self.push("count() AS a0"); // one group of all rows, of which nothing is asked
         }
-        self.from_events(plan);
+        self.source(plan);
         if !groups.keys.is_empty() {
             self.push(" GROUP BY ");
             self.list(0..groups.keys.len(), ", ", |e, i| e.push(&format!("k{i}")));
@@ -119,13 +119,14 @@ impl Emitter {
         self.push(if distinct { "SELECT DISTINCT " } else { "SELECT " });
     }
 
-    fn from_events(&mut self, plan: &Plan) {
+    fn source(&mut self, plan: &Plan) {
         self.push(" FROM events WHERE tenant = {tenant:String} AND app = {app:String}");
-        if plan.filters.len() > expr::FLAT_CHAIN {
+        let filters: Vec<_> = plan.filters.iter().flat_map(conjuncts).collect();
+        if filters.len() > expr::FLAT_CHAIN {
             self.push(" AND ");
-            self.chain(&plan.filters, " AND ");
+            self.chain(&filters, " AND ");
         } else {
-            for filter in &plan.filters {
+            for filter in filters {
                 self.push(" AND ");
                 self.expr(filter);
             }
@@ -179,3 +180,13 @@ impl Emitter {
     }
 }
 
+/// The terms of a condition that must all hold.
+fn conjuncts(condition: &Expr) -> Vec<&Expr> {
+    match &condition.node {
+        Node::All(terms) => terms.iter().flat_map(conjuncts).collect(),
+        _ => vec![condition],
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,16 @@ pub(crate) fn next_bucket(ms: i64, grain: Grain, zone: &Zone) -> Option<i64> {
 /// `2024-01-31 12:00:00.500`, in UTC: how instants are bound.
 pub(crate) fn format_utc(ms: i64) -> Option<String> {
     let time = TimeZone::UTC.to_datetime(Timestamp::from_millisecond(within(ms)?).ok()?);
-    Some(format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}", time.year(), time.month(), time.day(), time.hour(), time.minute(), time.second(), time.millisecond()))
+    Some(format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}",
+        time.year(),
+        time.month(),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    ))
 }
 
 #[cfg(test)]

@@ -160,7 +160,8 @@ impl<'a> Lexer<'a> {
     fn symbol(&mut self, first: char) -> Outcome<Kind<'a>> {
         let Some(symbol) = SYMBOLS.into_iter().find(|s| self.rest().starts_with(s)) else {
             let end = self.at + first.len_utf8();
-            let message = format!("the character {first:?} has no meaning here; texts stand in '...', names in \"...\"");
+            let message =
+                format!("the character {first:?} has no meaning here; texts stand in '...', names in \"...\"");
             return fault(Span::new(self.at, end), Rule::Syntax, message);
         };
         self.at += symbol.len();

@@ -48,8 +48,15 @@ pub(crate) enum Node {
     IsDistinct(Box<Expr>, Box<Expr>),
     /// Of constants that are not NULL; a NULL in the list is an OR with NULL around it.
     In(Box<Expr>, Vec<Expr>),
-    Like { text: Box<Expr>, pattern: String, ignore_case: bool },
-    Case { branches: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>> },
+    Like {
+        text: Box<Expr>,
+        pattern: String,
+        ignore_case: bool,
+    },
+    Case {
+        branches: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+    },
     Call(&'static Scalar, Vec<Expr>),
     Cast(Box<Expr>, Zone),
     Truncate(Grain, Zone, Box<Expr>),

@@ -40,11 +40,7 @@ impl Type {
 
     /// The type of a value that is one of the two.
     pub(crate) fn common(self, other: Self) -> Option<Self> {
-        if other.fits(self) {
-            Some(self)
-        } else {
-            self.fits(other).then_some(other)
-        }
+        if other.fits(self) { Some(self) } else { self.fits(other).then_some(other) }
     }
 
     /// The type that a cast names, in the words of PostgreSQL, DuckDB and this language.

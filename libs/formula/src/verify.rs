@@ -93,3 +93,5 @@ fn bound_to(params: &[Param], scope: &Scope) -> Result<(), Refusal> {
     }
 }
 
+#[cfg(test)]
+mod tests;

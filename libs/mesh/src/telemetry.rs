@@ -31,7 +31,7 @@ pub enum LogFormat {
 
 impl Default for TelemetryOptions {
     fn default() -> Self {
-        Self { log: "info,sqlx=warn,hyper=warn,h2=warn".to_owned(), log_format: LogFormat::Json, otlp_endpoint: None }
+        Self { log: "info,fjall=warn,lsm_tree=warn,sqlx=warn,hyper=warn,h2=warn".to_owned(), log_format: LogFormat::Json, otlp_endpoint: None }
     }
 }
 

@@ -1,6 +1,7 @@
-//! The promises of the metastore's traits as checks that every backend must pass.
+//! The promises of the metastore's traits as checks that every backend must pass, and those of the warehouse as checks
+//! for every engine behind it.
 //!
-//! Each suite takes a function that makes an empty metastore and panics at the first broken promise.
+//! A metastore's suite takes a function that makes an empty one; each suite panics at the first broken promise.
 
 #![allow(clippy::unwrap_used)] // a failed step of a check is a failed check
 
@@ -9,12 +10,14 @@ mod ledger;
 mod ledger_history;
 mod metrics;
 mod registry;
+mod warehouse;
 
 pub use directory::directory;
 pub use ledger::ledger;
 pub use ledger_history::ledger_history;
 pub use metrics::metrics;
 pub use registry::registry;
+pub use warehouse::warehouse;
 
 use model::{AppId, TenantId};
 

@@ -106,7 +106,7 @@ async fn many_may_open_a_new_file_at_once() {
         let tenant = Tenant { id: TenantId::new("acme").unwrap(), display_name: String::new(), created_at_ms: 0 };
         stores[0].create_tenant(&tenant).await.unwrap();
         for store in &stores {
-            assert_eq!(store.tenants().await.unwrap(), [tenant.clone()]);
+            assert_eq!(store.tenants().await.unwrap(), std::slice::from_ref(&tenant));
         }
     }
 }

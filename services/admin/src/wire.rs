@@ -128,13 +128,20 @@ fn each<'a, T, U>(
     given: &'a [T],
     convert: impl Fn(&str, &'a T) -> Result<U, Error>,
 ) -> Result<Vec<U>, Error> {
-    let converted = given.iter().enumerate().map(|(i, one)| convert(&format!("{field}[{i}]"), one));
-    converted.fold(Ok(Vec::new()), |all, one| {
-        both(all, one).map(|(mut all, one)| {
-            all.push(one);
-            all
-        })
-    })
+    let mut all = Vec::with_capacity(given.len());
+    let mut faults: Option<Error> = None;
+    for (i, one) in given.iter().enumerate() {
+        match convert(&format!("{field}[{i}]"), one) {
+            Ok(converted) => all.push(converted),
+            Err(fault) => {
+                faults = Some(match faults {
+                    Some(first) => first.and(fault),
+                    None => fault,
+                });
+            }
+        }
+    }
+    faults.map_or(Ok(all), Err)
 }
 
 fn required_or_malformed(text: &str) -> &'static str {

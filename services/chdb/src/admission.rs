@@ -56,6 +56,7 @@ impl Drop for QueuePlace<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -121,6 +121,7 @@ fn bad(reason: &str) -> io::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -204,6 +204,7 @@ fn refuse(token: &Token<'_>, reason: &str) -> Result<(), QueryError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

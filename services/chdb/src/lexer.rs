@@ -224,6 +224,7 @@ fn here_document(rest: &str) -> (Kind, usize) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,11 +1,11 @@
 //! The embedded warehouse: libchdb behind ClickHouse's HTTP interface, in a process of its own.
 //!
 //! # The path of a query
-//! A request's head becomes a [`request`](mod@request), waits for a place ([`admission`]), claims its query id
-//! ([`running`]) and goes to a blocking thread ([`execute`]). There its statement is split ([`statement`]), judged
-//! ([`guard`]) and run on a fresh engine connection ([`engine`]). A SELECT writes into a pipe that the async side reads
-//! as fast as the client does ([`response`]); an insert's body flows the other way ([`body`]). When the client hangs up,
-//! the query is killed. Each query leaves a line in the [`query_log`].
+//! A request's head becomes a `request`, waits for a place (`admission`), claims its query id
+//! (`running`) and goes to a blocking thread (`execute`). There its statement is split (`statement`), judged
+//! (`guard`) and run on a fresh engine connection (`engine`). A SELECT writes into a pipe that the async side reads
+//! as fast as the client does (`response`); an insert's body flows the other way (`body`). When the client hangs up,
+//! the query is killed. Each query leaves a line in the `query_log`.
 //!
 //! # What differs from a ClickHouse server
 //! - `system.processes` shows the engine's own ids; ours stand in `Settings['log_comment']`. `KILL QUERY WHERE query_id =

@@ -201,6 +201,7 @@ fn unescape(text: &str) -> Result<String, QueryError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

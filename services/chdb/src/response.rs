@@ -270,6 +270,7 @@ pub(crate) fn retry_after(mut response: Response<ResponseBody>, wait: Duration) 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use mesh::{Body, Request, Response, protocol::Protocol};
 use model::{Error, ErrorCode};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
@@ -79,7 +79,7 @@ impl http_body::Body for Bounded {
         if self.over {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+        if let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
             return Poll::Ready(frame);
         }
         if self.sleep.as_mut().poll(cx).is_pending() {

@@ -9,9 +9,9 @@ use storage::App;
 use tracing::info;
 
 use crate::{
+    call::Call,
     definition::{self, check, metric_name},
     service::{Metrics, stored},
-    upstream::Call,
     wire::{column_to_wire, metric_to_wire, problems},
 };
 
@@ -34,17 +34,14 @@ impl Metrics {
         request: UpdateMetricRequest,
     ) -> Result<UpdateMetricResponse, Error> {
         let app = self.target(call, Permission::Metrics, &request.app_id).await?;
-        let version = next_version(request.base_version);
         let schema = self.schema(&app).await?;
-        let checked = check(request.definition, &self.language(&app, &schema));
-        let (version, metric) = match (version, checked) {
-            (Ok(version), Ok(checked)) => (version, checked.metric),
-            (Err(fault), Ok(_)) => return Err(fault),
-            (version, Err(faults)) => {
-                return Err(definition::one(faults.into_iter().chain(version.err()).collect()));
-            }
+        let checked = check(request.definition, &self.language(&app, &schema)).map_err(definition::one);
+        let (checked, version) = match (checked, next_version(request.base_version)) {
+            (Ok(checked), Ok(version)) => (checked, version),
+            (Err(one), Err(other)) => return Err(one.and(other)),
+            (Err(error), _) | (_, Err(error)) => return Err(error),
         };
-        let metric = self.keep(call, &app, Metric { version, ..metric }).await?;
+        let metric = self.keep(call, &app, Metric { version, ..checked.metric }).await?;
         Ok(UpdateMetricResponse { metric: Some(metric_to_wire(metric)) })
     }
 

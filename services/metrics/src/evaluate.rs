@@ -7,10 +7,10 @@ use api::v1::{
 use model::{AppId, Error, Metric, Permission};
 
 use crate::{
+    call::Call,
     definition::{self, check},
     origin::Origin,
     service::Metrics,
-    upstream::Call,
     wire::filters_to_wire,
 };
 

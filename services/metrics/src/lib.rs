@@ -6,6 +6,7 @@
 //! service answers under the caller's own context (`evaluate`, `upstream`): a metric has no compiler and no plan of its own.
 //! What the query service finds at fault is told by the fields of the request that the caller made (`origin`).
 
+mod call;
 mod define;
 mod definition;
 mod evaluate;

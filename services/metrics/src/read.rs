@@ -8,9 +8,9 @@ use model::{Error, ErrorCode, Metric, Permission};
 use storage::App;
 
 use crate::{
+    call::Call,
     definition::metric_name,
     service::{Metrics, stored},
-    upstream::Call,
     wire::metric_to_wire,
 };
 

@@ -16,7 +16,7 @@ use storage::{MetaError, Metastore};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::upstream::{Call, Upstream};
+use crate::{call::Call, upstream::Upstream};
 
 /// What every method works on.
 pub(crate) struct Metrics {

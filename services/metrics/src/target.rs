@@ -2,12 +2,12 @@
 
 use api::convert::app_from_wire;
 use formula::Context;
-use model::{AppSchema, Error, ErrorCode, Permission, TenantId};
+use model::{AppSchema, Error, ErrorCode, Permission};
 use storage::App;
 
 use crate::{
+    call::Call,
     service::{Metrics, stored},
-    upstream::Call,
 };
 
 impl Metrics {
@@ -30,12 +30,5 @@ impl Metrics {
     /// What a definition is read against.
     pub(crate) fn language<'a>(&self, app: &'a App, schema: &'a AppSchema) -> Context<'a> {
         Context { schema, app: app.id.clone(), now_ms: (self.now_ms)(), time_zone: &app.time_zone }
-    }
-}
-
-impl Call {
-    /// The tenant whose key was shown.
-    pub(crate) fn tenant(&self) -> &TenantId {
-        &self.context.scope.tenant
     }
 }

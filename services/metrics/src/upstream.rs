@@ -1,42 +1,21 @@
 //! Asking the query service on a caller's behalf.
 
-use std::sync::Arc;
-
 use api::{
     status::from_status,
     v1::{QueryRequest, Result as Answer, query_service_client::QueryServiceClient},
 };
 use mesh::{
     HttpService,
-    context::{self, CONTEXT_HEADER, CallContext},
+    context::{CONTEXT_HEADER, CallContext},
     signed::SigningKey,
 };
 use model::{Error, ErrorCode};
-use tonic::metadata::{Ascii, MetadataValue};
 use tracing::error;
 
-use crate::MAX_ANSWER_BYTES;
+use crate::{MAX_ANSWER_BYTES, call::Call};
 
 /// How long a context passed on may take to arrive, in milliseconds.
 const CONTEXT_LIFE_MS: i64 = 30_000;
-/// What else is passed on: how long the caller waits, and the trace that the call is part of.
-const PASSED_ON: [&str; 3] = ["grpc-timeout", "traceparent", "tracestate"];
-
-/// What of a call outlives its message: who calls, and what is passed on.
-pub(crate) struct Call {
-    pub(crate) context: Arc<CallContext>,
-    passed_on: Vec<(&'static str, MetadataValue<Ascii>)>,
-}
-
-impl Call {
-    /// That of a request that came through the gateway.
-    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Error> {
-        let context = context::of(request.extensions())?;
-        let metadata = request.metadata();
-        let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, metadata.get(name)?.clone())));
-        Ok(Self { context, passed_on: passed_on.collect() })
-    }
-}
 
 /// The query service, in this process or another.
 pub(crate) struct Upstream {
@@ -57,8 +36,8 @@ impl Upstream {
         let good_until_ms = (self.now_ms)() + CONTEXT_LIFE_MS;
         let header = CallContext { good_until_ms, ..CallContext::clone(&call.context) }.to_header(&self.key);
         metadata.insert(CONTEXT_HEADER, header.as_bytes().try_into().expect("a context is ASCII"));
-        for (name, value) in &call.passed_on {
-            metadata.insert(*name, value.clone());
+        for (name, value) in call.passed_on() {
+            metadata.insert(name, value);
         }
         let mut client = QueryServiceClient::new(self.query.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let answer = client.query(request).await.map_err(|status| refused(&status))?.into_inner();

@@ -1,1 +1,91 @@
-fn main(){}
+//! The program: command line, and the roles that it starts. What stands on what is decided in [`wire`], nowhere else.
+
+mod bootstrap;
+mod cli;
+mod client;
+mod config;
+mod ops;
+mod warehouse;
+mod wire;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+use cli::{Cli, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Why the program ends without having done what was asked.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] config::ConfigError),
+    #[error("{0}")]
+    Start(#[from] wire::StartError),
+    #[error("{0}")]
+    Client(#[from] client::ClientError),
+    #[error("{0}")]
+    Warehouse(#[from] chdb::ChdbError),
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(source) => Err(Failure::Io { what: "can't start the runtime".to_owned(), source }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "penstock: {failure}"); // there is nowhere else to say it
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(arguments) => {
+            let config = arguments.config()?;
+            let _telemetry = wire::serve(&config, arguments.demo, stop_signal()?).await?;
+            Ok(())
+        }
+        Command::Warehouse(arguments) => {
+            let outcome = warehouse::run(arguments).await;
+            if let Err(error) = &outcome {
+                let _ = writeln!(std::io::stderr(), "penstock warehouse: {error}");
+            }
+            // The engine's own teardown may abort: see `chdb::exit`.
+            chdb::exit(i32::from(outcome.is_err()))
+        }
+        Command::Config(arguments) => {
+            let text = arguments.config()?.to_toml();
+            print(&text)
+        }
+        Command::Tenant { server, command } => print(&client::tenant(&server, command).await?),
+        Command::App { server, command } => print(&client::app(&server, command).await?),
+        Command::Key { server, command } => print(&client::key(&server, command).await?),
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|source| Failure::Io { what: "can't write to standard output".to_owned(), source })
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn stop_signal() -> Result<CancellationToken, Failure> {
+    let io = |source| Failure::Io { what: "can't listen to signals".to_owned(), source };
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(io)?, signal(SignalKind::interrupt()).map_err(io)?);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
+        stopped.cancel();
+    });
+    Ok(stop)
+}

@@ -1,1 +1,79 @@
-//! query
+//! Answers out.
+//!
+//! The path of a query: [`ask`] turns the request, typed or SQL, into one plan and seals it with the scope of the key;
+//! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`admit`] lets it in;
+//! [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
+//! with it the query in the warehouse.
+
+mod admit;
+mod answer;
+mod ask;
+mod freshness;
+mod grpc;
+mod run;
+
+use std::sync::Arc;
+
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use serde::{Deserialize, Serialize};
+use storage::{Apps, Ledger, Topic, Warehouse};
+use tower::{Layer, util::BoxCloneSyncService};
+
+/// The bounds of queries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How long a query may run in the warehouse, in ms.
+    pub max_execution_ms: u64,
+    /// How much memory it may use there, in bytes.
+    pub max_memory_bytes: u64,
+    /// Rows of an answer that isn't streamed.
+    pub max_rows: usize,
+    /// Queries that run at once.
+    pub concurrent: usize,
+    /// Queries of one tenant that run at once.
+    pub tenant_concurrent: usize,
+    /// How long a query may wait to run, in ms.
+    pub max_queue_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_execution_ms: 60_000,
+            max_memory_bytes: 1 << 30,
+            max_rows: 10_000,
+            concurrent: 16,
+            tenant_concurrent: 8,
+            max_queue_ms: 5_000,
+        }
+    }
+}
+
+/// What the service stands on.
+pub struct Parts {
+    /// Apps and their properties.
+    pub apps: Arc<Apps>,
+    /// What is committed.
+    pub ledger: Arc<dyn Ledger>,
+    /// The log that positions refer to.
+    pub topic: Topic,
+    /// Where events are.
+    pub warehouse: Warehouse,
+    /// The bounds.
+    pub options: Options,
+    /// Signs position tokens.
+    pub token_key: SigningKey,
+    /// Signs the gateway's contexts.
+    pub context_key: SigningKey,
+    /// UTC ms.
+    pub now_ms: fn() -> i64,
+}
+
+/// The whole service: gRPC, and JSON for every method.
+pub fn service(parts: Parts) -> HttpService {
+    let require = RequireContext::new(parts.context_key.clone(), parts.now_ms);
+    let grpc = grpc::service(run::Engine::new(parts));
+    let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.QueryService"], 1 << 20).wrap(grpc);
+    BoxCloneSyncService::new(require.layer(transcoded))
+}

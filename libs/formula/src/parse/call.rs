@@ -1,6 +1,6 @@
 //! Function calls and the forms that look like them.
 
-use super::{Outcome, Parser, deepest};
+use super::{Outcome, Parser, deepest, expr::power};
 use crate::{
     ast::{Call, Expr, Node, OrderItem, Word},
     token::Kind,
@@ -55,14 +55,24 @@ impl Parser<'_> {
         if bracketed {
             self.advance();
         }
-        call.args = self.nested(|p| p.list("an argument"))?;
-        if call.name.text.eq_ignore_ascii_case("position") && call.args.len() == 1 && self.eat_word("in") {
-            call.args.push(self.expr()?);
-        }
+        call.args = if call.name.text.eq_ignore_ascii_case("position") {
+            self.position_arguments()?
+        } else {
+            self.nested(|p| p.list("an argument"))?
+        };
         if bracketed {
             self.expect(")", "after the columns")?;
         }
         Ok(())
+    }
+
+    /// `POSITION(needle IN text)`, where IN is no list.
+    fn position_arguments(&mut self) -> Outcome<Vec<Expr>> {
+        let needle = self.operand(power::RANGE)?;
+        if !self.eat_word("in") {
+            return self.unexpected("IN, as in POSITION('b' IN status)");
+        }
+        Ok(vec![needle, self.expr()?])
     }
 
     /// Whether the bracket that opens here closes right before the one of the call.

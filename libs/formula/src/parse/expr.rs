@@ -8,19 +8,19 @@ use crate::{
 };
 
 /// How tightly operators bind, as in PostgreSQL; an operand is read until one binds no tighter.
-mod power {
-    pub(super) const OR: u8 = 1;
-    pub(super) const AND: u8 = 2;
-    pub(super) const NOT: u8 = 3;
-    pub(super) const IS: u8 = 4;
-    pub(super) const COMPARE: u8 = 5;
-    pub(super) const RANGE: u8 = 6;
-    pub(super) const CONCAT: u8 = 7;
-    pub(super) const ADD: u8 = 8;
-    pub(super) const MULTIPLY: u8 = 9;
-    pub(super) const ZONE: u8 = 10;
-    pub(super) const NEGATE: u8 = 11;
-    pub(super) const CAST: u8 = 12;
+pub(super) mod power {
+    pub(in crate::parse) const OR: u8 = 1;
+    pub(in crate::parse) const AND: u8 = 2;
+    pub(in crate::parse) const NOT: u8 = 3;
+    pub(in crate::parse) const IS: u8 = 4;
+    pub(in crate::parse) const COMPARE: u8 = 5;
+    pub(in crate::parse) const RANGE: u8 = 6;
+    pub(in crate::parse) const CONCAT: u8 = 7;
+    pub(in crate::parse) const ADD: u8 = 8;
+    pub(in crate::parse) const MULTIPLY: u8 = 9;
+    pub(in crate::parse) const ZONE: u8 = 10;
+    pub(in crate::parse) const NEGATE: u8 = 11;
+    pub(in crate::parse) const CAST: u8 = 12;
 }
 
 impl Parser<'_> {
@@ -29,7 +29,7 @@ impl Parser<'_> {
     }
 
     /// An expression of the operators that bind tighter than `least`.
-    fn operand(&mut self, least: u8) -> Outcome<Expr> {
+    pub(super) fn operand(&mut self, least: u8) -> Outcome<Expr> {
         self.nested(|p| {
             let mut left = p.prefix()?;
             while let Some(power) = p.infix_power().filter(|power| *power > least) {
@@ -142,12 +142,7 @@ impl Parser<'_> {
         self.pair(left, right, |left, right| Node::Binary(op, left, right))
     }
 
-    fn pair(
-        &mut self,
-        left: Expr,
-        right: Expr,
-        make: impl FnOnce(Box<Expr>, Box<Expr>) -> Node,
-    ) -> Outcome<Expr> {
+    fn pair(&mut self, left: Expr, right: Expr, make: impl FnOnce(Box<Expr>, Box<Expr>) -> Node) -> Outcome<Expr> {
         let (span, depth) = (left.span.to(right.span), left.depth.max(right.depth));
         self.node(span, depth, make(Box::new(left), Box::new(right)))
     }

@@ -102,7 +102,8 @@ impl Parser<'_> {
 
     fn group_by(&mut self) -> Outcome<Vec<Expr>> {
         if self.is_word("all") {
-            return self.not_available(self.span(), "GROUP BY ALL is not available; name the columns or their positions");
+            return self
+                .not_available(self.span(), "GROUP BY ALL is not available; name the columns or their positions");
         }
         for word in ["rollup", "cube", "grouping"] {
             if self.is_word(word) && !self.is_ahead(1, ",") {
@@ -147,13 +148,12 @@ impl Parser<'_> {
     }
 
     /// `LIMIT n [OFFSET m]`, in either order.
-    fn limit(&mut self) -> Outcome<(Option<(u64, Span)>, Option<u64>)> {
+    fn limit(&mut self) -> Outcome<(Option<u64>, Option<u64>)> {
         let (mut limit, mut offset) = (None, None);
         loop {
             self.unsupported_clause()?;
             if limit.is_none() && self.eat_word("limit") {
-                let span = self.span();
-                limit = self.row_count("LIMIT")?.map(|n| (n, span));
+                limit = self.row_count("LIMIT")?;
                 if self.is(",") {
                     let message = "LIMIT takes one number; write LIMIT count OFFSET start";
                     return self.not_available(self.span(), message);

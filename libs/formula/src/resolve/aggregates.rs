@@ -24,7 +24,8 @@ impl Resolver<'_> {
             return fault(span, Rule::NestedAggregate, message);
         }
         if !self.place.takes_aggregates() {
-            let advice = if self.place == super::Place::Where { "; conditions on aggregates stand in HAVING" } else { "" };
+            let advice =
+                if self.place == super::Place::Where { "; conditions on aggregates stand in HAVING" } else { "" };
             let message = format!("{shown} can't stand in {}{advice}", self.place.name());
             return fault(span, Rule::AggregateNotAllowed, message);
         }
@@ -127,9 +128,11 @@ impl Resolver<'_> {
     fn ordered(&mut self, arg: &ast::Expr, hint: Option<Type>) -> Outcome<Expr> {
         let value = self.expr(arg, hint)?;
         match value.ty {
-            Type::Bool => {
-                fault(value.span, Rule::TypeMismatch, "bools have no order; cast them, as in x::number, or use COUNT_IF")
-            }
+            Type::Bool => fault(
+                value.span,
+                Rule::TypeMismatch,
+                "bools have no order; cast them, as in x::number, or use COUNT_IF",
+            ),
             Type::Null => Ok(Expr { ty: Type::Number, ..value }),
             _ => Ok(value),
         }

@@ -152,7 +152,9 @@ fn part(word: &Word) -> Outcome<Part> {
         Some(part) => Ok(part),
         None => {
             let near = did_you_mean(&word.text, PARTS.map(|(name, _)| name));
-            let message = format!("a time has no part of this name; there are year, quarter, month, week, day, doy, dow, isodow, hour, minute, second, epoch{near}");
+            let message = format!(
+                "a time has no part of this name; there are year, quarter, month, week, day, doy, dow, isodow, hour, minute, second, epoch{near}"
+            );
             fault(word.span, Rule::WrongArguments, message)
         }
     }

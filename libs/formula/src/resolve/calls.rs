@@ -49,9 +49,14 @@ impl Resolver<'_> {
             typed.push(match function.param(i) {
                 Some(Param::Is(ty)) => self.expr_of(arg, ty)?,
                 Some(Param::Literal(least, most)) => literal(arg, least, most)?,
+                Some(Param::Text) => {
+                    let word = super::literal_text(arg, "this argument")?;
+                    Expr::new(Node::Text(word.text), Type::String, word.span)
+                }
                 _ => {
                     let value = unified.next().unwrap_or_else(|| Expr::new(Node::Null, Type::Null, arg.span));
-                    let value = if numeric && !value.ty.is_numeric() { self.coerce(value, Type::Number)? } else { value };
+                    let value =
+                        if numeric && !value.ty.is_numeric() { self.coerce(value, Type::Number)? } else { value };
                     common = value.ty;
                     value
                 }
@@ -101,7 +106,9 @@ impl Scalar {
 
 fn literal(arg: &ast::Expr, least: i64, most: i64) -> Outcome<Expr> {
     match arg.node {
-        ast::Node::Integer(i) if (least..=most).contains(&i) => Ok(Expr::new(Node::Integer(i), Type::Integer, arg.span)),
+        ast::Node::Integer(i) if (least..=most).contains(&i) => {
+            Ok(Expr::new(Node::Integer(i), Type::Integer, arg.span))
+        }
         _ => fault(arg.span, Rule::WrongArguments, format!("this must be a whole number from {least} to {most}")),
     }
 }

@@ -1,22 +1,10 @@
 //! Arithmetic, concatenation and CASE.
 
 use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
-use crate::{
-    ast::BinaryOp,
-    functions::CONCATENATION,
-    interval::Interval,
-    time,
-    typed::Arithmetic,
-};
+use crate::{ast::BinaryOp, functions::CONCATENATION, interval::Interval, time, typed::Arithmetic};
 
 impl Resolver<'_> {
-    pub(super) fn binary(
-        &mut self,
-        op: BinaryOp,
-        left: &ast::Expr,
-        right: &ast::Expr,
-        span: Span,
-    ) -> Outcome<Expr> {
+    pub(super) fn binary(&mut self, op: BinaryOp, left: &ast::Expr, right: &ast::Expr, span: Span) -> Outcome<Expr> {
         let arithmetic = match op {
             BinaryOp::Compare(op) => return self.comparison(op, left, right, span),
             BinaryOp::Concat => return self.concatenation(left, right, span),
@@ -144,7 +132,10 @@ impl Resolver<'_> {
             };
             ty = common;
         }
-        Ok(typed.into_iter().map(|e| Expr { ty: if e.ty == Type::Null { ty } else { e.ty }, ..e }.into_type(ty, &self.zone)).collect())
+        Ok(typed
+            .into_iter()
+            .map(|e| Expr { ty: if e.ty == Type::Null { ty } else { e.ty }, ..e }.into_type(ty, &self.zone))
+            .collect())
     }
 
     /// The type of the first that has one by itself, if some among them need to be told.

@@ -19,8 +19,8 @@ impl Emitter {
                 self.push(&format!("{zone}))"));
             }
             (Type::Number, Type::Integer) => {
-                self.around("accurateCastOrNull((sign(", value, ") * floor(abs(");
-                self.around("", value, ") + 0.49999999999999994)), 'Int64')");
+                // Halves to even, as PostgreSQL does here, though not in ROUND.
+                self.around("accurateCastOrNull(round(", value, "), 'Int64')");
             }
             (Type::Number | Type::Integer, Type::Bool) => self.around("(", value, " != 0)"),
             (Type::Bool, Type::String) => self.bool_text(value),

@@ -1,5 +1,7 @@
 //! Expressions of one row or of one group.
 
+use std::borrow::Borrow;
+
 use model::{Property, PropertyKind, Slot};
 
 use super::{Emitter, params};
@@ -97,7 +99,7 @@ impl Emitter {
     }
 
     /// Terms with AND or OR between them.
-    pub(super) fn chain(&mut self, terms: &[Expr], word: &str) {
+    pub(super) fn chain<E: Borrow<Expr>>(&mut self, terms: &[E], word: &str) {
         if terms.len() > FLAT_CHAIN {
             let (left, right) = terms.split_at(terms.len() / 2);
             self.push("(");
@@ -106,7 +108,7 @@ impl Emitter {
             self.chain(right, word);
         } else {
             self.push("(");
-            self.list(terms, word, Self::expr);
+            self.list(terms, word, |e, term| e.expr(term.borrow()));
         }
         self.push(")");
     }

@@ -76,9 +76,7 @@ fn literal(value: &Value) -> Result<(), Refusal> {
 }
 
 fn operator(op: &BinaryOperator) -> Result<(), Refusal> {
-    use BinaryOperator::{
-        And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus,
-    };
+    use BinaryOperator::{And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus};
     match op {
         And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus | Multiply | Divide | Modulo => Ok(()),
         _ => Err(Refusal::Value("operator")),

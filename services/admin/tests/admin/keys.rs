@@ -159,5 +159,10 @@ async fn an_operator_s_key_is_revoked_by_operators_only() {
     let world = World::new().await;
     let id = made(&world, &operator(), wanted("acme", &[], &[Wire::Operator])).await;
     assert_eq!(code(revoke(&world, &admin("acme"), "", &id).await), PermissionDenied);
+    assert_eq!(
+        code(revoke(&world, &admin("beta"), "", &id).await),
+        NotFound,
+        "another tenant doesn't learn that it exists"
+    );
     revoke(&world, &operator(), "acme", &id).await.unwrap();
 }

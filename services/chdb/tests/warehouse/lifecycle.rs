@@ -1,7 +1,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
-use chdb::Health;
+use chdb::{Health, Supervisor, SupervisorConfig};
 use http::StatusCode;
 
 use crate::harness::{Warehouse, free_address, kill, program, program_arguments, wait_for};
@@ -92,4 +92,34 @@ async fn an_orphan_goes_and_frees_the_data() {
     assert!(first.wait().await.unwrap().success());
     wait_for("the second serves", || serves(second_address)).await;
     assert!(second.try_wait().unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_can_not_run_is_reported_and_tried_again() {
+    for program in ["false", "no such program"] {
+        let supervisor = Supervisor::start(SupervisorConfig::new(program, vec![], free_address()));
+        let mut health = supervisor.health();
+        for _ in 0..3 {
+            let down = |h: &Health| matches!(h, Health::Down { reason } if reason.starts_with("it ended: exit status: 1") || reason.starts_with("can't start it"));
+            health.wait_for(down).await.unwrap();
+            health.changed().await.unwrap();
+        }
+        assert_eq!(supervisor.pid().is_some(), matches!(*health.borrow(), Health::Starting { .. }));
+        supervisor.shutdown().await;
+        assert_eq!(*health.borrow(), Health::Stopped);
+    }
+}
+
+/// The first start leaves a database without tables, the second one with: both must come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_tables_and_comes_back_without_any() {
+    let warehouse = Warehouse::start().await;
+    warehouse.crash().await;
+    warehouse.run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a").await;
+    warehouse.run("INSERT INTO t VALUES (1)").await;
+    for rows in ["1\n", "1\n"] {
+        warehouse.crash().await;
+        assert_eq!(warehouse.run("SELECT count() FROM t").await, rows);
+        assert_eq!(warehouse.run("SELECT engine FROM system.databases WHERE name = 'default'").await, "Atomic\n");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Needs the engine (`PENSTOCK_ENGINE`, or `.tools/engine/libchdb.so` here or above; `make engine`), and for the Python
 //! client a virtual environment (`.tools/venv` here or above).
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod bounds;
 mod harness;

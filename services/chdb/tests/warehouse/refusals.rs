@@ -53,6 +53,7 @@ async fn nothing_of_the_machine_is_read_or_written() {
         "SELECT * FROM executable('id', 'TSV', 'a String')".into(),
         "SELECT * FROM sqlite('/x', 'y')".into(),
         "SELECT * FROM eval('SELECT 1')".into(),
+        "SELECT aiGenerate('x')".into(),
         "BACKUP TABLE system.one TO File('/tmp/x')".into(),
         "SYSTEM SHUTDOWN".into(),
         "CREATE TEMPORARY TABLE t (a UInt8)".into(),

@@ -1,0 +1,225 @@
+//! Whatever is asked, the answer is a verified statement or a fault with a place, and never a panic.
+#![allow(clippy::unwrap_used)]
+
+use formula::{Context, parse_sql, validate_formula, verify};
+use model::{AppId, AppSchema, AppSet, Error, Permission, Priority, Property, PropertyKind, Scope, Slot, TenantId};
+use proptest::prelude::*;
+
+const WORDS: [&str; 88] = [
+    "SELECT",
+    "FROM",
+    "events",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "ORDER",
+    "HAVING",
+    "LIMIT",
+    "OFFSET",
+    "DISTINCT",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "BETWEEN",
+    "LIKE",
+    "ILIKE",
+    "IS",
+    "NULL",
+    "TRUE",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "CAST",
+    "INTERVAL",
+    "DAY",
+    "AT",
+    "TIME",
+    "ZONE",
+    "FILTER",
+    "WITHIN",
+    "DESC",
+    "NULLS",
+    "LAST",
+    "UNION",
+    "JOIN",
+    "SETTINGS",
+    "FORMAT",
+    "(",
+    ")",
+    ",",
+    ".",
+    ";",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "=",
+    "<>",
+    "<",
+    ">=",
+    "||",
+    "::",
+    "'x'",
+    "'2024-01-01'",
+    "'it''s'",
+    "'Europe/Berlin'",
+    "'day'",
+    "0",
+    "1",
+    "0.95",
+    "1e300",
+    "30",
+    "timestamp",
+    "country",
+    "user_id",
+    "app_id",
+    "amount",
+    "status",
+    "code",
+    "\"q q\"",
+    "COUNT",
+    "SUM",
+    "PERCENTILE",
+    "date_trunc",
+    "now",
+    "round",
+    "coalesce",
+    "lower",
+    "number",
+    "EXTRACT",
+    "date",
+    "n",
+];
+
+const QUERIES: [&str; 8] = [
+    "SELECT date_trunc('day', timestamp) as date, country, COUNT(DISTINCT user_id) as n FROM events WHERE app_id = 'a' AND timestamp > now() - INTERVAL 30 DAY AND user_plan IN ('pro', 'x') GROUP BY date, country ORDER BY date DESC",
+    "SELECT country c, SUM(amount) / COUNT(*) r FROM events GROUP BY c HAVING r > 1 ORDER BY 2 DESC NULLS LAST LIMIT 10 OFFSET 5",
+    "SELECT CASE status WHEN 'a' THEN 1 ELSE amount END x, coalesce(status, country, '') y FROM events WHERE status NOT LIKE '%a\\_' ORDER BY round(amount, 2)",
+    "SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY amount) p, COUNT(*) FILTER (WHERE code = 5) q FROM events",
+    "SELECT extract(hour from timestamp AT TIME ZONE 'Europe/Berlin') h, MAX(timestamp) FROM events WHERE amount BETWEEN 1 AND 2 OR status IS NULL GROUP BY 1",
+    "SELECT DISTINCT lower(status) || '-' || country s FROM events WHERE code IN ('a', NULL) LIMIT 3",
+    "SELECT COUNT(*) n FROM events WHERE timestamp::date = '2024-05-01' AND NOT (amount / 0 > 1) AND more = 3",
+    "SELECT MIN(amount::string), STDDEV(amount), date_diff('day', MIN(timestamp), now()) FROM events",
+];
+
+fn schema() -> AppSchema {
+    let property = |name: &str, kind, slot| Property { name: name.into(), kind, slot };
+    AppSchema::new([
+        property("amount", PropertyKind::Number, Slot::Number(0)),
+        property("status", PropertyKind::String, Slot::Text(0)),
+        property("code", PropertyKind::Number, Slot::Number(1)),
+        property("code", PropertyKind::String, Slot::Text(1)),
+        property("more", PropertyKind::Number, Slot::NumberMap),
+    ])
+}
+
+fn scope() -> Scope {
+    Scope {
+        tenant: TenantId::new("acme").unwrap(),
+        apps: AppSet::All,
+        permissions: [Permission::Query].into_iter().collect(),
+        priority: Priority::Interactive,
+    }
+}
+
+/// Compiles a text by every way in, and checks what comes out.
+fn check(text: &str) -> Result<(), TestCaseError> {
+    let schema = schema();
+    let app = AppId::new("a").unwrap();
+    let context = Context { schema: &schema, app, now_ms: 1_717_243_200_000, time_zone: "America/New_York" };
+    let compiled = parse_sql(text)
+        .and_then(|query| query.plan(&context))
+        .and_then(|plan| plan.seal(&scope()))
+        .and_then(|sealed| sealed.compile());
+    match compiled {
+        Ok(statement) => {
+            prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(()));
+            prop_assert!(statement.text().is_ascii());
+        }
+        Err(error) => faulty(&error, text)?,
+    }
+    validate_formula(text, &context).map_or_else(|error| faulty(&error, text), |_| Ok(()))
+}
+
+fn faulty(error: &Error, text: &str) -> Result<(), TestCaseError> {
+    prop_assert_eq!(error.code.reason(), "INVALID_QUERY", "{}: {}", text, error.message);
+    for violation in &error.violations {
+        let (start, end) = violation.span.unwrap();
+        prop_assert!(text.get(start..end).is_some(), "{}: {}..{}", text, start, end);
+        prop_assert!(!violation.description.is_empty());
+    }
+    Ok(())
+}
+
+/// A valid query with some of its characters replaced, doubled, moved or cut.
+fn mutated() -> impl Strategy<Value = String> {
+    let edit = (any::<prop::sample::Index>(), 0..6usize, any::<prop::sample::Index>(), any::<char>());
+    (0..QUERIES.len(), prop::collection::vec(edit, 1..6)).prop_map(|(query, edits)| {
+        let mut words: Vec<String> = QUERIES[query].split_inclusive([' ', '(', ')', ',']).map(str::to_owned).collect();
+        for (at, what, other, c) in edits {
+            let at = at.index(words.len());
+            match what {
+                0 => words[at] = format!("{} ", WORDS[other.index(WORDS.len())]),
+                1 => words[at].push(c),
+                2 => words.insert(at, format!("{} ", WORDS[other.index(WORDS.len())])),
+                3 if words.len() > 1 => drop(words.remove(at)),
+                4 => {
+                    let with = other.index(words.len());
+                    words.swap(at, with);
+                }
+                _ => {
+                    let copy = words[at].clone();
+                    words.insert(other.index(words.len()), copy);
+                }
+            }
+        }
+        words.concat()
+    })
+}
+
+/// As many cases as `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn any_text(text in "\\PC{0,120}") {
+        check(&text)?;
+    }
+
+    #[test]
+    fn any_words(words in prop::collection::vec(0..WORDS.len(), 0..60)) {
+        let soup: Vec<_> = words.into_iter().map(|i| WORDS[i]).collect();
+        check(&soup.join(" "))?;
+    }
+
+    #[test]
+    fn nearly_valid_queries(text in mutated()) {
+        check(&text)?;
+    }
+
+    #[test]
+    fn any_value_is_bound(value in "(?s).{0,60}") {
+        let text = format!("SELECT COUNT(*) n FROM events WHERE status IN ('{0}', 'b') OR status = '{0}'", value.replace('\'', "''"));
+        check(&text)?;
+    }
+}
+
+#[test]
+fn the_queries_themselves_are_valid() {
+    let schema = schema();
+    let context = Context { schema: &schema, app: AppId::new("a").unwrap(), now_ms: 0, time_zone: "UTC" };
+    for text in QUERIES {
+        if let Err(error) = parse_sql(text).and_then(|q| q.plan(&context)).and_then(|p| p.seal(&scope())?.compile()) {
+            panic!("{text}: {error}");
+        }
+    }
+}

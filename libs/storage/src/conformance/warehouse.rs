@@ -1,0 +1,226 @@
+use std::time::Duration;
+
+use model::{DAY_MS, PropertyKind, Slot, record::ValueRef};
+
+use crate::warehouse::{
+    Cell, EventColumns, EventRow, QuerySettings, UserColumns, UserRow, Warehouse, WarehouseError, param,
+};
+
+const DAY: i64 = 19_675 * DAY_MS;
+/// More than the server puts into one block unless it is told to.
+const LARGE: u64 = 1_100_000;
+/// Texts that would break a careless quoting.
+const NASTY: [&str; 8] = ["", "it's", "a\\b", "tab\there", "line\nbreak\r", "nul\0in", "\\N", "ünï 🦀 {x: String} ?"];
+
+/// What the pipeline and the queries rely on, against a server of which the warehouse's database is not there yet.
+pub async fn warehouse(warehouse: &Warehouse) {
+    warehouse.ping().await.unwrap();
+    migrations_run_again_and_at_once(warehouse).await;
+    an_event_comes_back_as_it_was_sent(warehouse).await;
+    a_user_comes_back_as_sent(warehouse).await;
+    nasty_texts_survive_columns_and_parameters(warehouse).await;
+    a_token_counts_once(warehouse).await;
+    a_large_block_is_one_part(warehouse).await;
+    limits_and_refusals_are_told_apart(warehouse).await;
+    a_dropped_stream_stops_its_query(warehouse).await;
+}
+
+fn row<'a>(event_type: &'a str, event_id: &'a str, offset: u64) -> EventRow<'a> {
+    EventRow {
+        tenant: "acme",
+        app: "web",
+        event_type,
+        timestamp_ms: DAY + 1,
+        user_id: "u1",
+        event_id,
+        country: None,
+        plan: None,
+        received_at_ms: DAY + 2,
+        incarnation: u64::MAX,
+        partition: 3,
+        offset,
+    }
+}
+
+fn settings() -> QuerySettings {
+    QuerySettings { max_execution_time: Some(Duration::from_secs(60)), ..QuerySettings::default() }
+}
+
+async fn rows(warehouse: &Warehouse, statement: &str, params: &[(&str, String)]) -> Vec<Vec<Cell>> {
+    warehouse.select(statement, params, &settings()).unwrap().collect().await.unwrap()
+}
+
+async fn count(warehouse: &Warehouse, event_type: &str) -> i64 {
+    let statement = "SELECT count() FROM events WHERE event = {event: String}";
+    match rows(warehouse, statement, &[("event", param::string(event_type))]).await[0][0] {
+        Cell::Integer(count) => count,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn text(text: &str) -> Cell {
+    Cell::String(text.to_owned())
+}
+
+async fn migrations_run_again_and_at_once(warehouse: &Warehouse) {
+    let (first, second) = tokio::join!(warehouse.migrate(), warehouse.migrate());
+    first.unwrap();
+    second.unwrap();
+    warehouse.migrate().await.unwrap();
+    assert_eq!(count(warehouse, "none").await, 0);
+}
+
+async fn an_event_comes_back_as_it_was_sent(warehouse: &Warehouse) {
+    let mut events = EventColumns::for_day_of(DAY);
+    events.push(&row("shape", "bare", 1)).unwrap();
+    events.push(&EventRow { country: Some("DE"), plan: Some(""), ..row("shape", "full", 2) }).unwrap();
+    for (slot, name, kind, value) in [
+        (Slot::Number(0), "price", PropertyKind::Number, ValueRef::Number(-0.1)),
+        (Slot::Number(15), "paid", PropertyKind::Bool, ValueRef::Number(1.0)),
+        (Slot::Text(0), "status", PropertyKind::String, ValueRef::Text("done")),
+        (Slot::Text(15), "empty", PropertyKind::String, ValueRef::Text("")),
+        (Slot::NumberMap, "x", PropertyKind::Number, ValueRef::Number(f64::MAX)),
+        (Slot::NumberMap, "x", PropertyKind::Time, ValueRef::Number(5.0)),
+        (Slot::TextMap, "x", PropertyKind::String, ValueRef::Text("more")),
+    ] {
+        events.set(slot, name, kind, value).unwrap();
+    }
+    events.push(&row("shape", "last", 3)).unwrap();
+    warehouse.insert_events(&events, "shape").await.unwrap();
+
+    let statement = "SELECT event_id, tenant, app, user, ts, received_at, country, plan, n0, n15, s0, s15, \
+         n_more['x'], n_more[concat('x', char(0), 'time')], s_more['x'], length(n_more), _incarnation = 18446744073709551615, \
+         _partition, _offset FROM events WHERE event = 'shape' ORDER BY _offset";
+    use Cell::{Integer, Null, Number, Time};
+    let bare = |id: &str, offset: i64| {
+        let mut cells = vec![text(id), text("acme"), text("web"), text("u1"), Time(DAY + 1), Time(DAY + 2)];
+        cells.extend([Null, Null, Null, Null, Null, Null, Number(0.0), Number(0.0), text("")]);
+        cells.extend([Integer(0), Integer(1), Integer(3), Integer(offset)]);
+        cells
+    };
+    let mut full = vec![text("full"), text("acme"), text("web"), text("u1"), Time(DAY + 1), Time(DAY + 2)];
+    full.extend([text("DE"), text(""), Number(-0.1), Number(1.0), text("done"), text("")]);
+    full.extend([Number(f64::MAX), Number(5.0), text("more"), Integer(2), Integer(1), Integer(3), Integer(2)]);
+    assert_eq!(rows(warehouse, statement, &[]).await, [bare("bare", 1), full, bare("last", 3)]);
+}
+
+async fn a_user_comes_back_as_sent(warehouse: &Warehouse) {
+    let mut users = UserColumns::default();
+    for (user_id, country, offset) in [("u1", Some("DE"), 1), ("u2", None, 2)] {
+        users.push(&UserRow {
+            tenant: "acme",
+            app: "web",
+            user_id,
+            country,
+            plan: Some("pro"),
+            received_at_ms: DAY,
+            incarnation: 1,
+            partition: 0,
+            offset,
+        });
+    }
+    users.set("age", PropertyKind::Number, ValueRef::Number(30.0));
+    users.set("name", PropertyKind::String, ValueRef::Text("Ada"));
+    for _ in 0..2 {
+        warehouse.insert_users(&users, "users").await.unwrap();
+    }
+    let statement = "SELECT user, country, plan, received_at, n_more['age'], s_more['name'] FROM users ORDER BY user";
+    let first = [text("u1"), text("DE"), text("pro"), Cell::Time(DAY), Cell::Number(0.0), text("")];
+    let second = [text("u2"), Cell::Null, text("pro"), Cell::Time(DAY), Cell::Number(30.0), text("Ada")];
+    assert_eq!(rows(warehouse, statement, &[]).await, [first, second]);
+}
+
+async fn nasty_texts_survive_columns_and_parameters(warehouse: &Warehouse) {
+    let mut events = EventColumns::for_day_of(DAY);
+    for (offset, nasty) in (0..).zip(NASTY) {
+        events.push(&row("nasty", nasty, offset)).unwrap();
+        events.set(Slot::Text(0), "x", PropertyKind::String, ValueRef::Text(nasty)).unwrap();
+    }
+    warehouse.insert_events(&events, "nasty").await.unwrap();
+    for nasty in NASTY {
+        let found = "SELECT event_id, s0 FROM events WHERE event = 'nasty' AND s0 = {x: String}";
+        let found = rows(warehouse, found, &[("x", param::string(nasty))]).await;
+        assert_eq!(found, [[text(nasty), text(nasty)]], "{nasty:?}");
+    }
+    let all = "SELECT count() FROM events WHERE event = 'nasty' AND s0 IN {xs: Array(String)}";
+    assert_eq!(rows(warehouse, all, &[("xs", param::strings(NASTY))]).await, [[Cell::Integer(8)]]);
+    let null = rows(warehouse, "SELECT {x: Nullable(String)}", &[("x", param::NULL.to_owned())]).await;
+    assert_eq!(null, [[Cell::Null]]);
+}
+
+async fn a_token_counts_once(warehouse: &Warehouse) {
+    let block = |event_id: &str| {
+        let mut events = EventColumns::for_day_of(DAY);
+        events.push(&row("token", event_id, 0)).unwrap();
+        events
+    };
+    for event_id in ["a", "a", "b"] {
+        warehouse.insert_events(&block(event_id), "token:1").await.unwrap();
+    }
+    assert_eq!(count(warehouse, "token").await, 1); // the first insert wins, whatever the retry holds
+    let first = rows(warehouse, "SELECT event_id FROM events WHERE event = 'token'", &[]).await;
+    assert_eq!(first, [[text("a")]]);
+    warehouse.insert_events(&block("a"), "token:2").await.unwrap();
+    assert_eq!(count(warehouse, "token").await, 2); // alike, but another block
+}
+
+async fn a_large_block_is_one_part(warehouse: &Warehouse) {
+    let mut events = EventColumns::for_day_of(DAY + DAY_MS);
+    for offset in 0..LARGE {
+        events.push(&EventRow { timestamp_ms: DAY + DAY_MS, ..row("large", "e", offset) }).unwrap();
+    }
+    for _ in 0..2 {
+        warehouse.insert_events(&events, "large").await.unwrap();
+    }
+    assert_eq!(count(warehouse, "large").await, LARGE as i64);
+    let parts = "SELECT uniqExact(_part), max(_offset) FROM events WHERE event = 'large'";
+    assert_eq!(rows(warehouse, parts, &[]).await, [[Cell::Integer(1), Cell::Integer(LARGE as i64 - 1)]]);
+}
+
+async fn limits_and_refusals_are_told_apart(warehouse: &Warehouse) {
+    let ask = async |statement: &str, settings: &QuerySettings| {
+        let stream = warehouse.select(statement, &[], settings).unwrap();
+        stream.collect().await.unwrap_err()
+    };
+    let endless = "SELECT max(cityHash64(number)) FROM system.numbers";
+    let short = QuerySettings { max_execution_time: Some(Duration::from_millis(200)), ..QuerySettings::default() };
+    let error = ask(endless, &short).await;
+    assert!(matches!(error, WarehouseError::Timeout(_)), "{error:?}");
+
+    let small = QuerySettings { max_memory_bytes: Some(20 << 20), ..settings() };
+    let error =
+        ask("SELECT length(groupArray(number)) FROM (SELECT number FROM system.numbers LIMIT 50000000)", &small).await;
+    assert!(matches!(error, WarehouseError::Memory(_)), "{error:?}");
+
+    let few = QuerySettings { max_rows_to_read: Some(1000), ..settings() };
+    let error = ask("SELECT sum(_offset) FROM events WHERE event = 'large'", &few).await;
+    assert!(matches!(error, WarehouseError::TooLarge(_)), "{error:?}");
+
+    let before = count(warehouse, "shape").await;
+    for statement in
+        ["DROP TABLE events", "INSERT INTO events SELECT * FROM events", "ALTER TABLE events DELETE WHERE 1"]
+    {
+        ask(statement, &settings()).await;
+    }
+    assert_eq!(count(warehouse, "shape").await, before);
+
+    let error = ask("SELECT nonsense FROM events", &settings()).await;
+    assert!(matches!(error, WarehouseError::Rejected { .. }), "{error:?}");
+}
+
+async fn a_dropped_stream_stops_its_query(warehouse: &Warehouse) {
+    let running = async || {
+        let statement = "SELECT count() FROM system.processes WHERE query LIKE '%a_stream_to_drop%' AND query NOT LIKE '%processes%'";
+        rows(warehouse, statement, &[]).await[0][0] == Cell::Integer(1)
+    };
+    let until = async |wanted: bool| while running().await != wanted {};
+    let endless = "SELECT max(cityHash64(number)) AS a_stream_to_drop FROM system.numbers";
+    let mut stream = warehouse.select(endless, &[], &settings()).unwrap();
+    tokio::select! {
+        () = until(true) => {}
+        rows = stream.next() => panic!("{rows:?}"),
+    }
+    drop(stream);
+    // Well below the query's own limit of 60 s: it can't have ended by that.
+    tokio::time::timeout(Duration::from_secs(30), until(false)).await.unwrap();
+}

@@ -1,0 +1,36 @@
+//! What of a call outlives its message: who calls, and what goes along when the call leads to another.
+
+use std::sync::Arc;
+
+use mesh::context::{self, CallContext};
+use model::{Error, TenantId};
+use tonic::metadata::{Ascii, MetadataValue};
+
+/// What is passed on beside the context: how long the caller waits, and the trace that the call is part of.
+const PASSED_ON: [&str; 3] = ["grpc-timeout", "traceparent", "tracestate"];
+
+/// A call under way.
+pub(crate) struct Call {
+    pub(crate) context: Arc<CallContext>,
+    passed_on: Vec<(&'static str, MetadataValue<Ascii>)>,
+}
+
+impl Call {
+    /// That of a request that came through the gateway.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Error> {
+        let context = context::of(request.extensions())?;
+        let metadata = request.metadata();
+        let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, metadata.get(name)?.clone())));
+        Ok(Self { context, passed_on: passed_on.collect() })
+    }
+
+    /// The tenant whose key was shown.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.context.scope.tenant
+    }
+
+    /// The metadata for a call that this one leads to.
+    pub(crate) fn passed_on(&self) -> impl Iterator<Item = (&'static str, MetadataValue<Ascii>)> {
+        self.passed_on.iter().cloned()
+    }
+}

@@ -1,0 +1,193 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Config, ConfigError},
+    warehouse::WarehouseArguments,
+};
+
+/// Multi-tenant real-time analytics: events in, answers out.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole product in this process.
+    Serve(ServeArguments),
+    /// Run the embedded warehouse; `serve` does it by itself.
+    #[command(hide = true)]
+    Warehouse(WarehouseArguments),
+    /// Print the whole configuration as it would be used.
+    Config(ServeArguments),
+    /// Manage tenants.
+    Tenant {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
+    /// Manage a tenant's apps.
+    App {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: AppCommand,
+    },
+    /// Manage a tenant's API keys.
+    Key {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+/// What `serve` is told. A flag wins over the file, the file over the default.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Configuration file (TOML); see `penstock config`.
+    #[arg(long, env = "PENSTOCK_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory of everything embedded.
+    #[arg(long, env = "PENSTOCK_DATA")]
+    data: Option<PathBuf>,
+    /// Address of gRPC, grpc-web and JSON.
+    #[arg(long)]
+    listen: Option<String>,
+    /// Address of /metrics, /livez and /readyz.
+    #[arg(long)]
+    ops_listen: Option<String>,
+    /// The event log: embedded:DIR.
+    #[arg(long)]
+    log: Option<String>,
+    /// The warehouse: embedded:DIR or http://HOST:PORT.
+    #[arg(long)]
+    warehouse: Option<String>,
+    /// The metastore: sqlite://FILE.
+    #[arg(long)]
+    metastore: Option<String>,
+    /// Log lines for people instead of JSON.
+    #[arg(long)]
+    text_logs: bool,
+    /// Make the tenant `demo` with the app `xyz123` and a key in DATA/demo.key, and say what to try.
+    #[arg(long)]
+    pub(crate) demo: bool,
+}
+
+impl ServeArguments {
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        let set = |field: &mut String, flag: &Option<String>| {
+            if let Some(value) = flag {
+                field.clone_from(value);
+            }
+        };
+        set(&mut config.listen, &self.listen);
+        set(&mut config.ops_listen, &self.ops_listen);
+        set(&mut config.log, &self.log);
+        set(&mut config.warehouse, &self.warehouse);
+        set(&mut config.metastore, &self.metastore);
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        if self.text_logs {
+            config.telemetry.log_format = mesh::telemetry::LogFormat::Text;
+        }
+        config.complete()
+    }
+}
+
+/// Which server is managed, and with which key.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The server.
+    #[arg(long, env = "PENSTOCK_SERVER", default_value = "http://127.0.0.1:7070")]
+    pub(crate) server: String,
+    /// The key; default the one in the key file.
+    #[arg(long, env = "PENSTOCK_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// File that holds the key.
+    #[arg(long, default_value = ".penstock/operator.key")]
+    pub(crate) key_file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Add a tenant.
+    Create {
+        /// Its id.
+        tenant: String,
+        /// The name people read.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// List all tenants.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// Add an app.
+    Create {
+        /// Its id.
+        app: String,
+        /// The tenant.
+        #[arg(long, default_value = "")]
+        tenant: String,
+        /// The name people read.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// IANA time zone in which its days begin.
+        #[arg(long, default_value = "UTC")]
+        time_zone: String,
+    },
+    /// List a tenant's apps.
+    List {
+        /// The tenant.
+        #[arg(long, default_value = "")]
+        tenant: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print its secret, once.
+    Create {
+        /// The tenant.
+        #[arg(long, default_value = "")]
+        tenant: String,
+        /// What it may do: ingest, query, metrics, admin, backfill, operator.
+        #[arg(long, value_delimiter = ',', required = true)]
+        can: Vec<String>,
+        /// The apps it reaches; all if none is named.
+        #[arg(long = "app", value_delimiter = ',')]
+        apps: Vec<String>,
+        /// What people call it.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// List a tenant's keys.
+    List {
+        /// The tenant.
+        #[arg(long, default_value = "")]
+        tenant: String,
+    },
+    /// Revoke a key.
+    Revoke {
+        /// The key's id.
+        key_id: String,
+        /// The tenant.
+        #[arg(long, default_value = "")]
+        tenant: String,
+    },
+}

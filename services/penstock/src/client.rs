@@ -1,0 +1,143 @@
+//! `penstock tenant`, `app` and `key`: the Admin service from a terminal.
+
+use std::{fmt::Write, path::PathBuf};
+
+use api::v1::{self, admin_service_client::AdminServiceClient};
+use model::Permission;
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+
+use crate::cli::{AppCommand, KeyCommand, Server, TenantCommand};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("no key: give --key, or --key-file with a file that is there ({path}: {source})")]
+    NoKey { path: PathBuf, source: std::io::Error },
+    #[error("the key is not printable text")]
+    BadKey,
+    #[error("can't reach {server}: {source}")]
+    Connect { server: String, source: tonic::transport::Error },
+    #[error("{}", said(.0))]
+    Refused(Box<tonic::Status>),
+    #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator")]
+    NoPermission(String),
+}
+
+impl From<tonic::Status> for ClientError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+fn said(status: &tonic::Status) -> String {
+    let error = api::status::from_status(status);
+    let mut text = format!("{}: {}", error.code.reason(), error.message);
+    for violation in error.violations {
+        let _ = write!(text, "\n  {}: {}", violation.field, violation.description); // a String takes all
+    }
+    text
+}
+
+#[derive(Clone)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+type Admin = AdminServiceClient<InterceptedService<Channel, Bearer>>;
+
+async fn connect(server: &Server) -> Result<Admin, ClientError> {
+    let key = match &server.key {
+        Some(key) => key.clone(),
+        None => std::fs::read_to_string(&server.key_file)
+            .map_err(|source| ClientError::NoKey { path: server.key_file.clone(), source })?,
+    };
+    let bearer = format!("Bearer {}", key.trim()).parse().map_err(|_| ClientError::BadKey)?;
+    let failed = |source| ClientError::Connect { server: server.server.clone(), source };
+    let channel = Channel::from_shared(server.server.clone())
+        .map_err(|_| ClientError::NoPermission(server.server.clone()))?
+        .connect()
+        .await
+        .map_err(failed)?;
+    Ok(AdminServiceClient::with_interceptor(channel, Bearer(bearer)))
+}
+
+pub(crate) async fn tenant(server: &Server, command: TenantCommand) -> Result<String, ClientError> {
+    let mut admin = connect(server).await?;
+    match command {
+        TenantCommand::Create { tenant, name } => {
+            let tenant = v1::Tenant { tenant_id: tenant, display_name: name, created_at: None };
+            let made = admin.create_tenant(v1::CreateTenantRequest { tenant: Some(tenant) }).await?.into_inner();
+            Ok(format!("{}\n", made.tenant.unwrap_or_default().tenant_id))
+        }
+        TenantCommand::List => {
+            let list = admin.list_tenants(v1::ListTenantsRequest {}).await?.into_inner();
+            Ok(lines(list.tenants.into_iter().map(|t| [t.tenant_id, t.display_name])))
+        }
+    }
+}
+
+pub(crate) async fn app(server: &Server, command: AppCommand) -> Result<String, ClientError> {
+    let mut admin = connect(server).await?;
+    match command {
+        AppCommand::Create { app, tenant, name, time_zone } => {
+            let app = v1::App { app_id: app, display_name: name, time_zone, created_at: None };
+            let request = v1::CreateAppRequest { tenant_id: tenant, app: Some(app) };
+            let made = admin.create_app(request).await?.into_inner();
+            Ok(format!("{}\n", made.app.unwrap_or_default().app_id))
+        }
+        AppCommand::List { tenant } => {
+            let list = admin.list_apps(v1::ListAppsRequest { tenant_id: tenant }).await?.into_inner();
+            Ok(lines(list.apps.into_iter().map(|a| [a.app_id, a.display_name, a.time_zone])))
+        }
+    }
+}
+
+pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, ClientError> {
+    let mut admin = connect(server).await?;
+    match command {
+        KeyCommand::Create { tenant, can, apps, name } => {
+            let permissions = can
+                .into_iter()
+                .map(|word| Permission::from_name(&word).map(|p| p as i32).ok_or(ClientError::NoPermission(word)))
+                .collect::<Result<_, _>>()?;
+            let request = v1::CreateKeyRequest {
+                tenant_id: tenant,
+                display_name: name,
+                permissions,
+                app_ids: apps,
+                expires_at: None,
+            };
+            Ok(format!("{}\n", admin.create_key(request).await?.into_inner().secret))
+        }
+        KeyCommand::List { tenant } => {
+            let list = admin.list_keys(v1::ListKeysRequest { tenant_id: tenant }).await?.into_inner();
+            Ok(lines(list.keys.into_iter().map(|k| {
+                let can: Vec<_> = k.permissions.iter().filter_map(|n| permission_name(*n)).collect();
+                let apps = if k.app_ids.is_empty() { "all apps".to_owned() } else { k.app_ids.join(",") };
+                let state = if k.revoked_at.is_some() { "revoked" } else { "good" };
+                [k.key_id, can.join(","), apps, state.to_owned(), k.display_name]
+            })))
+        }
+        KeyCommand::Revoke { key_id, tenant } => {
+            admin.revoke_key(v1::RevokeKeyRequest { tenant_id: tenant, key_id: key_id.clone() }).await?;
+            Ok(format!("{key_id} revoked\n"))
+        }
+    }
+}
+
+fn permission_name(number: i32) -> Option<&'static str> {
+    Permission::ALL.into_iter().find(|p| *p as i32 == number).map(Permission::name)
+}
+
+fn lines<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
+    rows.map(|row| row.join("\t") + "\n").collect()
+}

@@ -1,0 +1,205 @@
+//! The real program in a directory of its own: started, killed, started again.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+/// How long a condition may take before the test fails. Generous: it bounds a hang, it measures nothing.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running Penstock with the demo tenant (`demo`, app `xyz123`).
+pub struct House {
+    dir: TempDir,
+    config: String,
+    child: Option<Child>,
+    pub address: String,
+    pub ops_address: String,
+    pub http: reqwest::Client,
+}
+
+impl House {
+    /// A house with the default configuration.
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// A house whose configuration file has this text.
+    pub async fn start_with(config: &str) -> Self {
+        let mut house = Self {
+            dir: tempfile::tempdir().unwrap(),
+            config: config.to_owned(),
+            child: None,
+            address: String::new(),
+            ops_address: String::new(),
+            http: reqwest::Client::new(),
+        };
+        house.launch().await;
+        house
+    }
+
+    /// Starts the program again on the same data, on new ports.
+    pub async fn launch(&mut self) {
+        assert!(self.child.is_none(), "the house runs already");
+        (self.address, self.ops_address) = (free_address(), free_address());
+        let config = self.dir.path().join("penstock.toml");
+        std::fs::write(&config, &self.config).unwrap();
+        let errors = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
+            .arg("serve")
+            .args(["--demo", "--listen", &self.address, "--ops-listen", &self.ops_address])
+            .arg("--config")
+            .arg(config)
+            .arg("--data")
+            .arg(self.data())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let ready = format!("http://{}/readyz", self.ops_address);
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("the program ended with {status} instead of starting:\n{}", self.log());
+            }
+            let keys = self.data().join("operator.key").exists() && self.data().join("demo.key").exists();
+            match self.http.get(&ready).send().await {
+                Ok(answer) if answer.status().is_success() && keys => return,
+                _ => assert!(started.elapsed() < PATIENCE, "not ready:\n{}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// kill -9 of the server. Its warehouse process goes with it by itself.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the house runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the orderly end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the house runs");
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        child.wait().unwrap()
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the house runs").id()
+    }
+
+    /// The warehouse's process id: the server's child.
+    pub fn warehouse_pid(&self) -> Option<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.pid());
+        let all = std::fs::read_to_string(children).ok()?;
+        let mut of_threads = all.split_whitespace().filter_map(|pid| pid.parse().ok());
+        of_threads.next().or_else(|| {
+            let output = Command::new("pgrep").args(["-P", &self.pid().to_string()]).output().ok()?;
+            String::from_utf8(output.stdout).ok()?.split_whitespace().next()?.parse().ok()
+        })
+    }
+
+    /// kill -9 of the warehouse process.
+    pub fn kill_warehouse(&self) {
+        let pid = self.warehouse_pid().expect("the warehouse runs");
+        assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    }
+
+    /// Everything that the house keeps.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The key of the tenant `demo`: all its apps; may ingest, query, define metrics, administer, backfill.
+    pub fn demo_key(&self) -> String {
+        read(&self.data().join("demo.key"))
+    }
+
+    /// The operator's key.
+    pub fn operator_key(&self) -> String {
+        read(&self.data().join("operator.key"))
+    }
+
+    /// The log lines so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log.jsonl")
+    }
+
+    /// A call by JSON: the status and the body (null if it isn't JSON).
+    pub async fn post(&self, key: &str, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.address);
+        let answer = self.http.post(url).bearer_auth(key).json(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The rows of a SELECT, which must succeed, as plain values.
+    pub async fn sql(&self, key: &str, sql: &str, position_token: &str) -> Vec<Vec<Value>> {
+        let options = serde_json::json!({"position_token": position_token, "max_wait_ms": 30_000});
+        let (status, body) = self.post(key, "/v1/sql", &serde_json::json!({"sql": sql, "options": options})).await;
+        assert_eq!(status, 200, "{sql}: {body}");
+        rows(&body["result"])
+    }
+
+    /// A gRPC channel.
+    pub async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// Makes a tenant with an app and a key, as an operator does; returns the key.
+    pub async fn tenant(&self, tenant: &str, app: &str, permissions: &[&str]) -> String {
+        let operator = self.operator_key();
+        let body = serde_json::json!({"tenant": {"tenant_id": tenant}});
+        let (status, answer) = self.post(&operator, "/v1/tenants", &body).await;
+        assert!(status == 200 || status == 409, "{answer}");
+        let body = serde_json::json!({"tenant_id": tenant, "app": {"app_id": app}});
+        let (status, answer) = self.post(&operator, "/v1/apps", &body).await;
+        assert!(status == 200 || status == 409, "{answer}");
+        let permissions: Vec<_> = permissions.iter().map(|p| format!("PERMISSION_{}", p.to_uppercase())).collect();
+        let body = serde_json::json!({"tenant_id": tenant, "permissions": permissions, "app_ids": [app]});
+        let (status, answer) = self.post(&operator, "/v1/keys", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["secret"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            eprintln!("the end of the house's log:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+}
+
+/// The rows of a result in proto JSON, each value without its tag.
+pub fn rows(result: &Value) -> Vec<Vec<Value>> {
+    let untag = |value: &Value| value.as_object().and_then(|tagged| tagged.values().next().cloned()).unwrap_or(Value::Null);
+    let rows = result["rows"].as_array().cloned().unwrap_or_default();
+    rows.iter().map(|row| row["values"].as_array().map(|v| v.iter().map(untag).collect()).unwrap_or_default()).collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}

@@ -1,0 +1,162 @@
+//! Requests into sealed plans. However a question is asked, here it becomes one plan under one scope.
+
+use std::sync::Arc;
+
+use api::{convert, v1};
+use formula::{Context, Dimension, Grain, Measure, OrderColumn, Plan, SealedPlan, SqlQuery, TypedQuery, parse_sql};
+use mesh::context::CallContext;
+use model::{AppId, Error, ErrorCode, Permission};
+use storage::{AppInfo, Apps, MetaError};
+
+/// A question, read but not yet resolved.
+pub(crate) enum Question {
+    Sql(SqlQuery),
+    Typed(Box<TypedQuery>),
+}
+
+/// A question and the app that it names, if it does.
+pub(crate) struct Asked {
+    question: Question,
+    app: Option<AppId>,
+}
+
+/// Reads a SELECT; `app_id` is the request's, which may be empty.
+pub(crate) fn sql(text: &str, app_id: &str) -> Result<Asked, Error> {
+    let parsed = parse_sql(text)?;
+    let app = match (app_id, parsed.app()) {
+        ("", None) => None,
+        ("", Some(named)) => Some(convert::app_from_wire("sql", named)?),
+        (named, _) => Some(convert::app_from_wire("app_id", named)?),
+    };
+    Ok(Asked { question: Question::Sql(parsed), app })
+}
+
+/// Reads a typed query.
+pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked, Error> {
+    let query = query.ok_or_else(|| missing("query"))?;
+    let app = match query.app_id.as_str() {
+        "" => None,
+        named => Some(convert::app_from_wire("query.app_id", named)?),
+    };
+    let (from_ms, to_ms) = range(query.range, now_ms)?;
+    let filters = query.filters.into_iter().enumerate();
+    let filters = filters.map(|(i, f)| convert::filter_from_wire(&format!("query.filters[{i}]"), f));
+    let typed = TypedQuery {
+        measures: query.measures.into_iter().map(measure).collect(),
+        dimensions: query.dimensions.into_iter().map(dimension).collect(),
+        filters: filters.collect::<Result<_, _>>()?,
+        from_ms,
+        to_ms,
+        grain: grain(query.grain)?,
+        time_zone: None, // the context's
+        having: None,
+        order_by: query
+            .order_by
+            .into_iter()
+            .map(|o| OrderColumn { column: o.column, descending: o.descending, nulls_first: None })
+            .collect(),
+        limit: (query.limit > 0).then_some(query.limit.into()),
+        offset: query.offset.into(),
+    };
+    Ok(Asked { question: Question::Typed(Box::new(typed)), app })
+}
+
+/// Resolves the question against its app and seals it with the caller's scope.
+pub(crate) async fn seal(
+    asked: &Asked,
+    context: &CallContext,
+    apps: &Apps,
+    time_zone: &str,
+    now_ms: i64,
+) -> Result<SealedPlan, Error> {
+    context.require(Permission::Query)?;
+    let app = asked.app.as_ref().or_else(|| context.scope.apps.single()).ok_or_else(|| {
+        let description = "is needed: this key reaches more than one app. In SQL, WHERE app_id = '...' says it too";
+        Error::invalid("app_id", "REQUIRED", description)
+    })?;
+    // Before anything of the app is looked up: what is out of reach is not even known to exist.
+    if !context.scope.reaches(app) {
+        return Err(Error::new(ErrorCode::PermissionDenied, format!("app {app} is out of this key's reach")));
+    }
+    let info = apps.get(&context.scope.tenant, app).await.map_err(no_app)?;
+    let plan = match plan(&asked.question, &info, time_zone, now_ms) {
+        // Our copy of the registry may be older than the property asked for.
+        Err(error) if error.code == ErrorCode::InvalidQuery => {
+            let fresh = apps.fresh(&context.scope.tenant, app).await.map_err(no_app)?;
+            if fresh.schema.len() == info.schema.len() {
+                return Err(error);
+            }
+            plan(&asked.question, &fresh, time_zone, now_ms)?
+        }
+        planned => planned?,
+    };
+    plan.seal(&context.scope)
+}
+
+fn plan(question: &Question, info: &Arc<AppInfo>, time_zone: &str, now_ms: i64) -> Result<Plan, Error> {
+    let time_zone = if time_zone.is_empty() { &info.app.time_zone } else { time_zone };
+    let context = Context { schema: &info.schema, app: info.app.id.clone(), now_ms, time_zone };
+    match question {
+        Question::Sql(query) => query.plan(&context),
+        Question::Typed(query) => query.plan(&context),
+    }
+}
+
+fn no_app(error: MetaError) -> Error {
+    error.into()
+}
+
+fn missing(field: &str) -> Error {
+    Error::invalid(field, "REQUIRED", "must be given")
+}
+
+fn measure(measure: v1::Measure) -> Measure {
+    let name = if measure.name.is_empty() { measure.formula.clone() } else { measure.name };
+    Measure { name, formula: measure.formula, unit: measure.unit, ..Measure::default() }
+}
+
+fn dimension(dimension: v1::Dimension) -> Dimension {
+    let name = if dimension.name.is_empty() { dimension.expression.clone() } else { dimension.name };
+    Dimension { name, expression: dimension.expression }
+}
+
+fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Option<i64>), Error> {
+    let Some(range) = range else { return Ok((None, None)) };
+    let time = |field: &str, t: Option<convert::WireTime>| {
+        t.map(|t| convert::time_from_wire(&format!("query.range.{field}"), &t)).transpose()
+    };
+    let (from_ms, to_ms) = (time("from", range.from)?, time("to", range.to)?);
+    if let (Some(from), Some(to)) = (from_ms, to_ms)
+        && from >= to
+    {
+        return Err(Error::invalid("query.range.to", "MALFORMED", "must be later than `from`"));
+    }
+    match range.last {
+        None => Ok((from_ms, to_ms)),
+        Some(_) if from_ms.is_some() || to_ms.is_some() => {
+            Err(Error::invalid("query.range.last", "NOT_ALLOWED", "goes without `from` and `to`"))
+        }
+        Some(last) => {
+            let ms = last.seconds.checked_mul(1000).and_then(|ms| ms.checked_add(i64::from(last.nanos) / 1_000_000));
+            match ms.and_then(|ms| now_ms.checked_sub(ms)).filter(|from| *from < now_ms) {
+                Some(from) => Ok((Some(from), Some(now_ms))),
+                None => Err(Error::invalid("query.range.last", "MALFORMED", "must be a positive duration")),
+            }
+        }
+    }
+}
+
+fn grain(number: i32) -> Result<Option<Grain>, Error> {
+    use v1::Grain as Wire;
+    Ok(match Wire::try_from(number) {
+        Ok(Wire::Unspecified) => None,
+        Ok(Wire::Minute) => Some(Grain::Minute),
+        Ok(Wire::Hour) => Some(Grain::Hour),
+        Ok(Wire::Day) => Some(Grain::Day),
+        Ok(Wire::Week) => Some(Grain::Week),
+        Ok(Wire::Month) => Some(Grain::Month),
+        Ok(Wire::Quarter) => Some(Grain::Quarter),
+        Ok(Wire::Year) => Some(Grain::Year),
+        Err(_) => return Err(Error::invalid("query.grain", "MALFORMED", "must be one of GRAIN_MINUTE to GRAIN_YEAR")),
+    })
+}

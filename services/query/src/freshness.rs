@@ -1,0 +1,65 @@
+//! How fresh an answer is, and waiting until it is fresh enough.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{convert::time_to_wire, v1};
+use mesh::signed::SigningKey;
+use model::{Error, ErrorCode, Position};
+use storage::{Ledger, PartitionState, Topic};
+use tokio::time::{Instant, sleep_until};
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How often the ledger is asked while waiting.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Reads how far the pipeline has come.
+pub(crate) struct Freshness {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) topic: Topic,
+    pub(crate) token_key: SigningKey,
+}
+
+impl Freshness {
+    /// Waits for the token of the options, if there is one, and returns the watermark that held *before* the query runs:
+    /// so what it promises is in the answer.
+    pub(crate) async fn ready(&self, options: &v1::ReadOptions) -> Result<v1::Watermark, Error> {
+        let wanted = match options.position_token.as_str() {
+            "" => None,
+            token => Some(self.token_key.open::<Position>(token).ok_or_else(|| {
+                let description = "is not a token that this installation gave";
+                Error::invalid("options.position_token", "MALFORMED", description)
+            })?),
+        };
+        let wait = match options.max_wait_ms {
+            0 => DEFAULT_WAIT,
+            ms => Duration::from_millis(ms.into()).min(MAX_WAIT),
+        };
+        let until = Instant::now() + wait;
+        loop {
+            let partitions = self.ledger.partitions(&self.topic).await?;
+            let reached = self.position(&partitions);
+            if wanted.as_ref().is_none_or(|wanted| reached.covers(wanted)) {
+                return Ok(self.watermark(&partitions, &reached));
+            }
+            if Instant::now() >= until {
+                let message = format!("the events of the position token are not queryable after {} ms", wait.as_millis());
+                return Err(Error { retry_after: Some(wait), ..Error::new(ErrorCode::DeadlineExceeded, message) });
+            }
+            sleep_until((Instant::now() + POLL).min(until)).await;
+        }
+    }
+
+    fn position(&self, partitions: &[PartitionState]) -> Position {
+        Position::new(self.topic.incarnation, partitions.iter().map(|p| (p.partition, p.committed)).collect())
+    }
+
+    fn watermark(&self, partitions: &[PartitionState], reached: &Position) -> v1::Watermark {
+        // No partition yet: nothing was ever promised.
+        let frontier_ms = partitions.iter().map(|p| p.frontier_ms).min().unwrap_or(0);
+        v1::Watermark {
+            complete_until: Some(time_to_wire(frontier_ms)),
+            position_token: self.token_key.sign(reached),
+        }
+    }
+}

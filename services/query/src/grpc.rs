@@ -1,0 +1,137 @@
+//! The gRPC side of the service.
+
+use std::{pin::Pin, sync::Arc};
+
+use api::{
+    status::to_status,
+    v1::{
+        self, explain_request,
+        query_service_server::{QueryService, QueryServiceServer},
+    },
+};
+use formula::SealedPlan;
+use futures::{Stream, StreamExt};
+use mesh::{HttpService, context};
+use model::Error;
+use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
+use tower::util::BoxCloneSyncService;
+
+use crate::{
+    answer,
+    ask::{self, Asked},
+    run::{Caller, Engine},
+};
+
+/// A question is text; 1 MiB holds any that the compiler takes.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+pub(crate) fn service(engine: Arc<Engine>) -> HttpService {
+    let server = QueryServiceServer::new(Grpc { engine })
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip);
+    BoxCloneSyncService::new(Routes::new(server).prepare())
+}
+
+struct Grpc {
+    engine: Arc<Engine>,
+}
+
+type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Grpc {
+    async fn answer(&self, asked: Result<Asked, Error>, caller: &Caller) -> Result<Option<v1::Result>, Status> {
+        let asked = asked.map_err(|e| to_status(&e))?;
+        self.engine.answer(&asked, caller).await.map(Some).map_err(|e| to_status(&e))
+    }
+
+    async fn stream<T: 'static>(
+        &self,
+        asked: Result<Asked, Error>,
+        caller: &Caller,
+        wrap: fn(v1::ResultPart) -> T,
+    ) -> Result<Response<Parts<T>>, Status> {
+        let asked = asked.map_err(|e| to_status(&e))?;
+        let parts = self.engine.stream(&asked, caller).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(Box::pin(parts.map(move |part| part.map(wrap).map_err(|e| to_status(&e))))))
+    }
+}
+
+fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<Caller, Status> {
+    Ok(Caller {
+        context: context::of_grpc(request)?,
+        options: options.unwrap_or_default(),
+        traceparent: request.metadata().get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+    })
+}
+
+#[tonic::async_trait]
+impl QueryService for Grpc {
+    type QueryStreamStream = Parts<v1::QueryStreamResponse>;
+    type SqlStreamStream = Parts<v1::SqlStreamResponse>;
+
+    async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let asked = ask::typed(request.into_inner().query, self.engine.now_ms());
+        Ok(Response::new(v1::QueryResponse { result: self.answer(asked, &caller).await? }))
+    }
+
+    async fn query_stream(
+        &self,
+        request: Request<v1::QueryStreamRequest>,
+    ) -> Result<Response<Self::QueryStreamStream>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let asked = ask::typed(request.into_inner().query, self.engine.now_ms());
+        self.stream(asked, &caller, |part| v1::QueryStreamResponse { part: Some(part) }).await
+    }
+
+    async fn sql(&self, request: Request<v1::SqlRequest>) -> Result<Response<v1::SqlResponse>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let request = request.into_inner();
+        let asked = ask::sql(&request.sql, &request.app_id);
+        Ok(Response::new(v1::SqlResponse { result: self.answer(asked, &caller).await? }))
+    }
+
+    async fn sql_stream(
+        &self,
+        request: Request<v1::SqlStreamRequest>,
+    ) -> Result<Response<Self::SqlStreamStream>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let request = request.into_inner();
+        let asked = ask::sql(&request.sql, &request.app_id);
+        self.stream(asked, &caller, |part| v1::SqlStreamResponse { part: Some(part) }).await
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let asked = match request.into_inner().question {
+            Some(explain_request::Question::Sql(query)) => ask::sql(&query.sql, &query.app_id),
+            Some(explain_request::Question::Query(query)) => ask::typed(Some(query), self.engine.now_ms()),
+            None => Err(Error::invalid("question", "REQUIRED", "must be a typed query or a SELECT")),
+        };
+        let asked = asked.map_err(|e| to_status(&e))?;
+        let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
+        explain(&plan).map(Response::new).map_err(|e| to_status(&e))
+    }
+}
+
+fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
+    let statement = plan.compile()?;
+    // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
+    let own = |value: &str| value != plan.tenant().as_str();
+    Ok(v1::ExplainResponse {
+        plan: format!("{:#?}", plan.plan()),
+        sql: statement.text().to_owned(),
+        parameters: statement
+            .params()
+            .iter()
+            .filter(|p| own(&p.value))
+            .map(|p| (p.name.clone(), p.value.clone()))
+            .collect(),
+        columns: statement.columns().iter().map(answer::column).collect(),
+        route: v1::Route::Raw.into(),
+        route_reason: "raw: computed from the events; there is no cache and no rollup yet".to_owned(),
+    })
+}

@@ -1,0 +1,149 @@
+//! A sealed plan into an answer.
+
+use std::{sync::Arc, time::Duration};
+
+use api::v1;
+use formula::{SealedPlan, Statement};
+use futures::{Stream, stream};
+use mesh::context::CallContext;
+use model::Error;
+use storage::{
+    Apps, Warehouse,
+    warehouse::{QuerySettings, RowStream},
+};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::{
+    Options, Parts,
+    admit::{Admission, Leave},
+    answer,
+    ask::{self, Asked},
+    freshness::Freshness,
+};
+
+/// Rows in one part of a streamed answer.
+const PART_ROWS: usize = 10_000;
+
+/// Answers questions.
+pub(crate) struct Engine {
+    apps: Arc<Apps>,
+    warehouse: Warehouse,
+    freshness: Freshness,
+    admission: Admission,
+    options: Options,
+    now_ms: fn() -> i64,
+}
+
+/// Who asks, and what comes with the question.
+pub(crate) struct Caller {
+    pub(crate) context: Arc<CallContext>,
+    pub(crate) options: v1::ReadOptions,
+    pub(crate) traceparent: Option<String>,
+}
+
+/// A query that runs.
+struct Running {
+    statement: Statement,
+    rows: RowStream,
+    watermark: v1::Watermark,
+    started: Instant,
+    _leave: Leave,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { apps, ledger, topic, warehouse, options, token_key, now_ms, .. } = parts;
+        let freshness = Freshness { ledger, topic, token_key };
+        Arc::new(Self { apps, warehouse, freshness, admission: Admission::new(&options), options, now_ms })
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.now_ms)()
+    }
+
+    /// The question as a sealed plan.
+    pub(crate) async fn seal(&self, asked: &Asked, caller: &Caller) -> Result<SealedPlan, Error> {
+        ask::seal(asked, &caller.context, &self.apps, &caller.options.time_zone, self.now_ms()).await
+    }
+
+    /// The whole answer, up to the row cap.
+    pub(crate) async fn answer(&self, asked: &Asked, caller: &Caller) -> Result<v1::Result, Error> {
+        let mut running = self.start(asked, caller).await?;
+        let mut rows: Vec<v1::Row> = Vec::new();
+        let mut truncated = false;
+        while let Some(block) = running.next().await? {
+            rows.extend(answer::rows(block));
+            if rows.len() > self.options.max_rows {
+                rows.truncate(self.options.max_rows);
+                truncated = true;
+                break; // dropping the stream stops the query
+            }
+        }
+        let columns = running.statement.columns().iter().map(answer::column).collect();
+        Ok(v1::Result { columns, rows, info: Some(running.info(truncated, true)) })
+    }
+
+    /// The answer as it comes.
+    pub(crate) async fn stream(
+        &self,
+        asked: &Asked,
+        caller: &Caller,
+    ) -> Result<impl Stream<Item = Result<v1::ResultPart, Error>> + Send + use<>, Error> {
+        let running = self.start(asked, caller).await?;
+        let columns = running.statement.columns().iter().map(answer::column).collect();
+        let header = v1::Result { columns, rows: Vec::new(), info: Some(running.info(false, false)) };
+        let first = part(v1::result_part::Part::Header(header));
+        let rest = stream::try_unfold((Some(running), Vec::new()), |(running, mut waiting): (_, Vec<v1::Row>)| async move {
+            let Some(mut running): Option<Running> = running else { return Ok(None) };
+            while waiting.is_empty() {
+                match running.next().await? {
+                    Some(block) => waiting = answer::rows(block),
+                    None => return Ok(Some((part(v1::result_part::Part::End(running.info(false, true))), (None, waiting)))),
+                }
+            }
+            let later = waiting.split_off(waiting.len().min(PART_ROWS));
+            let rows = v1::RowBatch { rows: waiting };
+            Ok(Some((part(v1::result_part::Part::Rows(rows)), (Some(running), later))))
+        });
+        Ok(futures::StreamExt::chain(stream::iter([Ok(first)]), rest))
+    }
+
+    async fn start(&self, asked: &Asked, caller: &Caller) -> Result<Running, Error> {
+        let started = Instant::now();
+        let plan = self.seal(asked, caller).await?;
+        let watermark = self.freshness.ready(&caller.options).await?;
+        let leave = self.admission.enter(plan.tenant()).await?;
+        let statement = plan.compile()?;
+        let settings = QuerySettings {
+            query_id: uuid::Uuid::new_v4().to_string(),
+            max_execution_time: Some(Duration::from_millis(self.options.max_execution_ms)),
+            max_memory_bytes: Some(self.options.max_memory_bytes),
+            traceparent: caller.traceparent.clone(),
+            ..QuerySettings::default()
+        };
+        info!(query_id = %settings.query_id, tenant = %plan.tenant(), app = %plan.app(), "query");
+        let params: Vec<_> = statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
+        let rows = self.warehouse.select(statement.text(), &params, &settings)?;
+        Ok(Running { statement, rows, watermark, started, _leave: leave })
+    }
+}
+
+impl Running {
+    async fn next(&mut self) -> Result<Option<storage::warehouse::RowBlock>, Error> {
+        self.rows.next().await.map_err(|error| {
+            warn!(%error, "a query failed in the warehouse");
+            Error::from(error)
+        })
+    }
+
+    fn info(&self, truncated: bool, with_cost: bool) -> v1::ResultInfo {
+        let elapsed_us = self.started.elapsed().as_micros() as u64;
+        let cost = with_cost.then_some(v1::Cost { elapsed_us });
+        v1::ResultInfo { watermark: Some(self.watermark.clone()), route: v1::Route::Raw.into(), cost, truncated }
+    }
+}
+
+fn part(part: v1::result_part::Part) -> v1::ResultPart {
+    v1::ResultPart { part: Some(part) }
+}
