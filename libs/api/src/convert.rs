@@ -18,7 +18,11 @@ pub fn time_from_wire(field: &str, time: &WireTime) -> Result<i64, Error> {
         .filter(|_| (0..1_000_000_000).contains(&time.nanos) && time.seconds >= -62_135_596_800)
         .map(|_| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)
         .ok_or_else(|| {
-            Error::invalid(field, "MALFORMED", "must be an instant between the years 1 and 9999, nanos 0 to 999,999,999")
+            Error::invalid(
+                field,
+                "MALFORMED",
+                "must be an instant between the years 1 and 9999, nanos 0 to 999,999,999",
+            )
         })
 }
 
@@ -54,7 +58,8 @@ pub fn value_to_wire(value: &Value) -> v1::Value {
 
 /// An app id, or why it isn't one.
 pub fn app_from_wire(field: &str, text: &str) -> Result<AppId, Error> {
-    AppId::new(text).map_err(|e| Error::invalid(field, if text.is_empty() { "REQUIRED" } else { "MALFORMED" }, e.to_string()))
+    AppId::new(text)
+        .map_err(|e| Error::invalid(field, if text.is_empty() { "REQUIRED" } else { "MALFORMED" }, e.to_string()))
 }
 
 const OPS: [(v1::FilterOp, FilterOp); 11] = [
@@ -106,9 +111,10 @@ pub fn filter_to_wire(filter: &MetricFilter) -> v1::Filter {
 
 /// A permission, or why the number isn't one.
 pub fn permission_from_wire(field: &str, number: i32) -> Result<Permission, Error> {
-    Permission::ALL.into_iter().find(|p| *p as i32 == number).ok_or_else(|| {
-        Error::invalid(field, "MALFORMED", "must be one of PERMISSION_INGEST to PERMISSION_OPERATOR")
-    })
+    Permission::ALL
+        .into_iter()
+        .find(|p| *p as i32 == number)
+        .ok_or_else(|| Error::invalid(field, "MALFORMED", "must be one of PERMISSION_INGEST to PERMISSION_OPERATOR"))
 }
 
 #[cfg(test)]

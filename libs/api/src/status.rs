@@ -103,8 +103,17 @@ fn code_of_reason(reason: &str) -> Option<ErrorCode> {
         ResourceExhausted, Unauthenticated, Unavailable,
     };
     [
-        InvalidArgument, InvalidQuery, Unauthenticated, PermissionDenied, NotFound, AlreadyExists, Conflict,
-        ResourceExhausted, DeadlineExceeded, Unavailable, Internal,
+        InvalidArgument,
+        InvalidQuery,
+        Unauthenticated,
+        PermissionDenied,
+        NotFound,
+        AlreadyExists,
+        Conflict,
+        ResourceExhausted,
+        DeadlineExceeded,
+        Unavailable,
+        Internal,
     ]
     .into_iter()
     .find(|code| code.reason() == reason)

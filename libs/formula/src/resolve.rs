@@ -144,7 +144,12 @@ impl<'c> Resolver<'c> {
         if expr.ty.fits(wanted) {
             return Ok(expr.into_type(wanted, &self.zone));
         }
-        let message = format!("this is a {}, but a {wanted} is needed here{}", expr.ty, conversion(expr.ty, wanted));
+        let message = format!(
+            "this is {}, but {} is needed here{}",
+            expr.ty.described(),
+            wanted.described(),
+            conversion(expr.ty, wanted)
+        );
         fault(expr.span, Rule::TypeMismatch, message)
     }
 
@@ -167,7 +172,11 @@ impl<'c> Resolver<'c> {
         };
         match node {
             Some(node) => Ok(Expr::new(node, wanted, expr.span)),
-            None => fault(expr.span, Rule::TypeMismatch, format!("this text is compared with a {wanted}, but is none")),
+            None => fault(
+                expr.span,
+                Rule::TypeMismatch,
+                format!("this text stands for {}, but can't be read as one", wanted.described()),
+            ),
         }
     }
 
@@ -191,7 +200,7 @@ impl<'c> Resolver<'c> {
         let right = self.literal_as(right, left_type, &left_zone)?;
         let Some(ty) = left.ty.common(right.ty) else {
             let hint = conversion(right.ty, left.ty);
-            let message = format!("a {} and a {} don't go together{hint}", left.ty, right.ty);
+            let message = format!("{} and {} don't go together{hint}", left.ty.described(), right.ty.described());
             return fault(left.span.to(right.span), Rule::TypeMismatch, message);
         };
         Ok((left.into_type(ty, &self.zone), right.into_type(ty, &self.zone)))

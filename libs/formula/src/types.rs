@@ -29,6 +29,18 @@ impl Type {
         }
     }
 
+    /// The type with its article, for messages.
+    pub(crate) const fn described(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Integer => "an integer",
+            Self::String => "a string",
+            Self::Bool => "a bool",
+            Self::Time => "a time",
+            Self::Null => "NULL",
+        }
+    }
+
     pub(crate) const fn is_numeric(self) -> bool {
         matches!(self, Self::Number | Self::Integer)
     }

@@ -52,11 +52,8 @@ fn json_error(status: &Status) -> Response {
             "reason": info.reason, "domain": info.domain, "metadata": info.metadata}));
     }
     if let Some(bad) = details.bad_request() {
-        let violations: Vec<Value> = bad
-            .field_violations
-            .iter()
-            .map(|v| json!({"field": v.field, "description": v.description}))
-            .collect();
+        let violations: Vec<Value> =
+            bad.field_violations.iter().map(|v| json!({"field": v.field, "description": v.description})).collect();
         list.push(json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}));
     }
     let retry = details.retry_info().and_then(|retry| retry.retry_delay);
@@ -64,7 +61,8 @@ fn json_error(status: &Status) -> Response {
         list.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo",
             "retryDelay": format!("{:.3}s", delay.as_secs_f64())}));
     }
-    let http = StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let http =
+        StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = json!({"error": {"code": http.as_u16(), "status": code_name(status.code()),
         "message": status.message(), "details": list}});
     let mut response = json_response(http, &body);

@@ -48,10 +48,7 @@ pub async fn serve(listener: TcpListener, service: HttpService, options: &ServeO
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20))
         .adaptive_window(true);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(options.header_read_seconds));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(options.header_read_seconds));
     let graceful = GracefulShutdown::new();
     let room = std::sync::Arc::new(tokio::sync::Semaphore::new(options.max_connections));
 

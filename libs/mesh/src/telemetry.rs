@@ -31,7 +31,11 @@ pub enum LogFormat {
 
 impl Default for TelemetryOptions {
     fn default() -> Self {
-        Self { log: "info,fjall=warn,lsm_tree=warn,sqlx=warn,hyper=warn,h2=warn".to_owned(), log_format: LogFormat::Json, otlp_endpoint: None }
+        Self {
+            log: "info,fjall=warn,lsm_tree=warn,sqlx=warn,hyper=warn,h2=warn".to_owned(),
+            log_format: LogFormat::Json,
+            otlp_endpoint: None,
+        }
     }
 }
 
@@ -91,7 +95,8 @@ pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry,
     };
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let tracer = options.otlp_endpoint.as_deref().map(|endpoint| tracer(service_name, endpoint)).transpose()?;
-    let traces = tracer.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock")));
+    let traces =
+        tracer.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock")));
     tracing_subscriber::registry()
         .with(logs.with_filter(filter.clone()))
         .with(traces.with_filter(filter))

@@ -13,10 +13,13 @@ use model::{Error, ErrorCode};
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MethodDescriptor, ReflectMessage, SerializeOptions, Value};
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::{Body, HttpService, Request, Response, body, protocol::{self, Protocol}};
+use crate::{
+    Body, HttpService, Request, Response, body,
+    protocol::{self, Protocol},
+};
 
 mod template;
-use template::Template;
+use template::{Template, Variables};
 
 struct Route {
     method: Method,
@@ -38,7 +41,8 @@ impl Transcoder {
     /// If the descriptors aren't those that this program was built with: they can't be decoded, or lack a service.
     pub fn new(descriptors: &[u8], services: &[&str], limit_bytes: usize) -> Self {
         let pool = DescriptorPool::decode(descriptors).expect("the contracts were compiled into this program");
-        let http = pool.get_extension_by_name("google.api.http").expect("the contracts import google/api/annotations.proto");
+        let http =
+            pool.get_extension_by_name("google.api.http").expect("the contracts import google/api/annotations.proto");
         let mut routes = Vec::new();
         for name in services {
             let service = pool.get_service_by_name(name).expect("the service is in the contracts");
@@ -70,7 +74,7 @@ impl Transcoder {
         }))
     }
 
-    fn find(&self, method: &Method, path: &str) -> Result<(&Route, Vec<(String, String)>), Error> {
+    fn find(&self, method: &Method, path: &str) -> Result<(&Route, Variables), Error> {
         let mut other_methods = false;
         for route in &self.routes {
             if let Some(variables) = route.template.matches(path) {
@@ -99,7 +103,8 @@ impl Transcoder {
         for (name, text) in query.map(|(n, t)| (n.to_owned(), template::percent_decode(t))).chain(variables) {
             set(&mut message, &name, &text)?;
         }
-        let response = inner.oneshot(grpc_request(parts, &route.grpc, &message)).await.unwrap_or_else(|e: Infallible| match e {});
+        let response =
+            inner.oneshot(grpc_request(parts, &route.grpc, &message)).await.unwrap_or_else(|e: Infallible| match e {});
         to_json(response, &route.grpc).await
     }
 }
@@ -114,7 +119,8 @@ fn route(rule: &DynamicMessage, grpc: &MethodDescriptor) -> Option<Route> {
 }
 
 fn from_json(grpc: &MethodDescriptor, bytes: &[u8]) -> Result<DynamicMessage, Error> {
-    let malformed = |e: serde_json::Error| Error::invalid("body", "MALFORMED", format!("is not a {}: {e}", grpc.input().name()));
+    let malformed =
+        |e: serde_json::Error| Error::invalid("body", "MALFORMED", format!("is not a {}: {e}", grpc.input().name()));
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let message = DynamicMessage::deserialize(grpc.input(), &mut json).map_err(malformed)?;
     json.end().map_err(malformed)?;
@@ -126,7 +132,8 @@ fn set(message: &mut DynamicMessage, path: &str, text: &str) -> Result<(), Error
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let unknown = || Error::invalid(path, "NOT_ALLOWED", "is not a parameter of this method");
     let descriptor = message.descriptor();
-    let field = descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name)).ok_or_else(unknown)?;
+    let field =
+        descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name)).ok_or_else(unknown)?;
     if let Some(rest) = rest {
         return match message.get_field_mut(&field) {
             Value::Message(inner) => set(inner, rest, text),
@@ -162,7 +169,8 @@ async fn to_json(response: Response, grpc: &MethodDescriptor) -> Result<Response
     if let Some(status) = protocol::status_of(response.headers()).filter(|s| s.code() != tonic::Code::Ok) {
         return Ok(Protocol::Json.status(&status));
     }
-    let mut messages = Messages { body: response.into_body(), deframer: body::Deframer::default(), output: grpc.output() };
+    let mut messages =
+        Messages { body: response.into_body(), deframer: body::Deframer::default(), output: grpc.output() };
     if grpc.is_server_streaming() {
         return Ok(ndjson(messages).await);
     }
@@ -242,11 +250,15 @@ impl Messages {
     }
 
     fn json(&self, message: Bytes) -> Result<String, tonic::Status> {
-        let internal = |e: &dyn std::fmt::Display| tonic::Status::internal(format!("an answer can't be said in JSON: {e}"));
+        let internal =
+            |e: &dyn std::fmt::Display| tonic::Status::internal(format!("an answer can't be said in JSON: {e}"));
         let message = DynamicMessage::decode(self.output.clone(), message).map_err(|e| internal(&e))?;
         let mut json = serde_json::Serializer::new(Vec::new());
         // Field names as in the contracts, and fields at their default shown: a count of 0 is an answer.
-        let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false);
+        let options = SerializeOptions::new()
+            .use_proto_field_name(true)
+            .skip_default_fields(false)
+            .stringify_64_bit_integers(false);
         message.serialize_with_options(&mut json, &options).map_err(|e| internal(&e))?;
         String::from_utf8(json.into_inner()).map_err(|e| internal(&e))
     }

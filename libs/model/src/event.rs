@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn placement_is_frozen() {
         // A change of these numbers would tear users' histories apart in every log that exists.
-        let place = |t: &str, u: &str| partition_of(&TenantId::new(t).unwrap(), &AppId::new("app").unwrap(), u, "e1", 32);
+        let place =
+            |t: &str, u: &str| partition_of(&TenantId::new(t).unwrap(), &AppId::new("app").unwrap(), u, "e1", 32);
         assert_eq!([place("acme", "u1"), place("acme", "u2"), place("beta", "u1"), place("acme", "")], PLACES);
     }
     const PLACES: [u32; 4] = [4, 0, 6, 9];

@@ -31,7 +31,8 @@ impl KeyText {
     /// Takes a text that has the form and the right checksum.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(PREFIX)?;
-        let whole = rest.len() == ID_LEN + 1 + SECRET_LEN + CHECKSUM_LEN && rest.is_ascii() && rest.as_bytes()[ID_LEN] == b'_';
+        let whole =
+            rest.len() == ID_LEN + 1 + SECRET_LEN + CHECKSUM_LEN && rest.is_ascii() && rest.as_bytes()[ID_LEN] == b'_';
         if !whole {
             return None;
         }

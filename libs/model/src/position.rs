@@ -31,9 +31,10 @@ impl Position {
         if self.incarnation != wanted.incarnation {
             return self.incarnation > wanted.incarnation;
         }
-        wanted.ends.iter().all(|&(partition, end)| {
-            end == 0 || self.ends.iter().any(|&(p, reached)| p == partition && reached >= end)
-        })
+        wanted
+            .ends
+            .iter()
+            .all(|&(partition, end)| end == 0 || self.ends.iter().any(|&(p, reached)| p == partition && reached >= end))
     }
 }
 

@@ -76,8 +76,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Ingest, Self::Query, Self::Metrics, Self::Admin, Self::Backfill, Self::Operator];
+    pub const ALL: [Self; 6] = [Self::Ingest, Self::Query, Self::Metrics, Self::Admin, Self::Backfill, Self::Operator];
 
     /// The word users read and write.
     pub const fn name(self) -> &'static str {

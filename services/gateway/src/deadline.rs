@@ -22,14 +22,16 @@ const HEADER: &str = "grpc-timeout";
 /// Runs the rest of the stack within the caller's time.
 pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Response, Error> {
     let Some(value) = request.headers().get(HEADER) else { return next.run(request).await };
-    let timeout = value.to_str().ok().and_then(parse).ok_or_else(|| {
-        Error::invalid(HEADER, "MALFORMED", "must be up to 8 digits and a unit out of H M S m u n")
-    })?;
+    let timeout =
+        value.to_str().ok().and_then(parse).ok_or_else(|| {
+            Error::invalid(HEADER, "MALFORMED", "must be up to 8 digits and a unit out of H M S m u n")
+        })?;
     let deadline = Instant::now() + timeout;
     request.headers_mut().insert(HEADER, format(timeout));
     let protocol = Protocol::of(&request);
     match timeout_at(deadline, next.run(request)).await {
-        Ok(response) => Ok(response?.map(|body| Body::new(Bounded { body, protocol, sleep: Box::pin(sleep_until(deadline)), over: false }))),
+        Ok(response) => Ok(response?
+            .map(|body| Body::new(Bounded { body, protocol, sleep: Box::pin(sleep_until(deadline)), over: false }))),
         Err(_) => Err(exceeded()),
     }
 }

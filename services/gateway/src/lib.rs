@@ -35,6 +35,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_calls: 4_096, tenant_calls_per_second: 2_000, tenant_burst: 4_000, allowed_origins: vec!["*".to_owned()] }
+        Self {
+            max_calls: 4_096,
+            tenant_calls_per_second: 2_000,
+            tenant_burst: 4_000,
+            allowed_origins: vec!["*".to_owned()],
+        }
     }
 }

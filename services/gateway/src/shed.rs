@@ -44,7 +44,10 @@ impl Load {
             return Ok(call);
         }
         let message = format!("{before} calls are under way, and {priority:?} calls are let in up to {room}");
-        Err(Error { retry_after: Some(Duration::from_millis(500)), ..Error::new(ErrorCode::ResourceExhausted, message) })
+        Err(Error {
+            retry_after: Some(Duration::from_millis(500)),
+            ..Error::new(ErrorCode::ResourceExhausted, message)
+        })
     }
 }
 

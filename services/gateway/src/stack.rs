@@ -3,12 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, header};
-use mesh::{
-    HttpService, Request, Response,
-    context::CONTEXT_HEADER,
-    protocol::Protocol,
-    signed::SigningKey,
-};
+use mesh::{HttpService, Request, Response, context::CONTEXT_HEADER, protocol::Protocol, signed::SigningKey};
 use model::{Error, ErrorCode};
 use storage::Directory;
 use tokio::time::Instant;
@@ -114,7 +109,8 @@ pub fn service(parts: Parts) -> HttpService {
     }));
     // grpc-web is only another framing: it becomes gRPC before any layer looks, and CORS answers browsers before that.
     let cors = cors(&options.allowed_origins);
-    let web = ServiceBuilder::new().layer(cors.clone()).layer(tonic_web::GrpcWebLayer::new()).service(answering.clone());
+    let web =
+        ServiceBuilder::new().layer(cors.clone()).layer(tonic_web::GrpcWebLayer::new()).service(answering.clone());
     let plain = ServiceBuilder::new().layer(cors).service(answering);
     BoxCloneSyncService::new(service_fn(move |request: Request| {
         let (web, plain) = (web.clone(), plain.clone());
@@ -156,7 +152,8 @@ async fn scope(request: Request, next: Next) -> Result<Response, Error> {
     let (target, key) = (call::target(&request)?, call::key(&request)?);
     if !call::may_call(target, key.scope.permissions) {
         let given: Vec<_> = key.scope.permissions.iter().map(model::Permission::name).collect();
-        let message = format!("this key may {} and so has no access to the {} service", given.join(", "), target.name());
+        let message =
+            format!("this key may {} and so has no access to the {} service", given.join(", "), target.name());
         return Err(Error::new(ErrorCode::PermissionDenied, message));
     }
     next.run(request).await
@@ -191,8 +188,10 @@ async fn route(services: Services, request: Request) -> Result<Response, Error> 
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
-    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"].map(HeaderName::from_static);
-    let layer = CorsLayer::new().allow_methods(Any).allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed);
+    let exposed =
+        ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"].map(HeaderName::from_static);
+    let layer =
+        CorsLayer::new().allow_methods(Any).allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed);
     if origins.iter().any(|origin| origin == "*") {
         return layer.allow_origin(Any);
     }

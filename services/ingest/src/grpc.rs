@@ -4,7 +4,10 @@ use std::{pin::Pin, sync::Arc};
 
 use api::{
     status::to_status,
-    v1::{self, ingest_service_server::{IngestService, IngestServiceServer}},
+    v1::{
+        self,
+        ingest_service_server::{IngestService, IngestServiceServer},
+    },
 };
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context};

@@ -35,13 +35,15 @@ enum JsonTime {
 
 /// The events of a body. `ndjson`: one a line; else an object or an array.
 pub(crate) fn events(body: &[u8], ndjson: bool) -> Result<Vec<Judged>, Error> {
-    let text = std::str::from_utf8(body).map_err(|e| malformed("body", format!("is not UTF-8 at byte {}", e.valid_up_to())))?;
+    let text = std::str::from_utf8(body)
+        .map_err(|e| malformed("body", format!("is not UTF-8 at byte {}", e.valid_up_to())))?;
     if ndjson {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         return Ok(lines.enumerate().map(|(i, line)| event(i, line)).collect());
     }
     if text.trim_start().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| malformed("body", format!("is not JSON: {e}")))?;
+        let items: Vec<&RawValue> =
+            serde_json::from_str(text).map_err(|e| malformed("body", format!("is not JSON: {e}")))?;
         return Ok(items.iter().enumerate().map(|(i, item)| event(i, item.get())).collect());
     }
     let whole: &RawValue = serde_json::from_str(text)
@@ -105,7 +107,10 @@ fn property(field: &str, value: serde_json::Value) -> Result<v1::value::Kind, Er
                 .map_err(|_| malformed(field, "\"time\" must be RFC 3339 text or ms since 1970".to_owned()))?;
             time(field, inner).map(|ms| Kind::Time(time_to_wire(ms)))
         }
-        _ => Err(malformed(field, "must be a number, string, bool or {\"time\": \"...\"}; nested values have no column".to_owned())),
+        _ => Err(malformed(
+            field,
+            "must be a number, string, bool or {\"time\": \"...\"}; nested values have no column".to_owned(),
+        )),
     }
 }
 
@@ -116,11 +121,13 @@ mod tests {
 
     #[test]
     fn one_bad_event_does_not_sink_the_others() {
-        let lines = b"{\"event_type\":\"a\"}\n\n{\"event_type\":1}\n{\"event_type\":\"b\",\"typo\":1}\n{\"event_type\":\"c\"}";
+        let lines =
+            b"{\"event_type\":\"a\"}\n\n{\"event_type\":1}\n{\"event_type\":\"b\",\"typo\":1}\n{\"event_type\":\"c\"}";
         let got = events(lines, true).unwrap();
         assert_eq!(got.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
         assert_eq!(got[1].as_ref().unwrap_err().violations[0].field, "events[1]");
-        let got = events(b"[{\"event_type\":\"a\"}, 7, {\"event_type\":\"b\",\"timestamp\":\"yesterday\"}]", false).unwrap();
+        let got =
+            events(b"[{\"event_type\":\"a\"}, 7, {\"event_type\":\"b\",\"timestamp\":\"yesterday\"}]", false).unwrap();
         assert_eq!(got[2].as_ref().unwrap_err().violations[0].field, "events[2].timestamp");
         assert!(got[0].is_ok() && got[1].is_err());
         assert!(events(b"[{\"event_type\":\"a\"}", false).is_err());

@@ -91,7 +91,6 @@ pub fn service(parts: Parts) -> HttpService {
     let (require, stop) = (RequireContext::new(parts.context_key.clone(), parts.now_ms), parts.stop.clone());
     let publisher = Arc::new(Publisher::new(parts));
     let grpc = grpc::service(Arc::clone(&publisher), stop);
-    let transcoded =
-        Transcoder::new(api::DESCRIPTORS, &["penstock.v1.IngestService"], json_bytes).wrap(grpc);
+    let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.IngestService"], json_bytes).wrap(grpc);
     BoxCloneSyncService::new(require.layer(rest::route(publisher, transcoded)))
 }

@@ -7,13 +7,17 @@ use bytes::Bytes;
 use eventlog::{Batch, EventLog, LogError};
 use mesh::{context::CallContext, signed::SigningKey};
 use model::{
-    AppId, Error, ErrorCode, Event, Identify, PartitionId, Permission, Position, PropertyKind, Value, partition_of, record,
+    AppId, Error, ErrorCode, Event, Identify, PartitionId, Permission, Position, PropertyKind, Value, partition_of,
+    record,
 };
 use prost::Message;
 use storage::{AppInfo, Apps, RegistryError};
 use tracing::warn;
 
-use crate::{Limits, Parts, validate::{self, Judge}};
+use crate::{
+    Limits, Parts,
+    validate::{self, Judge},
+};
 
 /// Takes batches from every route.
 pub struct Publisher {
@@ -39,7 +43,11 @@ impl Publisher {
     }
 
     /// Publishes a batch off the wire.
-    pub(crate) async fn batch(&self, context: &CallContext, batch: v1::PublishRequest) -> Result<v1::Acknowledgement, Error> {
+    pub(crate) async fn batch(
+        &self,
+        context: &CallContext,
+        batch: v1::PublishRequest,
+    ) -> Result<v1::Acknowledgement, Error> {
         let bytes = batch.encoded_len();
         if bytes > self.limits.batch_bytes {
             let description = format!("the batch has {bytes} bytes, the limit is {}", self.limits.batch_bytes);
@@ -57,7 +65,8 @@ impl Publisher {
     ) -> Result<v1::Acknowledgement, Error> {
         context.require(Permission::Ingest)?;
         if events.len() > self.limits.batch_events {
-            let description = format!("the batch has {} events, the limit is {}", events.len(), self.limits.batch_events);
+            let description =
+                format!("the batch has {} events, the limit is {}", events.len(), self.limits.batch_events);
             return Err(Error::invalid("events", "TOO_MANY", description));
         }
         let judge = Judge {
@@ -174,8 +183,13 @@ impl Publisher {
                 }
                 Err(RegistryError::Full { registered, limit }) => {
                     let field = format!("events[{index}].properties.{}", new[0].0);
-                    let description = format!("is new, and the app has {registered} properties of the {limit} it may have");
-                    rejections.push(rejection(index, event.event_id.clone(), Error::invalid(field, "PROPERTY_LIMIT", description)));
+                    let description =
+                        format!("is new, and the app has {registered} properties of the {limit} it may have");
+                    rejections.push(rejection(
+                        index,
+                        event.event_id.clone(),
+                        Error::invalid(field, "PROPERTY_LIMIT", description),
+                    ));
                 }
                 Err(RegistryError::Meta(error)) => return Err(error.into()),
             }
@@ -206,7 +220,11 @@ impl Publisher {
             .into_iter()
             .enumerate()
             .filter(|(_, (_, ends))| !ends.is_empty())
-            .map(|(partition, (buffer, ends))| Batch { partition: partition as PartitionId, buffer: Bytes::from(buffer), ends })
+            .map(|(partition, (buffer, ends))| Batch {
+                partition: partition as PartitionId,
+                buffer: Bytes::from(buffer),
+                ends,
+            })
             .collect();
         let position: Position = self.log.append(batches).await.map_err(log_error)?;
         Ok(v1::Acknowledgement { accepted: count, rejections, position_token: self.token_key.sign(&position) })

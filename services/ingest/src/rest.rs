@@ -33,7 +33,8 @@ async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error
     }
     let context = context::of(request.extensions())?;
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let ndjson = ["application/x-ndjson", "application/ndjson", "application/jsonl"].iter().any(|t| content_type.starts_with(t));
+    let ndjson =
+        ["application/x-ndjson", "application/ndjson", "application/jsonl"].iter().any(|t| content_type.starts_with(t));
     let query = request.uri().query().unwrap_or("");
     let app = query.split('&').find_map(|pair| pair.strip_prefix("app_id=")).unwrap_or("").to_owned();
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();

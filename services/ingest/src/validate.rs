@@ -91,12 +91,15 @@ impl Judge<'_> {
         let limits = self.limits;
         let age_ms = self.received_at_ms - timestamp_ms;
         if age_ms < -limits.ahead_ms {
-            let description = format!("is {} ms ahead of the server's clock, the limit is {} ms", -age_ms, limits.ahead_ms);
+            let description =
+                format!("is {} ms ahead of the server's clock, the limit is {} ms", -age_ms, limits.ahead_ms);
             return Err(Error::invalid(field, "IN_THE_FUTURE", description));
         }
         if age_ms > limits.age_ms && !self.backfill {
-            let description =
-                format!("is {age_ms} ms old, the limit is {} ms; older events need a key with `backfill`", limits.age_ms);
+            let description = format!(
+                "is {age_ms} ms old, the limit is {} ms; older events need a key with `backfill`",
+                limits.age_ms
+            );
             return Err(Error::invalid(field, "TOO_OLD", description));
         }
         // The warehouse's days: DateTime64 and toYYYYMMDD agree from 1970 to 2299.

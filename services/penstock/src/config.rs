@@ -89,7 +89,8 @@ pub(crate) enum WarehouseUrl<'a> {
 impl Config {
     /// Reads a file. Settings that it doesn't have keep their defaults; ones that don't exist are refused.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         toml::from_str(&text).map_err(|e| ConfigError::Parse { path: path.to_owned(), source: Box::new(e) })
     }
 

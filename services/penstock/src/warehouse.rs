@@ -1,6 +1,9 @@
 //! The embedded warehouse: the process itself, and its start by `serve`.
 
-use std::{net::SocketAddr, path::{Path, PathBuf}};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use chdb::{ChdbConfig, ChdbError, Supervisor, SupervisorConfig};
 use clap::Args;

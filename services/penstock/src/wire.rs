@@ -189,6 +189,7 @@ impl Stores {
             apps: Arc::clone(&self.apps),
             ledger: self.ledger(),
             topic: Topic { name: self.log.topic().to_owned(), incarnation: self.log.incarnation() },
+            partitions: self.log.partitions(),
             warehouse: self.warehouse.clone(),
             options: config.query.clone(),
             token_key,
@@ -238,9 +239,7 @@ fn public() -> Result<(HealthReporter, HttpService), StartError> {
             .register_encoded_file_descriptor_set(api::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(health)
-        .add_service(descriptors().build_v1()?)
-        .add_service(descriptors().build_v1alpha()?);
+    let routes = Routes::new(health).add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
     Ok((reporter, BoxCloneSyncService::new(routes.prepare())))
 }
 

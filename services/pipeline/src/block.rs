@@ -19,7 +19,11 @@ use storage::{
 };
 use tracing::error;
 
-use crate::{PipelineError, seen::Seen, users::{TraitValue, User, Users}};
+use crate::{
+    PipelineError,
+    seen::Seen,
+    users::{TraitValue, User, Users},
+};
 
 /// What a range of records comes to.
 #[derive(Debug, Default)]
@@ -94,7 +98,14 @@ pub(crate) async fn build(
 }
 
 impl Block {
-    fn add_event(&mut self, content: &RecordRef<'_>, user: Option<&User>, schema: &AppSchema, place: Place, offset: u64) {
+    fn add_event(
+        &mut self,
+        content: &RecordRef<'_>,
+        user: Option<&User>,
+        schema: &AppSchema,
+        place: Place,
+        offset: u64,
+    ) {
         let Body::Event { event_id, event_type, timestamp_ms } = content.body else { return };
         let day_ms = timestamp_ms.div_euclid(DAY_MS) * DAY_MS;
         let columns = self.days.entry(day_ms).or_insert_with(|| EventColumns::for_day_of(day_ms));
@@ -169,7 +180,8 @@ impl<'a> Schemas<'a> {
         // put back to an older state: then it is registered again.
         for (key, properties) in missing {
             let properties: Vec<_> = properties.into_iter().collect();
-            let info = by_app.get(&key).ok_or_else(|| PipelineError::Inconsistent("an app without events".to_owned()))?;
+            let info =
+                by_app.get(&key).ok_or_else(|| PipelineError::Inconsistent("an app without events".to_owned()))?;
             let info = apps.register(info, &properties, usize::MAX).await.map_err(|e| match e {
                 RegistryError::Meta(error) => PipelineError::Meta(error),
                 RegistryError::Full { .. } => PipelineError::Inconsistent(e.to_string()),
@@ -192,7 +204,9 @@ async fn look_up((tenant, app): (&str, &str), apps: &Apps) -> Result<Arc<AppInfo
     let ids = TenantId::new(tenant).and_then(|tenant| Ok((tenant, AppId::new(app)?)));
     let (tenant, app) = ids.map_err(|e| PipelineError::Inconsistent(e.to_string()))?;
     match apps.get(&tenant, &app).await {
-        Err(MetaError::NotFound(what)) => Err(PipelineError::Inconsistent(format!("{what} of the log is not in the metastore"))),
+        Err(MetaError::NotFound(what)) => {
+            Err(PipelineError::Inconsistent(format!("{what} of the log is not in the metastore")))
+        }
         found => Ok(found?),
     }
 }

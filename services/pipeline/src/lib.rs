@@ -103,24 +103,24 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         let (parts, stop) = (Arc::clone(&parts), stop.clone());
         workers.spawn(async move { keep_running(&parts, partition, &stop).await });
     }
-    while let Some(ended) = workers.join_next().await {
-        if let Err(panic) = ended {
-            error!(%panic, "a pipeline worker panicked; its partition waits until the process restarts");
-        }
-    }
+    workers.join_all().await;
 }
 
-async fn keep_running(parts: &Parts, partition: u32, stop: &CancellationToken) {
+async fn keep_running(parts: &Arc<Parts>, partition: u32, stop: &CancellationToken) {
     let mut pause = Duration::from_millis(100);
     while !stop.is_cancelled() {
         let started = tokio::time::Instant::now();
-        match worker::run(parts, partition, stop).await {
-            Ok(()) => return,
-            Err(PipelineError::Ledger(error @ LedgerError::Fenced { .. })) => {
+        // A task of its own, so that a panic ends this run and not the partition.
+        let (own_parts, own_stop) = (Arc::clone(parts), stop.clone());
+        let run = tokio::spawn(async move { worker::run(&own_parts, partition, &own_stop).await });
+        match run.await {
+            Ok(Ok(())) => return,
+            Ok(Err(PipelineError::Ledger(error @ LedgerError::Fenced { .. }))) => {
                 warn!(partition, %error, "this worker stops");
                 return;
             }
-            Err(error) => warn!(partition, %error, "a pipeline worker failed and starts anew"),
+            Ok(Err(error)) => warn!(partition, %error, "a pipeline worker failed and starts anew"),
+            Err(panic) => error!(partition, %panic, "a pipeline worker panicked and starts anew"),
         }
         if started.elapsed() > Duration::from_secs(60) {
             pause = Duration::from_millis(100);

@@ -63,7 +63,14 @@ pub(crate) async fn days_present(
 async fn seen(warehouse: &Warehouse, place: Place, since_ms: i64) -> Result<Seen, PipelineError> {
     let mut seen = Seen::default();
     each_row(warehouse, SEEN, place, &[("since", since_ms.to_string())], |row| match row {
-        [Cell::String(tenant), Cell::String(app), Cell::String(user), Cell::String(id), Cell::Integer(offset), Cell::Integer(ms)] => {
+        [
+            Cell::String(tenant),
+            Cell::String(app),
+            Cell::String(user),
+            Cell::String(id),
+            Cell::Integer(offset),
+            Cell::Integer(ms),
+        ] => {
             seen.restore(identity_hash(tenant, app, user, id), u64::try_from(*offset).ok()?, *ms);
             Some(())
         }
@@ -76,8 +83,15 @@ async fn seen(warehouse: &Warehouse, place: Place, since_ms: i64) -> Result<Seen
 async fn users(warehouse: &Warehouse, place: Place, before: Offset) -> Result<Users, PipelineError> {
     let mut users = Users::default();
     each_row(warehouse, USERS, place, &[("before", before.to_string())], |row| match row {
-        [Cell::String(tenant), Cell::String(app), Cell::String(user_id), Cell::String(numbers), Cell::String(texts)] => {
-            let key = UserKey { tenant: tenant.as_str().into(), app: app.as_str().into(), user_id: user_id.as_str().into() };
+        [
+            Cell::String(tenant),
+            Cell::String(app),
+            Cell::String(user_id),
+            Cell::String(numbers),
+            Cell::String(texts),
+        ] => {
+            let key =
+                UserKey { tenant: tenant.as_str().into(), app: app.as_str().into(), user_id: user_id.as_str().into() };
             users.restore(key, user(numbers, texts)?);
             Some(())
         }
@@ -113,13 +127,13 @@ async fn each_row(
     more: &[(&str, String)],
     mut take: impl FnMut(&[Cell]) -> Option<()>,
 ) -> Result<(), PipelineError> {
-    let mut params =
-        vec![("incarnation", place.incarnation.to_string()), ("partition", place.partition.to_string())];
+    let mut params = vec![("incarnation", place.incarnation.to_string()), ("partition", place.partition.to_string())];
     params.extend_from_slice(more);
     let mut rows = warehouse.select(statement, &params, &QuerySettings::default())?;
     while let Some(block) = rows.next().await? {
         for row in block.into_rows() {
-            take(&row).ok_or_else(|| PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len())))?;
+            take(&row)
+                .ok_or_else(|| PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len())))?;
         }
     }
     Ok(())
@@ -132,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_user_s_traits_come_back_with_their_kinds() {
-        let user = user(r#"{"age":42,"vip\u0000bool":1,"since\u0000time":1700000000000}"#, r#"{"country":"DE","plan":"pro"}"#).unwrap();
+        let user =
+            user(r#"{"age":42,"vip\u0000bool":1,"since\u0000time":1700000000000}"#, r#"{"country":"DE","plan":"pro"}"#)
+                .unwrap();
         assert_eq!((user.country(), user.plan()), (Some("DE"), Some("pro")));
         let kinds: HashSet<_> = user.traits.iter().map(|(name, kind, _)| (&**name, *kind)).collect();
         assert!(kinds.contains(&("vip", PropertyKind::Bool)) && kinds.contains(&("since", PropertyKind::Time)));

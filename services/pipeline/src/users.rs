@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ahash::HashMap;
-use model::{PropertyKind, record::{Properties, ValueRef}};
+use model::{
+    PropertyKind,
+    record::{Properties, ValueRef},
+};
 
 /// A user of an app of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -38,7 +38,9 @@ impl Admission {
     pub(crate) async fn enter(&self, tenant: &TenantId) -> Result<Leave, Error> {
         let own = {
             let mut tenants = self.tenants.lock().await;
-            Arc::clone(tenants.entry(tenant.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.tenant_concurrent))))
+            Arc::clone(
+                tenants.entry(tenant.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.tenant_concurrent))),
+            )
         };
         let all = Arc::clone(&self.all);
         let both = async move {
@@ -49,7 +51,10 @@ impl Admission {
             Ok(Some(leave)) => Ok(leave),
             _ => Err(Error {
                 retry_after: Some(Duration::from_secs(1)),
-                ..Error::new(ErrorCode::ResourceExhausted, "too many queries run already: this one waited its time in vain")
+                ..Error::new(
+                    ErrorCode::ResourceExhausted,
+                    "too many queries run already: this one waited its time in vain",
+                )
             }),
         }
     }

@@ -11,7 +11,7 @@ use storage::{AppInfo, Apps, MetaError};
 /// A question, read but not yet resolved.
 pub(crate) enum Question {
     Sql(SqlQuery),
-    Typed(Box<TypedQuery>),
+    Typed(TypedQuery),
 }
 
 /// A question and the app that it names, if it does.
@@ -58,7 +58,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         limit: (query.limit > 0).then_some(query.limit.into()),
         offset: query.offset.into(),
     };
-    Ok(Asked { question: Question::Typed(Box::new(typed)), app })
+    Ok(Asked { question: Question::Typed(typed), app })
 }
 
 /// Resolves the question against its app and seals it with the caller's scope.

@@ -17,6 +17,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Freshness {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) topic: Topic,
+    /// How many partitions the log has; one that no worker ever claimed isn't in the ledger.
+    pub(crate) partitions: u32,
     pub(crate) token_key: SigningKey,
 }
 
@@ -43,7 +45,8 @@ impl Freshness {
                 return Ok(self.watermark(&partitions, &reached));
             }
             if Instant::now() >= until {
-                let message = format!("the events of the position token are not queryable after {} ms", wait.as_millis());
+                let message =
+                    format!("the events of the position token are not queryable after {} ms", wait.as_millis());
                 return Err(Error { retry_after: Some(wait), ..Error::new(ErrorCode::DeadlineExceeded, message) });
             }
             sleep_until((Instant::now() + POLL).min(until)).await;
@@ -55,11 +58,10 @@ impl Freshness {
     }
 
     fn watermark(&self, partitions: &[PartitionState], reached: &Position) -> v1::Watermark {
-        // No partition yet: nothing was ever promised.
-        let frontier_ms = partitions.iter().map(|p| p.frontier_ms).min().unwrap_or(0);
-        v1::Watermark {
-            complete_until: Some(time_to_wire(frontier_ms)),
-            position_token: self.token_key.sign(reached),
-        }
+        // A partition that isn't in the ledger yet has promised nothing.
+        let all_there = partitions.len() >= self.partitions as usize;
+        let slowest = partitions.iter().map(|p| p.frontier_ms).min().filter(|_| all_there);
+        let frontier_ms = slowest.unwrap_or(0);
+        v1::Watermark { complete_until: Some(time_to_wire(frontier_ms)), position_token: self.token_key.sign(reached) }
     }
 }

@@ -58,6 +58,8 @@ pub struct Parts {
     pub ledger: Arc<dyn Ledger>,
     /// The log that positions refer to.
     pub topic: Topic,
+    /// How many partitions it has.
+    pub partitions: u32,
     /// Where events are.
     pub warehouse: Warehouse,
     /// The bounds.

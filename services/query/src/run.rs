@@ -12,7 +12,7 @@ use storage::{
     warehouse::{QuerySettings, RowStream},
 };
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::{
     Options, Parts,
@@ -53,8 +53,8 @@ struct Running {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { apps, ledger, topic, warehouse, options, token_key, now_ms, .. } = parts;
-        let freshness = Freshness { ledger, topic, token_key };
+        let Parts { apps, ledger, topic, partitions, warehouse, options, token_key, now_ms, .. } = parts;
+        let freshness = Freshness { ledger, topic, partitions, token_key };
         Arc::new(Self { apps, warehouse, freshness, admission: Admission::new(&options), options, now_ms })
     }
 
@@ -94,18 +94,24 @@ impl Engine {
         let columns = running.statement.columns().iter().map(answer::column).collect();
         let header = v1::Result { columns, rows: Vec::new(), info: Some(running.info(false, false)) };
         let first = part(v1::result_part::Part::Header(header));
-        let rest = stream::try_unfold((Some(running), Vec::new()), |(running, mut waiting): (_, Vec<v1::Row>)| async move {
-            let Some(mut running): Option<Running> = running else { return Ok(None) };
-            while waiting.is_empty() {
-                match running.next().await? {
-                    Some(block) => waiting = answer::rows(block),
-                    None => return Ok(Some((part(v1::result_part::Part::End(running.info(false, true))), (None, waiting)))),
+        let rest =
+            stream::try_unfold((Some(running), Vec::new()), |(running, mut waiting): (_, Vec<v1::Row>)| async move {
+                let Some(mut running): Option<Running> = running else { return Ok(None) };
+                while waiting.is_empty() {
+                    match running.next().await? {
+                        Some(block) => waiting = answer::rows(block),
+                        None => {
+                            return Ok(Some((
+                                part(v1::result_part::Part::End(running.info(false, true))),
+                                (None, waiting),
+                            )));
+                        }
+                    }
                 }
-            }
-            let later = waiting.split_off(waiting.len().min(PART_ROWS));
-            let rows = v1::RowBatch { rows: waiting };
-            Ok(Some((part(v1::result_part::Part::Rows(rows)), (Some(running), later))))
-        });
+                let later = waiting.split_off(waiting.len().min(PART_ROWS));
+                let rows = v1::RowBatch { rows: waiting };
+                Ok(Some((part(v1::result_part::Part::Rows(rows)), (Some(running), later))))
+            });
         Ok(futures::StreamExt::chain(stream::iter([Ok(first)]), rest))
     }
 
@@ -122,7 +128,7 @@ impl Engine {
             traceparent: caller.traceparent.clone(),
             ..QuerySettings::default()
         };
-        info!(query_id = %settings.query_id, tenant = %plan.tenant(), app = %plan.app(), "query");
+        debug!(query_id = %settings.query_id, tenant = %plan.tenant(), app = %plan.app(), "query");
         let params: Vec<_> = statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
         let rows = self.warehouse.select(statement.text(), &params, &settings)?;
         Ok(Running { statement, rows, watermark, started, _leave: leave })

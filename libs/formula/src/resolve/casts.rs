@@ -59,7 +59,7 @@ impl Resolver<'_> {
             return Ok(Expr { span, ty, ..value }.into_type(wanted, &self.zone));
         }
         if !allowed(value.ty, wanted) {
-            let message = format!("a {} can't be turned into a {wanted}", value.ty);
+            let message = format!("{} can't be turned into {}", value.ty.described(), wanted.described());
             return fault(value.span, Rule::TypeMismatch, message);
         }
         let zone = self.zone_of(&value);

@@ -49,7 +49,11 @@ impl Resolver<'_> {
             other => fault(
                 typed.span,
                 Rule::TypeMismatch,
-                format!("this is a {other}, but arithmetic needs numbers{}", super::conversion(other, Type::Number)),
+                format!(
+                    "this is {}, but arithmetic needs numbers{}",
+                    other.described(),
+                    super::conversion(other, Type::Number)
+                ),
             ),
         }
     }
@@ -127,7 +131,7 @@ impl Resolver<'_> {
             let owned = std::mem::replace(expr, Expr::new(Node::Null, Type::Null, Span::default()));
             *expr = self.literal_as(owned, ty, &self.zone)?;
             let Some(common) = ty.common(expr.ty) else {
-                let message = format!("this is a {}, but the values before it are of type {ty}", expr.ty);
+                let message = format!("this is {}, but the values before it are of type {ty}", expr.ty.described());
                 return fault(expr.span, Rule::TypeMismatch, message);
             };
             ty = common;

@@ -74,10 +74,10 @@ fn types_must_agree() {
     refused("timestamp > 'yesterday'", "'yesterday'", "this is no time");
     refused("upper(load_time)", "load_time", "a string is needed here; a cast makes one, as in x::string");
     refused("load_time::time", "load_time", "a number can't be turned into a time");
-    refused("CASE WHEN is_new THEN 1 ELSE 'a' END", "'a'", "compared with a integer");
+    refused("CASE WHEN is_new THEN 1 ELSE 'a' END", "'a'", "stands for an integer");
     refused("INTERVAL 1 DAY", "INTERVAL 1 DAY", "added to or subtracted from a time");
     refused("NOT load_time", "load_time", "a bool is needed here");
-    refused("load_time = 'abc'", "'abc'", "compared with a number");
+    refused("load_time = 'abc'", "'abc'", "stands for a number");
     refused("round(load_time, status)", "status", "whole number from 0 to 15");
     refused("lower()", "lower()", "LOWER takes 1 arguments, not 0");
     refused("lower(DISTINCT status)", "lower", "LOWER is no aggregate");

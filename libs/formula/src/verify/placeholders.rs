@@ -1,5 +1,7 @@
 //! `{p0:String}` -> `:p0`, which the independent parser can read. On the way every byte is looked at.
 
+use std::collections::HashMap;
+
 use super::Refusal;
 use crate::seal::Param;
 
@@ -10,15 +12,21 @@ const KINDS: [&str; 7] =
 /// The text with its placeholders rewritten, if each is bound once under its name and type.
 pub(super) fn rewrite(text: &str, params: &[Param]) -> Result<String, Refusal> {
     foreign(text)?;
+    let mut kinds = HashMap::with_capacity(params.len());
+    for param in params {
+        if kinds.insert(param.name.as_str(), param.kind).is_some() {
+            return Err(Refusal::Parameter(param.name.clone()));
+        }
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['{', '\'']) {
         let (before, from) = rest.split_at(at);
-        out.push_str(before);
+        push_plain(before, &mut out)?;
         rest = if let Some(inner) = from.strip_prefix('{') {
             let (placeholder, after) = inner.split_once('}').ok_or(Refusal::Foreign("an open brace"))?;
             out.push(':');
-            out.push_str(bound(placeholder, params)?);
+            out.push_str(bound(placeholder, &kinds)?);
             out.push(' ');
             after
         } else {
@@ -27,8 +35,17 @@ pub(super) fn rewrite(text: &str, params: &[Param]) -> Result<String, Refusal> {
             &from[end..]
         };
     }
-    out.push_str(rest);
+    push_plain(rest, &mut out)?;
     Ok(out)
+}
+
+/// Text between placeholders and quotes; a colon there would look like a placeholder that nothing is bound to.
+fn push_plain(text: &str, out: &mut String) -> Result<(), Refusal> {
+    if text.contains([':', '}']) {
+        return Err(Refusal::Foreign("a colon or brace outside a placeholder"));
+    }
+    out.push_str(text);
+    Ok(())
 }
 
 /// Bytes with which a text could end early, hide something, or be read in two ways.
@@ -46,15 +63,14 @@ fn foreign(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The name in `name:type`, if exactly one value is bound so.
-fn bound<'t>(placeholder: &'t str, params: &[Param]) -> Result<&'t str, Refusal> {
-    let unbound = || Refusal::Parameter(placeholder.to_owned());
-    let (name, kind) = placeholder.split_once(':').ok_or_else(unbound)?;
-    let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) && !name.is_empty();
-    let known = KINDS.contains(&kind);
-    let mut found = params.iter().filter(|param| param.name == name);
-    match (found.next(), found.next()) {
-        (Some(param), None) if is_name && known && param.kind == kind => Ok(name),
-        _ => Err(unbound()),
+/// The name in `name:type`, if a value of this type is bound to it.
+fn bound<'t>(placeholder: &'t str, kinds: &HashMap<&str, &str>) -> Result<&'t str, Refusal> {
+    match placeholder.split_once(':') {
+        Some((name, kind)) if KINDS.contains(&kind) && kinds.get(name) == Some(&kind) && plain(name) => Ok(name),
+        _ => Err(Refusal::Parameter(placeholder.to_owned())),
     }
+}
+
+fn plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }

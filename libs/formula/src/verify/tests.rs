@@ -94,6 +94,8 @@ fn other_ways_to_data_are_refused() {
         format!("SELECT count() OVER () AS c0 FROM events {where_}"),
         format!("SELECT arraySort(x -> event, n_more) AS c0 FROM events {where_}"),
         format!("SELECT tenant AS c0 FROM ({SAFE})"),
+        format!("{SAFE} AND event = :p0"),
+        "SELECT count() AS a0 FROM events WHERE tenant = :tenant AND app = :app".to_owned(),
         format!("{SAFE} GROUP BY k0 WITH TOTALS"),
         format!("{SAFE} LIMIT 1 BY event"),
         format!("{SAFE} LIMIT (SELECT 1)"),

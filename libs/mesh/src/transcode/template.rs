@@ -1,6 +1,9 @@
 //! Path templates of `google.api.http`, as far as the contracts use them: literal segments, `{field}` for one segment, and a
 //! `:verb` at the end.
 
+/// What a path says: (field path, decoded text).
+pub(super) type Variables = Vec<(String, String)>;
+
 /// A parsed path template.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Template {
@@ -26,8 +29,8 @@ impl Template {
         Self { segments: segments.collect(), verb: verb.map(str::to_owned) }
     }
 
-    /// The variables of a path that fits: (field path, decoded text).
-    pub(super) fn matches(&self, path: &str) -> Option<Vec<(String, String)>> {
+    /// The variables of a path that fits.
+    pub(super) fn matches(&self, path: &str) -> Option<Variables> {
         let (path, verb) = split_verb(path);
         if verb != self.verb.as_deref() {
             return None;
@@ -37,7 +40,9 @@ impl Template {
         for segment in &self.segments {
             match (segment, given.next()?) {
                 (Segment::Literal(literal), text) if literal == text => {}
-                (Segment::Variable(name), text) if !text.is_empty() => variables.push((name.clone(), percent_decode(text))),
+                (Segment::Variable(name), text) if !text.is_empty() => {
+                    variables.push((name.clone(), percent_decode(text)))
+                }
                 _ => return None,
             }
         }
@@ -58,7 +63,10 @@ pub(super) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         match (bytes[at], hex) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -78,7 +86,8 @@ mod tests {
     use super::*;
 
     fn check(template: &str, path: &str, expect: Option<&[(&str, &str)]>) {
-        let expect = expect.map(|pairs| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>());
+        let expect =
+            expect.map(|pairs| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>());
         assert_eq!(Template::parse(template).matches(path), expect, "{template} {path}");
     }
 
@@ -90,8 +99,16 @@ mod tests {
         check("/v1/sql:stream", "/v1/sql:stream", Some(&[]));
         check("/v1/apps/{app_id}/metrics", "/v1/apps/x/metrics", Some(&[("app_id", "x")]));
         check("/v1/apps/{app_id}/metrics", "/v1/apps//metrics", None);
-        check("/v1/apps/{app_id}/metrics/{name}:evaluate", "/v1/apps/x/metrics/a%20b:evaluate", Some(&[("app_id", "x"), ("name", "a b")]));
+        check(
+            "/v1/apps/{app_id}/metrics/{name}:evaluate",
+            "/v1/apps/x/metrics/a%20b:evaluate",
+            Some(&[("app_id", "x"), ("name", "a b")]),
+        );
         check("/v1/apps/{app_id}/metrics/{name}", "/v1/apps/x/metrics/r:evaluate", None);
-        check("/v1/apps/{app_id}/metrics/{d.name}", "/v1/apps/x/metrics/%zz%4", Some(&[("app_id", "x"), ("d.name", "%zz%4")]));
+        check(
+            "/v1/apps/{app_id}/metrics/{d.name}",
+            "/v1/apps/x/metrics/%zz%4",
+            Some(&[("app_id", "x"), ("d.name", "%zz%4")]),
+        );
     }
 }

@@ -44,8 +44,14 @@ impl House {
         house
     }
 
-    /// Starts the program again on the same data, on new ports.
+    /// Starts the program again on the same data, on new ports, and waits until it is ready.
     pub async fn launch(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Starts the program without waiting for it.
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the house runs already");
         (self.address, self.ops_address) = (free_address(), free_address());
         let config = self.dir.path().join("penstock.toml");
@@ -63,6 +69,10 @@ impl House {
             .spawn()
             .unwrap();
         self.child = Some(child);
+    }
+
+    /// Waits until the program says that it is ready.
+    pub async fn ready(&mut self) {
         let ready = format!("http://{}/readyz", self.ops_address);
         let started = Instant::now();
         loop {
@@ -75,6 +85,15 @@ impl House {
                 _ => assert!(started.elapsed() < PATIENCE, "not ready:\n{}", self.log()),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until something holds of the house.
+    pub async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !holds(self) {
+            assert!(started.elapsed() < PATIENCE, "what was waited for did not come");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -191,7 +210,8 @@ impl Drop for House {
 
 /// The rows of a result in proto JSON, each value without its tag.
 pub fn rows(result: &Value) -> Vec<Vec<Value>> {
-    let untag = |value: &Value| value.as_object().and_then(|tagged| tagged.values().next().cloned()).unwrap_or(Value::Null);
+    let untag =
+        |value: &Value| value.as_object().and_then(|tagged| tagged.values().next().cloned()).unwrap_or(Value::Null);
     let rows = result["rows"].as_array().cloned().unwrap_or_default();
     rows.iter().map(|row| row["values"].as_array().map(|v| v.iter().map(untag).collect()).unwrap_or_default()).collect()
 }

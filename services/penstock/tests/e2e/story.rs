@@ -36,7 +36,8 @@ async fn the_seed_s_query_and_metric_come_back_right() {
     assert_eq!(got.len(), 1, "{got:?}");
     assert_eq!(got[0][1..], [json!("DE"), json!(2), json!(150.0), json!(1.5)]);
 
-    let filter = |field: &str, value: &str| json!({"field": field, "op": "FILTER_OP_EQ", "values": [{"string": value}]});
+    let filter =
+        |field: &str, value: &str| json!({"field": field, "op": "FILTER_OP_EQ", "values": [{"string": value}]});
     let definition = json!({"name": "revenue_per_user", "display_name": "Revenue per User", "unit": "USD",
         "formula": "SUM(purchase_amount) / COUNT(DISTINCT user_id)",
         "filters": [filter("event_type", "purchase"), filter("status", "completed")]});

@@ -1,0 +1,62 @@
+# Make is the menu: `make help`.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+BUF := .tools/npm/node_modules/.bin/buf
+PENSTOCK := target/release/penstock
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: engine ## Build everything and start the whole product with a demo tenant
+	cargo build --release --locked -p penstock
+	$(PENSTOCK) serve --demo --text-logs
+
+.PHONY: demo
+demo: ## Send a week of made events to the server that `make run` started
+	cargo run --release --locked -p loadgen -- demo
+
+.PHONY: test
+test: engine venv ## Run every test, on the real engine, with real clients
+	cargo test --workspace --locked
+
+.PHONY: lint
+lint: buf deny ## Check format, lints, contracts and dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BUF) format --diff --exit-code
+	$(BUF) lint
+	deploy/tools/breaking.sh
+	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
+
+.PHONY: fmt
+fmt: buf ## Format code and contracts
+	cargo fmt --all
+	$(BUF) format --write
+
+.PHONY: proto
+proto: buf ## Check the contracts alone
+	$(BUF) lint
+	cargo check -p api
+
+.PHONY: bench
+bench: engine ## Measure, beside the raw engine in the same run; writes target/bench.json
+	cargo build --release --locked -p penstock -p loadgen
+	target/release/loadgen bench --out target/bench.json
+
+.PHONY: verify
+verify: lint test bench ## Everything, with what takes too long for CI
+	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
+
+.PHONY: engine venv buf deny
+engine: ## Fetch the ClickHouse engine
+	@deploy/tools/engine.sh
+venv: ## Install the tests' Python packages
+	@deploy/tools/venv.sh
+buf:
+	@deploy/tools/buf.sh
+deny:
+	@deploy/tools/deny.sh

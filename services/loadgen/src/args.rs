@@ -1,0 +1,58 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Made events for Penstock: a demonstration's week, and the benchmark.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send a week of made events to a running server.
+    Demo(DemoArguments),
+    /// Start a Penstock of its own and measure it beside the raw engine.
+    Bench(BenchArguments),
+}
+
+/// Where the demonstration's events go, and how many there are.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The server.
+    #[arg(long, env = "PENSTOCK_SERVER", default_value = "http://127.0.0.1:7070")]
+    pub(crate) server: String,
+    /// File that holds the key. It must allow `ingest` and `backfill`.
+    #[arg(long, default_value = ".penstock/demo.key")]
+    pub(crate) key_file: PathBuf,
+    /// The app.
+    #[arg(long, default_value = "xyz123")]
+    pub(crate) app: String,
+    /// How many events.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) events: u64,
+    /// The same seed makes the same events, and those count once within 24 hours; another seed makes others.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// How much is measured. The defaults take less than four minutes on two cores.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    /// The JSON file to write. The benchmark's data lie in a directory beside it while it runs: on the disk that is measured.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// How long each fixed rate is kept up, in seconds.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) seconds: u64,
+    /// How many rows each way of writing gets.
+    #[arg(long, default_value_t = 600_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+    pub(crate) rows: u64,
+    /// The seed of the made events.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}

@@ -1,0 +1,142 @@
+//! Batches on a stream, several in flight.
+
+use std::collections::VecDeque;
+
+use api::v1;
+use prost::Message;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{connection::Ingest, error::LoadError};
+
+/// Events in a batch at most.
+const BATCH_EVENTS: usize = 1_000;
+/// Bytes in a batch at most; the server's default limit is 1 MiB.
+const BATCH_BYTES: usize = 900_000;
+/// Bytes that a batch needs for an event beside the event's own: a tag and a length.
+const FRAME_BYTES: usize = 5;
+
+/// Events cut into batches of one app.
+pub(crate) struct Batches<I: Iterator<Item = v1::Event>> {
+    app: String,
+    events: std::iter::Peekable<I>,
+}
+
+impl<I: Iterator<Item = v1::Event>> Batches<I> {
+    pub(crate) fn new(app: &str, events: impl IntoIterator<IntoIter = I>) -> Self {
+        Self { app: app.to_owned(), events: events.into_iter().peekable() }
+    }
+}
+
+impl<I: Iterator<Item = v1::Event>> Iterator for Batches<I> {
+    type Item = v1::PublishRequest;
+
+    fn next(&mut self) -> Option<v1::PublishRequest> {
+        let (mut events, mut bytes) = (Vec::new(), self.app.len() + FRAME_BYTES);
+        while let Some(next) = self.events.peek() {
+            bytes += next.encoded_len() + FRAME_BYTES;
+            if !events.is_empty() && (bytes > BATCH_BYTES || events.len() == BATCH_EVENTS) {
+                break;
+            }
+            events.extend(self.events.next());
+        }
+        (!events.is_empty()).then(|| v1::PublishRequest { app_id: self.app.clone(), events })
+    }
+}
+
+/// What became of everything sent.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Events acknowledged as accepted.
+    pub(crate) accepted: u64,
+    /// When the last acknowledgement came.
+    pub(crate) finished: Instant,
+    /// The tokens of the last batches. Those in flight together may lie in the log in any order: all of them cover everything.
+    pub(crate) tokens: Vec<String>,
+}
+
+/// Sends all batches on one stream, `in_flight` of them unacknowledged at any time; `on_ack` sees how many events were accepted.
+/// A rejected event is an error: made events are valid.
+pub(crate) async fn stream(
+    mut client: Ingest,
+    mut batches: impl Iterator<Item = v1::PublishRequest>,
+    in_flight: usize,
+    mut on_ack: impl FnMut(u64),
+) -> Result<Outcome, LoadError> {
+    let (sender, receiver) = mpsc::channel(in_flight);
+    let mut answers = client.publish_stream(ReceiverStream::new(receiver)).await?.into_inner();
+    let mut sender = Some(sender);
+    let mut outcome = Outcome { accepted: 0, finished: Instant::now(), tokens: Vec::new() };
+    let (mut sent, mut acknowledged, mut tokens) = (0u64, 0u64, VecDeque::new());
+    loop {
+        while let Some(open) = sender.as_ref().filter(|_| sent - acknowledged < in_flight as u64) {
+            let message = batches.next().map(|batch| v1::PublishStreamRequest { sequence: sent, batch: Some(batch) });
+            match message {
+                // If the stream has failed, the next answer says why.
+                Some(message) => match open.send(message).await {
+                    Ok(()) => sent += 1,
+                    Err(_) => sender = None,
+                },
+                None => sender = None,
+            }
+        }
+        match answers.message().await? {
+            Some(answer) => {
+                let (accepted, token) = verdict(answer.acknowledgement)?;
+                acknowledged += 1;
+                outcome.accepted += accepted;
+                outcome.finished = Instant::now();
+                tokens.push_back(token);
+                if tokens.len() > in_flight {
+                    tokens.pop_front();
+                }
+                on_ack(accepted);
+            }
+            None if sender.is_none() && acknowledged == sent => break,
+            None => return Err(LoadError::Closed),
+        }
+    }
+    outcome.tokens = tokens.into();
+    Ok(outcome)
+}
+
+/// How many events were accepted, and the token; an error if any was not.
+pub(crate) fn verdict(acknowledgement: Option<v1::Acknowledgement>) -> Result<(u64, String), LoadError> {
+    let verdict = acknowledgement.ok_or(LoadError::Incomplete("acknowledgement"))?;
+    match verdict.rejections.first() {
+        None => Ok((verdict.accepted.into(), verdict.position_token)),
+        Some(first) => Err(LoadError::Rejected {
+            count: verdict.rejections.len() as u64,
+            first: format!("{} {}: {}", first.code, first.field, first.message),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::events::{Density, Users, Week, wire};
+
+    #[test]
+    fn batches_keep_order_and_limits_and_lose_nothing() {
+        let users = Users::new(1);
+        let large = |made: &crate::events::Made| wire::event(made, users.get(made.user), "x".repeat(128), 1);
+        let mut events: Vec<_> = Week::new(1, &users, 4_321, Density::Full).map(|made| large(&made)).collect();
+        for (i, event) in events.iter_mut().enumerate() {
+            event.event_id = i.to_string();
+            if i % 2 == 0 {
+                let more = (0..3).map(|n| (format!("note {n}"), api::convert::value_to_wire(&model::Value::String("ä".repeat(512)))));
+                event.properties.extend(more);
+            }
+        }
+        let batches: Vec<_> = Batches::new("app", events.clone()).collect();
+        for batch in &batches {
+            assert!(batch.events.len() <= BATCH_EVENTS && batch.encoded_len() <= BATCH_BYTES, "{}", batch.encoded_len());
+        }
+        assert!(batches.iter().any(|batch| batch.events.len() < BATCH_EVENTS - 1), "bytes cut some");
+        let sent: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).collect();
+        assert_eq!(sent, events);
+        assert_eq!(Batches::new("app", Vec::new()).count(), 0);
+    }
+}

@@ -1,0 +1,299 @@
+//! Attempts to see what isn't yours: another tenant's data, and another app's of the same tenant.
+//!
+//! The attacker's key reaches app `shop` of tenant `red`. Victims: app `lab` of `red`, and app `shop` of tenant `blue`.
+
+use serde_json::{Value, json};
+
+/// A call by its method's name, with its body in JSON.
+pub type Attack = (String, Value);
+
+/// What may stand behind `SELECT ... FROM events`, or in place of it.
+const CLAUSES: &[&str] = &[
+    "FROM events WHERE app_id = 'lab'",
+    "FROM events WHERE app_id = 'shop' OR 1 = 1",
+    "FROM events WHERE app_id = 'shop' OR app_id = 'lab'",
+    "FROM events WHERE app_id = 'shop' AND app_id = 'lab'",
+    "FROM events WHERE NOT (app_id = 'shop' AND 1 = 2)",
+    "FROM events WHERE app_id IN ('shop', 'lab')",
+    "FROM events WHERE app_id NOT IN ('x')",
+    "FROM events WHERE app_id LIKE '%'",
+    "FROM events WHERE app_id <> 'nothing'",
+    "FROM events WHERE app_id > ''",
+    "FROM events WHERE app_id IS NOT NULL",
+    "FROM events WHERE coalesce(app_id, '') = 'lab'",
+    "FROM events WHERE tenant = 'blue'",
+    "FROM events WHERE tenant_id = 'blue' OR TRUE",
+    "FROM events WHERE events.tenant = 'blue'",
+    "FROM events WHERE user_id = 'u1' OR '' = ''",
+    "FROM events WHERE user_id = 'x'' OR ''1''=''1'",
+    r"FROM events WHERE user_id = 'x\' OR 1=1 --'",
+    r"FROM events WHERE user_id = 'x\\' OR 1=1 --'",
+    "FROM events WHERE user_id = 'x' -- ' AND\n OR 1 = 1",
+    "FROM events WHERE user_id = 'x' /* ' */ OR 1 = 1 /* ' */",
+    "FROM events WHERE user_id = 'x' # OR 1 = 1",
+    "FROM events WHERE user_id = \u{2018}x\u{2019} OR 1 = 1",
+    "FROM events WHERE user_id = \u{ff07}x\u{ff07} OR 1 = 1",
+    "FROM events WHERE user_id = '\u{0}' OR 1 = 1",
+    "FROM events WHERE user_id = '\\0' OR 1 = 1",
+    "FROM events WHERE user_id = '\\N' OR user_id = '\t\n\\'",
+    "FROM events WHERE user_id = '{p0:String}' OR user_id <> '{tenant:String}'",
+    "FROM events WHERE user_id <> '{app:String}' AND user_id <> '{p1:String}'",
+    "FROM events WHERE app_id = {app:String} OR tenant <> {tenant:String}",
+    "FROM events WHERE app_id = '{app:String}' OR 1 = 1",
+    "FROM events WHERE app_id = 'shop\0lab' OR 1 = 1",
+    "FROM events WHERE user_id LIKE '%' ESCAPE '\\' OR 1 = 1",
+    "FROM events WHERE user_id IN (SELECT user FROM users)",
+    "FROM events WHERE EXISTS (SELECT 1 FROM events WHERE tenant = 'blue')",
+    "FROM (SELECT * FROM events)",
+    "FROM (SELECT * FROM penstock.events) AS events",
+    "FROM users",
+    "FROM penstock.events",
+    "FROM penstock.users",
+    "FROM default.events",
+    "FROM system.tables",
+    "FROM system.processes",
+    "FROM system.parts",
+    "FROM information_schema.tables",
+    "FROM events, events AS e",
+    "FROM events e WHERE e.tenant <> ''",
+    "FROM events AS e JOIN events AS f ON 1 = 1",
+    "FROM events CROSS JOIN users",
+    "FROM events FINAL",
+    "FROM events SAMPLE 1",
+    "FROM events PREWHERE tenant = 'blue'",
+    "FROM events ARRAY JOIN [1, 2] AS a",
+    "FROM \"events\" WHERE 1 = 1",
+    "FROM `events` WHERE 1 = 1",
+    "FROM `events` -- ` WHERE app_id = 'shop'",
+    "FROM merge('', 'events')",
+    "FROM remote('127.0.0.1', penstock, events)",
+    "FROM cluster('default', penstock, events)",
+    "FROM file('/etc/passwd', 'LineAsString', 'secret String')",
+    "FROM url('http://127.0.0.1/', 'LineAsString', 'secret String')",
+    "FROM numbers(10)",
+    "FROM view(SELECT * FROM events)",
+    "FROM events UNION ALL SELECT secret, n FROM events",
+    "FROM events INTERSECT SELECT secret, n FROM events",
+    "FROM events; SELECT * FROM events",
+    "FROM events; DROP TABLE events",
+    "FROM events LIMIT 10 BY tenant",
+    "FROM events SETTINGS additional_table_filters = {'events': '1'}",
+    "FROM events FORMAT JSONEachRow",
+    "FROM events INTO OUTFILE '/tmp/penstock-attack'",
+    "FROM events WHERE app_id = 'shop' HAVING 1 = 1 OR tenant = 'blue'",
+    "FROM events ORDER BY tenant",
+    "FROM events GROUP BY tenant",
+    "FROM events LIMIT 1 OFFSET 1 ROWS",
+];
+
+/// What may be selected of any of them.
+const SELECTED: &[&str] = &[
+    "*",
+    "COLUMNS('.*')",
+    "events.*",
+    "* EXCEPT user_id",
+    "tenant",
+    "app",
+    "_partition",
+    "_offset",
+    "_incarnation",
+    "_part",
+    "s0",
+    "n0",
+    "s_more",
+    "s_more['secret']",
+    "properties",
+    "toString(tuple(*))",
+    "(SELECT secret FROM events LIMIT 1)",
+    "any(tenant)",
+    "groupArray(secret)",
+    "groupUniqArray(tenant)",
+    "argMax(secret, n)",
+    "arrayJoin([1, 2])",
+    "file('/etc/passwd')",
+    "url('http://127.0.0.1/')",
+    "dictGet('d', 'a', 1)",
+    "joinGet('users', 'country', 'u1')",
+    "getSetting('max_threads')",
+    "getServerSetting('path')",
+    "currentDatabase()",
+    "currentUser()",
+    "hostName()",
+    "version()",
+    "queryID()",
+    "serverUUID()",
+    "hasColumnInTable('penstock', 'events', 'tenant')",
+    "evalMLMethod(1)",
+    "catboostEvaluate('/x', 1)",
+    "toTypeName(secret)",
+    "sleep(1)",
+    "throwIf(n > 0, secret)",
+    "formatRow('CSV', *)",
+    "COUNT(*) OVER ()",
+    "secret AS \"c0`, tenant AS x\"",
+    "COUNT(*) FILTER (WHERE tenant = 'blue')",
+    "canary_blue_pro",
+    "MAX(canary_blue_pro)",
+    "{p0:String}",
+    "1; SELECT 2",
+];
+
+/// Every attempt, so that each method of the contracts is among them.
+pub fn all() -> Vec<Attack> {
+    let mut attacks = sql();
+    attacks.extend(typed());
+    attacks.extend(metrics());
+    attacks.extend(admin());
+    attacks.extend(ingest());
+    attacks
+}
+
+fn sql() -> Vec<Attack> {
+    let heads = ["SELECT secret, n ", "SELECT COUNT(*) AS c "];
+    let clauses = CLAUSES.iter().flat_map(|clause| heads.map(|head| format!("{head}{clause}")));
+    let selected = SELECTED.iter().map(|what| format!("SELECT {what} FROM events WHERE app_id = 'shop'"));
+    let whole = ["INSERT INTO events SELECT * FROM events", "SHOW TABLES", "SYSTEM FLUSH LOGS", "WITH x AS (SELECT 1) SELECT * FROM events",
+        "EXPLAIN SELECT 1", "DESCRIBE TABLE events", "ALTER TABLE events DELETE WHERE 1", "KILL QUERY WHERE 1", ""];
+    let texts: Vec<String> = clauses.chain(selected).chain(whole.map(str::to_owned)).collect();
+    let mut attacks = Vec::new();
+    for sql in texts {
+        for app in ["", "shop", "lab"] {
+            attacks.push(("QueryService/Sql".to_owned(), json!({"sql": sql, "app_id": app})));
+            if app != "shop" {
+                continue;
+            }
+            attacks.push(("QueryService/SqlStream".to_owned(), json!({"sql": sql, "app_id": app})));
+            attacks.push(("QueryService/Explain".to_owned(), json!({"sql": {"sql": sql, "app_id": app}})));
+        }
+    }
+    for app in ["blue", "blue/shop", "shop' OR '1'='1", "SHOP", "shop ", "sh\u{200b}op", "*", "%", "../lab"] {
+        attacks.push(("QueryService/Sql".to_owned(), json!({"sql": "SELECT secret, n FROM events", "app_id": app})));
+    }
+    attacks
+}
+
+/// Expressions, as formulas, dimensions, fields and names.
+const EXPRESSIONS: &[&str] = &[
+    "MAX(secret)",
+    "MAX(n) FROM events --",
+    "MAX(n)) FROM events --",
+    "SUM(n) + (SELECT SUM(n) FROM events)",
+    "SUMIf(n, tenant = 'blue')",
+    "MAX(tenant)",
+    "MAX(s0)",
+    "MAX(canary_blue_pro)",
+    "MAX(\"n`\")",
+    "COUNT(*) /* */ ",
+    "tenant",
+    "app_id",
+    "secret",
+    "secret FROM events --",
+    "secret, tenant",
+    "c0`, tenant AS `x",
+    "{tenant:String}",
+    "dictGet('d', 'a', 1)",
+];
+
+fn typed() -> Vec<Attack> {
+    let mut queries = Vec::new();
+    for expression in EXPRESSIONS {
+        for app in ["", "shop", "lab"] {
+            queries.push(json!({"app_id": app, "measures": [{"formula": expression}]}));
+        }
+        let count = json!([{"name": "c", "formula": "COUNT(*)"}]);
+        queries.push(json!({"app_id": "shop", "measures": count, "dimensions": [{"expression": expression}]}));
+        queries.push(json!({"app_id": "shop", "measures": [{"name": expression, "formula": "COUNT(*)"}]}));
+        queries.push(json!({"app_id": "shop", "measures": count, "order_by": [{"column": expression}]}));
+        for filter in filters(expression) {
+            queries.push(json!({"app_id": "shop", "measures": count, "filters": [filter]}));
+        }
+    }
+    let both = |query: Value| {
+        [
+            ("QueryService/Query".to_owned(), json!({"query": query})),
+            ("QueryService/QueryStream".to_owned(), json!({"query": query})),
+            ("QueryService/Explain".to_owned(), json!({"query": query})),
+            ("QueryService/Query".to_owned(), json!({"query": query, "options": {"time_zone": "UTC') OR 1=1 --"}})),
+        ]
+    };
+    queries.into_iter().flat_map(both).collect()
+}
+
+fn filters(text: &str) -> Vec<Value> {
+    let value = json!([{"string": text}]);
+    vec![
+        json!({"field": text, "op": "FILTER_OP_NE", "values": value}),
+        json!({"field": "user_id", "op": "FILTER_OP_NE", "values": value}),
+        json!({"field": "app_id", "op": "FILTER_OP_EQ", "values": [{"string": "lab"}]}),
+        json!({"field": "tenant", "op": "FILTER_OP_IN", "values": [{"string": "blue"}, {"string": "red"}]}),
+        json!({"field": "user_id", "op": "FILTER_OP_LIKE", "values": [{"string": "%\\"}]}),
+    ]
+}
+
+fn metrics() -> Vec<Attack> {
+    let definition = |formula: &str| json!({"name": "attack", "formula": formula});
+    let mut attacks = Vec::new();
+    let mut push = |method: &str, body: Value| attacks.push((format!("MetricsService/{method}"), body));
+    for app in ["lab", "blue", "*", "", "sh%6Fp", "../lab"] {
+        for name in ["revenue", "blue_only"] {
+            push("GetMetric", json!({"app_id": app, "name": name}));
+            push("ListMetricVersions", json!({"app_id": app, "name": name}));
+            push("Evaluate", json!({"app_id": app, "name": name}));
+            push("DeleteMetric", json!({"app_id": app, "name": name}));
+            let changed = json!({"name": name, "formula": "COUNT(*)"});
+            push("UpdateMetric", json!({"app_id": app, "definition": changed, "base_version": 1}));
+        }
+        push("ListMetrics", json!({"app_id": app}));
+        push("CreateMetric", json!({"app_id": app, "definition": definition("COUNT(*)")}));
+        push("ValidateMetric", json!({"app_id": app, "definition": definition("MAX(canary_blue_pro)")}));
+        push("PreviewMetric", json!({"app_id": app, "definition": definition("MAX(n)")}));
+    }
+    for name in ["blue_only", "lab_only", "../../lab/metrics/lab_only"] {
+        push("GetMetric", json!({"app_id": "shop", "name": name}));
+        push("ListMetricVersions", json!({"app_id": "shop", "name": name}));
+        push("Evaluate", json!({"app_id": "shop", "name": name}));
+        push("DeleteMetric", json!({"app_id": "shop", "name": name}));
+    }
+    push("ListMetrics", json!({"app_id": "shop"}));
+    for expression in EXPRESSIONS {
+        push("ValidateMetric", json!({"app_id": "shop", "definition": definition(expression)}));
+        push("PreviewMetric", json!({"app_id": "shop", "definition": definition(expression)}));
+        for filter in filters(expression) {
+            let evaluation = json!({"filters": [filter], "dimensions": [{"expression": expression}]});
+            push("Evaluate", json!({"app_id": "shop", "name": "revenue", "evaluation": evaluation}));
+        }
+    }
+    attacks
+}
+
+fn admin() -> Vec<Attack> {
+    let mut attacks = Vec::new();
+    let mut push = |method: &str, body: Value| attacks.push((format!("AdminService/{method}"), body));
+    for tenant in ["blue", "operator", "demo", "*", "red' OR '1'='1", ""] {
+        push("ListApps", json!({"tenant_id": tenant}));
+        push("ListKeys", json!({"tenant_id": tenant}));
+        push("CreateApp", json!({"tenant_id": tenant, "app": {"app_id": "attack"}}));
+        push("CreateTenant", json!({"tenant": {"tenant_id": tenant}}));
+        for (apps, permission) in [(json!([]), "QUERY"), (json!(["lab"]), "QUERY"), (json!(["shop"]), "OPERATOR")] {
+            let permissions = [format!("PERMISSION_{permission}")];
+            push("CreateKey", json!({"tenant_id": tenant, "permissions": permissions, "app_ids": apps}));
+        }
+    }
+    push("CreateKey", json!({"tenant_id": "blue", "permissions": ["PERMISSION_QUERY"], "app_ids": ["shop"]}));
+    push("ListTenants", json!({}));
+    attacks
+}
+
+fn ingest() -> Vec<Attack> {
+    let mut attacks = Vec::new();
+    for app in ["lab", "blue", "blue/shop", "attack"] {
+        let event = json!({"app_id": app, "event_type": "attack", "user_id": "u1"});
+        let batch = json!({"events": [event]});
+        attacks.push(("IngestService/Publish".to_owned(), batch.clone()));
+        attacks.push(("IngestService/Publish".to_owned(), json!({"app_id": app, "events": [{"event_type": "attack"}]})));
+        attacks.push(("IngestService/PublishStream".to_owned(), json!({"sequence": 1, "batch": batch})));
+        let traits = json!({"country": {"string": "attack"}});
+        attacks.push(("IngestService/Identify".to_owned(), json!({"app_id": app, "user_id": "u1", "traits": traits})));
+    }
+    attacks
+}

@@ -1,0 +1,163 @@
+//! Whatever dies, and whenever: what was acknowledged is counted once, what was never sent is not there.
+
+use api::v1::{
+    PublishRequest, PublishStreamRequest, PublishStreamResponse, ingest_service_client::IngestServiceClient,
+};
+use futures::channel::mpsc;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::timeout};
+use tonic::Streaming;
+
+use crate::{
+    clients::event,
+    house::{House, PATIENCE},
+    load::{APP, Books, Client, Field, seed},
+};
+
+const CLIENTS: u64 = 6;
+/// kill -9 of the server and of the warehouse in turn, so many times each.
+const KILLS: usize = 10;
+/// kill -9 of a server that has just begun to recover.
+const KILLS_AT_START: usize = 4;
+
+struct Load {
+    field: Field,
+    clients: JoinSet<Books>,
+}
+
+impl Load {
+    fn start(house: &House, seed: u64) -> Self {
+        let field = Field::new(&house.address, house.demo_key());
+        let clients = (0..CLIENTS).map(|number| Client::new(number, seed, &field).run()).collect();
+        Self { field, clients }
+    }
+
+    /// Waits for progress; a client that failed fails the test here.
+    async fn progress(&mut self, more: u64) {
+        let progress = timeout(PATIENCE, self.field.progress(more));
+        tokio::select! {
+            progress = progress => progress.expect("the clients get on"),
+            Some(ended) = self.clients.join_next() => panic!("a client ended: {ended:?}"),
+        }
+    }
+
+    /// Lets the clients finish, and holds their books against the house's.
+    async fn settle(self, house: &House) -> Vec<Books> {
+        self.field.over.send_replace(true);
+        let mut books = timeout(PATIENCE, self.clients.join_all()).await.expect("the clients finish");
+        books.sort_by(|a, b| a.client.cmp(&b.client));
+        for one in &books {
+            house
+                .sql(&house.demo_key(), &format!("SELECT COUNT(*) FROM events WHERE app_id = '{APP}'"), &one.token)
+                .await;
+        }
+        let sql = format!(
+            "SELECT client, COUNT(*) AS events, COUNT(DISTINCT event_id) AS ids, SUM(n) AS total FROM events \
+             WHERE app_id = '{APP}' AND event_type = 'load' GROUP BY client ORDER BY client"
+        );
+        let counted = house.sql(&house.demo_key(), &sql, "").await;
+        let sent: Vec<Vec<Value>> = books
+            .iter()
+            .map(|b| vec![json!(b.client), json!(b.events), json!(b.events), json!(b.sum as f64)])
+            .collect();
+        assert_eq!(counted, sent);
+        books
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_counts_once_through_kills_of_server_and_warehouse() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut house = House::start().await;
+    let mut load = Load::start(&house, seed);
+    for _ in 0..KILLS {
+        load.progress(random.random_range(0..80)).await;
+        house.kill_warehouse();
+        load.progress(random.random_range(0..80)).await;
+        house.kill();
+        house.launch().await;
+        load.field.address.send_replace(house.address.clone());
+    }
+    for _ in 0..KILLS_AT_START {
+        load.progress(random.random_range(1..80)).await;
+        house.kill();
+        let claims = house.log().matches("partition claimed").count();
+        house.spawn();
+        let wanted = claims + random.random_range(0..=4);
+        house.until(|house| house.log().matches("partition claimed").count() >= wanted).await;
+        house.kill();
+        house.launch().await;
+        load.field.address.send_replace(house.address.clone());
+    }
+    let books = load.settle(&house).await;
+    let (events, replays) = (books.iter().map(|b| b.events).sum::<u64>(), house.log().matches("replaying").count());
+    println!("{events} events, {replays} pending ranges replayed");
+    assert!(replays > 0, "no kill hit a block under way: the test shows nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_ends_well_and_loses_nothing() {
+    let mut house = House::start().await;
+    let mut load = Load::start(&house, seed());
+    let key = house.demo_key();
+    let mut held = Held::open(&house, &key).await;
+    load.progress(100).await;
+    held.acknowledged_one().await;
+
+    let (status, told) = tokio::join!(async { tokio::task::block_in_place(|| house.terminate()) }, async {
+        timeout(PATIENCE, held.end()).await.expect("a drain ends open streams")
+    });
+    assert!(status.success(), "{status}\n{}", house.log());
+    assert!(told >= 1, "what came in before the drain is acknowledged");
+    house.launch().await;
+    load.field.address.send_replace(house.address.clone());
+    load.progress(20).await;
+    let books = load.settle(&house).await;
+    for failure in books.iter().flat_map(|b| &b.failures) {
+        let again = [tonic::Code::Unavailable, tonic::Code::Cancelled];
+        assert!(again.contains(&failure.code()), "a client can't tell that it may retry: {failure:?}");
+    }
+    let sql = format!("SELECT COUNT(*) FROM events WHERE app_id = '{APP}' AND event_type = 'held'");
+    let held = house.sql(&key, &sql, "").await[0][0].as_u64().unwrap();
+    assert!(held >= told, "{told} acknowledged, {held} counted");
+}
+
+/// A stream that is open when the drain begins, with one batch of one event under way at a time.
+struct Held {
+    batches: mpsc::UnboundedSender<PublishStreamRequest>,
+    answers: Streaming<PublishStreamResponse>,
+    acknowledged: u64,
+}
+
+impl Held {
+    async fn open(house: &House, key: &str) -> Self {
+        let (batches, messages) = mpsc::unbounded();
+        let mut client = IngestServiceClient::new(house.keyed(key).await);
+        let answers = client.publish_stream(messages).await.unwrap().into_inner();
+        Self { batches, answers, acknowledged: 0 }
+    }
+
+    /// Sends a batch and waits for its acknowledgement; `false` if the stream ended well instead.
+    async fn acknowledged_one(&mut self) -> bool {
+        let sequence = self.acknowledged;
+        let batch = PublishRequest {
+            app_id: APP.to_owned(),
+            events: vec![event("held", &format!("held-{sequence}"), "held", &[])],
+        };
+        let _ = self.batches.unbounded_send(PublishStreamRequest { sequence, batch: Some(batch) });
+        match self.answers.message().await.expect("a drain is no failure") {
+            Some(answer) => assert_eq!((answer.sequence, answer.acknowledgement.unwrap().accepted), (sequence, 1)),
+            None => return false,
+        }
+        self.acknowledged += 1;
+        true
+    }
+
+    /// Goes on until the server ends the stream; returns how many events were acknowledged.
+    async fn end(mut self) -> u64 {
+        while self.acknowledged_one().await {}
+        self.acknowledged
+    }
+}

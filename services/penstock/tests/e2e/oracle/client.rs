@@ -1,0 +1,58 @@
+//! A gRPC client of the house, with a key.
+
+use api::v1::{
+    self, metrics_service_client::MetricsServiceClient, query_service_client::QueryServiceClient,
+};
+use tonic::{Request, Status, transport::Channel};
+
+use super::answer::Cell;
+
+pub struct Client {
+    pub channel: Channel,
+    pub key: String,
+}
+
+/// A request with the key.
+pub fn authorized<T>(key: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    request
+}
+
+/// The zone in which a question is asked.
+pub fn in_zone(time_zone: &str) -> Option<v1::ReadOptions> {
+    Some(v1::ReadOptions { time_zone: time_zone.to_owned(), ..v1::ReadOptions::default() })
+}
+
+impl Client {
+    pub async fn sql(&self, sql: &str, options: Option<v1::ReadOptions>) -> Result<Vec<Vec<Cell>>, Status> {
+        let request = v1::SqlRequest { sql: sql.to_owned(), options, ..v1::SqlRequest::default() };
+        let answer = QueryServiceClient::new(self.channel.clone()).sql(authorized(&self.key, request)).await?;
+        Ok(rows(answer.into_inner().result))
+    }
+
+    pub async fn query(&self, request: v1::QueryRequest) -> Result<Vec<Vec<Cell>>, Status> {
+        let answer = QueryServiceClient::new(self.channel.clone()).query(authorized(&self.key, request)).await?;
+        Ok(rows(answer.into_inner().result))
+    }
+
+    /// Defines the metric and evaluates it by its name.
+    pub async fn metric(
+        &self,
+        definition: v1::MetricDefinition,
+        evaluate: v1::EvaluateRequest,
+    ) -> Result<Vec<Vec<Cell>>, Status> {
+        let mut service = MetricsServiceClient::new(self.channel.clone());
+        let create =
+            v1::CreateMetricRequest { app_id: evaluate.app_id.clone(), definition: Some(definition) };
+        service.create_metric(authorized(&self.key, create)).await?;
+        let answer = service.evaluate(authorized(&self.key, evaluate)).await?.into_inner();
+        Ok(rows(answer.result))
+    }
+}
+
+fn rows(result: Option<v1::Result>) -> Vec<Vec<Cell>> {
+    let result = result.unwrap();
+    assert!(!result.info.unwrap().truncated, "the question has too many rows");
+    result.rows.into_iter().map(|row| row.values.into_iter().map(Cell::of_wire).collect()).collect()
+}
