@@ -19,6 +19,7 @@
 
 mod ast;
 mod diagnostics;
+mod explain;
 #[cfg(test)]
 mod fixture;
 mod functions;
@@ -39,7 +40,7 @@ mod types;
 mod verify;
 
 pub use grain::Grain;
-pub use plan::{Accuracy, Column, ColumnKind, DEFAULT_ROWS, Plan, TimeRange};
+pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
 pub use query::{Dimension, Measure, OrderColumn, TIME_COLUMN, TypedQuery, validate_formula};
 pub use resolve::Context;
 pub use seal::{Param, SealedPlan, Statement};

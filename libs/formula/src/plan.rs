@@ -17,8 +17,6 @@ use crate::{
 pub(crate) const MAX_COLUMNS: usize = 500;
 /// How many keys a query may group by.
 pub(crate) const MAX_KEYS: usize = 64;
-/// Rows that a selection of plain rows returns if it has no LIMIT.
-pub const DEFAULT_ROWS: u64 = 10_000;
 
 /// What a column of a result holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

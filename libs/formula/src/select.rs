@@ -6,7 +6,7 @@ use crate::{
     ast::{self, BinaryOp, CompareOp, Select},
     diagnostics::{Diagnostic, Outcome, Rule, Span, excerpt, fault},
     parse,
-    plan::{DEFAULT_ROWS, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, over_groups},
+    plan::{Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, over_groups},
     resolve::{Context, Place, Resolver, field, no_zone},
     time::Zone,
     typed::{Aggregate, Expr, Field, Node},
@@ -86,11 +86,10 @@ impl Planner<'_> {
         let grouped = !keys.is_empty() || !aggregates.is_empty() || having.is_some();
         let parts = Parts { names, exprs, keys, having, order, aggregates };
         let (groups, outputs, order) = if grouped { parts.grouped()? } else { parts.rows() };
-        let limit = self.select.limit;
         let plan = Plan {
             app: app.clone(),
             filters,
-            limit: if grouped { limit } else { limit.or(Some(DEFAULT_ROWS)) },
+            limit: self.select.limit,
             groups,
             outputs,
             distinct: self.select.distinct,

@@ -15,7 +15,7 @@ use sqlparser::{ast::Statement, dialect::ClickHouseDialect, parser::Parser};
 use crate::seal::Param;
 
 /// No text of the compiler is longer, in bytes.
-const MAX_SQL: usize = 320 * 1024;
+const MAX_SQL: usize = 80 * 1024;
 /// Deeper than any plan that the parser of the language lets through.
 const MAX_DEPTH: usize = 2_048;
 

@@ -67,7 +67,8 @@ impl Judge<'_> {
         let field = || format!("{at}.{key}");
         let value = match wire.kind {
             // The two commonest kinds, without building the field's path first.
-            Some(v1::value::Kind::Number(x)) => Value::Number(x),
+            // Adding 0 makes -0 to 0: the two are equal, and must be one group.
+            Some(v1::value::Kind::Number(x)) => Value::Number(x + 0.0),
             Some(v1::value::Kind::String(text)) => Value::String(text),
             _ => convert::value_from_wire(&field(), wire)?,
         };

@@ -10,7 +10,7 @@
 //! 5. commit in the ledger: offset, epochs and frontier time in one transaction.
 //!
 //! A worker that stops anywhere in between loses nothing: the next owner finds the pending range ([`recover`]), builds
-//! the very same block again and sends what isn't there under the same tokens. A worker's memory of ids and users is thrown away
+//! the very same block again and sends what isn't there. A worker's memory of ids and users is thrown away
 //! with it and rebuilt from the warehouse, so it never knows more than what is committed.
 
 mod block;

@@ -1,10 +1,8 @@
 //! What a new owner of a partition reads back from the warehouse.
 
-use std::collections::HashSet;
-
 use model::{Offset, PropertyKind, identity_hash};
 use storage::{
-    Warehouse,
+    Warehouse, WarehouseError,
     warehouse::{Cell, QuerySettings},
 };
 
@@ -23,9 +21,21 @@ const USERS: &str = "SELECT tenant, app, user, toJSONString(argMax(n_more, _offs
     WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
     GROUP BY tenant, app, user";
 
-const DAYS: &str = "SELECT DISTINCT toUnixTimestamp(toStartOfDay(ts)) * 1000 FROM events \
-    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
-    AND _offset BETWEEN {first:UInt64} AND {last:UInt64}";
+const DAY_THERE: &str = "SELECT 1 FROM events WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} \
+    AND ts >= fromUnixTimestamp64Milli({day:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({day:Int64} + 86400000, 'UTC') LIMIT 1";
+
+const USERS_THERE: &str = "SELECT 1 FROM users WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} LIMIT 1";
+
+/// A part of a block that goes in as one: all of its rows or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    /// The events of the UTC day that begins at this instant, ms.
+    Day(i64),
+    /// The users.
+    Users,
+}
 
 /// The memory of a worker that goes on at `committed`. `received_ms`: when the record there was received, or now if there is none.
 pub(crate) async fn memory(
@@ -40,24 +50,25 @@ pub(crate) async fn memory(
     })
 }
 
-/// The UTC days, in ms, of which the warehouse has rows of the range. A day's rows come in one atomic block: some are all.
-pub(crate) async fn days_present(
+/// Whether the warehouse has this part of the range: since it is atomic, some rows are all.
+pub(crate) async fn is_there(
     warehouse: &Warehouse,
     place: Place,
+    part: Part,
     first: Offset,
     last: Offset,
-) -> Result<HashSet<i64>, PipelineError> {
-    let range = [("first", first.to_string()), ("last", last.to_string())];
-    let mut days = HashSet::new();
-    each_row(warehouse, DAYS, place, &range, |row| match row {
-        [Cell::Integer(day_ms)] => {
-            days.insert(*day_ms);
-            Some(())
+) -> Result<bool, WarehouseError> {
+    let mut params = params(place);
+    params.extend([("first", first.to_string()), ("last", last.to_string())]);
+    let statement = match part {
+        Part::Users => USERS_THERE,
+        Part::Day(day_ms) => {
+            params.push(("day", day_ms.to_string()));
+            DAY_THERE
         }
-        _ => None,
-    })
-    .await?;
-    Ok(days)
+    };
+    let rows = warehouse.select(statement, &params, &QuerySettings::default())?.collect().await?;
+    Ok(!rows.is_empty())
 }
 
 async fn seen(warehouse: &Warehouse, place: Place, since_ms: i64) -> Result<Seen, PipelineError> {
@@ -124,7 +135,7 @@ async fn each_row(
     warehouse: &Warehouse,
     statement: &str,
     place: Place,
-    more: &[(&str, String)],
+    more: &[(&'static str, String)],
     mut take: impl FnMut(&[Cell]) -> Option<()>,
 ) -> Result<(), PipelineError> {
     let mut params = vec![("incarnation", place.incarnation.to_string()), ("partition", place.partition.to_string())];
@@ -139,9 +150,15 @@ async fn each_row(
     Ok(())
 }
 
+fn params(place: Place) -> Vec<(&'static str, String)> {
+    vec![("incarnation", place.incarnation.to_string()), ("partition", place.partition.to_string())]
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]

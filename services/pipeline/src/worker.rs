@@ -1,19 +1,23 @@
 //! One worker of one partition, from claim to stop.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use eventlog::Record;
 use model::{Offset, PartitionId, record};
 use storage::{Commit, Pending, Topic, WarehouseError, warehouse::InsertOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     Parts, PipelineError,
     block::{self, Block, Memory, Place},
-    recover,
+    recover::{self, Part},
 };
+
+/// How often, and how far apart, a part is looked for that the engine says it has.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// Claims the partition and moves its records into the warehouse until `stop`.
 pub(crate) async fn run(parts: &Parts, partition: PartitionId, stop: &CancellationToken) -> Result<(), PipelineError> {
@@ -131,49 +135,82 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Each day and the users under a token of their own. Days that an earlier owner brought in are left alone.
+    /// Each day and the users as one block each.
     async fn insert(&self, block: &Block, pending: Pending) -> Result<(), PipelineError> {
         let warehouse = &self.parts.warehouse;
-        let present = if self.recovering {
-            recover::days_present(warehouse, self.place, pending.first, pending.last).await?
-        } else {
-            HashSet::new()
-        };
         if !block.users.is_empty() {
-            let token = self.token(pending, "users");
-            self.until_done(|| warehouse.insert_users(&block.users, &token)).await?;
+            self.once(Part::Users, pending, |token| async move { warehouse.insert_users(&block.users, &token).await })
+                .await?;
         }
-        for (day_ms, columns) in block.days.iter().filter(|(day_ms, _)| !present.contains(day_ms)) {
-            let token = self.token(pending, &(day_ms / model::DAY_MS).to_string());
-            self.until_done(|| warehouse.insert_events(columns, &token)).await?;
+        for (day_ms, columns) in &block.days {
+            let part = Part::Day(*day_ms);
+            self.once(part, pending, |token| async move { warehouse.insert_events(columns, &token).await }).await?;
         }
         Ok(())
     }
 
-    /// Under the same token a block that came through before changes nothing, so what may have failed is sent again.
-    fn token(&self, pending: Pending, part: &str) -> String {
-        let Topic { name, incarnation } = &self.topic;
-        format!("{name}@{incarnation}:{}:{}-{}:{part}", self.place.partition, pending.first, pending.last)
-    }
-
-    async fn until_done<F>(&self, insert: impl Fn() -> F) -> Result<(), PipelineError>
+    /// Inserts a part of the block exactly once, whatever happens to the warehouse meanwhile.
+    ///
+    /// An acknowledged insert is on disk. Where it is unknown what became of one (an earlier owner's, or one without an
+    /// answer), the table is asked. The token alone isn't enough: the engine notes it *before* it makes the part visible, so one that is killed
+    /// in between refuses the block ever after as a duplicate of rows that aren't there. Then the block goes in under the next token.
+    async fn once<F>(&self, part: Part, pending: Pending, insert: impl Fn(String) -> F) -> Result<(), PipelineError>
     where
         F: Future<Output = Result<InsertOutcome, WarehouseError>>,
     {
+        let (mut certain, mut attempt) = (!self.recovering, 0);
         let mut pause = Duration::from_millis(50);
         loop {
-            match insert().await {
-                Ok(outcome) => {
-                    debug!(rows = outcome.rows, bytes = outcome.bytes, "a block is in the warehouse");
-                    return Ok(());
+            let outcome = async {
+                if !certain && self.is_there(part, pending).await? {
+                    return Ok(true);
+                }
+                insert(self.token(part, pending, attempt)).await?;
+                Ok::<_, WarehouseError>(certain || self.appears(part, pending).await?)
+            };
+            match outcome.await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    warn!(
+                        partition = self.place.partition,
+                        ?pending,
+                        ?part,
+                        "the engine took a block for one that it lost"
+                    );
+                    attempt += 1;
                 }
                 Err(error) if error.is_unavailable() && !self.stop.is_cancelled() => {
                     warn!(partition = self.place.partition, %error, "an insert is sent again");
+                    certain = false;
                     sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Whether the part is there, or soon is: an earlier insert that the server still works on shows within moments.
+    async fn appears(&self, part: Part, pending: Pending) -> Result<bool, WarehouseError> {
+        for _ in 0..LOOKS {
+            if self.is_there(part, pending).await? {
+                return Ok(true);
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(false)
+    }
+
+    async fn is_there(&self, part: Part, pending: Pending) -> Result<bool, WarehouseError> {
+        recover::is_there(&self.parts.warehouse, self.place, part, pending.first, pending.last).await
+    }
+
+    fn token(&self, part: Part, pending: Pending, attempt: u32) -> String {
+        let Topic { name, incarnation } = &self.topic;
+        let range = format!("{name}@{incarnation}:{}:{}-{}", self.place.partition, pending.first, pending.last);
+        match part {
+            Part::Day(day_ms) => format!("{range}:{}:{attempt}", day_ms / model::DAY_MS),
+            Part::Users => format!("{range}:users:{attempt}"),
         }
     }
 

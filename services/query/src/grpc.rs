@@ -122,7 +122,7 @@ fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
     let own = |value: &str| value != plan.tenant().as_str();
     Ok(v1::ExplainResponse {
-        plan: format!("{:#?}", plan.plan()),
+        plan: plan.plan().to_string(),
         sql: statement.text().to_owned(),
         parameters: statement
             .params()
