@@ -56,7 +56,7 @@ engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
 venv: ## Install the tests' Python packages
 	@deploy/tools/venv.sh
-buf:
+buf: ## Fetch buf, the contracts' tool and a gRPC client
 	@deploy/tools/buf.sh
 deny:
 	@deploy/tools/deny.sh

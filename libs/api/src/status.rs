@@ -52,7 +52,14 @@ pub fn to_status(error: &Error) -> Status {
     details.set_error_info(error.code.reason(), ERROR_DOMAIN, metadata);
     if !error.violations.is_empty() {
         details.set_bad_request(
-            error.violations.iter().map(|v| FieldViolation::new(&v.field, &v.description)).collect::<Vec<_>>(),
+            error
+                .violations
+                .iter()
+                .map(|v| FieldViolation {
+                    reason: v.reason.clone().into_owned(),
+                    ..FieldViolation::new(&v.field, &v.description)
+                })
+                .collect::<Vec<_>>(),
         );
     }
     if let Some(after) = error.retry_after {
@@ -83,7 +90,7 @@ pub fn from_status(status: &Status) -> Error {
             .map(|v| Violation {
                 field: v.field.clone(),
                 description: v.description.clone(),
-                reason: code.reason(),
+                reason: v.reason.clone().into(),
                 span: None,
             })
             .collect::<Vec<_>>()
@@ -134,7 +141,7 @@ mod tests {
             violations: vec![Violation {
                 field: "sql".into(),
                 description: "unknown column; did you mean `price`?".into(),
-                reason: "UNKNOWN_COLUMN",
+                reason: "UNKNOWN_COLUMN".into(),
                 span: Some((7, 12)),
             }],
             retry_after: Some(Duration::from_millis(1500)),
@@ -146,7 +153,6 @@ mod tests {
         assert_eq!(details.error_info().unwrap().metadata["position"], "7-12");
         let got = from_status(&status);
         assert_eq!((got.code, got.retry_after), (sent.code, sent.retry_after));
-        assert_eq!(got.violations[0].description, sent.violations[0].description);
-        assert_eq!(got.violations[0].span, sent.violations[0].span);
+        assert_eq!(got.violations, sent.violations);
     }
 }

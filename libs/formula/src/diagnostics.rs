@@ -105,7 +105,7 @@ impl Diagnostic {
 
 fn invalid(field: &str, rule: Rule, description: String, span: Option<(usize, usize)>) -> Error {
     let message = format!("{field}: {description}");
-    let violation = Violation { field: field.to_owned(), description, reason: rule.reason(), span };
+    let violation = Violation { field: field.to_owned(), description, reason: rule.reason().into(), span };
     Error { violations: vec![violation], ..Error::new(ErrorCode::InvalidQuery, message) }
 }
 

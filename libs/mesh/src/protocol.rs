@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::Error;
 use serde_json::{Value, json};
 use tonic::Status;
-use tonic_types::StatusExt;
+use tonic_types::{FieldViolation, StatusExt};
 
 use crate::{Body, Request, Response};
 
@@ -52,8 +52,9 @@ fn json_error(status: &Status) -> Response {
             "reason": info.reason, "domain": info.domain, "metadata": info.metadata}));
     }
     if let Some(bad) = details.bad_request() {
-        let violations: Vec<Value> =
-            bad.field_violations.iter().map(|v| json!({"field": v.field, "description": v.description})).collect();
+        let violation =
+            |v: &FieldViolation| json!({"field": v.field, "description": v.description, "reason": v.reason});
+        let violations: Vec<Value> = bad.field_violations.iter().map(violation).collect();
         list.push(json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}));
     }
     let retry = details.retry_info().and_then(|retry| retry.retry_delay);

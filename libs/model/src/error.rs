@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// What went wrong, in the terms that clients program against. The `ErrorInfo.reason` on the wire is [`ErrorCode::reason`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub struct Violation {
     /// A sentence that says what is wrong and what would be right.
     pub description: String,
     /// A stable name of the rule, as in `VALUE_TOO_LONG`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Byte range in the text of `field`, where the fault is in a query text.
     pub span: Option<(usize, usize)>,
 }
@@ -85,7 +85,7 @@ impl Error {
         Self {
             code: ErrorCode::InvalidArgument,
             message: format!("{field}: {description}"),
-            violations: vec![Violation { field, description, reason, span: None }],
+            violations: vec![Violation { field, description, reason: reason.into(), span: None }],
             retry_after: None,
         }
     }

@@ -240,7 +240,7 @@ fn unknown<'a>(info: &AppInfo, event: &'a Event) -> impl Iterator<Item = (&'a st
 fn rejection(index: u32, event_id: String, error: Error) -> v1::Rejection {
     let violation = error.violations.into_iter().next();
     let (code, field, message) = match violation {
-        Some(v) => (v.reason.to_owned(), v.field, v.description),
+        Some(v) => (v.reason.into_owned(), v.field, v.description),
         None => (error.code.reason().to_owned(), format!("events[{index}]"), error.message),
     };
     v1::Rejection { index, event_id, code, field, message }

@@ -142,11 +142,13 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     const NOW: i64 = 1_790_000_000_000;
 
-    fn judge(event: v1::Event, backfill: bool) -> Result<Event, (String, &'static str)> {
+    fn judge(event: v1::Event, backfill: bool) -> Result<Event, (String, Cow<'static, str>)> {
         let (limits, tenant) = (Limits::default(), TenantId::new("acme").unwrap());
         let judge = Judge { limits: &limits, tenant: &tenant, received_at_ms: NOW, backfill };
         judge.event("events[2]", event, AppId::new("app").unwrap()).map_err(|e| {
@@ -177,7 +179,10 @@ mod tests {
     #[test]
     fn age_is_judged_once_to_the_millisecond() {
         assert!(judge(at(NOW - model::DAY_MS), false).is_ok());
-        assert_eq!(judge(at(NOW - model::DAY_MS - 1), false).unwrap_err(), ("events[2].timestamp".into(), "TOO_OLD"));
+        assert_eq!(
+            judge(at(NOW - model::DAY_MS - 1), false).unwrap_err(),
+            ("events[2].timestamp".into(), "TOO_OLD".into())
+        );
         assert!(judge(at(NOW - 400 * model::DAY_MS), true).is_ok());
         assert!(judge(at(NOW + 300_000), false).is_ok());
         assert_eq!(judge(at(NOW + 300_001), true).unwrap_err().1, "IN_THE_FUTURE");
@@ -201,11 +206,11 @@ mod tests {
             (with("n", Kind::Null(0)), "events[2].properties.n", "REQUIRED"),
         ];
         for (event, field, reason) in cases {
-            assert_eq!(judge(event, false).unwrap_err(), (field.to_owned(), reason));
+            assert_eq!(judge(event, false).unwrap_err(), (field.to_owned(), reason.into()));
         }
         let many = (0..257).map(|i| (i.to_string(), v1::Value { kind: Some(Kind::Bool(true)) })).collect();
         let many = v1::Event { properties: many, ..event() };
-        assert_eq!(judge(many, false).unwrap_err(), ("events[2].properties".into(), "TOO_MANY"));
+        assert_eq!(judge(many, false).unwrap_err(), ("events[2].properties".into(), "TOO_MANY".into()));
         assert!(judge(with("id", Kind::Integer(1 << 53)), false).is_ok());
     }
 }

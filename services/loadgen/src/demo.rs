@@ -49,7 +49,8 @@ pub(crate) async fn run(arguments: &DemoArguments, out: &mut impl Write) -> Resu
             let _ = say(out, &format!("{acknowledged:>10} of {} events acknowledged\n", arguments.events));
         }
     };
-    let outcome = publish::stream(connection.ingest(), Batches::new(&arguments.app, events), IN_FLIGHT, progress).await?;
+    let outcome =
+        publish::stream(connection.ingest(), Batches::new(&arguments.app, events), IN_FLIGHT, progress).await?;
     let seconds = (outcome.finished - started).as_secs_f64();
     let rate = outcome.accepted as f64 / seconds.max(f64::EPSILON);
     say(
@@ -76,7 +77,8 @@ fn say(out: &mut impl Write, text: &str) -> Result<(), LoadError> {
 /// Three questions, ready to paste.
 fn what_to_try(arguments: &DemoArguments) -> String {
     let DemoArguments { server, key_file, app, .. } = arguments;
-    let curl = |path: &str| format!("curl -s {server}{path} -H \"authorization: Bearer $(cat {})\"", key_file.display());
+    let curl =
+        |path: &str| format!("curl -s {server}{path} -H \"authorization: Bearer $(cat {})\"", key_file.display());
     format!(
         "\nTry:\n\n\
          {sql} -d \"{{\\\"sql\\\": \\\"{}\\\"}}\"\n\n\

@@ -126,13 +126,19 @@ mod tests {
         for (i, event) in events.iter_mut().enumerate() {
             event.event_id = i.to_string();
             if i % 2 == 0 {
-                let more = (0..3).map(|n| (format!("note {n}"), api::convert::value_to_wire(&model::Value::String("ä".repeat(512)))));
+                let more = (0..3).map(|n| {
+                    (format!("note {n}"), api::convert::value_to_wire(&model::Value::String("ä".repeat(512))))
+                });
                 event.properties.extend(more);
             }
         }
         let batches: Vec<_> = Batches::new("app", events.clone()).collect();
         for batch in &batches {
-            assert!(batch.events.len() <= BATCH_EVENTS && batch.encoded_len() <= BATCH_BYTES, "{}", batch.encoded_len());
+            assert!(
+                batch.events.len() <= BATCH_EVENTS && batch.encoded_len() <= BATCH_BYTES,
+                "{}",
+                batch.encoded_len()
+            );
         }
         assert!(batches.iter().any(|batch| batch.events.len() < BATCH_EVENTS - 1), "bytes cut some");
         let sent: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).collect();

@@ -97,9 +97,21 @@ fn plan(question: &Question, info: &Arc<AppInfo>, time_zone: &str, now_ms: i64) 
     let time_zone = if time_zone.is_empty() { &info.app.time_zone } else { time_zone };
     let context = Context { schema: &info.schema, app: info.app.id.clone(), now_ms, time_zone };
     match question {
-        Question::Sql(query) => query.plan(&context),
-        Question::Typed(query) => query.plan(&context),
+        Question::Sql(query) => query.plan(&context).map_err(|error| told(error, "")),
+        Question::Typed(query) => query.plan(&context).map_err(|error| told(error, "query.")),
     }
+}
+
+/// The refusal with its fields as the request has them; the compiler knows neither the request nor its options.
+fn told(mut refusal: Error, prefix: &str) -> Error {
+    for violation in &mut refusal.violations {
+        let prefix = if violation.field == "time_zone" { "options." } else { prefix };
+        violation.field.insert_str(0, prefix);
+    }
+    if let Some(first) = refusal.violations.first() {
+        refusal.message = format!("{}: {}", first.field, first.description);
+    }
+    refusal
 }
 
 fn no_app(error: MetaError) -> Error {

@@ -335,7 +335,8 @@ impl Parser<'_> {
         let whole = matches!(self.token().kind, Kind::Text(_)) && amount.trim().parse::<f64>().is_err();
         self.advance();
         let interval = if whole {
-            Interval::parse(&amount, self.since(start))?
+            let interval = Interval::parse(&amount, self.since(start))?;
+            if sign.is_empty() { interval } else { interval.negated() }
         } else {
             let Some(unit) = self.eat_name() else { return self.unexpected("a unit of time, as in INTERVAL 30 DAY") };
             Interval::from_parts(&format!("{sign}{amount}"), &unit.text, self.since(start))?

@@ -106,11 +106,8 @@ fn conditions_on_buckets_become_conditions_on_instants() {
 }
 
 #[test]
-fn rows_have_a_default_limit() {
-    check(
-        "SELECT country FROM events",
-        &format!("SELECT CAST(country AS Nullable(String)) AS c0 {EVENTS}"),
-    );
+fn rows_have_the_limit_that_was_asked_for() {
+    check("SELECT country FROM events", &format!("SELECT CAST(country AS Nullable(String)) AS c0 {EVENTS}"));
     check(
         "SELECT DISTINCT country c FROM events ORDER BY c NULLS FIRST LIMIT 5 OFFSET 2",
         &format!(

@@ -117,6 +117,8 @@ impl House {
             .with_password(&self.access_key)
             .with_database(database)
             .with_compression(Compression::None)
+            // Else it writes RowBinaryWithNamesAndTypes, and wants every column.
+            .with_validation(false)
     }
 
     /// CPU time so far.
@@ -180,11 +182,27 @@ pub(crate) async fn count(connection: &Connection, tokens: &[String]) -> Result<
     Ok(counted)
 }
 
+/// Waits until at least so many events are counted. Fewer after a time without any progress is for the caller to see.
+pub(crate) async fn wait_for_count(connection: &Connection, wanted: u64) -> Result<(), LoadError> {
+    let (mut last, mut end) = (0, Instant::now() + PATIENCE);
+    loop {
+        let counted = count(connection, &[]).await?;
+        if counted >= wanted || Instant::now() > end {
+            return Ok(());
+        }
+        if counted > last {
+            (last, end) = (counted, Instant::now() + PATIENCE);
+        }
+        sleep(POLL).await;
+    }
+}
+
 /// The answer to a SELECT that includes what the token covers, however long that takes within reason.
 pub(crate) async fn fresh(connection: &Connection, sql: &str, token: &str) -> Result<v1::Result, LoadError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let options = v1::ReadOptions { position_token: token.to_owned(), max_wait_ms: TOKEN_WAIT_MS, ..Default::default() };
+        let options =
+            v1::ReadOptions { position_token: token.to_owned(), max_wait_ms: TOKEN_WAIT_MS, ..Default::default() };
         let request = v1::SqlRequest { sql: sql.to_owned(), options: Some(options), ..Default::default() };
         match connection.query().sql(request).await {
             Ok(answer) => return answer.into_inner().result.ok_or(LoadError::Incomplete("result")),

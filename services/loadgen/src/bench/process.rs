@@ -25,7 +25,8 @@ pub(crate) fn peak_rss_bytes(pid: u32) -> Result<u64, LoadError> {
 /// Lets the peak begin anew from what is resident now.
 pub(crate) fn reset_peak(pid: u32) -> Result<(), LoadError> {
     // proc_pid_clear_refs(5): 5 resets the peak resident set size.
-    fs::write(format!("/proc/{pid}/clear_refs"), "5").map_err(LoadError::io(format!("can't reset the peak memory of {pid}")))
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+        .map_err(LoadError::io(format!("can't reset the peak memory of {pid}")))
 }
 
 /// The processes that this one started and that still run.
@@ -51,7 +52,8 @@ fn after_name(stat: &str) -> Vec<&str> {
 }
 
 fn read(pid: u32, file: &str) -> Result<String, LoadError> {
-    fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(|e| LoadError::Process { pid, what: format!("{file}: {e}") })
+    fs::read_to_string(format!("/proc/{pid}/{file}"))
+        .map_err(|e| LoadError::Process { pid, what: format!("{file}: {e}") })
 }
 
 fn unread(pid: u32, file: &str) -> LoadError {

@@ -16,7 +16,7 @@ pub(crate) struct Times {
 impl Times {
     pub(crate) fn of(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
-        let ms = |q| percentile(&samples, q).unwrap_or_default().as_secs_f64() * 1000.0;
+        let ms = |q| percentile(&samples, q).unwrap_or_default().as_nanos() as f64 / 1e6;
         Self { samples: samples.len(), p50_ms: ms(0.5), p99_ms: ms(0.99), max_ms: ms(1.0) }
     }
 }

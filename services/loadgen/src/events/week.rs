@@ -5,10 +5,7 @@ use std::collections::VecDeque;
 use model::{DAY_MS, HOUR_MS};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use super::{
-    Density, KINDS, Made, User, Users, number, text,
-    users::weighted,
-};
+use super::{Density, KINDS, Made, User, Users, number, text, users::weighted};
 
 /// A week in ms.
 pub(crate) const WEEK_MS: i64 = 7 * DAY_MS;
@@ -22,13 +19,25 @@ const DAY_SHAPE: [u32; 7] = [100, 98, 96, 95, 90, 62, 70];
 const HOME_OFFSET_HOURS: usize = 1;
 
 const PAGES: [(&str, u32); 14] = [
-    ("/", 26), ("/pricing", 10), ("/products", 14), ("/products/atlas", 9), ("/products/borealis", 7),
-    ("/products/cirrus", 5), ("/cart", 6), ("/checkout", 3), ("/docs", 6), ("/docs/start", 4), ("/blog", 4),
-    ("/account", 3), ("/search", 2), ("/help", 1),
+    ("/", 26),
+    ("/pricing", 10),
+    ("/products", 14),
+    ("/products/atlas", 9),
+    ("/products/borealis", 7),
+    ("/products/cirrus", 5),
+    ("/cart", 6),
+    ("/checkout", 3),
+    ("/docs", 6),
+    ("/docs/start", 4),
+    ("/blog", 4),
+    ("/account", 3),
+    ("/search", 2),
+    ("/help", 1),
 ];
 const REFERRERS: [(&str, u32); 7] =
     [("direct", 38), ("google", 30), ("newsletter", 9), ("bing", 6), ("linkedin", 6), ("reddit", 6), ("partner", 5)];
-const CAMPAIGNS: [(&str, u32); 5] = [("none", 70), ("autumn-sale", 12), ("pro-trial", 9), ("webinar", 5), ("retarget", 4)];
+const CAMPAIGNS: [(&str, u32); 5] =
+    [("none", 70), ("autumn-sale", 12), ("pro-trial", 9), ("webinar", 5), ("retarget", 4)];
 const VERSIONS: [(&str, u32); 4] = [("5.2.1", 58), ("5.2.0", 24), ("5.1.4", 13), ("4.9.8", 5)];
 const STATUSES: [(&str, u32); 4] = [("completed", 88), ("pending", 5), ("refunded", 4), ("failed", 3)];
 

@@ -25,14 +25,18 @@ pub(crate) fn event_id(seed: u64, number: u64) -> String {
 
 /// The message. The app is the batch's.
 pub(crate) fn event(made: &Made, user: &User, event_id: String, timestamp_ms: i64) -> v1::Event {
-    let numbers = NUMBERS.iter().zip(made.numbers).filter_map(|((name, form), value)| Some((*name, number(*form, value?))));
+    let numbers =
+        NUMBERS.iter().zip(made.numbers).filter_map(|((name, form), value)| Some((*name, number(*form, value?))));
     let texts = TEXTS.iter().zip(made.texts).filter_map(|(name, text)| Some((*name, Kind::String(text?.to_owned()))));
     v1::Event {
         event_id,
         event_type: made.event_type.to_owned(),
         user_id: user.id.clone(),
         timestamp: Some(time_to_wire(timestamp_ms)),
-        properties: numbers.chain(texts).map(|(name, kind)| (name.to_owned(), v1::Value { kind: Some(kind) })).collect(),
+        properties: numbers
+            .chain(texts)
+            .map(|(name, kind)| (name.to_owned(), v1::Value { kind: Some(kind) }))
+            .collect(),
         app_id: String::new(),
     }
 }

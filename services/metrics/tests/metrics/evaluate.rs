@@ -113,7 +113,7 @@ async fn a_version_stays_what_it_was() {
 async fn a_refusal_is_told_by_the_caller_s_own_fields() {
     let world = with_revenue().await;
     let violation =
-        |field: &str, span| Violation { field: field.into(), description: "is wrong".into(), reason: "R", span };
+        |field: &str, span| Violation { field: field.into(), description: "is wrong".into(), reason: "R".into(), span };
     let refused = |violation| Error { violations: vec![violation], ..Error::new(ErrorCode::InvalidQuery, "no") };
 
     world.query.answers(Err(refused(violation("query.dimensions[0].expression", Some((2, 5))))));

@@ -152,8 +152,17 @@ fn sql() -> Vec<Attack> {
     let heads = ["SELECT secret, n ", "SELECT COUNT(*) AS c "];
     let clauses = CLAUSES.iter().flat_map(|clause| heads.map(|head| format!("{head}{clause}")));
     let selected = SELECTED.iter().map(|what| format!("SELECT {what} FROM events WHERE app_id = 'shop'"));
-    let whole = ["INSERT INTO events SELECT * FROM events", "SHOW TABLES", "SYSTEM FLUSH LOGS", "WITH x AS (SELECT 1) SELECT * FROM events",
-        "EXPLAIN SELECT 1", "DESCRIBE TABLE events", "ALTER TABLE events DELETE WHERE 1", "KILL QUERY WHERE 1", ""];
+    let whole = [
+        "INSERT INTO events SELECT * FROM events",
+        "SHOW TABLES",
+        "SYSTEM FLUSH LOGS",
+        "WITH x AS (SELECT 1) SELECT * FROM events",
+        "EXPLAIN SELECT 1",
+        "DESCRIBE TABLE events",
+        "ALTER TABLE events DELETE WHERE 1",
+        "KILL QUERY WHERE 1",
+        "",
+    ];
     let texts: Vec<String> = clauses.chain(selected).chain(whole.map(str::to_owned)).collect();
     let mut attacks = Vec::new();
     for sql in texts {
@@ -290,7 +299,8 @@ fn ingest() -> Vec<Attack> {
         let event = json!({"app_id": app, "event_type": "attack", "user_id": "u1"});
         let batch = json!({"events": [event]});
         attacks.push(("IngestService/Publish".to_owned(), batch.clone()));
-        attacks.push(("IngestService/Publish".to_owned(), json!({"app_id": app, "events": [{"event_type": "attack"}]})));
+        attacks
+            .push(("IngestService/Publish".to_owned(), json!({"app_id": app, "events": [{"event_type": "attack"}]})));
         attacks.push(("IngestService/PublishStream".to_owned(), json!({"sequence": 1, "batch": batch})));
         let traits = json!({"country": {"string": "attack"}});
         attacks.push(("IngestService/Identify".to_owned(), json!({"app_id": app, "user_id": "u1", "traits": traits})));

@@ -61,6 +61,13 @@ impl Load {
             .iter()
             .map(|b| vec![json!(b.client), json!(b.events), json!(b.events), json!(b.sum as f64)])
             .collect();
+        if counted != sent {
+            let _ = std::process::Command::new("cp")
+                .arg("-a")
+                .arg(house.data().parent().unwrap())
+                .arg(format!("/tmp/e2e-fail-{}", std::process::id()))
+                .status();
+        } // DEBUG
         assert_eq!(counted, sent);
         books
     }

@@ -52,7 +52,8 @@ impl Contracts {
     /// Calls by gRPC.
     pub async fn grpc(&self, house: &House, headers: Headers<'_>, name: &str, body: &Value) -> Answer {
         let method = self.method(name);
-        let message = DynamicMessage::deserialize(method.input(), body).unwrap_or_else(|e| panic!("{name} {body}: {e}"));
+        let message =
+            DynamicMessage::deserialize(method.input(), body).unwrap_or_else(|e| panic!("{name} {body}: {e}"));
         let mut request = Request::new(stream::iter([message]));
         for (name, value) in headers {
             let name = AsciiMetadataKey::from_bytes(name.as_bytes()).unwrap();
@@ -125,7 +126,9 @@ pub async fn answer_of(response: reqwest::Response) -> Answer {
     let messages: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let failed = messages.iter().rev().find_map(|message| message.get("error"));
     let code = match failed {
-        Some(error) => error["details"][0]["reason"].as_str().or(error["status"].as_str()).unwrap_or("UNKNOWN").to_owned(),
+        Some(error) => {
+            error["details"][0]["reason"].as_str().or(error["status"].as_str()).unwrap_or("UNKNOWN").to_owned()
+        }
         None if status.is_success() => "OK".to_owned(),
         None => status.to_string(),
     };

@@ -133,6 +133,21 @@ impl House {
         assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     }
 
+    /// Where the warehouse listens, and the key that it wants. Only what runs on this machine can know.
+    pub fn warehouse_address(&self) -> (String, String) {
+        let pid = self.warehouse_pid().expect("the warehouse runs");
+        let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        let address = arguments.split('\0').skip_while(|argument| *argument != "--listen").nth(1).unwrap();
+        (address.to_owned(), read(&self.data().join("warehouse/access.key")))
+    }
+
+    /// Asks the warehouse itself, past the product: its answer as text.
+    pub async fn warehouse(&self, statement: &str) -> String {
+        let (address, key) = self.warehouse_address();
+        let request = self.http.post(format!("http://{address}/?database=penstock")).header("x-clickhouse-key", key);
+        request.body(statement.to_owned()).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
+    }
+
     /// Everything that the house keeps.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")

@@ -39,7 +39,8 @@ impl World {
         let blue_token = fill(&house, &blue, "canary-blue", "canary_blue_prop", 50, LARGE).await;
         for (key, app, name) in [(&lab, "lab", "lab_only"), (&blue, "shop", "blue_only"), (&blue, "shop", "revenue")] {
             let definition = json!({"name": name, "formula": "SUM(n)", "description": "canary-blue or canary-red-lab"});
-            let (status, answer) = house.post(key, &format!("/v1/apps/{app}/metrics"), &json!({"definition": definition})).await;
+            let (status, answer) =
+                house.post(key, &format!("/v1/apps/{app}/metrics"), &json!({"definition": definition})).await;
             assert_eq!(status, 200, "{answer}");
         }
         let definition = json!({"name": "revenue", "formula": "SUM(n)"});
@@ -177,13 +178,19 @@ async fn names_of_others_answer_as_names_that_do_not_exist() {
     let world = World::new().await;
     let said = async |method: &str, body: Value, name: &str| {
         let answers = world.as_red(&(format!("MetricsService/{method}"), body)).await;
-        answers.into_iter().map(|a| (a.code, a.messages.iter().map(|m| m.to_string().replace(name, "?")).collect::<String>()))
+        answers
+            .into_iter()
+            .map(|a| (a.code, a.messages.iter().map(|m| m.to_string().replace(name, "?")).collect::<String>()))
             .collect::<Vec<_>>()
     };
     for method in ["GetMetric", "Evaluate", "ListMetricVersions", "DeleteMetric"] {
         for (app, theirs) in [("shop", "blue_only"), ("lab", "lab_only")] {
             let there = said(method, json!({"app_id": app, "name": theirs}), theirs).await;
-            assert_eq!(there, said(method, json!({"app_id": app, "name": "nothing"}), "nothing").await, "{method} {app}");
+            assert_eq!(
+                there,
+                said(method, json!({"app_id": app, "name": "nothing"}), "nothing").await,
+                "{method} {app}"
+            );
         }
         let (there, not) = (json!({"app_id": "lab", "name": "m"}), json!({"app_id": "no-app", "name": "m"}));
         assert_eq!(said(method, there, "lab").await, said(method, not, "no-app").await, "{method}");
@@ -198,11 +205,13 @@ async fn a_context_can_not_be_forged() {
         "priority": "interactive", "key_id": "x", "good_until_ms": 99_999_999_999_999_u64});
     let encoded = encode(scope.to_string().as_bytes());
     let bearer = format!("Bearer {}", world.red);
-    for forged in [format!("{encoded}.{}", encode(&[0; 32])), format!("{encoded}."), encoded.clone(), scope.to_string()] {
+    for forged in [format!("{encoded}.{}", encode(&[0; 32])), format!("{encoded}."), encoded.clone(), scope.to_string()]
+    {
         for answer in world.by_every_route(&[("x-penstock-context", &forged)], &sql).await {
             assert_eq!(answer.code, "UNAUTHENTICATED", "{}", answer.text);
         }
-        let both = [("x-penstock-context", forged.as_str()), ("authorization", &bearer), ("x-penstock-context", &forged)];
+        let both =
+            [("x-penstock-context", forged.as_str()), ("authorization", &bearer), ("x-penstock-context", &forged)];
         for answer in world.by_every_route(&both, &sql).await {
             assert_eq!(answer.code, "OK", "{}", answer.text);
             assert!(answer.text.contains("mine-red-shop"), "the key decides");
@@ -220,7 +229,8 @@ async fn a_context_can_not_be_forged() {
 async fn position_tokens_give_time_not_access() {
     let world = World::new().await;
     let ask = async |token: &str| {
-        let body = json!({"sql": "SELECT secret, n FROM events", "app_id": "shop", "options": {"position_token": token}});
+        let body =
+            json!({"sql": "SELECT secret, n FROM events", "app_id": "shop", "options": {"position_token": token}});
         let attack = ("QueryService/Sql".to_owned(), body);
         let answers = world.as_red(&attack).await;
         answers.iter().for_each(|answer| assert_clean(&attack, answer));
@@ -231,7 +241,9 @@ async fn position_tokens_give_time_not_access() {
     }
     let (payload, signature) = world.blue_token.split_once('.').unwrap();
     let later = encode(br#"{"incarnation":1,"ends":[[0,0]]}"#);
-    for forged in ["x", ".", payload, &format!("{later}.{signature}"), &format!("{payload}.{}", encode(&[0; 32])), &world.blue] {
+    for forged in
+        ["x", ".", payload, &format!("{later}.{signature}"), &format!("{payload}.{}", encode(&[0; 32])), &world.blue]
+    {
         assert_eq!(ask(forged).await, ["INVALID_ARGUMENT"; 2], "{forged}");
     }
 }

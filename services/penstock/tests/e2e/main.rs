@@ -2,11 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod attacks;
+mod bodies;
 mod clients;
 mod crash;
+mod dialect;
 mod every;
 mod house;
 mod isolation;
+mod late;
 mod load;
 mod oracle;
+mod permissions;
+mod protocols;
 mod story;
+mod streams;
+mod warehouse;

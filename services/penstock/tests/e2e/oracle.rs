@@ -13,12 +13,20 @@ use std::{path::Path, time::Instant};
 use answer::{Cell, difference};
 use api::v1::ReadOptions;
 use client::{Client, in_zone};
+use futures::StreamExt;
 use serde_json::json;
+use tonic::Code;
+use typed::Typed;
 
-use crate::house::House;
+use crate::house::{House, PATIENCE};
 
 const APP: &str = "flights";
 const EVENTS: u64 = 336_776;
+/// How many questions are asked at once.
+const AT_ONCE: usize = 4;
+
+/// What one engine answered.
+type Rows = Vec<Vec<Cell>>;
 
 #[tokio::test]
 async fn a_year_of_flights_is_answered_as_by_another_engine() {
@@ -29,35 +37,48 @@ async fn a_year_of_flights_is_answered_as_by_another_engine() {
     let key = house.tenant("aviation", APP, &["ingest", "backfill", "query", "metrics"]).await;
     let client = Client { channel: house.channel().await, key };
 
+    let started = Instant::now();
     let imported = import::import(&client, &flights).await;
-    println!("imported {} events, {:.0} a second", imported.events, imported.per_second);
+    let acknowledged = started.elapsed();
     assert_eq!(imported.events, EVENTS);
-    let waiting = ReadOptions { position_token: imported.position_token, max_wait_ms: 30_000, ..ReadOptions::default() };
-    let counted = client.sql("SELECT COUNT(*) FROM events", Some(waiting)).await.unwrap();
-    assert_eq!(counted, [[Cell::Number(EVENTS as f64)]]);
+    assert_eq!(counted(&client, &imported.position_token).await, [[Cell::Number(EVENTS as f64)]]);
+    let queryable = started.elapsed();
+    let per_second = EVENTS as f64 / acknowledged.as_secs_f64();
+    println!("{EVENTS} events: acknowledged in {acknowledged:?} ({per_second:.0}/s), queryable after {queryable:?}");
 
+    let started = Instant::now();
     let mut disagreements = in_sql(&client, &flights).await;
     disagreements.extend(in_parts(&client, &flights).await);
+    println!("all questions took {:?}", started.elapsed());
     assert!(disagreements.is_empty(), "{} differ:\n\n{}", disagreements.len(), disagreements.join("\n"));
+}
+
+/// The count that includes the token; a busy machine may need more than one wait.
+async fn counted(client: &Client, position_token: &str) -> Rows {
+    let started = Instant::now();
+    loop {
+        let position_token = position_token.to_owned();
+        let options = ReadOptions { position_token, max_wait_ms: 30_000, ..ReadOptions::default() };
+        match client.sql("SELECT COUNT(*) FROM events", Some(options)).await {
+            Err(status) if status.code() == Code::DeadlineExceeded && started.elapsed() < PATIENCE => {}
+            answer => return answer.unwrap(),
+        }
+    }
 }
 
 /// Asks the SQL of both; returns what differs.
 async fn in_sql(client: &Client, flights: &Path) -> Vec<String> {
     let questions: Vec<_> = questions::all().collect();
     let theirs = duckdb(flights, questions.iter().map(|q| (q.zone, q.theirs())));
-    let started = Instant::now();
-    let mut disagreements = Vec::new();
-    for (question, theirs) in questions.iter().zip(theirs) {
+    let answers = questions.iter().zip(theirs).map(|(question, theirs)| async move {
         let difference = match client.sql(question.ours, in_zone(question.zone)).await {
             Ok(ours) => difference(ours, theirs, question.any_order, question.bounds),
             Err(status) => Some(format!("refused: {}", status.message())),
-        };
-        disagreements.extend(difference.map(|said| {
-            format!("{} ({})\n  {}\n  {}\n  {said}", question.name, question.zone, question.ours, question.theirs())
-        }));
-    }
-    println!("{} questions in SQL took {:?}", questions.len(), started.elapsed());
-    disagreements
+        }?;
+        let (name, zone, ours) = (question.name, question.zone, question.ours);
+        Some(format!("{name} ({zone})\n  {ours}\n  {}\n  {difference}", question.theirs()))
+    });
+    futures::stream::iter(answers).buffered(AT_ONCE).filter_map(std::future::ready).collect().await
 }
 
 /// Asks the same as a typed query and as a metric; returns what differs.
@@ -66,23 +87,25 @@ async fn in_parts(client: &Client, flights: &Path) -> Vec<String> {
     let mut disagreements = Vec::new();
     for (i, (question, theirs)) in typed::QUESTIONS.iter().zip(theirs).enumerate() {
         let (definition, evaluate) = question.as_metric(APP, &format!("metric_{i}"));
-        let as_query = client.query(question.as_query()).await;
-        let as_metric = client.metric(definition, evaluate).await;
-        for (how, ours) in [("a typed query", as_query), ("a metric", as_metric)] {
-            let difference = match ours {
-                Ok(ours) => difference(ours, theirs.clone(), false, &question.bounds()),
-                Err(status) => Some(format!("refused: {}", status.message())),
-            };
-            disagreements.extend(difference.map(|said| {
-                format!("{} as {how} ({})\n  {}\n  {}\n  {said}", question.name, question.zone, question.formula, question.theirs)
-            }));
-        }
+        let (as_query, as_metric) =
+            tokio::join!(client.query(question.as_query()), client.metric(definition, evaluate));
+        disagreements.extend(disagreement(question, "a typed query", as_query, theirs.clone()));
+        disagreements.extend(disagreement(question, "a metric", as_metric, theirs));
     }
     disagreements
 }
 
+fn disagreement(question: &Typed, how: &str, ours: Result<Rows, tonic::Status>, theirs: Rows) -> Option<String> {
+    let difference = match ours {
+        Ok(ours) => difference(ours, theirs, false, &question.bounds()),
+        Err(status) => Some(format!("refused: {}", status.message())),
+    }?;
+    let Typed { name, zone, formula, theirs, .. } = question;
+    Some(format!("{name} as {how} ({zone})\n  {formula}\n  {theirs}\n  {difference}"))
+}
+
 /// DuckDB's answers over the events of the file.
-fn duckdb(flights: &Path, questions: impl Iterator<Item = (&'static str, String)>) -> Vec<Vec<Vec<Cell>>> {
+fn duckdb(flights: &Path, questions: impl Iterator<Item = (&'static str, String)>) -> Vec<Rows> {
     let questions: Vec<_> = questions.map(|(zone, sql)| json!({"zone": zone, "sql": sql})).collect();
     let said = python::run("answers.py", flights, &json!(questions).to_string());
     let answers: Vec<Vec<Vec<serde_json::Value>>> = serde_json::from_str(&said).unwrap();

@@ -51,6 +51,7 @@ def main() -> None:
         # As in PostgreSQL and in Penstock: NULL orders as the largest value, and what divides by zero is NULL.
         connection.execute("SET default_null_order = 'nulls_last_on_asc_first_on_desc'")
         connection.execute("SET ieee_floating_point_ops = false")
+        connection.execute("SET error_on_division_by_zero = false")
         answers = []
         for question in json.load(sys.stdin):
             connection.execute(f"SET TimeZone = '{question['zone']}'")

@@ -154,7 +154,8 @@ fn same_row(ours: &[Cell], theirs: &[Cell], bounds: &[(usize, Bound)]) -> bool {
 #[test]
 fn answers_that_differ_are_told_apart() {
     let row = |numbers: &[f64]| numbers.iter().map(|x| Cell::Number(*x)).collect::<Vec<_>>();
-    let (ours, theirs) = (vec![row(&[1.0, 100.0]), row(&[2.0, 5.0])], vec![row(&[2.0, 5.0, 9.0]), row(&[1.0, 100.05, 99.0])]);
+    let (ours, theirs) =
+        (vec![row(&[1.0, 100.0]), row(&[2.0, 5.0])], vec![row(&[2.0, 5.0, 9.0]), row(&[1.0, 100.05, 99.0])]);
     let near = [(1, Bound::Within(1e-3))];
     assert_eq!(difference(ours.clone(), theirs.clone(), true, &near), None);
     assert!(difference(ours.clone(), theirs.clone(), false, &near).is_some());

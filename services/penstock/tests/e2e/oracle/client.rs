@@ -1,8 +1,6 @@
 //! A gRPC client of the house, with a key.
 
-use api::v1::{
-    self, metrics_service_client::MetricsServiceClient, query_service_client::QueryServiceClient,
-};
+use api::v1::{self, metrics_service_client::MetricsServiceClient, query_service_client::QueryServiceClient};
 use tonic::{Request, Status, transport::Channel};
 
 use super::answer::Cell;
@@ -43,8 +41,7 @@ impl Client {
         evaluate: v1::EvaluateRequest,
     ) -> Result<Vec<Vec<Cell>>, Status> {
         let mut service = MetricsServiceClient::new(self.channel.clone());
-        let create =
-            v1::CreateMetricRequest { app_id: evaluate.app_id.clone(), definition: Some(definition) };
+        let create = v1::CreateMetricRequest { app_id: evaluate.app_id.clone(), definition: Some(definition) };
         service.create_metric(authorized(&self.key, create)).await?;
         let answer = service.evaluate(authorized(&self.key, evaluate)).await?.into_inner();
         Ok(rows(answer.result))

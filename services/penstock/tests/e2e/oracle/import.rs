@@ -4,14 +4,11 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Lines},
     path::Path,
-    time::Instant,
 };
 
 use api::{
     convert::time_to_wire,
-    v1::{
-        Event, PublishRequest, PublishStreamRequest, Value, ingest_service_client::IngestServiceClient, value::Kind,
-    },
+    v1::{Event, PublishRequest, PublishStreamRequest, Value, ingest_service_client::IngestServiceClient, value::Kind},
 };
 
 use super::client::{Client, authorized};
@@ -23,12 +20,10 @@ const BATCH: usize = 2_000;
 pub struct Imported {
     pub events: u64,
     pub position_token: String,
-    pub per_second: f64,
 }
 
 /// Sends every line of the file as an event. All must be accepted, each batch acknowledged in its turn.
 pub async fn import(client: &Client, file: &Path) -> Imported {
-    let started = Instant::now();
     let mut service = IngestServiceClient::new(client.channel.clone());
     let batches = futures::stream::iter(Batches::open(file));
     let mut answers = service.publish_stream(authorized(&client.key, batches)).await.unwrap().into_inner();
@@ -41,7 +36,7 @@ pub async fn import(client: &Client, file: &Path) -> Imported {
         events += u64::from(acknowledgement.accepted);
         position_token = acknowledgement.position_token;
     }
-    Imported { events, position_token, per_second: events as f64 / started.elapsed().as_secs_f64() }
+    Imported { events, position_token }
 }
 
 /// The file's batches, read as the stream asks for them.

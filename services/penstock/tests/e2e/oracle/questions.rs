@@ -33,7 +33,7 @@ const fn ask(name: &'static str, ours: &'static str) -> Question {
 
 impl Question {
     /// In the other engine's words.
-    const fn as_duckdb(self, theirs: &'static str) -> Self {
+    const fn in_duckdb(self, theirs: &'static str) -> Self {
         Self { theirs: Some(theirs), ..self }
     }
 

@@ -6,7 +6,7 @@ use api::v1::{
 
 use super::{
     answer::{Bound, ROUNDING},
-    client::{in_zone},
+    client::in_zone,
 };
 
 /// A question in parts. Rows come by time, then by dimensions.
@@ -138,21 +138,25 @@ fn cancelled() -> Vec<Filter> {
 
 pub const QUESTIONS: [Typed; 13] = [
     ask("all events", "COUNT(*)", "SELECT COUNT(*) FROM events"),
-    ask("users by day", "COUNT(DISTINCT user_id)", "SELECT date_trunc('day', timestamp), COUNT(DISTINCT user_id) FROM events GROUP BY 1 ORDER BY 1")
-        .every(Grain::Day, "America/New_York"),
+    ask(
+        "users by day",
+        "COUNT(DISTINCT user_id)",
+        "SELECT date_trunc('day', timestamp), COUNT(DISTINCT user_id) FROM events GROUP BY 1 ORDER BY 1",
+    )
+    .every(Grain::Day, "America/New_York"),
     ask(
         "late flights by week",
         "COUNT(*)",
-        "SELECT date_trunc('week', timestamp), COUNT(*) FROM events WHERE origin IN ('JFK', 'LGA') AND dep_delay > 15.5 \
-         GROUP BY 1 ORDER BY 1",
+        "SELECT date_trunc('week', timestamp), COUNT(*) FROM events WHERE origin IN ('JFK', 'LGA') AND dep_delay > \
+         15.5 GROUP BY 1 ORDER BY 1",
     )
     .every(Grain::Week, "Europe/Berlin")
     .where_all(late_from_new_york),
     ask(
         "delay by month and origin",
         "AVG(arr_delay)",
-        "SELECT date_trunc('month', timestamp), origin, AVG(arr_delay), AVG(ABS(arr_delay)) FROM events \
-         WHERE departed AND arr_delay IS NOT NULL AND airline LIKE '%Air%' GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT date_trunc('month', timestamp), origin, AVG(arr_delay), AVG(ABS(arr_delay)) FROM events WHERE \
+         departed AND arr_delay IS NOT NULL AND airline LIKE '%Air%' GROUP BY 1, 2 ORDER BY 1, 2",
     )
     .every(Grain::Month, "America/New_York")
     .by(&["origin"])
@@ -161,15 +165,16 @@ pub const QUESTIONS: [Typed; 13] = [
     ask(
         "speed by carrier",
         "SUM(distance) / SUM(air_time) * 60",
-        "SELECT carrier, SUM(distance) / SUM(air_time) * 60, SUM(distance) / SUM(air_time) * 60 FROM events GROUP BY 1 ORDER BY 1",
+        "SELECT carrier, SUM(distance) / SUM(air_time) * 60, SUM(distance) / SUM(air_time) * 60 FROM events GROUP BY \
+         1 ORDER BY 1",
     )
     .by(&["carrier"])
     .near(ROUNDING),
     ask(
         "sum of speeds",
         "SUM(speed)",
-        "SELECT dest, SUM(speed), SUM(ABS(speed)) FROM events WHERE carrier NOT IN ('UA', 'B6', 'EV', 'DL') AND flight <= 1500 \
-         AND timestamp >= '2013-05-31 11:33:20' GROUP BY 1 ORDER BY 1",
+        "SELECT dest, SUM(speed), SUM(ABS(speed)) FROM events WHERE carrier NOT IN ('UA', 'B6', 'EV', 'DL') AND \
+         flight <= 1500 AND timestamp >= '2013-05-31 11:33:20' GROUP BY 1 ORDER BY 1",
     )
     .by(&["dest"])
     .where_all(not_the_big_ones)
@@ -177,8 +182,8 @@ pub const QUESTIONS: [Typed; 13] = [
     ask(
         "hours of a weekend when clocks change",
         "COUNT(DISTINCT dest)",
-        "SELECT to_timestamp(floor(epoch(timestamp) / 3600) * 3600), COUNT(DISTINCT dest) FROM events \
-         WHERE epoch(timestamp) >= 1382745600 AND epoch(timestamp) < 1382918400 GROUP BY 1 ORDER BY 1",
+        "SELECT to_timestamp(floor(epoch(timestamp) / 3600) * 3600), COUNT(DISTINCT dest) FROM events WHERE \
+         epoch(timestamp) >= 1382745600 AND epoch(timestamp) < 1382918400 GROUP BY 1 ORDER BY 1",
     )
     .every(Grain::Hour, "Europe/Berlin")
     .between(1_382_745_600, 1_382_918_400),
@@ -192,7 +197,8 @@ pub const QUESTIONS: [Typed; 13] = [
     ask(
         "exact percentile by an expression",
         "PERCENTILE_DISC(0.9, dep_delay)",
-        "SELECT lower(left(airline, 3)), origin = 'JFK', QUANTILE_DISC(dep_delay, 0.9) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT lower(left(airline, 3)), origin = 'JFK', QUANTILE_DISC(dep_delay, 0.9) FROM events GROUP BY 1, 2 \
+         ORDER BY 1, 2",
     )
     .by(&["lower(left(airline, 3))", "origin = 'JFK'"]),
     ask(
@@ -204,14 +210,16 @@ pub const QUESTIONS: [Typed; 13] = [
     ask(
         "share of the cancelled",
         "COUNT(*) FILTER (WHERE NOT departed) / COUNT(*)",
-        "SELECT date_trunc('year', timestamp), COUNT(*) FILTER (WHERE NOT departed) / COUNT(*), 1.0 FROM events GROUP BY 1 ORDER BY 1",
+        "SELECT date_trunc('year', timestamp), COUNT(*) FILTER (WHERE NOT departed) / COUNT(*), 1.0 FROM events \
+         GROUP BY 1 ORDER BY 1",
     )
     .every(Grain::Year, "America/New_York")
     .near(ROUNDING),
     ask(
         "deviation by hour of the day",
         "STDDEV(arr_delay)",
-        "SELECT EXTRACT(hour FROM timestamp), STDDEV(arr_delay), SQRT(AVG(arr_delay * arr_delay)) FROM events GROUP BY 1 ORDER BY 1",
+        "SELECT EXTRACT(hour FROM timestamp), STDDEV(arr_delay), SQRT(AVG(arr_delay * arr_delay)) FROM events GROUP \
+         BY 1 ORDER BY 1",
     )
     .by(&["EXTRACT(hour FROM timestamp)"])
     .every(Grain::Unspecified, "America/New_York")
@@ -219,7 +227,8 @@ pub const QUESTIONS: [Typed; 13] = [
     ask(
         "division by zero is NULL",
         "SUM(distance) / COUNT_IF(dest = 'HNL')",
-        "SELECT origin, SUM(distance) / NULLIF(COUNT(*) FILTER (WHERE dest = 'HNL'), 0), 1.0 FROM events GROUP BY 1 ORDER BY 1",
+        "SELECT origin, SUM(distance) / NULLIF(COUNT(*) FILTER (WHERE dest = 'HNL'), 0), 1.0 FROM events GROUP BY 1 \
+         ORDER BY 1",
     )
     .by(&["origin"])
     .near(ROUNDING),

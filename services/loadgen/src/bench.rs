@@ -1,0 +1,146 @@
+//! Penstock measured, with what somebody would use instead beside it.
+//!
+//! One run on one machine, from an empty directory: the raw engine takes the rows, in Penstock's own format and by the ordinary
+//! client ([`raw`]); Penstock takes the same rows ([`write`]); questions are asked through Penstock and around it ([`read`]); last,
+//! events come at a fixed rate while it is seen how long each waits ([`latency`]). All on the same engine, so the ratios hold
+//! where the numbers don't. At the end every accepted event must be counted exactly once, or there is no result.
+
+mod house;
+mod latency;
+mod machine;
+mod open_loop;
+mod process;
+mod raw;
+mod read;
+mod report;
+mod rows;
+mod stats;
+mod write;
+
+use std::{io::Write, path::Path};
+
+use storage::warehouse::{Cell, QuerySettings};
+use tokio::time::Instant;
+
+use crate::{
+    args::BenchArguments,
+    connection::Connection,
+    demo::{identify, now_ms},
+    error::LoadError,
+    events::{Density, KINDS, Users, Week, wire},
+};
+use house::{APP, House};
+use machine::Machine;
+use report::Report;
+use rows::Rows;
+
+/// Rates at which waiting is measured, in events a second. The second is 2 billion a day.
+const RATES: [u64; 2] = [5_000, 23_000];
+/// Events before the measured ones: properties get registered, connections and caches warm.
+const WARM_UP: u64 = 20_000;
+
+/// Measures, writes the file and prints the table.
+pub(crate) async fn run(arguments: &BenchArguments, out: &mut impl Write) -> Result<(), LoadError> {
+    let beside = arguments.out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = std::fs::create_dir_all(beside).and_then(|()| beside.canonicalize()).and_then(tempfile::tempdir_in);
+    let dir = dir.map_err(LoadError::io(format!("can't make a directory in {}", beside.display())))?;
+    let machine = Machine::here(dir.path());
+    let house = House::start(dir.path()).await?;
+    let report = measure(&house, arguments, machine, &mut |step| {
+        let _ = writeln!(out, "{step} ..."); // the result is in the file too
+    })
+    .await?;
+    house.stop().await?;
+    let json = serde_json::to_vec_pretty(&report)
+        .map_err(|e| LoadError::Io { what: "the report".to_owned(), source: e.into() })?;
+    std::fs::write(&arguments.out, json).map_err(LoadError::io(arguments.out.display().to_string()))?;
+    let text = format!("\n{}\nwritten to {}\n", report.table(), arguments.out.display());
+    out.write_all(text.as_bytes()).map_err(LoadError::io("can't write to standard output"))
+}
+
+async fn measure(
+    house: &House,
+    arguments: &BenchArguments,
+    machine: Machine,
+    say: &mut impl FnMut(&str),
+) -> Result<Report, LoadError> {
+    let (started, count) = (Instant::now(), arguments.rows);
+    // Tasks read the rows until the process ends.
+    let rows: &'static Rows = Box::leak(Box::new(Rows::new(arguments.seed, count)));
+    say("the engine alone");
+    let (raw_native, raw_row_binary) = write::raw(house, rows, count).await?;
+
+    house.reset_peaks()?;
+    let connection = house.connect().await?;
+    identify(&connection.ingest(), rows.users(), APP).await?;
+    let mut counted = write::load(&connection, (0..WARM_UP).map(|n| rows.get(n).into_event(now_ms()))).await?;
+    write::check(WARM_UP, counted)?;
+    say("Penstock, end to end");
+    let penstock = write::end_to_end(house, &connection, rows, WARM_UP, count, counted).await?;
+    counted += count;
+
+    say("a week of events to ask about");
+    counted = week(&connection, arguments.seed, count / 2, counted).await?;
+    house.settle().await?;
+    let events_read = counted;
+    say("questions");
+    let readings = read::questions(house, &connection, now_ms()).await?;
+
+    let mut next = WARM_UP + count;
+    let mut latencies = Vec::new();
+    for rate in RATES {
+        say(&format!("{rate} events a second"));
+        let latency = latency::at_rate(house, rows, next, rate, arguments.seconds).await?;
+        next += latency.events;
+        counted += latency.events;
+        write::check(counted, caught_up(house, &connection, counted).await?)?;
+        latencies.push(latency);
+    }
+    let (server_peak_rss_bytes, warehouse_peak_rss_bytes) = house.peak_rss_bytes()?;
+    Ok(Report {
+        machine,
+        optimised: !cfg!(debug_assertions),
+        engine: engine_version(house).await?,
+        seed: arguments.seed,
+        properties: 2 * KINDS,
+        raw_native,
+        raw_row_binary,
+        penstock,
+        events_read,
+        readings,
+        latencies,
+        server_peak_rss_bytes,
+        warehouse_peak_rss_bytes,
+        run_seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Publishes a natural week of its own users; returns how many events the app has then.
+async fn week(connection: &Connection, seed: u64, events: u64, counted: u64) -> Result<u64, LoadError> {
+    let seed = seed.wrapping_add(1);
+    let users = Users::new(seed);
+    identify(&connection.ingest(), &users, APP).await?;
+    let now_ms = now_ms();
+    let made = Week::new(seed, &users, events, Density::Natural).map(|made| {
+        let id = wire::event_id(seed, made.number);
+        wire::event(&made, users.get(made.user), id, wire::time_in_last_week(&made, now_ms))
+    });
+    let now_counted = write::load(connection, made).await?;
+    write::check(counted + events, now_counted)?;
+    Ok(now_counted)
+}
+
+/// How many events are counted once the pipeline has taken in what was acknowledged.
+async fn caught_up(house: &House, connection: &Connection, accepted: u64) -> Result<u64, LoadError> {
+    house::wait_for_count(connection, accepted).await?;
+    house.settle().await?;
+    house::count(connection, &[]).await
+}
+
+async fn engine_version(house: &House) -> Result<String, LoadError> {
+    let rows = house.own_warehouse()?.select("SELECT version()", &[], &QuerySettings::default())?.collect().await?;
+    match rows.into_iter().flatten().next() {
+        Some(Cell::String(version)) => Ok(version),
+        _ => Err(LoadError::Incomplete("version")),
+    }
+}

@@ -1,0 +1,126 @@
+//! The result: one JSON document, and the same as a table for people.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{
+    latency::Latency,
+    machine::Machine,
+    read::Reading,
+    write::{EndToEnd, Raw},
+};
+
+/// Everything that one run measured. Numbers of different runs or machines compare by their ratios only.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    /// Whether the load generator was built with optimisation; without, the numbers say nothing.
+    pub(crate) optimised: bool,
+    pub(crate) engine: String,
+    pub(crate) seed: u64,
+    pub(crate) properties: usize,
+    pub(crate) raw_native: Raw,
+    pub(crate) raw_row_binary: Raw,
+    pub(crate) penstock: EndToEnd,
+    /// Events that the questions were asked of.
+    pub(crate) events_read: u64,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) latencies: Vec<Latency>,
+    /// Peaks while Penstock worked, without the raw engine's inserts.
+    pub(crate) server_peak_rss_bytes: u64,
+    pub(crate) warehouse_peak_rss_bytes: u64,
+    pub(crate) run_seconds: f64,
+}
+
+impl Report {
+    /// The table.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        self.head(&mut text);
+        self.writing(&mut text);
+        self.waiting(&mut text);
+        self.reading(&mut text);
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        line(&mut text, "peak memory", &["MiB"]);
+        line(&mut text, "  server", &[&format!("{:.0}", mib(self.server_peak_rss_bytes))]);
+        line(&mut text, "  warehouse process", &[&format!("{:.0}", mib(self.warehouse_peak_rss_bytes))]);
+        text
+    }
+
+    fn head(&self, text: &mut String) {
+        let Machine { cores, cpu, kernel, file_system, load_before, .. } = &self.machine;
+        let _ = writeln!(text, "{cores} cores, {cpu}, Linux {kernel}, {file_system}, engine {}", self.engine); // a String takes all
+        if *load_before > 0.5 {
+            let _ = writeln!(text, "the machine was not idle (load {load_before}): trust the ratios, not the rates");
+        }
+        if !self.optimised {
+            let _ = writeln!(text, "a build without optimisation: these numbers say nothing");
+        }
+    }
+
+    fn writing(&self, text: &mut String) {
+        let native = self.raw_native.rows_per_cpu_second;
+        let ratio = |rate: f64| format!("{:.2}", rate / native);
+        let head = format!("\nwriting {} rows, {} properties each", self.penstock.events, self.properties);
+        line(text, &head, &["rows/CPU-s", "ratio", "rows/s"]);
+        for (name, raw) in [("Native", &self.raw_native), ("RowBinary", &self.raw_row_binary)] {
+            let rate = raw.rows_per_cpu_second;
+            let wall = raw.rows as f64 / raw.seconds.max(f64::EPSILON);
+            line(text, &format!("  engine alone, {name}"), &[&whole(rate), &ratio(rate), &whole(wall)]);
+        }
+        let penstock = &self.penstock;
+        let rate = penstock.events_per_cpu_second;
+        let acknowledged = whole(penstock.acknowledged_per_second);
+        line(text, "  Penstock, acknowledged durable", &[&whole(rate), &ratio(rate), &acknowledged]);
+        let rate = penstock.events_per_cpu_second_of_penstock;
+        line(text, "    without the load generator", &[&whole(rate), &ratio(rate), ""]);
+        line(text, "    queryable", &["", "", &whole(penstock.queryable_per_second)]);
+    }
+
+    fn waiting(&self, text: &mut String) {
+        for at in &self.latencies {
+            let head = format!("\nat {} events/s, {} in a call, in ms", at.events_per_second, at.events_in_a_call);
+            line(text, &head, &["P50", "P99", "max"]);
+            for (name, times) in [("  acknowledged", &at.acknowledge), ("  then queryable", &at.fresh)] {
+                line(text, name, &[&ms(times.p50_ms), &ms(times.p99_ms), &ms(times.max_ms)]);
+            }
+        }
+    }
+
+    fn reading(&self, text: &mut String) {
+        let head = format!("\nquestions on {} events, in ms", self.events_read);
+        line(text, &head, &["P50", "direct", "ratio", "P99", "direct", "ratio"]);
+        for reading in &self.readings {
+            let (through, around) = (&reading.penstock, &reading.direct);
+            let ratio = |through: f64, around: f64| format!("{:.2}", through / around.max(f64::EPSILON));
+            let columns = [
+                ms(through.p50_ms),
+                ms(around.p50_ms),
+                ratio(through.p50_ms, around.p50_ms),
+                ms(through.p99_ms),
+                ms(around.p99_ms),
+                ratio(through.p99_ms, around.p99_ms),
+            ];
+            line(text, &format!("  {}", reading.question), &columns.each_ref().map(String::as_str));
+        }
+        text.push('\n');
+    }
+}
+
+fn line(text: &mut String, name: &str, columns: &[&str]) {
+    let _ = write!(text, "{name:<42}"); // a String takes all
+    for column in columns {
+        let _ = write!(text, "{column:>11}");
+    }
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
+}
+
+fn whole(n: f64) -> String {
+    format!("{n:.0}")
+}
+
+fn ms(n: f64) -> String {
+    if n < 10.0 { format!("{n:.2}") } else { format!("{n:.0}") }
+}
