@@ -121,6 +121,12 @@ async fn what_the_request_says_beside_its_text_is_held_against_it() {
     let violation = &answer["error"]["details"][1]["fieldViolations"][0];
     let got = (status, &violation["field"], &violation["reason"]);
     assert_eq!(got, (400, &json!("options.time_zone"), &json!("INVALID_TIME_ZONE")), "{answer}");
+    let query = json!({"query": {"measures": [{"formula": "SUM(ammount)"}]}});
+    let (status, answer) = world.house.post(&world.key, "/v1/query", &query).await;
+    let violation = &answer["error"]["details"][1]["fieldViolations"][0];
+    let got = (status, &violation["field"], &violation["reason"]);
+    assert_eq!(got, (400, &json!("query.measures[0].formula"), &json!("UNKNOWN_FIELD")), "{answer}");
+
     // A query reads one app, and only one in the key's reach.
     let sql = "SELECT COUNT(*) FROM events WHERE app_id = 'other'";
     let (status, answer) = world.sql(sql, "").await;
