@@ -17,7 +17,7 @@ const STALE_MS: i64 = 60_000;
 const KEPT: u64 = 100_000;
 
 /// What is stored of a key: SHA-256 of its whole text. The text has 188 random bits, so a slow hash would protect nothing more.
-pub fn hash_key(key: &KeyText) -> [u8; 32] {
+fn hash_key(key: &KeyText) -> [u8; 32] {
     Sha256::digest(key.as_str().as_bytes()).into()
 }
 

@@ -16,7 +16,6 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
-pub use authenticate::hash_key;
 pub use stack::{Parts, Services, service};
 
 /// The bounds of the edge.

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{AppId, AppSet, KeyText, Permission, Permissions, Priority, Scope, TenantId};
-use storage::{App, Directory, Key, MetaError, Tenant};
+use model::{AppId, AppSet, Permission, Permissions, Priority, Scope, TenantId};
+use storage::{App, Directory, MetaError, Tenant};
 
 use crate::wire::StartError;
 
@@ -64,16 +64,8 @@ async fn key(
     path: &Path,
     now_ms: i64,
 ) -> Result<(), StartError> {
-    let text = KeyText::from_random(rand::random(), rand::random());
-    let key = Key {
-        id: text.id().to_owned(),
-        hash: gateway::hash_key(&text),
-        display_name: name.to_owned(),
-        scope: Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive },
-        created_at_ms: now_ms,
-        expires_at_ms: None,
-        revoked_at_ms: None,
-    };
+    let scope = Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive };
+    let (key, text) = admin::mint(name.to_owned(), scope, now_ms, None);
     directory.create_key(&key).await?;
     write_secret(path, text.as_str())
 }
