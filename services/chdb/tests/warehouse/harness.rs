@@ -10,6 +10,7 @@ use bytes::Bytes;
 use chdb::{Supervisor, SupervisorConfig};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
 /// Nothing here takes that long; a condition that never comes true fails the test instead of hanging it.
@@ -72,10 +73,7 @@ impl Warehouse {
     }
 
     pub(crate) async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
-        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let (parts, mut incoming) = sender.send_request(request).await.unwrap().into_parts();
+        let (parts, mut incoming) = self.begin(request).await.into_parts();
         let (mut body, mut broken) = (Vec::new(), false);
         while let Some(frame) = incoming.frame().await {
             match frame {
@@ -87,6 +85,21 @@ impl Warehouse {
             }
         }
         Answer { status: parts.status, headers: parts.headers, body, broken }
+    }
+
+    /// Waits for an answer's head only: the query runs until the result is dropped.
+    pub(crate) async fn hold(&self, sql: &str) -> http::Response<Incoming> {
+        let request = Request::post("/").header("host", "localhost").body(Full::new(sql.to_owned().into()));
+        let answer = self.begin(request.unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{sql}");
+        answer
+    }
+
+    async fn begin(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
     }
 
     /// The ids of the running queries, but for the one that asks.
