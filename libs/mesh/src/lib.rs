@@ -1,9 +1,9 @@
 //! What every role needs to be a service of the mesh: a server that drains ([`serve`]), telemetry ([`telemetry`]), the signed
-//! context that carries who is calling ([`context`]), and JSON for every gRPC method from the contracts' own HTTP
-//! annotations ([`transcode`]).
+//! context that carries who is calling ([`context`]), JSON for every gRPC method from the contracts' own HTTP
+//! annotations ([`transcode`]), and the way to a role in other processes ([`upstream`], [`tls`]).
 //!
 //! Every service is an [`HttpService`]: HTTP requests in, HTTP responses out. In one process it is called directly, across
-//! processes through a channel; the caller can't tell.
+//! processes through an [`upstream`]; the caller can't tell.
 
 pub mod body;
 pub mod context;
@@ -11,7 +11,9 @@ pub mod protocol;
 pub mod serve;
 pub mod signed;
 pub mod telemetry;
+pub mod tls;
 pub mod transcode;
+pub mod upstream;
 
 use std::convert::Infallible;
 

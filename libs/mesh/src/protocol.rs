@@ -1,6 +1,8 @@
 //! In which protocol a caller speaks, and how an error is said in it.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::Frame;
 use model::Error;
 use serde_json::{Value, json};
 use tonic::Status;
@@ -27,6 +29,19 @@ impl Protocol {
     /// The error as a response.
     pub fn error(self, error: &Error) -> Response {
         self.status(&api::status::to_status(error))
+    }
+
+    /// The error as the end of a body whose head has gone out: gRPC's trailers; over JSON the answer breaks off.
+    pub fn end(self, error: &Error) -> Result<Frame<Bytes>, Status> {
+        let status = api::status::to_status(error);
+        match self {
+            Self::Grpc => {
+                let mut trailers = HeaderMap::new();
+                status.add_header(&mut trailers)?;
+                Ok(Frame::trailers(trailers))
+            }
+            Self::Json => Err(status),
+        }
     }
 
     /// The status as a response.

@@ -1,6 +1,6 @@
 //! The server that every role is: HTTP/1.1 and HTTP/2 on one port, bounded, and drained before it ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use hyper_util::{
@@ -10,11 +10,11 @@ use hyper_util::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{either::Either, sync::CancellationToken};
 use tower::{ServiceExt, util::MapRequest};
 use tracing::{debug, info, warn};
 
-use crate::{Body, HttpService};
+use crate::{Body, HttpService, tls::Tls};
 
 /// The bounds of a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,8 +36,26 @@ impl Default for ServeOptions {
     }
 }
 
+/// Who may connect, and how they prove it.
+#[derive(Clone)]
+pub struct Door {
+    /// This process's identity.
+    pub tls: Tls,
+    /// The roles that may call.
+    pub roles: Vec<String>,
+}
+
 /// Serves until `stop` is cancelled, then takes no new connection, lets calls under way end (within the bound), and returns.
-pub async fn serve(listener: TcpListener, service: HttpService, options: &ServeOptions, stop: CancellationToken) {
+///
+/// With a door, connections are mutual TLS; without, plain.
+pub async fn serve(
+    listener: TcpListener,
+    service: HttpService,
+    options: &ServeOptions,
+    door: Option<Door>,
+    stop: CancellationToken,
+) {
+    let door = door.map(Arc::new);
     let service = service.map_request(|request: http::Request<Incoming>| request.map(Body::new));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -50,7 +68,7 @@ pub async fn serve(listener: TcpListener, service: HttpService, options: &ServeO
         .adaptive_window(true);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(options.header_read_seconds));
     let graceful = GracefulShutdown::new();
-    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(options.max_connections));
+    let room = Arc::new(tokio::sync::Semaphore::new(options.max_connections));
 
     loop {
         let accepted = tokio::select! {
@@ -58,10 +76,21 @@ pub async fn serve(listener: TcpListener, service: HttpService, options: &ServeO
             accepted = accept(&listener, &room) => accepted,
         };
         let Some((socket, permit)) = accepted else { continue };
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), hyper_service(service.clone()));
-        let connection = graceful.watch(connection.into_owned());
+        let (builder, service, door, watcher) = (builder.clone(), service.clone(), door.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let peer = socket.peer_addr();
+            let stream = match &door {
+                None => Either::Left(socket),
+                Some(door) => match door.tls.accept(socket, &door.roles).await {
+                    Ok(stream) => Either::Right(stream),
+                    Err(error) => {
+                        warn!(?peer, %error, "a connection to the mesh is refused");
+                        return;
+                    }
+                },
+            };
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), hyper_service(service));
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
                 debug!(%error, "a connection ended early");
             }
             drop(permit);
@@ -76,7 +105,7 @@ pub async fn serve(listener: TcpListener, service: HttpService, options: &ServeO
 
 type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
 
-async fn accept(listener: &TcpListener, room: &std::sync::Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
+async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
     let permit = room.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, _)) => {

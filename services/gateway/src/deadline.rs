@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use mesh::{Body, Request, Response, protocol::Protocol};
 use model::{Error, ErrorCode};
@@ -89,15 +89,7 @@ impl http_body::Body for Bounded {
         }
         self.over = true;
         self.body = Body::empty(); // dropping the answer stops the work on it
-        let status = api::status::to_status(&exceeded());
-        match self.protocol {
-            Protocol::Grpc => {
-                let mut trailers = HeaderMap::new();
-                status.add_header(&mut trailers)?;
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-            }
-            Protocol::Json => Poll::Ready(Some(Err(status))),
-        }
+        Poll::Ready(Some(self.protocol.end(&exceeded())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,7 +3,9 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, header};
-use mesh::{HttpService, Request, Response, context::CONTEXT_HEADER, protocol::Protocol, signed::SigningKey};
+use mesh::{
+    HttpService, Request, Response, context::CONTEXT_HEADER, protocol::Protocol, signed::SigningKey, upstream::Affinity,
+};
 use model::{Error, ErrorCode};
 use storage::Directory;
 use tokio::time::Instant;
@@ -175,6 +177,10 @@ async fn load_shed(load: Arc<Load>, request: Request, next: Next) -> Result<Resp
 
 async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: Next) -> Result<Response, Error> {
     let context = call::context(&*call::key(&request)?, now_ms() + CONTEXT_GOOD_MS);
+    // What is cached for a tenant, and its fair queue, are with one query worker.
+    if call::target(&request)? == Target::Query {
+        request.extensions_mut().insert(Affinity::tenant(&context.scope.tenant));
+    }
     let headers = request.headers_mut();
     headers.remove(header::AUTHORIZATION);
     headers.remove("x-api-key");

@@ -1,4 +1,7 @@
-//! Which service a path belongs to.
+//! Which service a path belongs to, and whether a call changes anything.
+
+use http::Method;
+use mesh::Request;
 
 /// The services behind the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,9 +59,40 @@ impl Target {
     }
 }
 
+/// Whether a call changes nothing, so that it may be sent again: as the contract says of its method; in JSON, a GET or a
+/// question.
+pub fn is_read(request: &Request) -> bool {
+    let path = request.uri().path();
+    let verb = path.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, verb)| verb);
+    request.method() == Method::GET
+        || api::is_read(path)
+        || (path.starts_with("/v1/")
+            && (Target::of(path) == Some(Target::Query) || matches!(verb, Some("evaluate" | "preview" | "validate"))))
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_changes_nothing_is_a_read() {
+        let request = |method: Method, path: &str| {
+            http::Request::builder().method(method).uri(path).body(mesh::Body::empty()).unwrap()
+        };
+        for (method, path, read) in [
+            (Method::POST, "/penstock.v1.QueryService/Sql", true),
+            (Method::POST, "/v1/sql:stream", true),
+            (Method::POST, "/v1/apps/x/metrics/m:evaluate", true),
+            (Method::GET, "/v1/keys", true),
+            (Method::POST, "/v1/apps/x/metrics", false),
+            (Method::DELETE, "/v1/keys/k", false),
+            (Method::POST, "/v1/events", false),
+            (Method::POST, "/penstock.v1.IngestService/Publish", false),
+        ] {
+            assert_eq!(is_read(&request(method, path)), read, "{path}");
+        }
+    }
 
     #[test]
     fn every_method_of_the_contracts_has_a_target() {

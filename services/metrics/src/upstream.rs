@@ -8,6 +8,7 @@ use mesh::{
     HttpService,
     context::{CONTEXT_HEADER, CallContext},
     signed::SigningKey,
+    upstream::Affinity,
 };
 use model::{Error, ErrorCode};
 use tracing::error;
@@ -32,6 +33,7 @@ impl Upstream {
     /// Asks as the caller: the query service sees the caller's scope and priority, and nothing that this service may do besides.
     pub(crate) async fn query(&self, call: &Call, request: QueryRequest) -> Result<Answer, Error> {
         let mut request = tonic::Request::new(request);
+        request.extensions_mut().insert(Affinity::tenant(call.tenant()));
         let metadata = request.metadata_mut();
         let good_until_ms = (self.now_ms)() + CONTEXT_LIFE_MS;
         let header = CallContext { good_until_ms, ..CallContext::clone(&call.context) }.to_header(&self.key);

@@ -88,7 +88,7 @@ pub(crate) fn secret_file(path: &Path) -> Result<String, StartError> {
 }
 
 /// Whole or not at all: a crash must not leave half a key behind.
-fn write_secret(path: &Path, text: &str) -> Result<(), StartError> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), StartError> {
     let failed = |source| StartError::File { path: path.to_owned(), source };
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(failed)?;

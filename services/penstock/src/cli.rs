@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    certs::CertsArguments,
     config::{Config, ConfigError},
+    roles::Role,
     warehouse::WarehouseArguments,
 };
 
@@ -19,11 +21,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the whole product in this process.
+    /// Run the product in this process: whole, or some of its roles.
     Serve(ServeArguments),
     /// Run the embedded warehouse; `serve` does it by itself.
     #[command(hide = true)]
     Warehouse(WarehouseArguments),
+    /// Make certificates for the roles, and an authority that signs them: for development.
+    Certs(CertsArguments),
     /// Print the whole configuration as it would be used.
     Config(ServeArguments),
     /// Manage tenants.
@@ -55,24 +59,33 @@ pub(crate) struct ServeArguments {
     /// Configuration file (TOML); see `penstock config`.
     #[arg(long, env = "PENSTOCK_CONFIG")]
     config: Option<PathBuf>,
+    /// The roles of this process; all if none is named.
+    #[arg(long = "role", value_delimiter = ',')]
+    roles: Vec<Role>,
     /// Directory of everything embedded.
     #[arg(long, env = "PENSTOCK_DATA")]
     data: Option<PathBuf>,
     /// Address of gRPC, grpc-web and JSON.
     #[arg(long)]
     listen: Option<String>,
+    /// Address at which roles in other processes call the roles of this one.
+    #[arg(long)]
+    mesh_listen: Option<String>,
     /// Address of /metrics, /livez and /readyz.
     #[arg(long)]
     ops_listen: Option<String>,
-    /// The event log: embedded:DIR.
+    /// The event log: embedded:DIR or kafka://HOST:PORT/TOPIC.
     #[arg(long)]
     log: Option<String>,
     /// The warehouse: embedded:DIR or http://HOST:PORT.
     #[arg(long)]
     warehouse: Option<String>,
-    /// The metastore: sqlite://FILE.
-    #[arg(long)]
+    /// The metastore: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(long, env = "PENSTOCK_METASTORE", hide_env_values = true)]
     metastore: Option<String>,
+    /// The cache: memory: or redis://HOST:PORT.
+    #[arg(long, env = "PENSTOCK_CACHE", hide_env_values = true)]
+    cache: Option<String>,
     /// Log lines for people instead of JSON.
     #[arg(long)]
     text_logs: bool,
@@ -93,10 +106,15 @@ impl ServeArguments {
             }
         };
         set(&mut config.listen, &self.listen);
+        set(&mut config.mesh_listen, &self.mesh_listen);
         set(&mut config.ops_listen, &self.ops_listen);
         set(&mut config.log, &self.log);
         set(&mut config.warehouse, &self.warehouse);
         set(&mut config.metastore, &self.metastore);
+        set(&mut config.cache, &self.cache);
+        if !self.roles.is_empty() {
+            config.roles.clone_from(&self.roles);
+        }
         if let Some(data) = &self.data {
             config.data.clone_from(data);
         }

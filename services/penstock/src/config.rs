@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use mesh::{serve::ServeOptions, telemetry::TelemetryOptions};
+use mesh::{serve::ServeOptions, telemetry::TelemetryOptions, tls::TlsOptions, upstream::Addresses};
 use serde::{Deserialize, Serialize};
+
+use crate::roles::{Role, Roles};
 
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,18 +22,26 @@ pub(crate) enum ConfigError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// The roles of this process: gateway, ingest, pipeline, query, metrics, admin, or warehouse. All but the last if none is
+    /// named.
+    pub(crate) roles: Vec<Role>,
     /// Directory of everything embedded, and of the keys made at the first start.
     pub(crate) data: PathBuf,
     /// Address of gRPC, grpc-web and JSON.
     pub(crate) listen: String,
+    /// Address at which roles in other processes call the roles of this one; none if empty. Beyond this machine only with
+    /// `mesh_tls`.
+    pub(crate) mesh_listen: String,
     /// Address of /metrics, /livez and /readyz. For operators: it asks for no key.
     pub(crate) ops_listen: String,
-    /// The event log: `embedded:DIR`. Default `embedded:DATA/log`.
+    /// The event log: `embedded:DIR` or `kafka://HOST:PORT/TOPIC`. Default `embedded:DATA/log`.
     pub(crate) log: String,
     /// Partitions of the event log, fixed when it is made.
     pub(crate) log_partitions: u32,
     /// The warehouse: `embedded:DIR` or `http://HOST:PORT`. Default `embedded:DATA/warehouse`.
     pub(crate) warehouse: String,
+    /// Where the warehouse role serves its embedded warehouse: a port of this machine.
+    pub(crate) warehouse_listen: String,
     /// User of a warehouse by HTTP.
     pub(crate) warehouse_user: String,
     /// Password of a warehouse by HTTP.
@@ -39,8 +49,14 @@ pub(crate) struct Config {
     /// The engine's library for an embedded warehouse. Default: `libchdb.so` beside the program, or in `.tools/engine`
     /// of this directory or one above.
     pub(crate) engine: PathBuf,
-    /// The metastore: `sqlite://FILE`. Default `sqlite://DATA/meta.db`.
+    /// The metastore: `sqlite://FILE` or `postgres://...`. Default `sqlite://DATA/meta.db`.
     pub(crate) metastore: String,
+    /// The cache: `memory:` or `redis://HOST:PORT`.
+    pub(crate) cache: String,
+    /// Where roles are that this process calls and doesn't have.
+    pub(crate) upstreams: Upstreams,
+    /// This process's identity among the roles.
+    pub(crate) mesh_tls: TlsOptions,
     /// The edge.
     pub(crate) gateway: gateway::Options,
     /// What events may be.
@@ -58,22 +74,54 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            roles: Vec::new(),
             data: PathBuf::from(".penstock"),
             listen: "127.0.0.1:7070".to_owned(),
+            mesh_listen: String::new(),
             ops_listen: "127.0.0.1:7071".to_owned(),
             log: String::new(),
             log_partitions: 4,
             warehouse: String::new(),
+            warehouse_listen: String::new(),
             warehouse_user: "default".to_owned(),
             warehouse_password: String::new(),
             engine: PathBuf::new(),
             metastore: String::new(),
+            cache: "memory:".to_owned(),
+            upstreams: Upstreams::default(),
+            mesh_tls: TlsOptions::default(),
             gateway: gateway::Options::default(),
             ingest: ingest::Limits::default(),
             pipeline: pipeline::Options::default(),
             query: query::Options::default(),
             server: ServeOptions::default(),
             telemetry: TelemetryOptions::default(),
+        }
+    }
+}
+
+/// Where roles in other processes are: `HOST:PORT`, several with commas; all addresses of a name are used.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Upstreams {
+    /// The ingest role.
+    pub(crate) ingest: Addresses,
+    /// The query role.
+    pub(crate) query: Addresses,
+    /// The metrics role.
+    pub(crate) metrics: Addresses,
+    /// The admin role.
+    pub(crate) admin: Addresses,
+}
+
+impl Upstreams {
+    /// Those of a role that is called.
+    pub(crate) fn of(&self, role: Role) -> &Addresses {
+        match role {
+            Role::Ingest => &self.ingest,
+            Role::Query => &self.query,
+            Role::Metrics => &self.metrics,
+            _ => &self.admin,
         }
     }
 }
@@ -107,7 +155,13 @@ impl Config {
             self.metastore = format!("sqlite://{}", under("meta.db"));
         }
         self.warehouse_url()?;
+        self.roles().check(&self)?;
         Ok(self)
+    }
+
+    /// The roles of this process.
+    pub(crate) fn roles(&self) -> Roles {
+        Roles::new(&self.roles)
     }
 
     /// The warehouse's address, read.

@@ -1,10 +1,14 @@
 //! The program: command line, and the roles that it starts. What stands on what is decided in [`wire`], nowhere else.
 
 mod bootstrap;
+mod certs;
 mod cli;
 mod client;
 mod config;
 mod ops;
+mod roles;
+mod services;
+mod stores;
 mod warehouse;
 mod wire;
 
@@ -22,6 +26,8 @@ enum Failure {
     Config(#[from] config::ConfigError),
     #[error("{0}")]
     Start(#[from] wire::StartError),
+    #[error("{0}")]
+    Certs(#[from] certs::CertsError),
     #[error("{0}")]
     Client(#[from] client::ClientError),
     #[error("{0}")]
@@ -61,6 +67,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             // The engine's own teardown may abort: see `chdb::exit`.
             chdb::exit(i32::from(outcome.is_err()))
         }
+        Command::Certs(arguments) => print(&certs::make(&arguments)?),
         Command::Config(arguments) => {
             let text = arguments.config()?.to_toml();
             print(&text)

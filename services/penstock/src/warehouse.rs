@@ -45,13 +45,18 @@ pub(crate) struct Embedded {
     pub(crate) access_key: String,
 }
 
-/// Starts the warehouse on a free port of the loopback interface, with a key of its own.
-pub(crate) fn start(dir: &Path, engine: &Path) -> Result<Embedded, StartError> {
+/// Starts the warehouse at `listen`, or on a free port of the loopback interface, with a key of its own.
+pub(crate) fn start(dir: &Path, engine: &Path, listen: &str) -> Result<Embedded, StartError> {
     let engine = find_engine(engine)?;
     let program = std::env::current_exe().map_err(|e| StartError::Warehouse(e.to_string()))?;
     let access_key_file = dir.join("access.key");
     let access_key = bootstrap::secret_file(&access_key_file)?;
-    let address = free_address().map_err(|e| StartError::Warehouse(e.to_string()))?;
+    let address = match listen {
+        "" => free_address().map_err(|e| StartError::Warehouse(e.to_string()))?,
+        listen => {
+            listen.parse().map_err(|_| StartError::Warehouse(format!("warehouse_listen: {listen:?} is not IP:PORT")))?
+        }
+    };
     let arguments = [
         "warehouse".into(),
         "--engine".into(),

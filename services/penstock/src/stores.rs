@@ -1,0 +1,104 @@
+//! What the roles of a process stand on: the event log, the metastore, the warehouse.
+
+use std::{sync::Arc, time::Duration};
+
+use chdb::{Health, Supervisor};
+use eventlog::{EventLog, LogOptions};
+use storage::{Apps, Metastore, Warehouse};
+use tracing::warn;
+
+use crate::{
+    config::{Config, WarehouseUrl},
+    roles::{Role, Roles, WHOLE},
+    warehouse,
+    wire::{StartError, now_ms},
+};
+
+/// How long a warehouse may take to start: a large one loads its parts first.
+const WAREHOUSE_START: Duration = Duration::from_secs(120);
+
+/// What the roles of this process stand on; what none of them needs is not opened.
+pub(crate) struct Stores {
+    pub(crate) meta: Option<Arc<dyn Metastore>>,
+    pub(crate) log: Option<Arc<dyn EventLog>>,
+    pub(crate) apps: Option<Arc<Apps>>,
+    pub(crate) warehouse: Option<Warehouse>,
+    supervisor: Option<Supervisor>,
+}
+
+impl Stores {
+    pub(crate) async fn open(config: &Config, roles: &Roles) -> Result<Self, StartError> {
+        std::fs::create_dir_all(&config.data)
+            .map_err(|source| StartError::File { path: config.data.clone(), source })?;
+        let meta = match roles.any(&WHOLE) {
+            true => Some(storage::open(&config.metastore).await?),
+            false => None,
+        };
+        let log = match roles.any(&[Role::Ingest, Role::Pipeline, Role::Query]) {
+            true => {
+                let options = LogOptions { partitions: config.log_partitions, ..LogOptions::default() };
+                Some(eventlog::open(&config.log, &options).await?)
+            }
+            false => None,
+        };
+        let (warehouse, supervisor) = match roles.any(&[Role::Warehouse, Role::Pipeline, Role::Query]) {
+            true => open_warehouse(config).await?,
+            false => (None, None),
+        };
+        let apps = meta.as_ref().map(|meta| Arc::new(Apps::new(Arc::clone(meta), now_ms)));
+        Ok(Self { meta, log, apps, warehouse, supervisor })
+    }
+
+    pub(crate) fn pipeline(&self, config: &Config) -> Option<pipeline::Parts> {
+        Some(pipeline::Parts {
+            log: self.log.clone()?,
+            ledger: self.meta.clone()?,
+            apps: self.apps.clone()?,
+            warehouse: self.warehouse.clone()?,
+            options: config.pipeline.clone(),
+            owner: format!("penstock-{}", std::process::id()),
+            now_ms,
+        })
+    }
+
+    /// Whether the warehouse answers. One that is not ours is its own operator's to watch.
+    pub(crate) fn ready(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        match &self.supervisor {
+            Some(supervisor) => {
+                let health = supervisor.health();
+                Arc::new(move || matches!(*health.borrow(), Health::Serving { .. }))
+            }
+            None => Arc::new(|| true),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        if let Some(Err(error)) = match &self.log {
+            Some(log) => Some(log.close().await),
+            None => None,
+        } {
+            warn!(%error, "the event log did not close well; what was acknowledged is on disk");
+        }
+        if let Some(supervisor) = self.supervisor {
+            supervisor.shutdown().await;
+        }
+    }
+}
+
+async fn open_warehouse(config: &Config) -> Result<(Option<Warehouse>, Option<Supervisor>), StartError> {
+    let database = storage::warehouse::schema::DEFAULT_DATABASE;
+    let (warehouse, supervisor) = match config.warehouse_url()? {
+        WarehouseUrl::Embedded(dir) => {
+            let embedded = warehouse::start(dir, &config.engine, &config.warehouse_listen)?;
+            let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
+            (warehouse, Some(embedded.supervisor))
+        }
+        WarehouseUrl::Http(url) => {
+            let password = Some(config.warehouse_password.as_str()).filter(|p| !p.is_empty());
+            (Warehouse::new(url, database, &config.warehouse_user, password)?, None)
+        }
+    };
+    warehouse.wait_ready(WAREHOUSE_START).await?;
+    warehouse.migrate().await?;
+    Ok((Some(warehouse), supervisor))
+}
