@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use api::{convert::time_to_wire, v1};
 use mesh::signed::SigningKey;
 use model::{Error, ErrorCode, Position};
-use storage::{Ledger, PartitionState, Topic};
+use parking_lot::Mutex;
+use storage::{Ledger, MetaError, PartitionState, Topic};
 use tokio::time::{Instant, sleep_until};
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
@@ -20,6 +21,8 @@ pub(crate) struct Freshness {
     /// How many partitions the log has; one that no worker ever claimed isn't in the ledger.
     pub(crate) partitions: u32,
     pub(crate) token_key: SigningKey,
+    /// As last read. What is committed stays so: an old state promises less, never something false.
+    pub(crate) known: Mutex<Option<Vec<PartitionState>>>,
 }
 
 impl Freshness {
@@ -39,7 +42,7 @@ impl Freshness {
         };
         let until = Instant::now() + wait;
         loop {
-            let partitions = self.ledger.partitions(&self.topic).await?;
+            let partitions = self.partitions().await?;
             let reached = self.position(&partitions);
             if wanted.as_ref().is_none_or(|wanted| reached.covers(wanted)) {
                 return Ok(self.watermark(&partitions, &reached));
@@ -50,6 +53,18 @@ impl Freshness {
                 return Err(Error { retry_after: Some(wait), ..Error::new(ErrorCode::DeadlineExceeded, message) });
             }
             sleep_until((Instant::now() + POLL).min(until)).await;
+        }
+    }
+
+    /// What the ledger says, or said last if it can't be reached.
+    async fn partitions(&self) -> Result<Vec<PartitionState>, MetaError> {
+        match self.ledger.partitions(&self.topic).await {
+            Ok(partitions) => {
+                *self.known.lock() = Some(partitions.clone());
+                Ok(partitions)
+            }
+            Err(error @ MetaError::Unavailable(_)) => self.known.lock().clone().ok_or(error),
+            Err(error) => Err(error),
         }
     }
 

@@ -7,6 +7,7 @@ use formula::{SealedPlan, Statement};
 use futures::{Stream, stream};
 use mesh::context::CallContext;
 use model::Error;
+use parking_lot::Mutex;
 use storage::{
     Apps, Warehouse,
     warehouse::{QuerySettings, RowStream},
@@ -54,7 +55,7 @@ struct Running {
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let Parts { apps, ledger, topic, partitions, warehouse, options, token_key, now_ms, .. } = parts;
-        let freshness = Freshness { ledger, topic, partitions, token_key };
+        let freshness = Freshness { ledger, topic, partitions, token_key, known: Mutex::default() };
         Arc::new(Self { apps, warehouse, freshness, admission: Admission::new(&options), options, now_ms })
     }
 
