@@ -20,7 +20,7 @@ demo: ## Send a week of made events to the server that `make run` started
 	cargo run --release --locked -p loadgen -- demo
 
 .PHONY: test
-test: engine venv ## Run every test, on the real engine, with real clients
+test: engine venv stubs ## Run every test, on the real engine, with real clients
 	cargo test --workspace --locked
 
 .PHONY: lint
@@ -51,11 +51,13 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 verify: lint test bench ## Everything, with what takes too long for CI
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 
-.PHONY: engine venv buf deny
+.PHONY: engine venv stubs buf deny
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
 venv: ## Install the tests' Python packages
 	@deploy/tools/venv.sh
+stubs: venv ## Generate and build the tests' clients in Go, Python and TypeScript
+	@deploy/tools/stubs.sh
 buf: ## Fetch buf, the contracts' tool and a gRPC client
 	@deploy/tools/buf.sh
 deny:

@@ -5,5 +5,5 @@ cd "$(dirname "$0")/../.."
 wanted=deploy/test/requirements.txt
 if cmp -s "$wanted" .tools/venv/installed.txt; then exit 0; fi
 python3 -m venv .tools/venv
-.tools/venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted"
+.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"
 cp "$wanted" .tools/venv/installed.txt
