@@ -14,7 +14,7 @@ use model::{Incarnation, Offset, PartitionId, Position};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::{Batch, EventLog, LogError, LogOptions, Record, Tail};
+use crate::{Assignment, Batch, EventLog, LogError, LogOptions, Record, Tail, assignment::Everything, blocking};
 
 mod chunk;
 mod fault;
@@ -44,7 +44,7 @@ const MAX_BATCH_BYTES: usize = 1 << 28;
 /// What an append costs the queue beside its payload.
 const PENDING_BYTES: usize = 256;
 
-/// A log in a directory of the local disk.
+/// A log in a directory of the local disk. Records of one batch get consecutive offsets.
 ///
 /// Dropped without [`EventLog::close`] it still finishes what was taken, and blocks as long as that takes.
 pub struct EmbeddedLog {
@@ -130,13 +130,7 @@ impl EmbeddedLog {
             let len = batch.buffer.len();
             return Err(LogError::Invalid(format!("a batch has at most {MAX_BATCH_BYTES} bytes, not {len}")));
         }
-        let last = batch.ends.last().copied().unwrap_or(0);
-        if !batch.ends.is_sorted() || last as usize != batch.buffer.len() {
-            return Err(LogError::Invalid(
-                "a batch's ends must never fall, and the last be its buffer's length".into(),
-            ));
-        }
-        Ok(())
+        batch.check()
     }
 }
 
@@ -227,6 +221,11 @@ impl EventLog for EmbeddedLog {
         self.check_partition(partition)?;
         let shared = Arc::clone(&self.shared);
         blocking(move || shared.trim(partition, before)).await
+    }
+
+    fn assignment(&self) -> Result<Box<dyn Assignment>, LogError> {
+        self.shared.check_open()?;
+        Ok(Box::new(Everything::of(self.partitions())))
     }
 
     async fn close(&self) -> Result<(), LogError> {
@@ -356,12 +355,4 @@ fn records(chunks: &[Arc<Chunk>], from: Offset, end: Offset, max_records: usize,
         }
     }
     records
-}
-
-/// Runs what blocks on the disk off the threads that serve.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(LogError::Unavailable(format!("the log's work was cut off: {error}"))))
 }

@@ -1,22 +1,26 @@
 //! The event log: what is acknowledged is here, durably, before anything else happens to it.
 //!
 //! [`EventLog`] states the promises; the conformance suite checks them on every backend. `embedded:DIR` keeps the
-//! log on the local disk; a Kafka backend is a second implementation of the same trait.
+//! log on the local disk, for one process; `kafka://HOST:PORT` in a topic of Apache Kafka, for any number of them.
 //!
 //! A log is one topic with a fixed number of partitions. A record is bytes; what they mean is `model::record`'s
-//! matter. Offsets count records in a partition from 0. Records of one [`Batch`] for one partition get consecutive
-//! offsets.
+//! matter. Offsets count records in a partition from 0. Records of one [`Batch`] are placed in their order; another
+//! caller's may come to lie between them.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{Incarnation, Offset, PartitionId, Position};
 
+mod assignment;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod embedded;
+mod kafka;
 mod open;
 
+pub use assignment::Assignment;
 pub use embedded::{Clock, EmbeddedLog, system_clock};
+pub use kafka::{Incarnations, KafkaLog, KafkaOptions};
 pub use open::{LogOptions, open};
 
 /// Records for one partition, in order: one buffer, cut at the given ends, so that a batch costs one allocation.
@@ -30,12 +34,23 @@ pub struct Batch {
     pub ends: Vec<u32>,
 }
 
+impl Batch {
+    fn check(&self) -> Result<(), LogError> {
+        let last = self.ends.last().copied().unwrap_or(0);
+        if self.ends.is_sorted() && last as usize == self.buffer.len() {
+            return Ok(());
+        }
+        Err(LogError::Invalid("a batch's ends must never fall, and the last be its buffer's length".into()))
+    }
+}
+
 /// One record as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its place in the partition.
     pub offset: Offset,
-    /// When the log took it, UTC ms by the log's clock. Never falls from one offset to the next.
+    /// When the log took it, UTC ms by the log's clock. Never falls from one offset to the next that is read after it
+    /// (see the crate's page on Kafka for what its clocks allow between two readers).
     pub appended_ms: i64,
     /// Its bytes.
     pub payload: Bytes,
@@ -100,7 +115,8 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Appends and returns, for each partition named, the offset after its last record of this call.
     ///
-    /// A batch whose `ends` don't cut its buffer is [`LogError::Invalid`], and none of the call's batches is taken.
+    /// A batch whose `ends` don't cut its buffer, or with a record too large for the log, is [`LogError::Invalid`], and
+    /// none of the call's batches is taken.
     /// When this returns `Ok`, every record is on stable storage and survives a power cut. On `Err` some of the
     /// records may still turn up: callers retry with the same event ids. Empty batches are allowed and take no offset.
     /// Appends of concurrent callers are committed together. A dropped future may or may not have appended.
@@ -128,7 +144,18 @@ pub trait EventLog: Send + Sync + 'static {
     /// Offsets are never given twice, even if everything was let go of.
     async fn trim(&self, partition: PartitionId, before: Offset) -> Result<(), LogError>;
 
+    /// Takes a place among the processes that work on the log's partitions. Only a process that does so asks for one.
+    fn assignment(&self) -> Result<Box<dyn Assignment>, LogError>;
+
     /// Ends all work on the log: what was taken is durable, whoever waits is woken, later calls are `Unavailable`.
     /// Closing again is `Ok`.
     async fn close(&self) -> Result<(), LogError>;
+}
+
+/// Runs what blocks off the threads that serve.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(LogError::Unavailable(format!("the log's work was cut off: {error}"))))
 }

@@ -1,20 +1,22 @@
 use std::{path::Path, sync::Arc};
 
-use crate::{EmbeddedLog, EventLog, LogError, system_clock};
+use crate::{EmbeddedLog, EventLog, Incarnations, KafkaLog, KafkaOptions, LogError, system_clock};
 
 /// What a log is, and how much memory it may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogOptions {
-    /// The topic's name, 1 to 200 bytes. Fixed when the log is made.
+    /// The topic's name, 1 to 200 bytes. Fixed when the log is made. One in a Kafka URL goes before it.
     pub topic: String,
-    /// How many partitions, 1 to 1024. Fixed when the log is made.
+    /// How many partitions, 1 to 1024. Fixed when the log is made. A Kafka topic that is there keeps its own number.
     pub partitions: u32,
-    /// Embedded: bytes of the newest records kept in memory for readers that keep up.
+    /// Bytes kept in memory for readers. Embedded: of the newest records; Kafka: of those fetched ahead.
     pub cache_bytes: usize,
-    /// Embedded: payload bytes of waiting appends; further ones wait for room, up to 1 GiB.
+    /// Payload bytes of waiting appends; further ones wait for room, up to 1 GiB.
     pub queue_bytes: usize,
     /// Embedded: payload bytes after which a group commit takes no further append.
     pub group_bytes: usize,
+    /// Kafka: how it is spoken to.
+    pub kafka: KafkaOptions,
 }
 
 impl Default for LogOptions {
@@ -27,6 +29,7 @@ impl Default for LogOptions {
             cache_bytes: 64 * MIB,
             queue_bytes: 64 * MIB,
             group_bytes: 8 * MIB,
+            kafka: KafkaOptions::default(),
         }
     }
 }
@@ -42,27 +45,35 @@ impl LogOptions {
         } else if self.group_bytes == 0 {
             "a group commit takes at least 1 byte".to_owned()
         } else {
-            return Ok(());
+            return self.kafka.check();
         };
         Err(LogError::Config(fault))
     }
 }
 
-/// Opens the log that the URL names; `embedded:DIR` makes it if there is none.
+/// Opens the log that the URL names, or makes it if there is none: `embedded:DIR`, or
+/// `kafka://HOST:PORT[,HOST:PORT...][/TOPIC]`, which needs `incarnations`.
 ///
 /// # Errors
 /// [`LogError::Config`] if the URL or the options are wrong, don't fit the log that is there, or another process has
 /// it open; [`LogError::Damaged`] if acknowledged records are missing or unreadable; [`LogError::Unavailable`] if the
-/// disk can't be used.
-pub async fn open(url: &str, options: &LogOptions) -> Result<Arc<dyn EventLog>, LogError> {
-    match url.split_once(':') {
-        Some(("embedded", dir)) if !dir.is_empty() => {
+/// disk can't be used or the brokers don't answer; those of `incarnations`.
+pub async fn open(
+    url: &str,
+    options: &LogOptions,
+    incarnations: Option<&dyn Incarnations>,
+) -> Result<Arc<dyn EventLog>, LogError> {
+    match (url.split_once(':'), incarnations) {
+        (Some(("embedded", dir)), _) if !dir.is_empty() => {
             Ok(Arc::new(EmbeddedLog::open(Path::new(dir), options, system_clock()).await?))
         }
-        Some(("embedded", _)) => Err(LogError::Config("embedded: needs a directory, as in embedded:data/log".into())),
-        Some(("kafka", _)) => {
-            Err(LogError::Config("this build has no Kafka backend yet; the log can be embedded:DIR".into()))
+        (Some(("embedded", _)), _) => {
+            Err(LogError::Config("embedded: needs a directory, as in embedded:data/log".into()))
         }
-        _ => Err(LogError::Config(format!("{url:?} names no event log; embedded:DIR does"))),
+        (Some(("kafka", place)), Some(incarnations)) => Ok(KafkaLog::open(place, options, incarnations).await?),
+        (Some(("kafka", _)), None) => {
+            Err(LogError::Config("a log on Kafka needs a metastore that numbers the topic's lives".into()))
+        }
+        _ => Err(LogError::Config(format!("{url:?} names no event log; embedded:DIR and kafka://HOST:PORT do"))),
     }
 }

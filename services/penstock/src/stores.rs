@@ -37,7 +37,7 @@ impl Stores {
         let log = match roles.any(&[Role::Ingest, Role::Pipeline, Role::Query]) {
             true => {
                 let options = LogOptions { partitions: config.log_partitions, ..LogOptions::default() };
-                Some(eventlog::open(&config.log, &options).await?)
+                Some(eventlog::open(&config.log, &options, None).await?)
             }
             false => None,
         };

@@ -33,6 +33,7 @@ pub async fn a_closed_log_refuses(factory: &dyn Factory) {
         log.wait_for(0, 0).await.err(),
         log.tail(0).await.err(),
         log.trim(0, 1).await.err(),
+        log.assignment().err(),
     ];
     for error in refused {
         assert!(matches!(error, Some(LogError::Unavailable(_))), "{error:?}");

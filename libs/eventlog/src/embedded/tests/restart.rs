@@ -94,15 +94,15 @@ async fn options_that_describe_another_log_are_refused() {
 async fn a_url_names_the_log_or_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("embedded:{}", dir.path().join("log").display());
-    let log = crate::open(&url, &options()).await.unwrap();
+    let log = crate::open(&url, &options(), None).await.unwrap();
     assert_eq!((log.topic(), log.partitions()), ("events", 2));
-    for (url, told) in [("kafka://host:9092", "no Kafka backend"), ("embedded:", "directory"), ("s3://x", "s3://x")] {
-        let refused = crate::open(url, &options()).await.err();
+    for (url, told) in [("kafka://host:9092", "needs a metastore"), ("embedded:", "directory"), ("s3://x", "s3://x")] {
+        let refused = crate::open(url, &options(), None).await.err();
         assert!(matches!(&refused, Some(LogError::Config(message)) if message.contains(told)), "{refused:?}");
     }
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let refused = crate::open(&format!("embedded:{}", file.display()), &options()).await.err();
+    let refused = crate::open(&format!("embedded:{}", file.display()), &options(), None).await.err();
     assert!(matches!(refused, Some(LogError::Config(_))), "{refused:?}");
 }
 

@@ -1,0 +1,94 @@
+//! Real brokers for tests, by the script that the stand uses.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use async_trait::async_trait;
+use model::Incarnation;
+use parking_lot::Mutex;
+
+use crate::{Incarnations, LogError};
+
+/// Brokers on loopback that end with this process, or when this is dropped.
+#[derive(Debug)]
+pub struct KafkaStand {
+    dir: PathBuf,
+    brokers: u32,
+    /// Their addresses, as in `kafka://SERVERS`.
+    pub servers: String,
+    topics: AtomicU32,
+}
+
+impl KafkaStand {
+    /// Starts so many brokers. Takes some seconds, and blocks.
+    ///
+    /// # Panics
+    /// With what the script says, if they don't start.
+    pub fn start(brokers: u32) -> Self {
+        static STANDS: AtomicU32 = AtomicU32::new(0);
+        let number = STANDS.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("penstock-kafka-{}-{number}", std::process::id()));
+        let servers = script(&["up", &dir.display().to_string(), &brokers.to_string()]);
+        Self { dir, brokers, servers, topics: AtomicU32::new(0) }
+    }
+
+    /// The URL of a topic that isn't there yet.
+    pub fn new_topic(&self) -> String {
+        format!("kafka://{}/events-{}", self.servers, self.topics.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Kills a broker, from 1, as a crash does.
+    pub fn kill_broker(&self, number: u32) {
+        script(&["kill", &self.dir.display().to_string(), &number.to_string()]);
+    }
+
+    /// Starts a killed broker again, at its old address, and waits until it is back.
+    pub fn start_broker(&self, number: u32) {
+        script(&["start", &self.dir.display().to_string(), &number.to_string()]);
+    }
+}
+
+impl Drop for KafkaStand {
+    fn drop(&mut self) {
+        for number in 1..=self.brokers {
+            let dir = self.dir.display().to_string();
+            let _ = command().args(["kill", &dir, &number.to_string()]).output(); // it may be dead already
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn command() -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/stand/kafka.sh");
+    let mut command = Command::new(script);
+    command.env("PARENT", std::process::id().to_string());
+    command
+}
+
+fn script(arguments: &[&str]) -> String {
+    let output = command().args(arguments).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "deploy/stand/kafka.sh {}: {told}", arguments.join(" "));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Incarnations for as long as the process lives.
+#[derive(Debug, Default)]
+pub struct MemoryIncarnations(Mutex<BTreeMap<String, Vec<String>>>);
+
+#[async_trait]
+impl Incarnations for MemoryIncarnations {
+    async fn incarnation(&self, topic: &str, identity: &str) -> Result<Incarnation, LogError> {
+        let mut lives = self.0.lock();
+        let lives = lives.entry(topic.to_owned()).or_default();
+        let index = lives.iter().position(|known| known == identity).unwrap_or_else(|| {
+            lives.push(identity.to_owned());
+            lives.len() - 1
+        });
+        Ok(index as Incarnation + 1)
+    }
+}

@@ -1,0 +1,172 @@
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use model::{Offset, PartitionId};
+use rdkafka::{
+    ClientConfig, Offset as Place, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    config::FromClientConfigAndContext,
+    error::RDKafkaErrorCode,
+};
+use tracing::{info, warn};
+
+use super::{
+    Context,
+    describe::{Description, describe},
+    options::bad_config,
+    unavailable,
+};
+use crate::{LogError, LogOptions, blocking};
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is asked of the brokers, beside appending and reading. Each call takes `timeout` at most.
+pub(super) struct Brokers {
+    admin: AdminClient<Context>,
+    topic: String,
+    timeout: Duration,
+}
+
+/// The topic as it was found or made.
+pub(super) struct Topic {
+    /// See [`Description::id`].
+    pub(super) id: String,
+    pub(super) partitions: u32,
+    /// The largest message that the topic takes, bytes.
+    pub(super) max_message_bytes: usize,
+}
+
+impl Brokers {
+    pub(super) fn new(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Self, LogError> {
+        let admin = AdminClient::from_config_and_context(config, Context).map_err(bad_config)?;
+        Ok(Self { admin, topic: topic.to_owned(), timeout })
+    }
+
+    /// Finds the topic, or makes it, and checks that it is one that the log can live in. Two may do so at once.
+    pub(super) async fn prepare(self: &Arc<Self>, options: &LogOptions) -> Result<Topic, LogError> {
+        let topic = &self.topic;
+        let found = match self.describe().await? {
+            Some(found) => found,
+            None => {
+                self.create(options).await?;
+                self.created().await?
+            }
+        };
+        let config = self.config().await?;
+        let get = |name| config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
+        let alter = |setting: &str| {
+            format!("kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}")
+        };
+        if get("message.timestamp.type") != "LogAppendTime" {
+            return Err(LogError::Config(format!(
+                "the topic {topic} keeps the time that its producers claim; the log needs the brokers' own: {}",
+                alter("message.timestamp.type=LogAppendTime")
+            )));
+        }
+        if get("cleanup.policy") != "delete" {
+            return Err(LogError::Config(format!(
+                "the topic {topic} is compacted, which loses events: {}",
+                alter("cleanup.policy=delete")
+            )));
+        }
+        let insync = get("min.insync.replicas");
+        if found.replicas < 2 || insync == "1" {
+            warn!(
+                topic,
+                replicas = found.replicas,
+                insync,
+                "what this topic acknowledges can be lost with one broker; 3 replicas with min.insync.replicas=2 outlive it"
+            );
+        }
+        let max_message_bytes = get("max.message.bytes").parse().unwrap_or(usize::MAX);
+        Ok(Topic { id: found.id, partitions: found.partitions, max_message_bytes })
+    }
+
+    /// What the topic is now; `None` if there is none.
+    pub(super) async fn describe(self: &Arc<Self>) -> Result<Option<Description>, LogError> {
+        let brokers = Arc::clone(self);
+        blocking(move || describe(brokers.admin.inner(), &brokers.topic, brokers.timeout)).await
+    }
+
+    /// Replicated as far as there are brokers, up to 3 times.
+    async fn create(self: &Arc<Self>, options: &LogOptions) -> Result<(), LogError> {
+        let brokers = Arc::clone(self);
+        let count = blocking(move || {
+            let cluster = brokers.admin.inner().fetch_metadata(None, brokers.timeout).map_err(unavailable)?;
+            Ok(cluster.brokers().len())
+        });
+        let replicas = count.await?.clamp(1, 3) as i32;
+        let retention_ms = options.kafka.retention_ms.to_string();
+        let topic = NewTopic::new(&self.topic, options.partitions as i32, TopicReplication::Fixed(replicas))
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("cleanup.policy", "delete")
+            .set("retention.ms", &retention_ms)
+            .set("min.insync.replicas", if replicas == 3 { "2" } else { "1" });
+        let made = self.admin.create_topics([&topic], &self.limits()).await.map_err(unavailable)?;
+        for result in made {
+            match result {
+                Ok(topic) => info!(topic, partitions = options.partitions, replicas, "made the topic"),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {} // another process was quicker
+                Err((topic, error)) => {
+                    return Err(LogError::Unavailable(format!("the topic {topic} can't be made: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the new topic is known to the brokers and led.
+    async fn created(self: &Arc<Self>) -> Result<Description, LogError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.describe().await? {
+                Some(found) if found.led => return Ok(found),
+                _ if Instant::now() > deadline => {
+                    let what =
+                        format!("the topic {} was made, but not all of its partitions have a leader", self.topic);
+                    return Err(LogError::Unavailable(what));
+                }
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn config(&self) -> Result<ConfigResource, LogError> {
+        let topic = [ResourceSpecifier::Topic(&self.topic)];
+        let described = self.admin.describe_configs(&topic, &self.limits()).await.map_err(unavailable)?;
+        let config = described.into_iter().next();
+        let config = config.ok_or_else(|| LogError::Unavailable("no broker told the topic's configuration".into()))?;
+        config.map_err(|code| LogError::Unavailable(format!("the topic's configuration can't be read: {code}")))
+    }
+
+    /// The first offset of the partition and the one after its last. Blocks.
+    pub(super) fn bounds(&self, partition: PartitionId) -> Result<(Offset, Offset), LogError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.admin.inner().fetch_watermarks(&self.topic, partition as i32, left) {
+                Ok((begin, end)) => return Ok((begin.unsigned_abs(), end.unsigned_abs())),
+                Err(error) if left < 2 * PAUSE => return Err(unavailable(error)),
+                // The leader is another one by now, or about to be elected.
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    /// Lets go of what is below `before`, which is no further than the end.
+    pub(super) async fn delete(&self, partition: PartitionId, before: Offset) -> Result<(), LogError> {
+        let mut records = TopicPartitionList::new();
+        let before = Place::Offset(i64::try_from(before).unwrap_or(i64::MAX));
+        records.add_partition_offset(&self.topic, partition as i32, before).map_err(unavailable)?;
+        let deleted = self.admin.delete_records(&records, &self.limits()).await.map_err(unavailable)?;
+        deleted.elements().iter().try_for_each(|place| place.error().map_err(unavailable))
+    }
+
+    fn limits(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
+    }
+}
