@@ -19,6 +19,14 @@ run: engine ## Build everything and start the whole product with a demo tenant
 demo: ## Send a week of made events to the server that `make run` started
 	cargo run --release --locked -p loadgen -- demo
 
+.PHONY: stack stack-down
+stack: engine kafka ## Start it as a cluster: Kafka, Redis, PostgreSQL, every role in processes of its own
+	cargo build --release --locked -p penstock
+	deploy/stand/stack.sh up .penstock/stack
+
+stack-down: ## Stop the cluster that `make stack` started; its data stays
+	deploy/stand/stack.sh down .penstock/stack
+
 .PHONY: test
 test: engine venv stubs ## Run every test, on the real engine, with real clients
 	cargo test --workspace --locked
@@ -51,9 +59,11 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 verify: lint test bench ## Everything, with what takes too long for CI
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 
-.PHONY: engine venv stubs buf deny
+.PHONY: engine venv stubs kafka buf deny
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
+kafka:
+	@deploy/tools/kafka.sh
 venv: ## Install the tests' Python packages
 	@deploy/tools/venv.sh
 stubs: venv ## Generate and build the tests' clients in Go, Python and TypeScript

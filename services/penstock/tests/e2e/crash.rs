@@ -5,68 +5,19 @@ use api::v1::{
 };
 use futures::channel::mpsc;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::time::timeout;
 use tonic::Streaming;
 
 use crate::{
     clients::event,
     house::{House, PATIENCE},
-    load::{APP, Books, Client, Field, seed},
+    load::{self, APP, Load, seed},
 };
 
-const CLIENTS: u64 = 6;
 /// kill -9 of the server and of the warehouse in turn, so many times each, unless `PENSTOCK_KILLS` says otherwise.
 const KILLS: usize = 10;
 /// kill -9 of a server that has just begun to recover.
 const KILLS_AT_START: usize = 4;
-
-struct Load {
-    field: Field,
-    clients: JoinSet<Books>,
-}
-
-impl Load {
-    fn start(house: &House, seed: u64) -> Self {
-        let field = Field::new(&house.address, house.demo_key());
-        let clients = (0..CLIENTS).map(|number| Client::new(number, seed, &field).run()).collect();
-        Self { field, clients }
-    }
-
-    /// Waits for progress; a client that failed fails the test here.
-    async fn progress(&mut self, more: u64) {
-        let progress = timeout(PATIENCE, self.field.progress(more));
-        tokio::select! {
-            progress = progress => progress.expect("the clients get on"),
-            Some(ended) = self.clients.join_next() => panic!("a client ended: {ended:?}"),
-        }
-    }
-
-    /// Lets the clients finish, and holds their books against the house's.
-    async fn settle(self, house: &House) -> Vec<Books> {
-        self.field.over.send_replace(true);
-        let mut books = timeout(PATIENCE, self.clients.join_all()).await.expect("the clients finish");
-        books.sort_by(|a, b| a.client.cmp(&b.client));
-        for one in &books {
-            house
-                .sql(&house.demo_key(), &format!("SELECT COUNT(*) FROM events WHERE app_id = '{APP}'"), &one.token)
-                .await;
-        }
-        let sql = format!(
-            "SELECT client, COUNT(*) AS events, COUNT(DISTINCT event_id) AS ids, SUM(n) AS total FROM events \
-             WHERE app_id = '{APP}' AND event_type = 'load' GROUP BY client ORDER BY client"
-        );
-        let counted = house.sql(&house.demo_key(), &sql, "").await;
-        let sent: Vec<Vec<Value>> = books
-            .iter()
-            .map(|b| vec![json!(b.client), json!(b.events), json!(b.events), json!(b.sum as f64)])
-            .collect();
-        let places = "SELECT _partition, count(), uniqExact(_offset), min(_offset), max(_offset), uniqExact(event_id) \
-            FROM events WHERE event = 'load' GROUP BY _partition ORDER BY 1";
-        assert_eq!(counted, sent, "by partition:\n{}", house.warehouse(places).await);
-        books
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_counts_once_through_kills_of_server_and_warehouse() {
@@ -118,14 +69,7 @@ async fn sigterm_under_load_ends_well_and_loses_nothing() {
     load.field.address.send_replace(house.address.clone());
     load.progress(20).await;
     let books = load.settle(&house).await;
-    for failure in books.iter().flat_map(|b| &b.failures) {
-        // A connection that the server's system took, and its program no longer, is reset: the client says so itself.
-        if std::error::Error::source(failure).is_some_and(|source| source.is::<tonic::transport::Error>()) {
-            continue;
-        }
-        let again = [tonic::Code::Unavailable, tonic::Code::Cancelled];
-        assert!(again.contains(&failure.code()), "a client can't tell that it may retry: {failure:?}");
-    }
+    load::all_may_be_retried(&books);
     let sql = format!("SELECT COUNT(*) FROM events WHERE app_id = '{APP}' AND event_type = 'held'");
     let held = house.sql(&key, &sql, "").await[0][0].as_u64().unwrap();
     assert!(held >= told, "{told} acknowledged, {held} counted");

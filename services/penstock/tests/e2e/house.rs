@@ -16,7 +16,9 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running Penstock with the demo tenant (`demo`, app `xyz123`).
 pub struct House {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Deleted at the end; none if the directory is a stand's.
+    _scratch: Option<TempDir>,
     config: String,
     child: Option<Child>,
     pub address: String,
@@ -32,8 +34,10 @@ impl House {
 
     /// A house whose configuration file has this text.
     pub async fn start_with(config: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
         let mut house = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: scratch.path().to_owned(),
+            _scratch: Some(scratch),
             config: config.to_owned(),
             child: None,
             address: String::new(),
@@ -42,6 +46,12 @@ impl House {
         };
         house.launch().await;
         house
+    }
+
+    /// What a stand in `dir` is to its customers, by the gateway at `address`.
+    pub fn of_stand(dir: PathBuf, address: String) -> Self {
+        let (config, ops_address) = (String::new(), String::new());
+        Self { dir, _scratch: None, config, child: None, address, ops_address, http: reqwest::Client::new() }
     }
 
     /// Starts the program again on the same data, on new ports, and waits until it is ready.
@@ -54,7 +64,7 @@ impl House {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the house runs already");
         (self.address, self.ops_address) = (free_address(), free_address());
-        let config = self.dir.path().join("penstock.toml");
+        let config = self.dir.join("penstock.toml");
         std::fs::write(&config, &self.config).unwrap();
         let errors = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
@@ -111,9 +121,12 @@ impl House {
         child.wait().unwrap()
     }
 
-    /// The server's process id.
+    /// The process id of the server; on a stand, of the warehouse role.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the house runs").id()
+        match &self.child {
+            Some(child) => child.id(),
+            None => read(&self.dir.join("warehouse/pid")).parse().unwrap(),
+        }
     }
 
     /// The warehouse's process id: the server's child.
@@ -150,7 +163,7 @@ impl House {
 
     /// Everything that the house keeps.
     pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        if self._scratch.is_some() { self.dir.join("data") } else { self.dir.clone() }
     }
 
     /// The key of the tenant `demo`: all its apps; may ingest, query, define metrics, administer, backfill.
@@ -169,7 +182,7 @@ impl House {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.dir.path().join("log.jsonl")
+        self.dir.join("log.jsonl")
     }
 
     /// A call by JSON: the status and the body (null if it isn't JSON).

@@ -5,12 +5,15 @@ use std::time::Duration;
 use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient, value::Kind};
 use futures::stream;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use serde_json::json;
-use tokio::sync::watch;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::clients::{Keyed, event, event_json, keyed};
+use crate::{
+    clients::{Keyed, event, event_json, keyed},
+    house::{House, PATIENCE},
+};
 
 /// The app that the load goes to.
 pub const APP: &str = "xyz123";
@@ -26,13 +29,16 @@ pub struct Field {
     pub over: watch::Sender<bool>,
     /// The tenant's key.
     pub key: String,
+    /// What the names of this load's clients begin with: a stand has seen others.
+    pub run: String,
 }
 
 impl Field {
     /// A field around the server at `address`.
     pub fn new(address: &str, key: String) -> Self {
         let (address, acknowledged) = (watch::Sender::new(address.to_owned()), watch::Sender::new(0));
-        Self { address, acknowledged, over: watch::Sender::new(false), key }
+        let run = format!("{:08x}", rand::rng().next_u32());
+        Self { address, acknowledged, over: watch::Sender::new(false), key, run }
     }
 
     /// Waits until `more` further batches are acknowledged.
@@ -72,8 +78,9 @@ struct Attempt {
 
 impl Attempt {
     fn failed(mut self, status: Status) -> Self {
-        let by_server = status.get_error_details().error_info().cloned();
-        assert!(by_server.is_none(), "a server that answers acknowledges: {status:?}");
+        let by_server = status.get_error_details().error_info().is_some();
+        let again = status.code() == tonic::Code::Unavailable && status.get_error_details().retry_info().is_some();
+        assert!(!by_server || again, "a server that answers acknowledges, or says when to come again: {status:?}");
         self.failure = Some(status);
         self
     }
@@ -97,8 +104,8 @@ pub struct Client {
 impl Client {
     /// The client of that number; what it does depends on the seed alone.
     pub fn new(number: u64, seed: u64, field: &Field) -> Self {
-        let books =
-            Books { client: format!("client-{number}"), events: 0, sum: 0, token: String::new(), failures: Vec::new() };
+        let client = format!("{}-client-{number}", field.run);
+        let books = Books { client, events: 0, sum: 0, token: String::new(), failures: Vec::new() };
         let (address, random) = (field.address.subscribe(), StdRng::seed_from_u64(seed ^ (number << 32)));
         Self { field: field.clone(), random, http: reqwest::Client::new(), books, address }
     }
@@ -178,8 +185,12 @@ impl Client {
             let url = format!("http://{address}/v1/events?app_id={APP}");
             let Ok(answer) = self.http.post(url).bearer_auth(&self.field.key).json(&body).send().await else { break };
             let status = answer.status();
+            let retry_after = answer.headers().contains_key("retry-after");
             // A connection that breaks in the middle of an answer is no acknowledgement.
-            let Ok(answer) = answer.json::<serde_json::Value>().await else { break };
+            let Ok(answer) = answer.json::<Value>().await else { break };
+            if status == 503 && retry_after {
+                break;
+            }
             assert_eq!(status, 200, "a server that answers acknowledges: {answer}");
             let token = answer["position_token"].as_str().unwrap().to_owned();
             attempt.took(answer["accepted"].as_u64().unwrap(), batch, token);
@@ -220,6 +231,68 @@ async fn stream_all(channel: Keyed, batches: &[PublishRequest]) -> Attempt {
             Ok(None) => return attempt,
             Err(status) => return attempt.failed(status),
         }
+    }
+}
+
+const CLIENTS: u64 = 6;
+
+/// Clients that send, until they are told to settle.
+pub struct Load {
+    pub field: Field,
+    clients: JoinSet<Books>,
+}
+
+impl Load {
+    /// Six clients of the demo tenant.
+    pub fn start(house: &House, seed: u64) -> Self {
+        let field = Field::new(&house.address, house.demo_key());
+        let clients = (0..CLIENTS).map(|number| Client::new(number, seed, &field).run()).collect();
+        Self { field, clients }
+    }
+
+    /// Waits for progress; a client that failed fails the test here.
+    pub async fn progress(&mut self, more: u64) {
+        let progress = timeout(PATIENCE, self.field.progress(more));
+        tokio::select! {
+            progress = progress => progress.expect("the clients get on"),
+            Some(ended) = self.clients.join_next() => panic!("a client ended: {ended:?}"),
+        }
+    }
+
+    /// Lets the clients finish, and holds their books against the house's.
+    pub async fn settle(self, house: &House) -> Vec<Books> {
+        self.field.over.send_replace(true);
+        let mut books = timeout(PATIENCE, self.clients.join_all()).await.expect("the clients finish");
+        books.sort_by(|a, b| a.client.cmp(&b.client));
+        for one in &books {
+            house
+                .sql(&house.demo_key(), &format!("SELECT COUNT(*) FROM events WHERE app_id = '{APP}'"), &one.token)
+                .await;
+        }
+        let sql = format!(
+            "SELECT client, COUNT(*) AS events, COUNT(DISTINCT event_id) AS ids, SUM(n) AS total FROM events \
+             WHERE app_id = '{APP}' AND event_type = 'load' AND client LIKE '{}%' GROUP BY client ORDER BY client",
+            self.field.run
+        );
+        let counted = house.sql(&house.demo_key(), &sql, "").await;
+        let sent: Vec<Vec<Value>> = books
+            .iter()
+            .map(|b| vec![json!(b.client), json!(b.events), json!(b.events), json!(b.sum as f64)])
+            .collect();
+        let places = "SELECT _partition, count(), uniqExact(_offset), min(_offset), max(_offset), uniqExact(event_id) \
+            FROM events WHERE event = 'load' GROUP BY _partition ORDER BY 1";
+        assert_eq!(counted, sent, "by partition:\n{}", house.warehouse(places).await);
+        books
+    }
+}
+
+/// Fails unless every call that failed told its client that it may be sent again.
+pub fn all_may_be_retried(books: &[Books]) {
+    for failure in books.iter().flat_map(|b| &b.failures) {
+        // A connection that the server's system took, and its program no longer, is reset: the client says so itself.
+        let by_client = std::error::Error::source(failure).is_some_and(|s| s.is::<tonic::transport::Error>());
+        let again = [tonic::Code::Unavailable, tonic::Code::Cancelled].contains(&failure.code());
+        assert!(by_client || again, "a client can't tell that it may retry: {failure:?}");
     }
 }
 

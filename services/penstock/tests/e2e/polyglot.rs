@@ -8,13 +8,24 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::house::{House, PATIENCE};
+use crate::{
+    house::{House, PATIENCE},
+    stand,
+};
 
 const LANGUAGES: [&str; 3] = ["go", "python", "typescript"];
 
 #[tokio::test]
 async fn plain_stubs_publish_and_query_in_three_languages() {
-    let house = House::start().await;
+    in_every_language(&House::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_so_they_do_on_a_cluster() {
+    in_every_language(&*stand::shared().await).await;
+}
+
+async fn in_every_language(house: &House) {
     for language in LANGUAGES {
         let key = house.tenant("polyglot", language, &["ingest", "query", "metrics"]).await;
         assert_eq!(told(language, &house.address, &key, language).await, story(), "in {language}");

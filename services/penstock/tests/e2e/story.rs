@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::house::{House, rows};
+use crate::{
+    house::{House, rows},
+    stand,
+};
 
 const SEED_SQL: &str = "
   SELECT date_trunc('day', timestamp) as date, country, COUNT(DISTINCT user_id) as active_users,
@@ -13,7 +16,15 @@ const SEED_SQL: &str = "
 
 #[tokio::test]
 async fn the_seed_s_query_and_metric_come_back_right() {
-    let house = House::start().await;
+    the_story(&House::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_is_the_same_on_a_cluster() {
+    the_story(&*stand::shared().await).await;
+}
+
+async fn the_story(house: &House) {
     let key = house.demo_key();
     for (user, country, plan) in [("u1", "DE", "pro"), ("u2", "DE", "enterprise"), ("u3", "FR", "free")] {
         let traits = json!({"country": {"string": country}, "plan": {"string": plan}});

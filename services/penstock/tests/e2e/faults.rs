@@ -1,0 +1,160 @@
+//! The cluster, disturbed: whatever dies, stops or goes away, what was acknowledged is counted once, and a client that sends
+//! again what failed sees nothing of it.
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::json;
+
+use crate::{
+    house::PATIENCE,
+    load::{self, Load, seed},
+    stand::{self, Stand},
+};
+
+/// What may be killed at any time.
+const PROCESSES: [&str; 12] = [
+    "gateway-1",
+    "gateway-2",
+    "ingest-1",
+    "ingest-2",
+    "pipeline-1",
+    "pipeline-2",
+    "pipeline-3",
+    "query-1",
+    "query-2",
+    "metrics-1",
+    "admin-1",
+    "warehouse",
+];
+
+/// kill -9, so many times, unless `PENSTOCK_KILLS` says otherwise.
+const KILLS: usize = 16;
+
+/// Load through both gateways in turn: a customer's balancer.
+fn load(stand: &Stand, seed: u64) -> Load {
+    let load = Load::start(stand, seed);
+    let (address, gateways) = (load.field.address.clone(), stand.gateways());
+    tokio::spawn(async move {
+        for gateway in gateways.iter().cycle() {
+            tokio::select! {
+                () = address.closed() => return,
+                () = tokio::time::sleep(Duration::from_millis(50)) => address.send_replace(gateway.clone()),
+            };
+        }
+    });
+    load
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_process_may_be_killed_at_any_time() {
+    let (stand, seed) = (stand::alone().await, seed());
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut load = load(&stand, seed);
+    let kills = std::env::var("PENSTOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    for kill in 0..kills {
+        // Each at least once, the rest as it comes.
+        let name = PROCESSES.get(kill).or_else(|| PROCESSES.choose(&mut random)).unwrap();
+        load.progress(random.random_range(0..40)).await;
+        stand.kill(name);
+        if random.random() {
+            load.progress(random.random_range(0..20)).await;
+        }
+        stand.start_again(name);
+    }
+    let books = load.settle(&stand).await;
+    load::all_may_be_retried(&books);
+    let events: u64 = books.iter().map(|b| b.events).sum();
+    let failed: usize = books.iter().map(|b| b.failures.len()).sum();
+    println!("{kills} kills, {events} events, {failed} calls sent again, none lost, none doubled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_fails_no_call_that_is_not_sent_again() {
+    let (stand, seed) = (stand::alone().await, seed());
+    let mut load = load(&stand, seed);
+    for name in PROCESSES.iter().filter(|name| **name != "warehouse") {
+        stand.stop(name);
+        load.progress(10).await;
+        stand.start_again(name);
+        load.progress(10).await;
+    }
+    let books = load.settle(&stand).await;
+    load::all_may_be_retried(&books);
+    let failed: usize = books.iter().map(|b| b.failures.len()).sum();
+    println!("every role restarted, {failed} calls sent again");
+}
+
+/// A worker that is stopped while others take its partitions, and wakes up in the belief that they are its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_worker_changes_nothing() {
+    let (stand, seed) = (stand::alone().await, seed());
+    let mut load = load(&stand, seed);
+    for zombie in ["pipeline-1", "pipeline-2"] {
+        load.progress(30).await;
+        let others: Vec<_> = ["pipeline-1", "pipeline-2", "pipeline-3"].into_iter().filter(|n| *n != zombie).collect();
+        let claims =
+            || others.iter().map(|name| stand.log_of(name).matches("partition claimed").count()).sum::<usize>();
+        let before = claims();
+        stand.signal(zombie, "STOP");
+        until("its partitions are claimed by others", || claims() > before).await;
+        load.progress(30).await;
+        stand.signal(zombie, "CONT");
+        load.progress(30).await;
+    }
+    let books = load.settle(&stand).await;
+    load::all_may_be_retried(&books);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_broker_ingest_refuses_and_comes_back() {
+    let (stand, seed) = (stand::alone().await, seed());
+    let mut load = load(&stand, seed);
+    load.progress(20).await;
+    stand.part("kafka", &["kill", "1"]);
+    let event = json!({"app_id": "xyz123", "event_type": "refused", "user_id": "u"});
+    let (status, answer) = stand.post(&stand.demo_key(), "/v1/events", &event).await;
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer.to_string().contains("RetryInfo"), "{answer}");
+    stand.part("kafka", &["start", "1"]);
+    load.progress(20).await;
+    load::all_may_be_retried(&load.settle(&stand).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_it_is_only_slower() {
+    let (stand, seed) = (stand::alone().await, seed());
+    let mut load = load(&stand, seed);
+    load.progress(20).await;
+    stand.part("redis", &["down"]);
+    load.progress(20).await;
+    stand.post(&stand.demo_key(), "/v1/sql", &json!({"sql": "SELECT COUNT(*) FROM events", "app_id": "xyz123"})).await;
+    // It keeps nothing on disk: what comes back is a flushed one.
+    stand.part("redis", &["up"]);
+    load.progress(20).await;
+    load::all_may_be_retried(&load.settle(&stand).await);
+}
+
+/// Ingest goes on with the keys and apps that it knows; the pipeline waits and goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_ingest_goes_on_with_what_it_knows() {
+    let (stand, seed) = (stand::alone().await, seed());
+    let mut load = load(&stand, seed);
+    load.progress(40).await;
+    stand.part("postgres", &["down"]);
+    load.progress(40).await;
+    let ask = json!({"sql": "SELECT COUNT(*) FROM events", "app_id": "xyz123", "options": {"position_token": ""}});
+    let (status, answer) = stand.post(&stand.demo_key(), "/v1/sql", &ask).await;
+    assert!(status == 200 || status == 503, "{status} {answer}");
+    stand.part("postgres", &["up"]);
+    load.progress(20).await;
+    load::all_may_be_retried(&load.settle(&stand).await);
+}
