@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eventlog::KafkaOptions;
 use mesh::{serve::ServeOptions, telemetry::TelemetryOptions, tls::TlsOptions, upstream::Addresses};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) gateway: gateway::Options,
     /// What events may be.
     pub(crate) ingest: ingest::Limits,
+    /// How Kafka is spoken to.
+    pub(crate) kafka: KafkaOptions,
     /// How blocks are cut.
     pub(crate) pipeline: pipeline::Options,
     /// The bounds of queries.
@@ -92,6 +95,7 @@ impl Default for Config {
             mesh_tls: TlsOptions::default(),
             gateway: gateway::Options::default(),
             ingest: ingest::Limits::default(),
+            kafka: KafkaOptions::default(),
             pipeline: pipeline::Options::default(),
             query: query::Options::default(),
             server: ServeOptions::default(),

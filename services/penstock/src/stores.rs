@@ -36,7 +36,8 @@ impl Stores {
         };
         let log = match roles.any(&[Role::Ingest, Role::Pipeline, Role::Query]) {
             true => {
-                let options = LogOptions { partitions: config.log_partitions, ..LogOptions::default() };
+                let kafka = config.kafka.clone();
+                let options = LogOptions { partitions: config.log_partitions, kafka, ..LogOptions::default() };
                 Some(eventlog::open(&config.log, &options, None).await?)
             }
             false => None,
