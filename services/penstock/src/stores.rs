@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use chdb::{Health, Supervisor};
-use eventlog::{EventLog, LogOptions};
+use eventlog::{EventLog, Incarnations, LogError, LogOptions};
+use model::Incarnation;
 use storage::{Apps, Metastore, Warehouse};
 use tracing::warn;
 
@@ -38,7 +40,8 @@ impl Stores {
             true => {
                 let kafka = config.kafka.clone();
                 let options = LogOptions { partitions: config.log_partitions, kafka, ..LogOptions::default() };
-                Some(eventlog::open(&config.log, &options, None).await?)
+                let lives = meta.clone().map(Lives);
+                Some(eventlog::open(&config.log, &options, lives.as_ref().map(|lives| lives as _)).await?)
             }
             false => None,
         };
@@ -83,6 +86,17 @@ impl Stores {
         if let Some(supervisor) = self.supervisor {
             supervisor.shutdown().await;
         }
+    }
+}
+
+/// The lives of topics, numbered by the metastore.
+struct Lives(Arc<dyn Metastore>);
+
+#[async_trait]
+impl Incarnations for Lives {
+    async fn incarnation(&self, topic: &str, identity: &str) -> Result<Incarnation, LogError> {
+        let number = self.0.incarnation(topic, identity, now_ms()).await;
+        number.map_err(|error| LogError::Unavailable(format!("the topic's life isn't known: {error}")))
     }
 }
 
