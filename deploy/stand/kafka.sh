@@ -17,17 +17,19 @@ usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 jvm=(java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$root/.tools/kafka/libs/*"
   -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info)
 
-free_port() { # below the ephemeral ports, so that no client socket takes it between two lives of a broker
-  local port
-  while port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-  echo "$port"
+taken=' '
+free_port() { # into $port: below the ephemeral ports, so that no client socket takes it between two lives of a broker
+  port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+  if [[ $taken == *" $port "* ]] || (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then free_port; fi
+  taken+="$port "
 }
 
 configure() { # DIR N
-  local dir=$1 n=$2 voters='' bootstrap='' replicas=$(($2 < 3 ? $2 : 3)) i
+  local dir=$1 n=$2 voters='' bootstrap='' replicas=$(($2 < 3 ? $2 : 3)) i port
   local -a client controller
   for ((i = 1; i <= n; i++)); do
-    client[i]=$(free_port) controller[i]=$(free_port)
+    free_port; client[i]=$port
+    free_port; controller[i]=$port
     voters+="${voters:+,}$i@127.0.0.1:${controller[i]}" bootstrap+="${bootstrap:+,}127.0.0.1:${client[i]}"
   done
   for ((i = 1; i <= n; i++)); do

@@ -13,7 +13,9 @@ use std::{
 
 use eventlog::{
     EventLog, LogError, LogOptions,
-    conformance::{KafkaStand, MemoryIncarnations, PATIENCE, Random, assert_consecutive, batch, read_from, texts},
+    conformance::{
+        KafkaStand, MemoryIncarnations, PATIENCE, Random, assert_consecutive, batch, is_assigned, read_from, texts,
+    },
 };
 use tokio::time::{sleep, timeout};
 
@@ -88,7 +90,15 @@ async fn a_broker_that_is_gone_is_told_in_time_and_its_return_needs_nothing() {
     });
     let found = texts(&found.await.unwrap());
     assert_eq!(found[..2], ["a", "b"]);
-    log.close().await.unwrap();
+
+    // The end doesn't wait for a broker that is gone.
+    let assignment = log.assignment().unwrap();
+    is_assigned(&mut assignment.partitions(), 0..PARTITIONS).await;
+    assignment.working_on((0..PARTITIONS).collect());
+    stand.kill_broker(1);
+    assignment.done(0, 2);
+    timeout(PATIENCE, assignment.leave()).await.unwrap();
+    timeout(PATIENCE, log.close()).await.unwrap().unwrap();
 }
 
 /// Under load, one of three brokers after another dies and comes back.

@@ -17,10 +17,12 @@ use storage::{
     AppInfo, Apps, MetaError, RegistryError, TouchedHour,
     warehouse::{EventColumns, EventRow, UserColumns, UserRow},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
     PipelineError,
+    patience::patiently,
     seen::Seen,
     users::{TraitValue, User, Users},
 };
@@ -60,6 +62,7 @@ pub(crate) async fn build(
     place: Place,
     memory: &mut Memory,
     apps: &Apps,
+    stop: &CancellationToken,
 ) -> Result<Block, PipelineError> {
     let mut decoded = Vec::with_capacity(records.len());
     for record in records {
@@ -72,7 +75,7 @@ pub(crate) async fn build(
             }
         }
     }
-    let schemas = Schemas::of(&decoded, apps).await?;
+    let schemas = patiently(stop, || Schemas::of(&decoded, apps)).await?;
     let mut block = Block::default();
     let mut hour = HourCursor::default();
     for (offset, content) in &decoded {

@@ -1,5 +1,8 @@
 //! From the log into the warehouse: each acknowledged event counted exactly once.
 //!
+//! Which partitions are worked on here the log's assignment says ([`run`]), so that several processes share them; that
+//! no two count an event is the ledger's doing, whatever the assignment says.
+//!
 //! The path of a block, one worker a partition ([`worker`]):
 //!
 //! 1. read records from the committed offset on;
@@ -11,22 +14,36 @@
 //!
 //! A worker that stops anywhere in between loses nothing: the next owner finds the pending range ([`recover`]), builds
 //! the very same block again and sends what isn't there. A worker's memory of ids and users is thrown away
-//! with it and rebuilt from the warehouse, so it never knows more than what is committed.
+//! with it and rebuilt from the warehouse, so it never knows more than what is committed. While the log or the metastore
+//! is away it waits ([`patience`]); one that was stopped for a while and wakes up asks the ledger before it inserts.
 
 mod block;
+mod patience;
 mod recover;
 mod seen;
 mod users;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use eventlog::EventLog;
+use eventlog::{Assignment, EventLog, LogError};
+use model::PartitionId;
 use serde::{Deserialize, Serialize};
 use storage::{Apps, Ledger, LedgerError, MetaError, Topic, Warehouse, WarehouseError};
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+
+/// Between a worker's failure and its next start, growing from the one to the other.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// How blocks are cut.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,7 +70,7 @@ impl Default for Options {
 pub enum PipelineError {
     /// The log's failure.
     #[error(transparent)]
-    Log(#[from] eventlog::LogError),
+    Log(#[from] LogError),
     /// The ledger's failure, or another worker's claim.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -66,6 +83,18 @@ pub enum PipelineError {
     /// What the warehouse returned isn't what this program wrote.
     #[error("the warehouse holds what the pipeline can't have written: {0}")]
     Inconsistent(String),
+}
+
+impl PipelineError {
+    /// Whether it is only that the log or the metastore is away: what was to be done can be done later.
+    fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Log(LogError::Unavailable(_))
+                | Self::Meta(MetaError::Unavailable(_))
+                | Self::Ledger(LedgerError::Meta(MetaError::Unavailable(_)))
+        )
+    }
 }
 
 /// What the pipeline stands on.
@@ -92,42 +121,95 @@ impl Parts {
     }
 }
 
-/// Runs a worker for every partition until `stop`; the block under way is committed first.
+/// Runs a worker for each partition that the log assigns to this process, until `stop`.
 ///
-/// A worker that fails is started anew after a pause, from what the ledger knows; one that was fenced is not, its
-/// partition has another owner.
+/// A worker whose partition is taken away commits the block under way, and only then another process gets it; the same
+/// holds at the end, after which the place in the assignment is given up. A worker that fails is started anew after a
+/// pause, from what the ledger knows.
 pub async fn run(parts: Parts, stop: CancellationToken) {
     let parts = Arc::new(parts);
-    let mut workers = JoinSet::new();
-    for partition in 0..parts.log.partitions() {
-        let (parts, stop) = (Arc::clone(&parts), stop.clone());
-        workers.spawn(async move { keep_running(&parts, partition, &stop).await });
+    let Some(assignment) = take_place(&parts, &stop).await else { return };
+    let mut assigned = assignment.partitions();
+    let mut workers: BTreeMap<PartitionId, CancellationToken> = BTreeMap::new();
+    let mut running = JoinSet::new();
+    loop {
+        let stopping = stop.is_cancelled();
+        let wanted = if stopping { BTreeSet::new() } else { assigned.borrow_and_update().clone() };
+        for (_, stop) in workers.iter().filter(|(partition, _)| !wanted.contains(partition)) {
+            stop.cancel();
+        }
+        for partition in wanted {
+            // One that still stops, and is wanted again, is started anew when it has ended.
+            workers.entry(partition).or_insert_with(|| {
+                let (parts, assignment, stop) = (Arc::clone(&parts), Arc::clone(&assignment), stop.child_token());
+                let own_stop = stop.clone();
+                running.spawn(async move {
+                    keep_running(&parts, &assignment, partition, &own_stop).await;
+                    partition
+                });
+                stop
+            });
+        }
+        assignment.working_on(workers.keys().copied().collect());
+        if stopping && running.is_empty() {
+            break;
+        }
+        tokio::select! {
+            Some(ended) = running.join_next() => match ended {
+                Ok(partition) => drop(workers.remove(&partition)),
+                Err(error) => error!(%error, "the keeper of a pipeline worker panicked; its partition stands still"),
+            },
+            Ok(()) = assigned.changed() => {}
+            () = stop.cancelled(), if !stopping => {}
+        }
     }
-    workers.join_all().await;
+    assignment.leave().await;
 }
 
-async fn keep_running(parts: &Arc<Parts>, partition: u32, stop: &CancellationToken) {
-    let mut pause = Duration::from_millis(100);
+/// The place in the assignment, as soon as the log gives one.
+async fn take_place(parts: &Parts, stop: &CancellationToken) -> Option<Arc<dyn Assignment>> {
+    loop {
+        match parts.log.assignment() {
+            Ok(assignment) => return Some(assignment.into()),
+            Err(error) => error!(%error, "the log assigns no partitions to this process; it asks again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = sleep(MAX_PAUSE) => {}
+        }
+    }
+}
+
+async fn keep_running(
+    parts: &Arc<Parts>,
+    assignment: &Arc<dyn Assignment>,
+    partition: PartitionId,
+    stop: &CancellationToken,
+) {
+    let mut pause = MIN_PAUSE;
     while !stop.is_cancelled() {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         // A task of its own, so that a panic ends this run and not the partition.
-        let (own_parts, own_stop) = (Arc::clone(parts), stop.clone());
-        let run = tokio::spawn(async move { worker::run(&own_parts, partition, &own_stop).await });
-        match run.await {
+        let (own_parts, own_assignment, own_stop) = (Arc::clone(parts), Arc::clone(assignment), stop.clone());
+        let run = tokio::spawn(async move { worker::run(&own_parts, &*own_assignment, partition, &own_stop).await });
+        let ended = run.await;
+        if started.elapsed() > Duration::from_secs(60) {
+            pause = MIN_PAUSE;
+        }
+        match ended {
             Ok(Ok(())) => return,
+            // Another process claimed the partition. Mostly this one is the zombie, and is told so before the pause is over;
+            // if the partition is still assigned here by then, the other was, and it is claimed back.
             Ok(Err(PipelineError::Ledger(error @ LedgerError::Fenced { .. }))) => {
-                warn!(partition, %error, "this worker stops");
-                return;
+                pause = MAX_PAUSE;
+                warn!(partition, %error, ?pause, "a pipeline worker was fenced");
             }
             Ok(Err(error)) => warn!(partition, %error, "a pipeline worker failed and starts anew"),
             Err(panic) => error!(partition, %panic, "a pipeline worker panicked and starts anew"),
         }
-        if started.elapsed() > Duration::from_secs(60) {
-            pause = Duration::from_millis(100);
-        }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+            () = sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
         }
     }
 }

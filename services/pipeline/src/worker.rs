@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use eventlog::Record;
+use eventlog::{Assignment, Record};
 use model::{Offset, PartitionId, record};
-use storage::{Commit, Pending, Topic, WarehouseError, warehouse::InsertOutcome};
+use storage::{Commit, LedgerError, Pending, Topic, WarehouseError, warehouse::InsertOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::{
     Parts, PipelineError,
     block::{self, Block, Memory, Place},
+    patience::patiently,
     recover::{self, Part},
 };
 
@@ -19,22 +20,40 @@ use crate::{
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
+/// How long a claim is taken for good once the ledger confirmed it. A process that was stopped for longer may wake up as a
+/// zombie: its tokens no longer make an insert harmless when the engine has forgotten them.
+const CONFIRMED: Duration = Duration::from_secs(5);
+
 /// Claims the partition and moves its records into the warehouse until `stop`.
-pub(crate) async fn run(parts: &Parts, partition: PartitionId, stop: &CancellationToken) -> Result<(), PipelineError> {
+pub(crate) async fn run(
+    parts: &Parts,
+    assignment: &dyn Assignment,
+    partition: PartitionId,
+    stop: &CancellationToken,
+) -> Result<(), PipelineError> {
     let topic = parts.topic();
-    let state = parts.ledger.claim(&topic, partition, &parts.owner).await?;
+    let state = patiently(stop, || parts.ledger.claim(&topic, partition, &parts.owner)).await?;
     let place = Place { incarnation: topic.incarnation, partition };
-    let received_ms = first_received(parts, partition, state.committed).await?;
+    let received_ms = patiently(stop, || first_received(parts, partition, state.committed)).await?;
     let memory = recover::memory(&parts.warehouse, place, state.committed, received_ms).await?;
     info!(partition, generation = state.generation, committed = state.committed, pending = ?state.pending, "partition claimed");
 
     let generation = state.generation;
-    let mut worker =
-        Worker { parts, topic, place, generation, committed: state.committed, memory, stop, recovering: false };
-    if let Some(pending) = state.pending {
-        worker.replay(pending).await?;
-    }
-    worker.follow().await
+    let committed = state.committed;
+    let mut worker = Worker { parts, assignment, topic, place, generation, committed, memory, stop, recovering: false };
+    let ended = async {
+        if let Some(pending) = state.pending {
+            worker.replay(pending).await?;
+        }
+        worker.follow().await
+    };
+    let ended = ended.await;
+    set_lag(partition, 0); // it is whoever goes on that knows it
+    ended
+}
+
+fn set_lag(partition: PartitionId, lag: u64) {
+    metrics::gauge!("penstock_pipeline_lag_records", "partition" => partition.to_string()).set(lag as f64);
 }
 
 /// When the record at the committed offset was received: the window of seen ids is counted from there.
@@ -46,6 +65,7 @@ async fn first_received(parts: &Parts, partition: PartitionId, committed: Offset
 
 struct Worker<'a> {
     parts: &'a Parts,
+    assignment: &'a dyn Assignment,
     topic: Topic,
     place: Place,
     generation: u64,
@@ -56,6 +76,13 @@ struct Worker<'a> {
     recovering: bool,
 }
 
+/// A range that is pending under this worker's generation.
+struct Claim {
+    pending: Pending,
+    /// When the ledger was asked that said so last.
+    confirmed: Instant,
+}
+
 impl Worker<'_> {
     /// Does again exactly the range that an earlier owner recorded.
     async fn replay(&mut self, pending: Pending) -> Result<(), PipelineError> {
@@ -64,7 +91,8 @@ impl Worker<'_> {
         let mut records: Vec<Record> = Vec::new();
         while records.len() < wanted {
             let from = pending.first + records.len() as u64;
-            let more = self.parts.log.read(self.place.partition, from, wanted - records.len(), usize::MAX).await?;
+            let (partition, left) = (self.place.partition, wanted - records.len());
+            let more = patiently(self.stop, || self.parts.log.read(partition, from, left, usize::MAX)).await?;
             if more.is_empty() {
                 // The ledger is only ever ahead of a log that lost acknowledged records.
                 let what = format!("offset {from} is pending but the log ends before it");
@@ -81,24 +109,27 @@ impl Worker<'_> {
     /// Block after block, as records come.
     async fn follow(&mut self) -> Result<(), PipelineError> {
         let options = &self.parts.options;
-        let (partition, log) = (self.place.partition, &self.parts.log);
+        let (partition, log, block_records) = (self.place.partition, &self.parts.log, options.block_records as u64);
         let mut idle = interval(Duration::from_millis(options.idle_ms));
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_block = Instant::now();
         loop {
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Ok(()),
-                waited = log.wait_for(partition, self.committed) => waited?,
                 _ = idle.tick() => { self.advance().await?; continue; }
+                waited = patiently(self.stop, || log.wait_for(partition, self.committed)) => waited?,
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Ok(()),
                 () = sleep_until(next_block) => {}
                 // A full block needs no company.
-                full = log.wait_for(partition, self.committed + options.block_records as u64 - 1) => full?,
+                full = patiently(self.stop, || log.wait_for(partition, self.committed + block_records - 1)) => full?,
             }
             next_block = Instant::now() + Duration::from_millis(options.block_interval_ms);
-            let records = log.read(partition, self.committed, options.block_records, options.block_bytes).await?;
+            let read = || log.read(partition, self.committed, options.block_records, options.block_bytes);
+            let records = patiently(self.stop, read).await?;
             if !records.is_empty() {
                 self.process(&records).await?;
             }
@@ -108,43 +139,72 @@ impl Worker<'_> {
     /// Says of an idle partition that nothing is missing up to now.
     async fn advance(&self) -> Result<(), PipelineError> {
         let partition = self.place.partition;
-        let tail = self.parts.log.tail(partition).await?;
-        let lag = tail.end.saturating_sub(self.committed);
-        metrics::gauge!("penstock_pipeline_lag_records", "partition" => partition.to_string()).set(lag as f64);
+        let tail = patiently(self.stop, || self.parts.log.tail(partition)).await?;
+        set_lag(partition, tail.end.saturating_sub(self.committed));
         if tail.end == self.committed {
-            let ledger = &self.parts.ledger;
-            ledger.advance(&self.topic, partition, self.generation, self.committed, tail.time_ms).await?;
+            let (ledger, generation) = (&self.parts.ledger, self.generation);
+            let advance = || ledger.advance(&self.topic, partition, generation, self.committed, tail.time_ms);
+            patiently(self.stop, advance).await?;
         }
         Ok(())
     }
 
     async fn process(&mut self, records: &[Record]) -> Result<(), PipelineError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
-        let block = block::build(records, self.place, &mut self.memory, &self.parts.apps).await?;
+        let block = block::build(records, self.place, &mut self.memory, &self.parts.apps, self.stop).await?;
         let pending = Pending { first: first.offset, last: last.offset, since_ms: (self.parts.now_ms)() };
-        self.parts.ledger.begin(&self.topic, self.place.partition, self.generation, pending).await?;
-        self.insert(&block, pending).await?;
-        let commit = Commit {
+        let mut claim = self.begin(pending).await?;
+        self.insert(&block, &mut claim).await?;
+        self.commit(Commit {
             end: last.offset + 1,
             frontier_ms: last.appended_ms,
             hours: block.hours.iter().cloned().collect(),
-        };
-        self.parts.ledger.commit(&self.topic, self.place.partition, self.generation, commit).await?;
+        })
+        .await?;
         self.committed = last.offset + 1;
+        self.assignment.done(self.place.partition, self.committed);
         self.observe(&block, first);
         Ok(())
     }
 
+    /// Records the range as pending, or confirms that it still is under this worker's claim.
+    async fn begin(&self, pending: Pending) -> Result<Claim, PipelineError> {
+        let (ledger, partition) = (&self.parts.ledger, self.place.partition);
+        let mut confirmed = Instant::now();
+        let begin = || {
+            confirmed = Instant::now(); // not when the answer comes: it may be read long after
+            ledger.begin(&self.topic, partition, self.generation, pending)
+        };
+        patiently(self.stop, begin).await?;
+        Ok(Claim { pending, confirmed })
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), PipelineError> {
+        let (ledger, partition) = (&self.parts.ledger, self.place.partition);
+        let tried =
+            patiently(self.stop, || ledger.commit(&self.topic, partition, self.generation, commit.clone())).await;
+        // A try without an answer may have been the one that did it.
+        if let Err(PipelineError::Ledger(LedgerError::OutOfOrder { .. })) = &tried {
+            let states = patiently(self.stop, || ledger.partitions(&self.topic)).await?;
+            if states.iter().any(|state| {
+                (state.partition, state.generation, state.committed) == (partition, self.generation, commit.end)
+            }) {
+                return Ok(());
+            }
+        }
+        tried
+    }
+
     /// Each day and the users as one block each.
-    async fn insert(&self, block: &Block, pending: Pending) -> Result<(), PipelineError> {
+    async fn insert(&self, block: &Block, claim: &mut Claim) -> Result<(), PipelineError> {
         let warehouse = &self.parts.warehouse;
         if !block.users.is_empty() {
-            self.once(Part::Users, pending, |token| async move { warehouse.insert_users(&block.users, &token).await })
+            self.once(Part::Users, claim, |token| async move { warehouse.insert_users(&block.users, &token).await })
                 .await?;
         }
         for (day_ms, columns) in &block.days {
             let part = Part::Day(*day_ms);
-            self.once(part, pending, |token| async move { warehouse.insert_events(columns, &token).await }).await?;
+            self.once(part, claim, |token| async move { warehouse.insert_events(columns, &token).await }).await?;
         }
         Ok(())
     }
@@ -154,10 +214,11 @@ impl Worker<'_> {
     /// An acknowledged insert is on disk. Where it is unknown what became of one (an earlier owner's, or one without an
     /// answer), the table is asked. The token alone isn't enough: the engine notes it *before* it makes the part visible, so one that is killed
     /// in between refuses the block ever after as a duplicate of rows that aren't there. Then the block goes in under the next token.
-    async fn once<F>(&self, part: Part, pending: Pending, insert: impl Fn(String) -> F) -> Result<(), PipelineError>
+    async fn once<F>(&self, part: Part, claim: &mut Claim, insert: impl Fn(String) -> F) -> Result<(), PipelineError>
     where
         F: Future<Output = Result<InsertOutcome, WarehouseError>>,
     {
+        let pending = claim.pending;
         let (mut certain, mut attempt) = (!self.recovering, 0);
         let mut pause = Duration::from_millis(50);
         loop {
@@ -165,8 +226,11 @@ impl Worker<'_> {
                 if !certain && self.is_there(part, pending).await? {
                     return Ok(true);
                 }
+                if claim.confirmed.elapsed() > CONFIRMED {
+                    *claim = self.begin(pending).await?;
+                }
                 insert(self.token(part, pending, attempt)).await?;
-                Ok::<_, WarehouseError>(certain || self.appears(part, pending).await?)
+                Ok::<_, PipelineError>(certain || self.appears(part, pending).await?)
             };
             match outcome.await {
                 Ok(true) => return Ok(()),
@@ -179,13 +243,13 @@ impl Worker<'_> {
                     );
                     attempt += 1;
                 }
-                Err(error) if error.is_unavailable() && !self.stop.is_cancelled() => {
+                Err(PipelineError::Warehouse(error)) if error.is_unavailable() && !self.stop.is_cancelled() => {
                     warn!(partition = self.place.partition, %error, "an insert is sent again");
                     certain = false;
                     sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
