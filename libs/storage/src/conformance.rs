@@ -1,7 +1,8 @@
-//! The promises of the metastore's traits as checks that every backend must pass, and those of the warehouse as checks
-//! for every engine behind it.
+//! The promises of the metastore's traits as checks that every backend must pass, and those of the
+//! warehouse as checks for every engine behind it.
 //!
-//! A metastore's suite takes a function that makes an empty one; each suite panics at the first broken promise.
+//! A metastore's suite takes a function that makes an empty one; each suite panics at the first broken promise. [`stand`] starts
+//! the servers that some backends need.
 
 #![allow(clippy::unwrap_used)] // a failed step of a check is a failed check
 
@@ -9,17 +10,35 @@ mod directory;
 mod ledger;
 mod ledger_history;
 mod metrics;
+mod opening;
 mod registry;
+pub mod stand;
 mod warehouse;
 
 pub use directory::directory;
 pub use ledger::ledger;
 pub use ledger_history::ledger_history;
 pub use metrics::metrics;
+pub use opening::opening;
 pub use registry::registry;
 pub use warehouse::warehouse;
 
+use std::time::Duration;
+
 use model::{AppId, TenantId};
+
+/// How long a condition may take to become true on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until the condition is true.
+async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never: {what}");
+}
 
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()

@@ -94,6 +94,10 @@ pub enum LedgerError {
 /// `commit`. Each write is conditional on the generation, so a zombie changes nothing.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
+    /// The number of the life of a topic that its broker calls `identity`: the same for the same identity for ever, and higher
+    /// for a new one than any of the topic before. It is `now_ms` (UTC ms) where that is higher, as in the embedded log.
+    async fn incarnation(&self, topic: &str, identity: &str, now_ms: i64) -> Result<Incarnation, MetaError>;
+
     /// Makes the caller the partition's owner under a new, higher generation, and returns what the ledger knows of
     /// it. A partition never seen before starts at offset 0, frontier 0.
     async fn claim(&self, topic: &Topic, partition: PartitionId, owner: &str) -> Result<PartitionState, MetaError>;

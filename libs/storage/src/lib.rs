@@ -2,7 +2,8 @@
 //!
 //! The metastore is four small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, and the [`Metrics`] that tenants
-//! define. One backend implements all four ([`Metastore`]); the conformance suite checks the promises written here.
+//! define. [`Metastore`] is all four; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks
+//! the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -10,9 +11,11 @@
 mod apps;
 mod directory;
 mod ledger;
+mod metastore;
 mod metrics;
 mod open;
 pub mod place;
+mod postgres;
 mod registry;
 mod sql;
 mod sqlite;
@@ -50,6 +53,16 @@ pub enum MetaError {
     /// The address names no metastore that this build knows.
     #[error("the metastore's address: {0}")]
     Address(String),
+    /// A newer program has changed the tables in ways that this one doesn't know.
+    #[error(
+        "the metastore's tables are at version {found}, this program knows them up to {known}: run a newer program"
+    )]
+    TooNew {
+        /// The tables' version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
     /// A row that this program can't have written, or a defect of ours.
     #[error("the metastore is inconsistent: {0}")]
     Inconsistent(String),
@@ -69,6 +82,7 @@ impl From<MetaError> for model::Error {
                 ..Self::new(Unavailable, "the metastore can't be reached now")
             },
             MetaError::Address(_) => Self::new(Internal, "the metastore's address is wrong"),
+            MetaError::TooNew { .. } => Self::new(Internal, "the metastore is of a newer version"),
             MetaError::Inconsistent(_) => Self::new(Internal, "the metastore is inconsistent"),
         }
     }

@@ -1,13 +1,15 @@
-//! What the SQL backends of the metastore share: the texts of the queries, the shapes of their rows, and what the
+//! The SQL of the metastore: the texts of the queries, the shapes of their rows, how they are run, and what the
 //! driver's errors mean. The texts keep to what SQLite and PostgreSQL both understand.
 
+mod database;
 pub(crate) mod directory;
 mod errors;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod registry;
 
-pub(crate) use errors::taken;
+pub(crate) use database::{Database, Statement, Transaction, query};
+pub(crate) use errors::{migrated, taken};
 
 use crate::MetaError;
 

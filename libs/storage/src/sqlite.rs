@@ -4,20 +4,16 @@
 //! statement never fails halfway because another process wrote meanwhile. The file is in WAL mode and each commit is
 //! on disk before it returns: the ledger outlives a power cut.
 
-mod directory;
-mod ledger;
-mod metrics;
-mod registry;
-
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Error, Sqlite, SqlitePool, Transaction,
     migrate::Migrator,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::MetaError;
+use crate::{MetaError, sql::migrated};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -30,13 +26,13 @@ const READERS: u32 = 4;
 const OPEN_ATTEMPTS: u32 = 40;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
-/// The four traits of the metastore on one file.
-pub(crate) struct SqliteMetastore {
+/// The connections to one file.
+pub(crate) struct SqliteDatabase {
     writer: SqlitePool,
     readers: SqlitePool,
 }
 
-impl SqliteMetastore {
+impl SqliteDatabase {
     /// Opens the file, makes it if it isn't there, and brings its tables up to date.
     pub(crate) async fn open(path: &Path) -> Result<Self, MetaError> {
         if let Some(folder) = path.parent() {
@@ -73,13 +69,19 @@ impl SqliteMetastore {
         outcome.map(|()| writer)
     }
 
-    /// A transaction that may write. It holds the write lock from here on.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pub(crate) async fn writer(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.writer.acquire().await
+    }
+
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.readers.acquire().await
+    }
+
+    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// A transaction that reads one snapshot.
-    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.readers.begin().await
     }
 }
@@ -93,9 +95,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
 async fn migrate(writer: &SqlitePool) -> Result<(), MetaError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     let outcome = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
-    outcome.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => error.into(),
-        error => MetaError::Inconsistent(error.to_string()),
-    })?;
+    migrated(outcome, &MIGRATIONS)?;
     Ok(transaction.commit().await?)
 }

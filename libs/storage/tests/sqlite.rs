@@ -4,8 +4,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use model::{AppId, PropertyKind, TenantId};
-use storage::{Commit, MetaError, Metastore, Pending, Tenant, Topic, TouchedHour, conformance};
+use storage::{MetaError, Metastore, conformance};
 use tempfile::TempDir;
 
 async fn open(folder: &Path) -> Arc<dyn Metastore> {
@@ -60,76 +59,31 @@ async fn metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reopened_file_has_everything() {
-    let folder = TempDir::new().unwrap();
-    let (acme, web) = (TenantId::new("acme").unwrap(), AppId::new("web").unwrap());
-    let topic = Topic { name: "events".into(), incarnation: 3 };
-    let tenant = Tenant { id: acme.clone(), display_name: "Acme".into(), created_at_ms: 1 };
-
-    let store = open(folder.path()).await;
-    store.create_tenant(&tenant).await.unwrap();
-    let secret = store.secret("signing", || [7; 32]).await.unwrap();
-    store.register(&acme, &web, &[("price", PropertyKind::Number)], 10).await.unwrap();
-    let generation = store.claim(&topic, 0, "w").await.unwrap().generation;
-    store.advance(&topic, 0, generation, 0, model::HOUR_MS).await.unwrap();
-    store.begin(&topic, 0, generation, Pending { first: 0, last: 4, since_ms: 9 }).await.unwrap();
-    let hours = vec![TouchedHour { tenant: acme.clone(), app: web.clone(), hour_ms: 0 }];
-    store.commit(&topic, 0, generation, Commit { end: 5, frontier_ms: 0, hours }).await.unwrap();
-    store.begin(&topic, 0, generation, Pending { first: 5, last: 6, since_ms: 10 }).await.unwrap();
-    let before = store.epochs(&topic, &acme, &web, 0, model::HOUR_MS).await.unwrap();
-    assert_eq!(before.0.len(), 1);
-    drop(store); // not closed: as after a crash
-
-    let store = open(folder.path()).await;
-    assert_eq!(store.tenants().await.unwrap(), [tenant]);
-    assert_eq!(store.secret("signing", || [8; 32]).await.unwrap(), secret);
-    assert!(store.schema(&acme, &web).await.unwrap().slot("price", PropertyKind::Number).is_some());
-    assert_eq!(store.epochs(&topic, &acme, &web, 0, model::HOUR_MS).await.unwrap(), before);
-    assert!(store.claim(&topic, 0, "w").await.unwrap().generation > generation);
+async fn opening() {
+    let folders = Folders::new();
+    conformance::opening(async || {
+        let folder = tempfile::tempdir_in(&folders.0).unwrap().keep();
+        format!("sqlite://{}", folder.join("made/on/the/way/meta.db").display())
+    })
+    .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_may_open_a_new_file_at_once() {
-    for _ in 0..5 {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("made/on/the/way");
-        let opening: Vec<_> = (0..6)
-            .map(|_| {
-                let path = path.clone();
-                tokio::spawn(async move { open(&path).await })
-            })
-            .collect();
-        let mut stores = Vec::new();
-        for task in opening {
-            stores.push(task.await.unwrap());
-        }
-        let tenant = Tenant { id: TenantId::new("acme").unwrap(), display_name: String::new(), created_at_ms: 0 };
-        stores[0].create_tenant(&tenant).await.unwrap();
-        for store in &stores {
-            assert_eq!(store.tenants().await.unwrap(), std::slice::from_ref(&tenant));
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_opens_of_one_file_keep_the_ledgers_order() {
+#[tokio::test]
+async fn a_file_of_a_newer_program_is_refused() {
     let folder = TempDir::new().unwrap();
-    let stores = [open(folder.path()).await, open(folder.path()).await];
-    let topic = Topic { name: "events".into(), incarnation: 0 };
-    // Two pools as two processes: each takes the partition from the other and goes on where the other stopped.
-    for at in 0..20u64 {
-        let store = &stores[at as usize % 2];
-        let state = store.claim(&topic, 0, "w").await.unwrap();
-        assert_eq!(state.committed, at);
-        store.begin(&topic, 0, state.generation, Pending { first: at, last: at, since_ms: 0 }).await.unwrap();
-        let commit = Commit { end: at + 1, frontier_ms: 0, hours: vec![] };
-        store.commit(&topic, 0, state.generation, commit).await.unwrap();
-    }
+    drop(open(folder.path()).await);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("meta.db"));
+    let mut file = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', TRUE, x'00', 0)";
+    sqlx::query(newer).execute(&mut file).await.unwrap();
+    let refused = storage::open(&format!("sqlite:{}", folder.path().join("meta.db").display())).await.err().unwrap();
+    assert!(matches!(refused, MetaError::TooNew { found: 9999, .. }), "{refused:?}");
 }
 
 #[tokio::test]
 async fn an_address_that_is_no_file_is_refused_without_its_password() {
-    for address in ["postgres://u:hush@db/x", "mysql://u:hush@db/x", "hush", "sqlite:", "sqlite::memory:"] {
+    for address in ["mysql://u:hush@db/x", "hush", "sqlite:", "sqlite::memory:"] {
         let Err(error) = storage::open(address).await else { panic!("{address} was opened") };
         assert!(matches!(error, MetaError::Address(_)), "{error:?}");
         assert!(!error.to_string().contains("hush"), "{error}");

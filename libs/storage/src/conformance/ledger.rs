@@ -22,6 +22,9 @@ pub async fn ledger(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     epochs_are_listed_for_one_app_and_range(&*new().await).await;
     readers_see_one_snapshot(new().await).await;
     of_racing_claims_each_gets_its_own_generation(new().await).await;
+    of_racing_owners_only_the_last_commits(new().await).await;
+    a_topics_lives_are_numbered(&*new().await).await;
+    racing_callers_agree_on_a_topics_lives(new().await).await;
 }
 
 fn topic() -> Topic {
@@ -290,4 +293,83 @@ async fn of_racing_claims_each_gets_its_own_generation(store: Arc<dyn Metastore>
     assert_eq!(claims.iter().map(|claim| claim.generation).collect::<HashSet<_>>().len(), claims.len());
     let newest = claims.iter().max_by_key(|claim| claim.generation).unwrap();
     assert_eq!(state(&*store).await, *newest);
+}
+
+/// Eight that take the partition from one another while they work: whoever lost it changes nothing any more.
+async fn of_racing_owners_only_the_last_commits(store: Arc<dyn Metastore>) {
+    let start = Arc::new(tokio::sync::Barrier::new(8));
+    let racing: Vec<_> = (0..8)
+        .map(|i| {
+            let (store, start) = (Arc::clone(&store), Arc::clone(&start));
+            tokio::spawn(async move {
+                let mut done = Vec::new();
+                let mut last = 0;
+                start.wait().await;
+                for _ in 0..12 {
+                    let claimed = store.claim(&topic(), 0, &format!("w{i}")).await.unwrap();
+                    assert!(claimed.generation > last, "generations grow");
+                    last = claimed.generation;
+                    let range = claimed.pending.unwrap_or(pending(claimed.committed, claimed.committed));
+                    let begun = store.begin(&topic(), 0, last, range).await;
+                    let committed = match begun {
+                        Ok(()) => store.commit(&topic(), 0, last, commit(range.last + 1, 0, &[])).await,
+                        refused => refused,
+                    };
+                    match committed {
+                        Ok(()) => done.push((last, range.last)),
+                        Err(LedgerError::Fenced { held, current, .. }) => assert!(held == last && current > held),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                (last, done)
+            })
+        })
+        .collect();
+    let (mut newest, mut done) = (0, Vec::new());
+    for task in racing {
+        let (last, of_task) = task.await.unwrap();
+        newest = newest.max(last);
+        done.extend(of_task);
+    }
+    // In the order of the generations the offsets follow one another: no two committed the same, none was passed over.
+    done.sort_unstable();
+    assert!(done.iter().map(|(_, offset)| *offset).eq(0..done.len() as u64), "{done:?}");
+    let end = state(&*store).await;
+    assert_eq!((end.generation, end.committed), (newest, done.len() as u64));
+}
+
+async fn a_topics_lives_are_numbered(store: &dyn Ledger) {
+    let first = store.incarnation("events", "a", 1000).await.unwrap();
+    assert_eq!(first, 1000);
+    let second = store.incarnation("events", "b", 1000).await.unwrap();
+    assert_eq!(second, 1001);
+    assert_eq!(store.incarnation("events", "c", 5).await.unwrap(), 1002, "the clock fell");
+    assert_eq!(store.incarnation("events", "d", 5000).await.unwrap(), 5000);
+    assert_eq!(store.incarnation("events", "a", 9000).await.unwrap(), first);
+    assert_eq!(store.incarnation("events", "b", 0).await.unwrap(), second);
+    assert_eq!(store.incarnation("users", "a", 7).await.unwrap(), 7, "topics are apart");
+    assert_eq!(store.incarnation("old", "a", -7).await.unwrap(), 0, "a clock before 1970");
+    // A life that another kind of log numbered counts too.
+    store.claim(&Topic { name: "moved".into(), incarnation: 8000 }, 0, "w").await.unwrap();
+    assert_eq!(store.incarnation("moved", "a", 10).await.unwrap(), 8001);
+}
+
+async fn racing_callers_agree_on_a_topics_lives(store: Arc<dyn Metastore>) {
+    let racing: Vec<_> = (0..16)
+        .map(|i| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let identity = format!("life {}", i % 4);
+                (store.incarnation("events", &identity, 1000).await.unwrap(), identity)
+            })
+        })
+        .collect();
+    let mut lives = HashMap::new();
+    for task in racing {
+        let (incarnation, identity) = task.await.unwrap();
+        assert_eq!(*lives.entry(identity).or_insert(incarnation), incarnation);
+    }
+    let mut numbers: Vec<_> = lives.into_values().collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1000, 1001, 1002, 1003]);
 }

@@ -8,7 +8,7 @@ use crate::{App, Key, MetaError, Tenant};
 
 pub(crate) const INSERT_TENANT: &str = "INSERT INTO tenants (id, display_name, created_at_ms) VALUES ($1, $2, $3)";
 pub(crate) const TENANTS: &str = "SELECT id, display_name, created_at_ms FROM tenants ORDER BY id";
-pub(crate) const TENANT_EXISTS: &str = "SELECT 1 FROM tenants WHERE id = $1";
+pub(crate) const TENANT_EXISTS: &str = "SELECT id FROM tenants WHERE id = $1";
 
 pub(crate) const INSERT_APP: &str =
     "INSERT INTO apps (tenant, id, display_name, time_zone, created_at_ms) VALUES ($1, $2, $3, $4, $5)";

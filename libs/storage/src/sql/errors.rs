@@ -1,6 +1,10 @@
 //! What the driver's errors mean to a caller.
 
-use sqlx::Error;
+use sqlx::{
+    Error,
+    error::{DatabaseError, ErrorKind},
+    migrate::{MigrateError, Migrator},
+};
 
 use crate::{LedgerError, MetaError, RegistryError};
 
@@ -12,17 +16,19 @@ impl From<Error> for MetaError {
             | Error::ColumnNotFound(_)
             | Error::TypeNotFound { .. }
             | Error::RowNotFound => Self::Inconsistent(error.to_string()),
-            // A broken constraint that the statement didn't expect: a defect of ours or a foreign hand.
-            Error::Database(database) if database.constraint().is_some() || is_constraint(database.kind()) => {
-                Self::Inconsistent(error.to_string())
-            }
+            Error::Database(database) if is_defect(&**database) => Self::Inconsistent(error.to_string()),
             _ => Self::Unavailable(error.to_string()),
         }
     }
 }
 
-fn is_constraint(kind: sqlx::error::ErrorKind) -> bool {
-    !matches!(kind, sqlx::error::ErrorKind::Other)
+/// A broken constraint that the statement didn't expect, a statement that doesn't fit the tables (PostgreSQL's class 42), a value
+/// that doesn't fit its type (22): a defect of ours or a foreign hand.
+fn is_defect(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    let is_class = |class: &str| code.len() == 5 && code.starts_with(class);
+    let is_constraint = error.constraint().is_some() || !matches!(error.kind(), ErrorKind::Other);
+    is_constraint || is_class("42") || is_class("22")
 }
 
 impl From<Error> for LedgerError {
@@ -35,6 +41,18 @@ impl From<Error> for RegistryError {
     fn from(error: Error) -> Self {
         Self::Meta(error.into())
     }
+}
+
+/// What came of bringing the tables up to date.
+pub(crate) fn migrated(outcome: Result<(), MigrateError>, migrator: &Migrator) -> Result<(), MetaError> {
+    outcome.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        MigrateError::VersionMissing(found) => {
+            let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+            MetaError::TooNew { found, known }
+        }
+        error => MetaError::Inconsistent(error.to_string()),
+    })
 }
 
 /// Turns the violation of a unique constraint into the error that it means here.

@@ -47,6 +47,15 @@ pub(crate) const CHANGE_EPOCH: &str = "INSERT INTO ledger_epochs (tenant, app, h
 pub(crate) const EPOCHS: &str = "SELECT hour_ms, epoch FROM ledger_epochs \
      WHERE tenant = $1 AND app = $2 AND hour_ms >= $3 AND hour_ms < $4 ORDER BY hour_ms";
 
+/// $1 topic, $2 identity.
+pub(crate) const LIFE: &str = "SELECT incarnation FROM ledger_topics WHERE topic = $1 AND identity = $2";
+/// $1 topic. The newest of its lives, be it numbered here or by a log that numbers its own.
+pub(crate) const LAST_LIFE: &str = "SELECT MAX(incarnation) FROM \
+     (SELECT incarnation FROM ledger_topics WHERE topic = $1 \
+     UNION ALL SELECT incarnation FROM ledger_partitions WHERE topic = $1) AS lives";
+/// $1 topic, $2 identity, $3 incarnation.
+pub(crate) const INSERT_LIFE: &str = "INSERT INTO ledger_topics (topic, identity, incarnation) VALUES ($1, $2, $3)";
+
 #[derive(FromRow)]
 pub(crate) struct PartitionRow {
     number: i64,

@@ -1,23 +1,41 @@
 use async_trait::async_trait;
-use model::{AppId, HOUR_MS, Offset, PartitionId, TenantId};
-use sqlx::{Executor, Sqlite, Transaction, query::Query, query_as, query_scalar, sqlite::SqliteArguments};
+use model::{AppId, HOUR_MS, Incarnation, Offset, PartitionId, TenantId};
 
-use super::SqliteMetastore;
+use super::SqlMetastore;
 use crate::{
     Commit, Ledger, LedgerError, MetaError, PartitionState, Pending, Topic, TouchedHour,
-    sql::ledger::{self as sql, stored},
+    sql::{
+        Statement, Transaction,
+        ledger::{self as sql, stored},
+        query,
+    },
 };
 
 #[async_trait]
-impl Ledger for SqliteMetastore {
+impl Ledger for SqlMetastore {
+    async fn incarnation(&self, topic: &str, identity: &str, now_ms: i64) -> Result<Incarnation, MetaError> {
+        let select = || query(sql::LIFE).bind(topic).bind(identity);
+        if let Some((known,)) = self.database.fetch_optional::<(i64,)>(select()).await? {
+            return Ok(known.cast_unsigned());
+        }
+        let mut transaction = self.database.write().await?;
+        transaction.lock(format!("lives of {topic}")).await?;
+        if let Some((known,)) = transaction.fetch_optional::<(i64,)>(select()).await? {
+            return Ok(known.cast_unsigned());
+        }
+        let last: Option<(Option<i64>,)> = transaction.fetch_optional(query(sql::LAST_LIFE).bind(topic)).await?;
+        let next = last.and_then(|(last,)| last).map_or(0, |last| last.saturating_add(1)).max(now_ms).max(0);
+        transaction.execute(query(sql::INSERT_LIFE).bind(topic).bind(identity).bind(next)).await?;
+        transaction.commit().await?;
+        Ok(next.cast_unsigned())
+    }
+
     async fn claim(&self, topic: &Topic, partition: PartitionId, owner: &str) -> Result<PartitionState, MetaError> {
-        let claim = query_as(sql::CLAIM)
-            .bind(&topic.name)
-            .bind(topic.incarnation.cast_signed())
-            .bind(i64::from(partition))
-            .bind(owner);
-        let row: sql::PartitionRow = claim.fetch_one(&self.writer).await?;
-        row.try_into()
+        let mut transaction = self.database.write().await?;
+        let claim = on_partition(sql::CLAIM, topic, partition).bind(owner);
+        let row: Option<sql::PartitionRow> = transaction.fetch_optional(claim).await?;
+        transaction.commit().await?;
+        row.ok_or(sqlx::Error::RowNotFound)?.try_into()
     }
 
     async fn begin(
@@ -36,8 +54,8 @@ impl Ledger for SqliteMetastore {
             .bind(stored(pending.first, partition)?)
             .bind(stored(pending.last, partition)?)
             .bind(pending.since_ms);
-        let mut transaction = self.write().await?;
-        if update.execute(&mut *transaction).await?.rows_affected() == 0 {
+        let mut transaction = self.database.write().await?;
+        if transaction.execute(update).await? == 0 {
             let what = format!("the range {}..={} can't begin", pending.first, pending.last);
             return Err(refusal(&mut transaction, topic, partition, generation, &what).await);
         }
@@ -56,21 +74,16 @@ impl Ledger for SqliteMetastore {
             return Err(LedgerError::OutOfOrder { partition, what });
         }
         let end = stored(commit.end, partition)?;
-        let update = query_scalar(sql::COMMIT)
-            .bind(&topic.name)
-            .bind(topic.incarnation.cast_signed())
-            .bind(i64::from(partition))
-            .bind(stored(generation, partition)?)
-            .bind(end - 1)
-            .bind(end);
-        let mut transaction = self.write().await?;
-        let Some(frontier_ms) = update.fetch_optional(&mut *transaction).await? else {
+        let update =
+            on_partition(sql::COMMIT, topic, partition).bind(stored(generation, partition)?).bind(end - 1).bind(end);
+        let mut transaction = self.database.write().await?;
+        let Some((frontier_ms,)) = transaction.fetch_optional(update).await? else {
             let what = format!("a commit up to {} doesn't end what is pending", commit.end);
             return Err(refusal(&mut transaction, topic, partition, generation, &what).await);
         };
         change_epochs(&mut transaction, commit.hours, frontier_ms).await?;
         let raise = on_partition(sql::RAISE_FRONTIER, topic, partition).bind(commit.frontier_ms);
-        raise.execute(&mut *transaction).await?;
+        transaction.execute(raise).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -86,8 +99,8 @@ impl Ledger for SqliteMetastore {
             .bind(stored(generation, partition)?)
             .bind(stored(committed, partition)?)
             .bind(frontier_ms);
-        let mut transaction = self.write().await?;
-        if update.execute(&mut *transaction).await?.rows_affected() == 0 {
+        let mut transaction = self.database.write().await?;
+        if transaction.execute(update).await? == 0 {
             let what = format!("it is not idle at {committed}");
             return Err(refusal(&mut transaction, topic, partition, generation, &what).await);
         }
@@ -95,7 +108,7 @@ impl Ledger for SqliteMetastore {
     }
 
     async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionState>, MetaError> {
-        read_partitions(&self.readers, topic).await
+        states(self.database.fetch_all(all_partitions(topic)).await?)
     }
 
     async fn epochs(
@@ -106,10 +119,10 @@ impl Ledger for SqliteMetastore {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError> {
-        let mut snapshot = self.snapshot().await?;
-        let select = query_as(sql::EPOCHS).bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
-        let rows: Vec<(i64, String)> = select.fetch_all(&mut *snapshot).await?;
-        let partitions = read_partitions(&mut *snapshot, topic).await?;
+        let mut snapshot = self.database.snapshot().await?;
+        let select = query(sql::EPOCHS).bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
+        let rows: Vec<(i64, String)> = snapshot.fetch_all(select).await?;
+        let partitions = states(snapshot.fetch_all(all_partitions(topic)).await?)?;
         snapshot.commit().await?;
         let epochs = rows.into_iter().map(|(hour_ms, epoch)| Ok((hour_ms, sql::epoch_id(&epoch)?)));
         Ok((epochs.collect::<Result<_, MetaError>>()?, partitions))
@@ -117,17 +130,13 @@ impl Ledger for SqliteMetastore {
 }
 
 /// A statement whose first three parameters name the partition.
-fn on_partition<'q>(
-    text: &'static str,
-    topic: &'q Topic,
-    partition: PartitionId,
-) -> Query<'q, Sqlite, SqliteArguments> {
-    sqlx::query(text).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition))
+fn on_partition(text: &'static str, topic: &Topic, partition: PartitionId) -> Statement {
+    query(text).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition))
 }
 
 /// Gives a new epoch to each of the hours that had ended by `frontier_ms`.
 async fn change_epochs(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction,
     mut hours: Vec<TouchedHour>,
     frontier_ms: i64,
 ) -> Result<(), MetaError> {
@@ -135,27 +144,26 @@ async fn change_epochs(
     hours.sort_unstable();
     hours.dedup();
     for hour in hours {
-        let change = sqlx::query(sql::CHANGE_EPOCH)
-            .bind(hour.tenant.as_str().to_owned())
-            .bind(hour.app.as_str().to_owned())
+        let change = query(sql::CHANGE_EPOCH)
+            .bind(hour.tenant.as_str())
+            .bind(hour.app.as_str())
             .bind(hour.hour_ms)
             .bind(sql::new_epoch());
-        change.execute(&mut **transaction).await?;
+        transaction.execute(change).await?;
     }
     Ok(())
 }
 
 /// Why a conditional write met no row.
 async fn refusal(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction,
     topic: &Topic,
     partition: PartitionId,
     held: u64,
     what: &str,
 ) -> LedgerError {
-    let select =
-        query_as(sql::PARTITION).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition));
-    let row: Result<Option<sql::PartitionRow>, _> = select.fetch_optional(&mut **transaction).await;
+    let row: Result<Option<sql::PartitionRow>, _> =
+        transaction.fetch_optional(on_partition(sql::PARTITION, topic, partition)).await;
     let state = row.map_err(MetaError::from).and_then(|row| row.map(PartitionState::try_from).transpose());
     match state {
         Err(error) => error.into(),
@@ -174,11 +182,10 @@ async fn refusal(
     }
 }
 
-async fn read_partitions(
-    executor: impl Executor<'_, Database = Sqlite>,
-    topic: &Topic,
-) -> Result<Vec<PartitionState>, MetaError> {
-    let select = query_as(sql::PARTITIONS).bind(&topic.name).bind(topic.incarnation.cast_signed());
-    let rows: Vec<sql::PartitionRow> = select.fetch_all(executor).await?;
+fn all_partitions(topic: &Topic) -> Statement {
+    query(sql::PARTITIONS).bind(&topic.name).bind(topic.incarnation.cast_signed())
+}
+
+fn states(rows: Vec<sql::PartitionRow>) -> Result<Vec<PartitionState>, MetaError> {
     rows.into_iter().map(PartitionState::try_from).collect()
 }

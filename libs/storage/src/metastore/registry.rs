@@ -1,14 +1,17 @@
 use async_trait::async_trait;
 use model::{AppId, AppSchema, PropertyKind, TenantId};
-use sqlx::{Executor, Sqlite};
 
-use super::SqliteMetastore;
-use crate::{MetaError, Registry, RegistryError, place, registry::assign, sql::registry as sql};
+use super::SqlMetastore;
+use crate::{
+    MetaError, Registry, RegistryError, place,
+    registry::assign,
+    sql::{Statement, query, registry as sql},
+};
 
 #[async_trait]
-impl Registry for SqliteMetastore {
+impl Registry for SqlMetastore {
     async fn schema(&self, tenant: &TenantId, app: &AppId) -> Result<AppSchema, MetaError> {
-        read(&self.readers, tenant, app).await
+        sql::schema(self.database.fetch_all(all_properties(tenant, app)).await?)
     }
 
     async fn register(
@@ -18,33 +21,29 @@ impl Registry for SqliteMetastore {
         properties: &[(&str, PropertyKind)],
         limit: usize,
     ) -> Result<AppSchema, RegistryError> {
-        let known = read(&self.readers, tenant, app).await?;
+        let known = self.schema(tenant, app).await?;
         if properties.iter().all(|(name, kind)| known.slot(name, *kind).is_some()) {
             return Ok(known);
         }
-        let mut transaction = self.write().await?;
-        let stored = read(&mut *transaction, tenant, app).await?;
+        let mut transaction = self.database.write().await?;
+        transaction.lock(format!("properties of {tenant}/{app}")).await?;
+        let stored = sql::schema(transaction.fetch_all(all_properties(tenant, app)).await?)?;
         for (at, property) in (stored.len() as i64..).zip(assign(&stored, properties, limit)?) {
-            let insert = sqlx::query(sql::INSERT_PROPERTY)
+            let insert = query(sql::INSERT_PROPERTY)
                 .bind(tenant.as_str())
                 .bind(app.as_str())
                 .bind(at)
                 .bind(property.name)
                 .bind(property.kind.name())
                 .bind(place::name(property.slot));
-            insert.execute(&mut *transaction).await?;
+            transaction.execute(insert).await?;
         }
-        let schema = read(&mut *transaction, tenant, app).await?;
+        let schema = sql::schema(transaction.fetch_all(all_properties(tenant, app)).await?)?;
         transaction.commit().await?;
         Ok(schema)
     }
 }
 
-async fn read(
-    executor: impl Executor<'_, Database = Sqlite>,
-    tenant: &TenantId,
-    app: &AppId,
-) -> Result<AppSchema, MetaError> {
-    let select = sqlx::query_as(sql::PROPERTIES).bind(tenant.as_str()).bind(app.as_str());
-    sql::schema(select.fetch_all(executor).await?)
+fn all_properties(tenant: &TenantId, app: &AppId) -> Statement {
+    query(sql::PROPERTIES).bind(tenant.as_str()).bind(app.as_str())
 }

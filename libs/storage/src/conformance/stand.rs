@@ -1,0 +1,83 @@
+//! Real servers for tests: private ones on loopback, started by the scripts in `deploy/stand`, which install what is missing
+//! or say so. They end with the process that started them, however it ends.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::eventually;
+
+/// A server that is this process's own.
+pub struct Server {
+    script: PathBuf,
+    dir: PathBuf,
+    url: String,
+    /// Its standard input, once closed, ends the server and deletes its files.
+    holder: Child,
+}
+
+impl Server {
+    /// An empty PostgreSQL, at `postgres://...`.
+    pub fn postgres() -> Self {
+        Self::start("postgres")
+    }
+
+    /// An empty Redis, at `redis://...`.
+    pub fn redis() -> Self {
+        Self::start("redis")
+    }
+
+    fn start(kind: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/stand").join(format!("{kind}.sh"));
+        let dir = std::env::temp_dir().join(format!("penstock-{kind}-{}", uuid::Uuid::new_v4().simple()));
+        let mut holder = Command::new(&script)
+            .arg("hold")
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0) // what is sent to our group, as by Ctrl-C, must not keep it from cleaning up
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        assert!(!url.is_empty(), "{} started nothing; its messages are above", script.display());
+        Self { script, dir, url: url.trim_end().to_owned(), holder }
+    }
+
+    /// Where it is, with its password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> String {
+        std::fs::read_to_string(self.dir.join("pid")).unwrap().trim().to_owned()
+    }
+
+    /// Kills it (SIGKILL).
+    pub async fn kill(&self) {
+        let pid = self.pid();
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        let running = || match std::fs::read_to_string(format!("/proc/{pid}/status")) {
+            Ok(status) => !status.contains("State:\tZ"),
+            Err(_) => false,
+        };
+        eventually("a killed server is gone", async || !running()).await;
+    }
+
+    /// Starts it again at the same address, with what it had on disk. Returns when it takes connections.
+    pub fn start_again(&self) {
+        let up = Command::new(&self.script).arg("up").arg(&self.dir).stdout(Stdio::null()).status().unwrap();
+        assert!(up.success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
+    }
+}

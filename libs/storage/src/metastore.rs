@@ -1,0 +1,24 @@
+//! The four traits of the metastore, over either database.
+//!
+//! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
+//! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
+//! committed, and is the fence. Epochs are changed after it, in one order for everybody. Decisions over rows that may not be there yet (the
+//! next slot, the next version, the next life of a topic) are made under a lock by name. So nothing is ever decided on a
+//! snapshot that another writer made old, and no transaction needs to be repeated.
+
+mod directory;
+mod ledger;
+mod metrics;
+mod registry;
+
+use crate::sql::Database;
+
+pub(crate) struct SqlMetastore {
+    database: Database,
+}
+
+impl SqlMetastore {
+    pub(crate) const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
