@@ -14,6 +14,7 @@ mod native;
 pub mod param;
 pub mod schema;
 mod select;
+mod tls;
 mod users;
 
 pub use cell::{Cell, ResultColumn, RowBlock};
@@ -44,18 +45,21 @@ pub struct Warehouse {
 }
 
 impl Warehouse {
-    /// Names a server, as `http://host:8123`. Nothing is sent yet. `Address` if the address isn't http or the database's
-    /// name isn't a plain word (`A-Z a-z 0-9 _`, no digit first).
+    /// Names a server, as `http://host:8123` or `https://host:8443`. Nothing is sent yet. `Address` if the address is neither, if
+    /// this machine has no certificates to check the server's by, or if the database's name isn't a plain word
+    /// (`A-Z a-z 0-9 _`, no digit first).
     pub fn new(url: &str, database: &str, user: &str, password: Option<&str>) -> Result<Self, WarehouseError> {
-        if !url.starts_with("http://") {
-            // The rest may hold a password.
-            return Err(WarehouseError::Address("it must start with http://; this build has no TLS".to_owned()));
-        }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !database.chars().all(plain) || database.starts_with(|c: char| c.is_ascii_digit()) || database.is_empty() {
             return Err(WarehouseError::Address(format!("{database:?} can't be a database's name")));
         }
-        let mut client = Client::default().with_url(url).with_database(database).with_user(user);
+        let client = match url.split_once("://") {
+            Some(("http", _)) => Client::default(),
+            Some(("https", _)) => tls::client()?,
+            // The rest may hold a password.
+            _ => return Err(WarehouseError::Address("it must start with http:// or https://".to_owned())),
+        };
+        let mut client = client.with_url(url).with_database(database).with_user(user);
         if let Some(password) = password {
             client = client.with_password(password);
         }

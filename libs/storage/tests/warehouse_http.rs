@@ -337,7 +337,7 @@ async fn waiting_ends_with_the_first_good_answer_and_at_a_refusal() {
 #[test]
 fn an_address_that_cannot_work_is_refused_without_its_password() {
     for (url, database) in [
-        ("https://u:hush@host:8443", "penstock"),
+        ("ftp://u:hush@host:8443", "penstock"),
         ("host:8123", "penstock"),
         ("http://u:hush@host", "a`b"),
         ("http://host", ""),
