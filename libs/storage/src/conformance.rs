@@ -1,4 +1,4 @@
-//! The promises of the metastore's traits as checks that every backend must pass, and those of the
+//! The promises of the metastore's traits and of the cache as checks that every backend must pass, and those of the
 //! warehouse as checks for every engine behind it.
 //!
 //! A metastore's suite takes a function that makes an empty one; each suite panics at the first broken promise. [`stand`] starts
@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed step of a check is a failed check
 
+mod cache;
 mod directory;
 mod ledger;
 mod ledger_history;
@@ -15,6 +16,7 @@ mod registry;
 pub mod stand;
 mod warehouse;
 
+pub use cache::cache;
 pub use directory::directory;
 pub use ledger::ledger;
 pub use ledger_history::ledger_history;

@@ -1,4 +1,4 @@
-//! What the product stands on beside the log: the metastore and the warehouse.
+//! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
 //! The metastore is four small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, and the [`Metrics`] that tenants
@@ -7,8 +7,11 @@
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
+//!
+//! The [`Cache`] keeps copies of what can be had elsewhere, in memory or in Redis: without it things are slower, never wrong.
 
 mod apps;
+mod cache;
 mod directory;
 mod ledger;
 mod metastore;
@@ -24,6 +27,7 @@ pub mod warehouse;
 pub mod conformance;
 
 pub use apps::{AppInfo, Apps};
+pub use cache::{Cache, CacheError, open_cache};
 pub use directory::{App, Directory, Key, Tenant};
 pub use ledger::{Commit, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
 pub use metrics::Metrics;
