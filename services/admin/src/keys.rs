@@ -59,8 +59,9 @@ impl Admin {
     pub(crate) async fn revoke(&self, caller: &Caller, request: &RevokeKeyRequest) -> Result<RevokeKeyResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
         let id = &request.key_id;
-        if id.is_empty() {
-            return Err(Error::invalid("key_id", "REQUIRED", "must be the public part of the key to revoke"));
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            let rule = if id.is_empty() { "REQUIRED" } else { "MALFORMED" };
+            return Err(Error::invalid("key_id", rule, "must be the public part of the key to revoke"));
         }
         let key = self.directory.key(id).await.map_err(stored)?;
         // What the caller can't list doesn't exist for the caller.
