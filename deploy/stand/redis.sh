@@ -45,6 +45,7 @@ start() {
     >"$dir/redis.conf"
   setsid "$server" "$dir/redis.conf" >>"$dir/redis.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
+  disown # its end is no news to this shell
   for _ in $(seq 200); do
     if grep -q "Ready to accept connections" "$dir/redis.log"; then return 0; fi
     running || return 1

@@ -13,6 +13,8 @@ find_programs() {
 
 find_programs && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  exec 9>/var/lock/penstock-install && flock 9 # tests may ask at the same time
+  find_programs && exit 0
   echo "installing PostgreSQL" >&2
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } >&2
   find_programs && exit 0

@@ -4,6 +4,8 @@ set -euo pipefail
 
 command -v redis-server && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  exec 9>/var/lock/penstock-install && flock 9 # tests may ask at the same time
+  command -v redis-server && exit 0
   echo "installing Redis" >&2
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server; } >&2
   command -v redis-server && exit 0

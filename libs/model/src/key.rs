@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 const PREFIX: &str = "pnsk_live_";
 const ID_LEN: usize = 12;
 const SECRET_LEN: usize = 32;
@@ -45,7 +47,12 @@ impl KeyText {
         &self.0[PREFIX.len()..PREFIX.len() + ID_LEN]
     }
 
-    /// The whole text: what is hashed, and shown once.
+    /// What is stored of a key: SHA-256 of its whole text. The text has 188 random bits, so a slow hash would protect nothing more.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// The whole text, which is shown once.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -33,7 +33,7 @@ use model::{AppId, TenantId};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition is true.
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use model::{AppId, Scope, TenantId};
+use serde::{Deserialize, Serialize};
 
 use crate::MetaError;
 
@@ -30,11 +31,11 @@ pub struct App {
 }
 
 /// An API key, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// The public part, by which it is looked up.
     pub id: String,
-    /// SHA-256 of the whole key text. The text itself is shown once and never stored.
+    /// `model::KeyText::hash` of the key's text. The text itself is shown once and never stored.
     pub hash: [u8; 32],
     /// What people call it.
     pub display_name: String,
@@ -46,6 +47,13 @@ pub struct Key {
     pub expires_at_ms: Option<i64>,
     /// When it was revoked, UTC ms.
     pub revoked_at_ms: Option<i64>,
+}
+
+impl Key {
+    /// Under which name copies of the key with this id lie in a [`crate::Cache`]. Who revokes the key deletes it.
+    pub fn cache_name(id: &str) -> String {
+        format!("key/{id}")
+    }
 }
 
 /// Tenants, their apps, their keys.

@@ -156,6 +156,10 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), MetaError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{
+        conformance::{eventually, stand::Server},
+        sql::Database,
+    };
 
     #[test]
     fn an_address_says_how_many_connections_and_nothing_unknown() {
@@ -167,5 +171,21 @@ mod tests {
             assert!(!error.contains("hush"), "{error}");
         }
         assert!(!parse("postgres://u:hu#sh@[db/x").unwrap_err().to_string().contains("hu"));
+    }
+
+    /// A process that stops in the middle of a transaction (SIGSTOP, a frozen machine) must not keep others from its partitions for ever.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stopped_owner_does_not_keep_its_locks() {
+        let server = Server::postgres();
+        let open = async || Database::Postgres(PostgresDatabase::open(server.url()).await.unwrap());
+        let (stopped, heir) = (open().await, open().await);
+        let mut held = stopped.write().await.unwrap();
+        held.lock("a partition".to_owned()).await.unwrap();
+        eventually("the heir has the lock", async || {
+            let mut transaction = heir.write().await.unwrap();
+            transaction.lock("a partition".to_owned()).await.is_ok() && transaction.commit().await.is_ok()
+        })
+        .await;
+        assert!(held.commit().await.is_err(), "it was ended before the heir got the lock");
     }
 }

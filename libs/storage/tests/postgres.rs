@@ -166,32 +166,6 @@ async fn a_process_opens_no_more_connections_than_it_may() {
     assert!((1..=3).contains(&open), "{open}");
 }
 
-/// A worker that stops in the middle of a transaction (SIGSTOP, a frozen machine) must not keep its partition for ever.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_owner_does_not_keep_its_locks() {
-    let url = new_database(server()).await;
-    let store = storage::open(&url).await.unwrap();
-    let topic = Topic { name: "events".into(), incarnation: 1 };
-    store.claim(&topic, 0, "a").await.unwrap();
-    // As our pool opens it: its session's limits are the server's to keep.
-    let options = url.parse::<PgConnectOptions>().unwrap().options([("idle_in_transaction_session_timeout", "5s")]);
-    let mut stopped = options.connect().await.unwrap();
-    sqlx::raw_sql("BEGIN; UPDATE ledger_partitions SET generation = generation + 1")
-        .execute(&mut stopped)
-        .await
-        .unwrap();
-    let claimed = timeout(PATIENCE, async {
-        loop {
-            match store.claim(&topic, 0, "b").await {
-                Ok(state) => break state,
-                Err(MetaError::Unavailable(_)) => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-    });
-    assert_eq!(claimed.await.unwrap().generation, 2);
-}
-
 /// Begins and commits one offset after another; what the ledger said is done must be there for good.
 async fn work(store: &dyn Ledger, topic: &Topic, stop: &AtomicBool, refused: &AtomicBool) -> u64 {
     let mut done = 0;

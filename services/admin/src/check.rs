@@ -23,6 +23,10 @@ pub(crate) fn display_name(field: &str, given: String, default: &str) -> Result<
         let description = format!("must have at most {MAX_DISPLAY_NAME_BYTES} bytes, not {}", given.len());
         return Err(Error::invalid(field, "TOO_LONG", description));
     }
+    if given.contains('\0') {
+        // PostgreSQL's texts can't have it.
+        return Err(Error::invalid(field, "MALFORMED", "must not have the character U+0000"));
+    }
     Ok(if given.is_empty() { default.to_owned() } else { given })
 }
 

@@ -4,7 +4,6 @@ use api::v1::{
     CreateKeyRequest, CreateKeyResponse, ListKeysRequest, ListKeysResponse, RevokeKeyRequest, RevokeKeyResponse,
 };
 use model::{Error, ErrorCode, KeyText, Permission, Scope};
-use sha2::{Digest, Sha256};
 use storage::Key;
 use tracing::info;
 
@@ -20,7 +19,7 @@ pub fn mint(display_name: String, scope: Scope, created_at_ms: i64, expires_at_m
     let text = KeyText::from_random(rand::random(), rand::random());
     let key = Key {
         id: text.id().to_owned(),
-        hash: Sha256::digest(text.as_str()).into(),
+        hash: text.hash(),
         display_name,
         scope,
         created_at_ms,
@@ -60,8 +59,9 @@ impl Admin {
     pub(crate) async fn revoke(&self, caller: &Caller, request: &RevokeKeyRequest) -> Result<RevokeKeyResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
         let id = &request.key_id;
-        if id.is_empty() {
-            return Err(Error::invalid("key_id", "REQUIRED", "must be the public part of the key to revoke"));
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            let rule = if id.is_empty() { "REQUIRED" } else { "MALFORMED" };
+            return Err(Error::invalid("key_id", rule, "must be the public part of the key to revoke"));
         }
         let key = self.directory.key(id).await.map_err(stored)?;
         // What the caller can't list doesn't exist for the caller.
@@ -71,6 +71,8 @@ impl Admin {
             caller.require_operator()?;
         }
         self.directory.revoke_key(&tenant, id, (self.now_ms)()).await.map_err(stored)?;
+        // Gateways hear of it and refuse the key at once.
+        self.cache.delete(&Key::cache_name(id)).await;
         info!(by = caller.key_id(), %tenant, key = id, "revoked a key");
         Ok(RevokeKeyResponse {})
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use api::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME};
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
-use storage::Directory;
+use storage::{Cache, Directory};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -32,9 +32,15 @@ pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The service, in gRPC and in JSON.
 ///
-/// It takes calls whose context `key` signed, and reads the time (UTC ms) from `now_ms`.
-pub fn service(directory: Arc<dyn Directory>, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
-    let grpc = AdminServiceServer::new(service::Admin { directory, now_ms })
+/// It takes calls whose context `key` signed, and reads the time (UTC ms) from `now_ms`. Copies of revoked keys are deleted from
+/// `cache`, the one that the gateways use.
+pub fn service(
+    directory: Arc<dyn Directory>,
+    cache: Arc<dyn Cache>,
+    key: SigningKey,
+    now_ms: fn() -> i64,
+) -> HttpService {
+    let grpc = AdminServiceServer::new(service::Admin { directory, cache, now_ms })
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

@@ -11,7 +11,7 @@ use api::{
     },
 };
 use model::Error;
-use storage::{Directory, MetaError};
+use storage::{Cache, Directory, MetaError};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -20,6 +20,7 @@ use crate::caller::Caller;
 /// What every method works on.
 pub(crate) struct Admin {
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) cache: Arc<dyn Cache>,
     pub(crate) now_ms: fn() -> i64,
 }
 

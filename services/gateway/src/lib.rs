@@ -9,6 +9,7 @@ mod deadline;
 mod limit;
 mod middleware;
 mod observe;
+mod shared_keys;
 mod shed;
 pub mod stack;
 pub mod target;

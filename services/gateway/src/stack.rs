@@ -7,7 +7,7 @@ use mesh::{
     HttpService, Request, Response, context::CONTEXT_HEADER, protocol::Protocol, signed::SigningKey, upstream::Affinity,
 };
 use model::{Error, ErrorCode};
-use storage::Directory;
+use storage::{Cache, Directory};
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
@@ -20,6 +20,7 @@ use crate::{
     limit::RateLimit,
     middleware::{Next, layer},
     observe::{observe, rescue},
+    shared_keys::SharedKeys,
     shed::Load,
     target::Target,
     trace::trace,
@@ -32,6 +33,10 @@ const CONTEXT_GOOD_MS: i64 = 60_000;
 pub struct Parts {
     /// Where keys are found.
     pub directory: Arc<dyn Directory>,
+    /// Where gateways leave keys for one another, and hear of revoked ones.
+    pub cache: Arc<dyn Cache>,
+    /// Signs what is left there.
+    pub cache_key: SigningKey,
     /// Signs contexts for the services.
     pub context_key: SigningKey,
     /// The services behind it.
@@ -71,11 +76,11 @@ impl Services {
 
 /// The whole stack as a service.
 pub fn service(parts: Parts) -> HttpService {
-    let Parts { directory, context_key, services, options, now_ms } = parts;
+    let Parts { directory, cache, cache_key, context_key, services, options, now_ms } = parts;
     let room = Load::new(options.max_calls * 2);
     let load = Load::new(options.max_calls);
     let rate = Arc::new(RateLimit::new(options.tenant_calls_per_second, options.tenant_burst));
-    let keys = Arc::new(Authenticator::new(directory, now_ms));
+    let keys = Arc::new(Authenticator::new(directory, SharedKeys::new(cache, cache_key), now_ms));
     let public = services.public.clone();
 
     let stack = ServiceBuilder::new()

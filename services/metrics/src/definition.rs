@@ -39,6 +39,17 @@ pub(crate) fn check(definition: Option<v1::MetricDefinition>, language: &Context
             faults.push(Error::invalid(field, "TOO_LONG", description));
         }
     }
+    for (field, text) in [
+        ("definition.display_name", &definition.display_name),
+        ("definition.description", &definition.description),
+        ("definition.unit", &definition.unit),
+        ("definition.formula", &definition.formula),
+    ] {
+        // PostgreSQL's texts can't have it.
+        if text.contains('\0') {
+            faults.push(Error::invalid(field, "MALFORMED", "must not have the character U+0000"));
+        }
+    }
     let column = formula_column(&definition, language).map_err(|fault| faults.push(fault)).ok();
     let filters = filters(definition.filters, language, &mut faults);
     let (Some(column), true) = (column, faults.is_empty()) else { return Err(faults) };

@@ -39,7 +39,7 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// Partitions of the event log, fixed when it is made.
     pub(crate) log_partitions: u32,
-    /// The warehouse: `embedded:DIR` or `http://HOST:PORT`. Default `embedded:DATA/warehouse`.
+    /// The warehouse: `embedded:DIR` or `http(s)://HOST:PORT`. Default `embedded:DATA/warehouse`.
     pub(crate) warehouse: String,
     /// Where the warehouse role serves its embedded warehouse: a port of this machine.
     pub(crate) warehouse_listen: String,
@@ -172,10 +172,10 @@ impl Config {
     pub(crate) fn warehouse_url(&self) -> Result<WarehouseUrl<'_>, ConfigError> {
         match self.warehouse.split_once(':') {
             Some(("embedded", dir)) if !dir.is_empty() => Ok(WarehouseUrl::Embedded(Path::new(dir))),
-            Some(("http", _)) => Ok(WarehouseUrl::Http(&self.warehouse)),
+            Some(("http" | "https", _)) => Ok(WarehouseUrl::Http(&self.warehouse)),
             _ => Err(ConfigError::Value {
                 setting: "warehouse",
-                what: "must be embedded:DIR or http://HOST:PORT".to_owned(),
+                what: "must be embedded:DIR or http(s)://HOST:PORT".to_owned(),
             }),
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gateway::target::Target;
 use mesh::{HttpService, protocol::Protocol, signed::SigningKey, tls::Tls, upstream};
 use model::{Error, ErrorCode};
-use storage::{Metastore, Topic};
+use storage::{Cache, Metastore, Topic};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -21,6 +21,8 @@ use crate::{
 /// The services, each here or in other processes, and what the gateway needs besides.
 pub(crate) struct Services {
     meta: Arc<dyn Metastore>,
+    cache: Arc<dyn Cache>,
+    cache_key: SigningKey,
     context_key: SigningKey,
     here: BTreeMap<Role, HttpService>,
     services: gateway::Services,
@@ -39,6 +41,8 @@ impl Services {
         let secret = meta.secret("signing", rand::random).await?;
         let context_key = SigningKey::derive(&secret, "call context");
         let token_key = SigningKey::derive(&secret, "position token");
+        let cache_key = SigningKey::derive(&secret, "cached API key");
+        let cache = storage::open_cache(&config.cache).await?;
         let (health, public) = public()?;
         let elsewhere = |role: Role| {
             if !roles.calls(role) {
@@ -87,7 +91,8 @@ impl Services {
             here.insert(Role::Metrics, metrics);
         }
         if roles.has(Role::Admin) {
-            here.insert(Role::Admin, admin::service(Arc::clone(meta) as _, context_key.clone(), now_ms));
+            let admin = admin::service(Arc::clone(meta) as _, Arc::clone(&cache), context_key.clone(), now_ms);
+            here.insert(Role::Admin, admin);
         }
         let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));
         let services = gateway::Services {
@@ -97,12 +102,14 @@ impl Services {
             admin: service(Role::Admin),
             public,
         };
-        Ok(Self { meta: Arc::clone(meta), context_key, here, services, health })
+        Ok(Self { meta: Arc::clone(meta), cache, cache_key, context_key, here, services, health })
     }
 
     pub(crate) fn gateway(&self, config: &Config) -> gateway::Parts {
         gateway::Parts {
             directory: Arc::clone(&self.meta) as _,
+            cache: Arc::clone(&self.cache),
+            cache_key: self.cache_key.clone(),
             context_key: self.context_key.clone(),
             services: self.services.clone(),
             options: config.gateway.clone(),

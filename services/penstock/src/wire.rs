@@ -39,6 +39,8 @@ pub(crate) enum StartError {
     Tls(#[from] mesh::tls::TlsError),
     #[error(transparent)]
     Meta(#[from] storage::MetaError),
+    #[error(transparent)]
+    Cache(#[from] storage::CacheError),
     #[error("the warehouse: {0}")]
     Warehouse(String),
     #[error("{path}: {source}")]

@@ -52,6 +52,11 @@ impl Server {
         &self.url
     }
 
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Its process.
     pub fn pid(&self) -> String {
         std::fs::read_to_string(self.dir.join("pid")).unwrap().trim().to_owned()

@@ -145,10 +145,14 @@ async fn revoking_keeps_the_first_time_and_stays_in_the_tenant() {
     assert_eq!(code(revoke(&world, &admin("beta"), "", &id).await), NotFound);
     assert_eq!(code(revoke(&world, &admin("beta"), "acme", &id).await), PermissionDenied);
     assert_eq!(code(revoke(&world, &operator(), "beta", &id).await), NotFound);
-    assert_eq!(fields(revoke(&world, &admin("acme"), "", "").await), ["key_id"]);
+    for malformed in ["", "a\0", "a-b"] {
+        assert_eq!(fields(revoke(&world, &admin("acme"), "", malformed).await), ["key_id"]);
+    }
     assert_eq!(revoked_at().await, None);
 
+    let mut deleted = world.cache.deleted();
     revoke(&world, &operator(), "acme", &id).await.unwrap();
+    assert_eq!(deleted.try_recv().unwrap(), storage::Key::cache_name(&id), "gateways hear of it");
     assert_eq!(revoked_at().await, Some(NOW_MS));
     revoke(&world, &admin("acme"), "", &id).await.unwrap();
     assert_eq!(revoked_at().await, Some(NOW_MS));

@@ -10,7 +10,7 @@ use mesh::{
     signed::SigningKey,
 };
 use model::{AppId, AppSet, ErrorCode, Permission, Priority, Scope, TenantId};
-use storage::{App, Directory, Tenant};
+use storage::{App, Cache, Directory, Tenant};
 use tempfile::TempDir;
 use tonic::{Request, Response, Status};
 
@@ -19,6 +19,7 @@ pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
 pub(crate) struct World {
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) cache: Arc<dyn Cache>,
     pub(crate) service: HttpService,
     signer: SigningKey,
     _folder: TempDir,
@@ -41,8 +42,9 @@ impl World {
             }
         }
         let signer = SigningKey::derive(&[1; 32], "context");
-        let service = service(directory.clone(), signer.clone(), || NOW_MS);
-        Self { directory, service, signer, _folder: folder }
+        let cache = storage::open_cache("memory:").await.unwrap();
+        let service = service(directory.clone(), cache.clone(), signer.clone(), || NOW_MS);
+        Self { directory, cache, service, signer, _folder: folder }
     }
 
     pub(crate) fn header(&self, caller: &CallContext) -> http::HeaderValue {

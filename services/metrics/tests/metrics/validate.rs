@@ -115,6 +115,18 @@ async fn every_fault_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn no_text_has_what_a_database_can_not_keep() {
+    let world = World::new().await;
+    let nul = || "a\0b".to_owned();
+    let bad = MetricDefinition { display_name: nul(), description: nul(), unit: nul(), ..revenue() };
+    let found = problems(&world, bad).await;
+    let fields: Vec<_> = found.iter().map(|p| p.field.as_str()).collect();
+    assert_eq!(fields, ["definition.display_name", "definition.description", "definition.unit"]);
+    let found = problems(&world, with_formula("COUNT(*) -- \0")).await;
+    assert_eq!(found[0].field, "definition.formula");
+}
+
+#[tokio::test]
 async fn the_column_of_time_buckets_keeps_its_name() {
     let world = World::new().await;
     let found = problems(&world, MetricDefinition { name: "time".into(), ..revenue() }).await;
