@@ -16,6 +16,7 @@
 mod block;
 mod recover;
 mod seen;
+mod trace;
 mod users;
 mod worker;
 

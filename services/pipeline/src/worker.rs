@@ -7,12 +7,13 @@ use model::{Offset, PartitionId, record};
 use storage::{Commit, Pending, Topic, WarehouseError, warehouse::InsertOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::{
     Parts, PipelineError,
     block::{self, Block, Memory, Place},
     recover::{self, Part},
+    trace,
 };
 
 /// How often, and how far apart, a part is looked for that the engine says it has.
@@ -73,7 +74,7 @@ impl Worker<'_> {
             records.extend(more);
         }
         self.recovering = true;
-        self.process(&records).await?;
+        self.process(&records).instrument(trace::block(&records)).await?;
         self.recovering = false;
         Ok(())
     }
@@ -100,7 +101,7 @@ impl Worker<'_> {
             next_block = Instant::now() + Duration::from_millis(options.block_interval_ms);
             let records = log.read(partition, self.committed, options.block_records, options.block_bytes).await?;
             if !records.is_empty() {
-                self.process(&records).await?;
+                self.process(&records).instrument(trace::block(&records)).await?;
             }
         }
     }
@@ -139,12 +140,19 @@ impl Worker<'_> {
     async fn insert(&self, block: &Block, pending: Pending) -> Result<(), PipelineError> {
         let warehouse = &self.parts.warehouse;
         if !block.users.is_empty() {
-            self.once(Part::Users, pending, |token| async move { warehouse.insert_users(&block.users, &token).await })
-                .await?;
+            let users = &block.users;
+            let insert = |token: String| {
+                let (span, warehouse) = trace::insert(warehouse, users.len());
+                async move { warehouse.insert_users(users, &token).await }.instrument(span)
+            };
+            self.once(Part::Users, pending, insert).await?;
         }
         for (day_ms, columns) in &block.days {
-            let part = Part::Day(*day_ms);
-            self.once(part, pending, |token| async move { warehouse.insert_events(columns, &token).await }).await?;
+            let insert = |token: String| {
+                let (span, warehouse) = trace::insert(warehouse, columns.len());
+                async move { warehouse.insert_events(columns, &token).await }.instrument(span)
+            };
+            self.once(Part::Day(*day_ms), pending, insert).await?;
         }
         Ok(())
     }
