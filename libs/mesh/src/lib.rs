@@ -1,6 +1,6 @@
 //! What every role needs to be a service of the mesh: a server that drains ([`serve`]), telemetry ([`telemetry`]), the signed
 //! context that carries who is calling ([`context`]), JSON for every gRPC method from the contracts' own HTTP
-//! annotations ([`transcode`]), and the way to a role in other processes ([`upstream`], [`tls`]).
+//! annotations ([`transcode`]), the trace that a call is part of ([`trace`]), and the way to a role in other processes ([`upstream`], [`tls`]).
 //!
 //! Every service is an [`HttpService`]: HTTP requests in, HTTP responses out. In one process it is called directly, across
 //! processes through an [`upstream`]; the caller can't tell.
@@ -12,6 +12,7 @@ pub mod serve;
 pub mod signed;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod transcode;
 pub mod upstream;
 

@@ -3,9 +3,18 @@
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_otlp::WithExportConfig;
-use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, FilterFn, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// What is observed and where it goes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +26,8 @@ pub struct TelemetryOptions {
     pub log_format: LogFormat,
     /// Where traces go by OTLP over gRPC, as in `http://localhost:4317`; nowhere if unset.
     pub otlp_endpoint: Option<String>,
+    /// Which part of the calls is traced whose callers don't say, from 0 to 1. Who calls with a `traceparent` has decided.
+    pub trace_sample_ratio: f64,
 }
 
 /// How log records are written.
@@ -35,6 +46,7 @@ impl Default for TelemetryOptions {
             log: "info,fjall=warn,lsm_tree=warn,sqlx=warn,hyper=warn,h2=warn".to_owned(),
             log_format: LogFormat::Json,
             otlp_endpoint: None,
+            trace_sample_ratio: 0.01,
         }
     }
 }
@@ -48,6 +60,9 @@ pub enum TelemetryError {
     /// The endpoint can't be used.
     #[error("telemetry.otlp_endpoint: {0}")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The ratio is none.
+    #[error("telemetry.trace_sample_ratio: must be from 0 to 1, not {0}")]
+    Ratio(f64),
     /// Something else is set up already, or a bucket list is wrong.
     #[error("telemetry: {0}")]
     SetUp(String),
@@ -93,23 +108,43 @@ pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry,
         LogFormat::Json => writer.json().flatten_event(true).with_current_span(false).boxed(),
         LogFormat::Text => writer.compact().boxed(),
     };
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let tracer = options.otlp_endpoint.as_deref().map(|endpoint| tracer(service_name, endpoint)).transpose()?;
-    let traces =
-        tracer.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock")));
+    let tracer = tracer(service_name, options)?;
+    let traces = tracer.as_ref().map(|provider| {
+        let steps = filter_fn(is_step).with_max_level_hint(LevelFilter::DEBUG);
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock")).with_filter(steps)
+    });
     tracing_subscriber::registry()
-        .with(logs.with_filter(filter.clone()))
-        .with(traces.with_filter(filter))
+        .with(logs.with_filter(filter.or(trace_ids())))
+        .with(traces)
         .try_init()
         .map_err(|e| setup(&e))?;
     Ok(Telemetry { prometheus, tracer })
 }
 
-fn tracer(service_name: &str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+/// A span that names its trace is on every log line written in it, whichever lines are asked for.
+fn trace_ids() -> FilterFn {
+    let names_its_trace = |metadata: &Metadata<'_>| metadata.is_span() && metadata.fields().field("trace_id").is_some();
+    filter_fn(names_its_trace as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
+}
+
+/// The steps of a trace are our spans that say their kind, and what went wrong in them; no library's, least of all the exporter's own.
+fn is_step(metadata: &Metadata<'_>) -> bool {
+    let own = metadata.fields().field("otel.kind").is_some() && !metadata.target().starts_with("clickhouse");
+    if metadata.is_span() { own } else { *metadata.level() <= Level::WARN }
+}
+
+fn tracer(service_name: &str, options: &TelemetryOptions) -> Result<Option<SdkTracerProvider>, TelemetryError> {
+    let ratio = options.trace_sample_ratio;
+    if !(0.0..=1.0).contains(&ratio) {
+        return Err(TelemetryError::Ratio(ratio));
+    }
+    let Some(endpoint) = &options.otlp_endpoint else { return Ok(None) };
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let resource = Resource::builder()
         .with_service_name(service_name.to_owned())
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
+    Ok(Some(provider.with_sampler(sampler).build()))
 }

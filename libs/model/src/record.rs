@@ -1,9 +1,10 @@
 //! The bytes of one record in the event log.
 //!
-//! Version 1, all integers unsigned LEB128 varints unless said otherwise, strings as length and UTF-8 bytes:
+//! All integers unsigned LEB128 varints unless said otherwise, strings as length and UTF-8 bytes:
 //!
 //! ```text
-//! version   u8 = 1
+//! version   u8: 1, or 2 if the trace follows
+//! trace     version 2 only: W3C trace id, 16 bytes, and the id of the span that appended it, 8 bytes
 //! what      u8: 1 event, 2 identify
 //! tenant    string
 //! app       string
@@ -15,11 +16,12 @@
 //! ```
 //!
 //! A record names everything it needs, so a log can be read without the metastore. Decoding borrows from the record:
-//! the pipeline decodes each event once, straight into columns.
+//! the pipeline decodes each event once, straight into columns. Only records of sampled calls carry their trace.
 
 use crate::{Event, Identify, PropertyKind, Value};
 
 const VERSION: u8 = 1;
+const TRACED: u8 = 2;
 const EVENT: u8 = 1;
 const IDENTIFY: u8 = 2;
 
@@ -31,6 +33,15 @@ pub struct RecordError {
     pub what: &'static str,
     /// Where, from the record's first byte.
     pub at: usize,
+}
+
+/// The sampled trace of the call that appended a record, and the span in it: W3C ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceIds {
+    /// The trace.
+    pub trace: [u8; 16],
+    /// The span.
+    pub span: [u8; 8],
 }
 
 /// A record, borrowed from its bytes.
@@ -82,8 +93,9 @@ pub enum ValueRef<'a> {
     Text(&'a str),
 }
 
-/// Appends the event's record to `out`.
-pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
+/// Appends the event's record to `out`, with the trace of its call if that is sampled.
+pub fn encode_event(event: &Event, trace: Option<TraceIds>, out: &mut Vec<u8>) {
+    version(trace, out);
     head(EVENT, event.tenant.as_str(), event.app.as_str(), &event.user_id, event.received_at_ms, out);
     put_str(&event.event_id, out);
     put_str(&event.event_type, out);
@@ -91,14 +103,26 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
     put_properties(&event.properties, out);
 }
 
-/// Appends the user's record to `out`.
-pub fn encode_identify(identify: &Identify, out: &mut Vec<u8>) {
+/// Appends the user's record to `out`, with the trace of its call if that is sampled.
+pub fn encode_identify(identify: &Identify, trace: Option<TraceIds>, out: &mut Vec<u8>) {
+    version(trace, out);
     head(IDENTIFY, identify.tenant.as_str(), identify.app.as_str(), &identify.user_id, identify.received_at_ms, out);
     put_properties(&identify.traits, out);
 }
 
+fn version(trace: Option<TraceIds>, out: &mut Vec<u8>) {
+    match trace {
+        None => out.push(VERSION),
+        Some(TraceIds { trace, span }) => {
+            out.push(TRACED);
+            out.extend_from_slice(&trace);
+            out.extend_from_slice(&span);
+        }
+    }
+}
+
 fn head(what: u8, tenant: &str, app: &str, user_id: &str, received_at_ms: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[VERSION, what]);
+    out.push(what);
     put_str(tenant, out);
     put_str(app, out);
     put_str(user_id, out);
@@ -132,12 +156,17 @@ fn put_varint(mut n: u64, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
+/// The trace of the record's call, if it carries one. Looks at nothing else.
+pub fn trace_of(bytes: &[u8]) -> Option<TraceIds> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    cursor.trace().ok().flatten()
+}
+
 /// Reads one record and checks all of it.
 pub fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, RecordError> {
     let mut cursor = Cursor { bytes, at: 0 };
-    if cursor.byte("version")? != VERSION {
-        return Err(RecordError { what: "unknown version", at: 0 });
-    }
+    cursor.trace()?;
+    let at = cursor.at;
     let what = cursor.byte("what")?;
     let (tenant, app) = (cursor.str("tenant")?, cursor.str("app")?);
     let (user_id, received_at_ms) = (cursor.str("user_id")?, cursor.i64("received")?);
@@ -148,7 +177,7 @@ pub fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, RecordError> {
             timestamp_ms: cursor.i64("timestamp")?,
         },
         IDENTIFY => Body::Identify,
-        _ => return Err(RecordError { what: "neither event nor identify", at: 1 }),
+        _ => return Err(RecordError { what: "neither event nor identify", at }),
     };
     let count = cursor.varint("count")?;
     let properties = Properties { bytes: &bytes[cursor.at..], count };
@@ -197,14 +226,23 @@ impl<'a> Cursor<'a> {
         Ok(self.take(1, what)?[0])
     }
 
-    fn eight(&mut self, what: &'static str) -> Result<[u8; 8], RecordError> {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(self.take(8, what)?);
-        Ok(eight)
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], RecordError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, what)?);
+        Ok(array)
+    }
+
+    /// The version, and the trace that it announces.
+    fn trace(&mut self) -> Result<Option<TraceIds>, RecordError> {
+        match self.byte("version")? {
+            VERSION => Ok(None),
+            TRACED => Ok(Some(TraceIds { trace: self.array("trace")?, span: self.array("trace")? })),
+            _ => Err(RecordError { what: "unknown version", at: 0 }),
+        }
     }
 
     fn i64(&mut self, what: &'static str) -> Result<i64, RecordError> {
-        self.eight(what).map(i64::from_le_bytes)
+        self.array(what).map(i64::from_le_bytes)
     }
 
     fn varint(&mut self, what: &'static str) -> Result<u64, RecordError> {
@@ -233,7 +271,7 @@ impl<'a> Cursor<'a> {
         let kind = kind.ok_or(RecordError { what: "property kind", at })?;
         let value = match kind {
             PropertyKind::String => ValueRef::Text(self.str("property value")?),
-            _ => ValueRef::Number(f64::from_le_bytes(self.eight("property value")?)),
+            _ => ValueRef::Number(f64::from_le_bytes(self.array("property value")?)),
         };
         Ok((name, kind, value))
     }
@@ -272,10 +310,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(properties in prop::collection::vec((".{0,20}", value()), 0..8)) {
+        fn what_is_encoded_is_decoded(
+            properties in prop::collection::vec((".{0,20}", value()), 0..8),
+            trace in prop::option::of(any::<([u8; 16], [u8; 8])>()),
+        ) {
             let event = event(properties);
+            let trace = trace.map(|(trace, span)| TraceIds { trace, span });
             let mut bytes = Vec::new();
-            encode_event(&event, &mut bytes);
+            encode_event(&event, trace, &mut bytes);
+            prop_assert_eq!(trace_of(&bytes), trace);
             let record = decode(&bytes).unwrap();
             prop_assert_eq!((record.tenant, record.app, record.user_id), ("acme", "xyz123", "u-1"));
             prop_assert_eq!(record.body, Body::Event { event_id: "e-1", event_type: "purchase", timestamp_ms: -5 });
@@ -295,7 +338,8 @@ mod tests {
         #[test]
         fn damage_is_an_error_never_a_panic(cut in 0usize..90, at in 0usize..90, byte in any::<u8>()) {
             let mut bytes = Vec::new();
-            encode_event(&event(vec![("a".into(), Value::Number(1.5)), ("b".into(), Value::String("x".into()))]), &mut bytes);
+            let event = event(vec![("a".into(), Value::Number(1.5)), ("b".into(), Value::String("x".into()))]);
+            encode_event(&event, None, &mut bytes);
             let whole = bytes.len();
             if at < whole { bytes[at] = byte; }
             let _ = decode(&bytes);
@@ -312,13 +356,28 @@ mod tests {
             received_at_ms: 1,
             traits: vec![("country".into(), Value::String("DE".into()))],
         };
-        let mut bytes = Vec::new();
-        encode_identify(&identify, &mut bytes);
-        assert_eq!(decode(&bytes).unwrap().body, Body::Identify);
-        for cut in 0..bytes.len() {
-            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        for trace in [None, Some(TraceIds { trace: [1; 16], span: [2; 8] })] {
+            let mut bytes = Vec::new();
+            encode_identify(&identify, trace, &mut bytes);
+            assert_eq!(decode(&bytes).unwrap().body, Body::Identify);
+            for cut in 0..bytes.len() {
+                assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+            }
+            bytes.push(0);
+            assert_eq!(decode(&bytes).unwrap_err().what, "bytes after the end");
         }
-        bytes.push(0);
-        assert_eq!(decode(&bytes).unwrap_err().what, "bytes after the end");
+    }
+
+    #[test]
+    fn a_record_is_written_as_it_always_was_unless_its_call_is_sampled() {
+        let event = event(vec![("n".into(), Value::Number(1.0))]);
+        let (mut plain, mut traced) = (Vec::new(), Vec::new());
+        encode_event(&event, None, &mut plain);
+        let rest = b"\x01\x04acme\x06xyz123\x03u-1\x00\x68\xe5\xcf\x8b\x01\0\0\x03e-1\x08purchase\
+            \xfb\xff\xff\xff\xff\xff\xff\xff\x01\x01n\x01\0\0\0\0\0\0\xf0\x3f";
+        assert_eq!(plain, [&[1], &rest[..]].concat());
+        encode_event(&event, Some(TraceIds { trace: [7; 16], span: [8; 8] }), &mut traced);
+        assert_eq!(traced, [&[2], &[7; 16][..], &[8; 8], rest].concat());
+        assert_eq!(decode(&traced).unwrap(), decode(&plain).unwrap());
     }
 }

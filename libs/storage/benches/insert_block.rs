@@ -72,7 +72,7 @@ fn record(i: u64) -> Vec<u8> {
         properties: numbers.chain(texts).collect(),
     };
     let mut bytes = Vec::new();
-    encode_event(&event, &mut bytes);
+    encode_event(&event, None, &mut bytes);
     bytes
 }
 

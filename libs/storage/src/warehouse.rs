@@ -77,6 +77,11 @@ impl Warehouse {
         Self { quorum: Some(quorum.into()), ..self }
     }
 
+    /// Tells the server with every request in which W3C trace context it runs: the value of a `traceparent` header.
+    pub fn with_traceparent(self, traceparent: &str) -> Self {
+        Self { client: self.client.with_header("traceparent", traceparent), ..self }
+    }
+
     /// Whether the server answers.
     pub async fn ping(&self) -> Result<(), WarehouseError> {
         let ping = self.anywhere().query_raw("SELECT 1").execute();

@@ -201,7 +201,9 @@ async fn an_insert_is_one_block_under_its_token() {
     for offset in 0..60_000 {
         events.push(&row(offset)).unwrap(); // several chunks
     }
-    let outcome = warehouse.with_insert_quorum("auto").insert_events(&events, "events:2:0-59999:19675").await.unwrap();
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let warehouse = warehouse.with_insert_quorum("auto").with_traceparent(traceparent);
+    let outcome = warehouse.insert_events(&events, "events:2:0-59999:19675").await.unwrap();
     let request = requests.recv().await.unwrap();
     assert_eq!(request.body, events.to_native());
     assert_eq!((outcome.rows, outcome.bytes), (60_000, request.body.len()));
@@ -222,6 +224,7 @@ async fn an_insert_is_one_block_under_its_token() {
         assert!(query.split('&').any(|p| p == part), "{part} in {query}");
     }
     assert!(!request.head.contains("decompress"));
+    assert!(request.head.contains(&format!("traceparent: {traceparent}")));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ mod wire;
 use std::sync::Arc;
 
 use api::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME};
-use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use storage::{Cache, Directory};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
@@ -47,5 +47,5 @@ pub fn service(
         .max_encoding_message_size(MAX_ANSWER_BYTES);
     let routes = BoxCloneSyncService::new(Routes::new(grpc).prepare());
     let with_json = Transcoder::new(api::DESCRIPTORS, &[SERVICE_NAME], MAX_REQUEST_BYTES).wrap(routes);
-    BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(with_json))
+    trace::serve("admin", BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(with_json)))
 }

@@ -5,7 +5,8 @@
 //! (`running`) and goes to a blocking thread (`execute`). There its statement is split (`statement`), judged
 //! (`guard`) and run on a fresh engine connection (`engine`). A SELECT writes into a pipe that the async side reads
 //! as fast as the client does (`response`); an insert's body flows the other way (`body`). When the client hangs up,
-//! the query is killed. Each query leaves a line in the `query_log`.
+//! the query is killed. Each query leaves a line in the `query_log`,
+//! and a span in its caller's trace if that is sampled.
 //!
 //! # What differs from a ClickHouse server
 //! - `system.processes` shows the engine's own ids; ours stand in `Settings['log_comment']`. `KILL QUERY WHERE query_id =

@@ -15,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
+use tracing::{Span, field::Empty, info_span};
 
 use crate::admission::Admission;
 use crate::body;
@@ -196,10 +197,15 @@ impl Shared {
             Ok(request) => request,
             Err(error) => return reply.error(&error),
         };
+        let query_id = &request.query_id;
+        let span = mesh::trace::continued(&parts.headers, || {
+            let system = "clickhouse";
+            info_span!("clickhouse", otel.kind = "server", db.system.name = system, %query_id, kind = Empty, read_rows = Empty)
+        });
         reply.query_id.clone_from(&request.query_id);
         (reply.native, reply.encoding) = (request.native_result, request.result_encoding);
         let held = if request.wait_end { self.config.waited_result_bytes } else { self.config.held_result_bytes };
-        match self.begin(request, incoming).await {
+        match self.begin(request, incoming, span).await {
             Ok(query) => query.answer(reply, held).await,
             Err(error) if error.code == 202 => retry_after(reply.error(&error), self.config.max_wait),
             Err(error) => reply.error(&error),
@@ -207,7 +213,7 @@ impl Shared {
     }
 
     /// Admits the query and starts it on a blocking thread.
-    async fn begin(&self, request: QueryRequest, incoming: Incoming) -> Result<Query, QueryError> {
+    async fn begin(&self, request: QueryRequest, incoming: Incoming, span: Span) -> Result<Query, QueryError> {
         self.check_key(&request)?;
         let permit = self.admission.enter().await?;
         let session = request.session.as_ref().map(|s| self.sessions.lease(s, Instant::now())).transpose()?;
@@ -231,7 +237,8 @@ impl Shared {
         };
         let log = Arc::clone(&self.log);
         tokio::task::spawn_blocking(move || {
-            let result = run_logged(job, entry, &log, ticket);
+            let result = span.in_scope(|| run_logged(job, entry, &log, ticket));
+            drop(span);
             drop(permit);
             // The client may be gone; the log has the outcome.
             let _ = outcome_sender.send(result);
@@ -245,8 +252,10 @@ fn run_logged(job: Job, mut entry: Entry, log: &QueryLog, ticket: Ticket) -> Res
     let began = Instant::now();
     let result = job.run(&mut entry);
     drop(ticket);
+    Span::current().record("kind", entry.kind).record("read_rows", entry.read_rows);
     entry.elapsed_ms = began.elapsed().as_millis() as u64;
     if let Err(error) = &result {
+        Span::current().record("otel.status_code", "ERROR");
         tracing::debug!(query_id = entry.query_id, %error, "a query failed");
         (entry.error_code, entry.error) = (error.code, error.message.clone());
     }

@@ -19,6 +19,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Result<Response, Er
         Ok(response) => of_response(response),
         Err(error) => error.code.reason().to_owned(),
     };
+    tracing::Span::current().record("code", &code);
     match &outcome {
         Err(error) if error.code == ErrorCode::Internal => error!(%path, %code, seconds, %error, "a call failed"),
         Err(error) => info!(%path, %code, seconds, %error, "a call was refused"),

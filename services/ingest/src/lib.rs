@@ -13,7 +13,7 @@ mod validate;
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
 use storage::Apps;
 use tokio_util::sync::CancellationToken;
@@ -92,5 +92,5 @@ pub fn service(parts: Parts) -> HttpService {
     let publisher = Arc::new(Publisher::new(parts));
     let grpc = grpc::service(Arc::clone(&publisher), stop);
     let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.IngestService"], json_bytes).wrap(grpc);
-    BoxCloneSyncService::new(require.layer(rest::route(publisher, transcoded)))
+    trace::serve("ingest", BoxCloneSyncService::new(require.layer(rest::route(publisher, transcoded))))
 }

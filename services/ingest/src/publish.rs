@@ -5,14 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 use api::{convert, v1};
 use bytes::Bytes;
 use eventlog::{Batch, EventLog, LogError};
-use mesh::{context::CallContext, signed::SigningKey};
+use mesh::{context::CallContext, signed::SigningKey, trace};
 use model::{
     AppId, Error, ErrorCode, Event, Identify, PartitionId, Permission, Position, PropertyKind, Value, partition_of,
-    record,
+    record::{self, TraceIds},
 };
 use prost::Message;
 use storage::{AppInfo, Apps, RegistryError};
-use tracing::warn;
+use tracing::{Instrument, debug_span, warn};
 
 use crate::{
     Limits, Parts,
@@ -96,7 +96,7 @@ impl Publisher {
         }
         let known = apps.known;
         self.register(&known, &mut accepted, &mut rejections).await?;
-        let acknowledgement = self.append(accepted, rejections).await?;
+        let acknowledgement = self.acknowledge(accepted, rejections).await?;
         metrics::counter!("penstock_ingest_events_total", "verdict" => "accepted")
             .increment(u64::from(acknowledgement.accepted));
         metrics::counter!("penstock_ingest_events_total", "verdict" => "rejected")
@@ -130,12 +130,13 @@ impl Publisher {
             traits,
         };
         let partition = partition_of(&identify.tenant, &identify.app, &identify.user_id, "", self.log.partitions());
-        let mut buffer = Vec::new();
-        record::encode_identify(&identify, &mut buffer);
-        let ends = vec![buffer.len() as u32];
-        let batch = Batch { partition, buffer: Bytes::from(buffer), ends };
-        let position = self.log.append(vec![batch]).await.map_err(log_error)?;
-        Ok(self.token_key.sign(&position))
+        let batches = |trace| {
+            let mut buffer = Vec::new();
+            record::encode_identify(&identify, trace, &mut buffer);
+            let ends = vec![buffer.len() as u32];
+            vec![Batch { partition, buffer: Bytes::from(buffer), ends }]
+        };
+        Ok(self.token_key.sign(&self.append(1, batches).await?))
     }
 
     /// Registers what the batch brings for the first time. An event whose properties find no more room is rejected alone.
@@ -199,7 +200,7 @@ impl Publisher {
         Ok(())
     }
 
-    async fn append(
+    async fn acknowledge(
         &self,
         accepted: Vec<(u32, Event)>,
         rejections: Vec<v1::Rejection>,
@@ -209,26 +210,37 @@ impl Publisher {
             return Ok(v1::Acknowledgement { accepted: 0, rejections, position_token: String::new() });
         }
         let partitions = self.log.partitions();
-        let mut batches: Vec<(Vec<u8>, Vec<u32>)> = vec![Default::default(); partitions as usize];
-        for (_, event) in &accepted {
-            let partition = partition_of(&event.tenant, &event.app, &event.user_id, &event.event_id, partitions);
-            let (buffer, ends) = &mut batches[partition as usize];
-            record::encode_event(event, buffer);
-            ends.push(buffer.len() as u32);
-        }
-        let batches = batches
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (_, ends))| !ends.is_empty())
-            .map(|(partition, (buffer, ends))| Batch {
-                partition: partition as PartitionId,
-                buffer: Bytes::from(buffer),
-                ends,
-            })
-            .collect();
-        let position: Position = self.log.append(batches).await.map_err(log_error)?;
+        let position = self.append(count, |trace| batches(&accepted, partitions, trace)).await?;
         Ok(v1::Acknowledgement { accepted: count, rejections, position_token: self.token_key.sign(&position) })
     }
+
+    /// Appends records, which carry the trace of the append if the call is sampled.
+    async fn append(
+        &self,
+        records: u32,
+        batches: impl FnOnce(Option<TraceIds>) -> Vec<Batch>,
+    ) -> Result<Position, Error> {
+        let span = trace::when_sampled(|| debug_span!("append", otel.kind = "producer", records));
+        async { self.log.append(batches(trace::current())).await.map_err(log_error) }.instrument(span).await
+    }
+}
+
+fn batches(accepted: &[(u32, Event)], partitions: u32, trace: Option<TraceIds>) -> Vec<Batch> {
+    let mut batches: Vec<(Vec<u8>, Vec<u32>)> = vec![Default::default(); partitions as usize];
+    for (_, event) in accepted {
+        let partition = partition_of(&event.tenant, &event.app, &event.user_id, &event.event_id, partitions);
+        let (buffer, ends) = &mut batches[partition as usize];
+        record::encode_event(event, trace, buffer);
+        ends.push(buffer.len() as u32);
+    }
+    let batches = batches.into_iter().enumerate().filter(|(_, (_, ends))| !ends.is_empty());
+    batches
+        .map(|(partition, (buffer, ends))| Batch {
+            partition: partition as PartitionId,
+            buffer: Bytes::from(buffer),
+            ends,
+        })
+        .collect()
 }
 
 fn unknown<'a>(info: &AppInfo, event: &'a Event) -> impl Iterator<Item = (&'a str, PropertyKind)> {

@@ -30,8 +30,6 @@ enum Failure {
     Certs(#[from] certs::CertsError),
     #[error("{0}")]
     Client(#[from] client::ClientError),
-    #[error("{0}")]
-    Warehouse(#[from] chdb::ChdbError),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }

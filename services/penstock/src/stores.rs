@@ -104,7 +104,7 @@ async fn open_warehouse(config: &Config) -> Result<(Option<Warehouse>, Option<Su
     let database = storage::warehouse::schema::DEFAULT_DATABASE;
     let (warehouse, supervisor) = match config.warehouse_url()? {
         WarehouseUrl::Embedded(dir) => {
-            let embedded = warehouse::start(dir, &config.engine, &config.warehouse_listen)?;
+            let embedded = warehouse::start(dir, &config.engine, &config.warehouse_listen, &config.telemetry)?;
             let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
             (warehouse, Some(embedded.supervisor))
         }

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chdb::{ChdbConfig, ChdbError, Supervisor, SupervisorConfig};
+use chdb::{ChdbConfig, Supervisor, SupervisorConfig};
 use clap::Args;
+use mesh::telemetry::{self, TelemetryOptions};
 
 use crate::{bootstrap, wire::StartError};
 
@@ -25,17 +26,25 @@ pub(crate) struct WarehouseArguments {
     /// File with the key that requests must carry. A file, since arguments are there for every user to read.
     #[arg(long)]
     access_key_file: PathBuf,
+    /// Logs and traces, as the `telemetry` table of a configuration file.
+    #[arg(long, value_parser = parse_telemetry)]
+    telemetry: TelemetryOptions,
+}
+
+fn parse_telemetry(text: &str) -> Result<TelemetryOptions, toml::de::Error> {
+    toml::from_str(text)
 }
 
 /// Runs the warehouse process until it is told to stop, or its parent ends.
-pub(crate) async fn run(arguments: WarehouseArguments) -> Result<(), ChdbError> {
+pub(crate) async fn run(arguments: WarehouseArguments) -> Result<(), StartError> {
+    let _telemetry = telemetry::init("penstock-warehouse", &arguments.telemetry)?;
     let access_key = std::fs::read_to_string(&arguments.access_key_file)
-        .map_err(|source| ChdbError::DataDir { path: arguments.access_key_file.clone(), source })?;
+        .map_err(|source| StartError::File { path: arguments.access_key_file.clone(), source })?;
     let mut config = ChdbConfig::new(arguments.engine, arguments.data);
     config.listen = arguments.listen;
     config.access_key = Some(access_key.trim().to_owned());
     config.exit_with_stdin = true;
-    chdb::run(config).await
+    chdb::run(config).await.map_err(|e| StartError::Warehouse(e.to_string()))
 }
 
 /// A warehouse process under supervision.
@@ -46,7 +55,12 @@ pub(crate) struct Embedded {
 }
 
 /// Starts the warehouse at `listen`, or on a free port of the loopback interface, with a key of its own.
-pub(crate) fn start(dir: &Path, engine: &Path, listen: &str) -> Result<Embedded, StartError> {
+pub(crate) fn start(
+    dir: &Path,
+    engine: &Path,
+    listen: &str,
+    telemetry: &TelemetryOptions,
+) -> Result<Embedded, StartError> {
     let engine = find_engine(engine)?;
     let program = std::env::current_exe().map_err(|e| StartError::Warehouse(e.to_string()))?;
     let access_key_file = dir.join("access.key");
@@ -67,6 +81,8 @@ pub(crate) fn start(dir: &Path, engine: &Path, listen: &str) -> Result<Embedded,
         address.to_string().into(),
         "--access-key-file".into(),
         access_key_file.into(),
+        "--telemetry".into(),
+        toml::to_string(telemetry).expect("telemetry is a table of plain values").into(),
     ];
     let supervisor = Supervisor::start(SupervisorConfig::new(program, arguments.into(), address));
     Ok(Embedded { supervisor, url: format!("http://{address}"), access_key })

@@ -21,6 +21,7 @@ mod block;
 mod patience;
 mod recover;
 mod seen;
+mod trace;
 mod users;
 mod worker;
 

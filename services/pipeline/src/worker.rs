@@ -7,13 +7,14 @@ use model::{Offset, PartitionId, record};
 use storage::{Commit, LedgerError, Pending, Topic, WarehouseError, warehouse::InsertOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::{
     Parts, PipelineError,
     block::{self, Block, Memory, Place},
     patience::patiently,
     recover::{self, Part},
+    trace,
 };
 
 /// How often, and how far apart, a part is looked for that the engine says it has.
@@ -101,7 +102,7 @@ impl Worker<'_> {
             records.extend(more);
         }
         self.recovering = true;
-        self.process(&records).await?;
+        self.process(&records).instrument(trace::block(&records)).await?;
         self.recovering = false;
         Ok(())
     }
@@ -131,7 +132,7 @@ impl Worker<'_> {
             let read = || log.read(partition, self.committed, options.block_records, options.block_bytes);
             let records = patiently(self.stop, read).await?;
             if !records.is_empty() {
-                self.process(&records).await?;
+                self.process(&records).instrument(trace::block(&records)).await?;
             }
         }
     }
@@ -199,12 +200,19 @@ impl Worker<'_> {
     async fn insert(&self, block: &Block, claim: &mut Claim) -> Result<(), PipelineError> {
         let warehouse = &self.parts.warehouse;
         if !block.users.is_empty() {
-            self.once(Part::Users, claim, |token| async move { warehouse.insert_users(&block.users, &token).await })
-                .await?;
+            let users = &block.users;
+            let insert = |token: String| {
+                let (span, warehouse) = trace::insert(warehouse, users.len());
+                async move { warehouse.insert_users(users, &token).await }.instrument(span)
+            };
+            self.once(Part::Users, claim, insert).await?;
         }
         for (day_ms, columns) in &block.days {
-            let part = Part::Day(*day_ms);
-            self.once(part, claim, |token| async move { warehouse.insert_events(columns, &token).await }).await?;
+            let insert = |token: String| {
+                let (span, warehouse) = trace::insert(warehouse, columns.len());
+                async move { warehouse.insert_events(columns, &token).await }.instrument(span)
+            };
+            self.once(Part::Day(*day_ms), claim, insert).await?;
         }
         Ok(())
     }

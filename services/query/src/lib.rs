@@ -14,7 +14,7 @@ mod run;
 
 use std::sync::Arc;
 
-use mesh::{HttpService, context::RequireContext, signed::SigningKey, transcode::Transcoder};
+use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
 use storage::{Apps, Ledger, Topic, Warehouse};
 use tower::{Layer, util::BoxCloneSyncService};
@@ -77,5 +77,5 @@ pub fn service(parts: Parts) -> HttpService {
     let require = RequireContext::new(parts.context_key.clone(), parts.now_ms);
     let grpc = grpc::service(run::Engine::new(parts));
     let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.QueryService"], 1 << 20).wrap(grpc);
-    BoxCloneSyncService::new(require.layer(transcoded))
+    trace::serve("query", BoxCloneSyncService::new(require.layer(transcoded)))
 }

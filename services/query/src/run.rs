@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use api::v1;
 use formula::{SealedPlan, Statement};
 use futures::{Stream, stream};
-use mesh::context::CallContext;
+use mesh::{context::CallContext, trace};
 use model::Error;
 use parking_lot::Mutex;
 use storage::{
@@ -13,7 +13,7 @@ use storage::{
     warehouse::{QuerySettings, RowStream},
 };
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
 use crate::{
     Options, Parts,
@@ -47,6 +47,7 @@ pub(crate) struct Caller {
 struct Running {
     statement: Statement,
     rows: RowStream,
+    span: Span,
     watermark: v1::Watermark,
     started: Instant,
     _leave: Leave,
@@ -122,23 +123,29 @@ impl Engine {
         let watermark = self.freshness.ready(&caller.options).await?;
         let leave = self.admission.enter(plan.tenant()).await?;
         let statement = plan.compile()?;
+        let query_id = uuid::Uuid::new_v4().to_string();
+        let span = trace::when_sampled(|| {
+            let (kind, system) = ("client", "clickhouse");
+            debug_span!("select", otel.kind = kind, otel.status_code = Empty, db.system.name = system, %query_id)
+        });
         let settings = QuerySettings {
-            query_id: uuid::Uuid::new_v4().to_string(),
+            query_id,
             max_execution_time: Some(Duration::from_millis(self.options.max_execution_ms)),
             max_memory_bytes: Some(self.options.max_memory_bytes),
-            traceparent: caller.traceparent.clone(),
+            traceparent: trace::traceparent(&span).or_else(|| caller.traceparent.clone()),
             ..QuerySettings::default()
         };
         debug!(query_id = %settings.query_id, tenant = %plan.tenant(), app = %plan.app(), "query");
         let params: Vec<_> = statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
         let rows = self.warehouse.select(statement.text(), &params, &settings)?;
-        Ok(Running { statement, rows, watermark, started, _leave: leave })
+        Ok(Running { statement, rows, span, watermark, started, _leave: leave })
     }
 }
 
 impl Running {
     async fn next(&mut self) -> Result<Option<storage::warehouse::RowBlock>, Error> {
-        self.rows.next().await.map_err(|error| {
+        self.rows.next().instrument(self.span.clone()).await.map_err(|error| {
+            self.span.record("otel.status_code", "ERROR");
             warn!(%error, "a query failed in the warehouse");
             Error::from(error)
         })

@@ -20,4 +20,5 @@ mod readme;
 mod stand;
 mod story;
 mod streams;
+mod trace;
 mod warehouse;

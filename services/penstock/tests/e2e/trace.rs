@@ -1,0 +1,173 @@
+//! One trace leads from the caller's span to the query in the engine, as a collector on this machine receives it.
+
+mod collector;
+
+use std::time::Instant;
+
+use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient};
+use collector::{Collector, Span};
+use serde_json::{Value, json};
+use tonic::Request;
+
+use crate::{
+    clients::event,
+    house::{House, PATIENCE},
+};
+
+/// A caller's span, as its `traceparent` names it.
+struct Caller {
+    trace: &'static str,
+    span: &'static str,
+    flags: &'static str,
+}
+
+const fn sampled(trace: &'static str) -> Caller {
+    Caller { trace, span: "00f067aa0ba902b7", flags: "01" }
+}
+
+impl Caller {
+    fn traceparent(&self) -> String {
+        format!("00-{}-{}-{}", self.trace, self.span, self.flags)
+    }
+
+    /// Publishes an event by gRPC; returns its position.
+    async fn publish(&self, house: &House, event_id: &str) -> String {
+        let mut ingest = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
+        let answer = ingest.publish(self.request(batch(event_id))).await.unwrap().into_inner();
+        answer.acknowledgement.unwrap().position_token
+    }
+
+    /// Calls in JSON.
+    async fn post(&self, house: &House, path: &str, body: &Value) -> Value {
+        let call = house.http.post(format!("http://{}{path}", house.address)).bearer_auth(house.demo_key());
+        let answer = call.header("traceparent", self.traceparent()).json(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json().await.unwrap()
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("traceparent", self.traceparent().parse().unwrap());
+        request
+    }
+}
+
+/// One event of the one user, so that all are in one partition.
+fn batch(event_id: &str) -> PublishRequest {
+    PublishRequest { app_id: "xyz123".to_owned(), events: vec![event("traced", event_id, "u1", &[])] }
+}
+
+fn count(position_token: &str) -> Value {
+    json!({"sql": "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'",
+        "options": {"position_token": position_token, "max_wait_ms": 30_000}})
+}
+
+/// The configuration of a house that reports to the collector, and samples of itself this part of the calls.
+fn reporting_to(collector: &Collector, ratio: f64) -> String {
+    format!("[telemetry]\notlp_endpoint = \"http://{}\"\ntrace_sample_ratio = {ratio:.1}\n", collector.address)
+}
+
+// Two threads: one waits for the house's end while the other receives what it flushes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_trace_leads_from_the_caller_to_the_engine() {
+    let collector = Collector::start().await;
+    let mut house = House::start_with(&reporting_to(&collector, 0.0)).await;
+    let published = sampled("4bf92f3577b34da6a3ce929d0e0e4736");
+    let streamed = sampled("5bf92f3577b34da6a3ce929d0e0e4736");
+    let asked = sampled("6bf92f3577b34da6a3ce929d0e0e4736");
+    let evaluated = sampled("7bf92f3577b34da6a3ce929d0e0e4736");
+    let unsampled = Caller { trace: "8bf92f3577b34da6a3ce929d0e0e4736", span: "00f067aa0ba902b7", flags: "00" };
+
+    let token = published.publish(&house, "e1").await;
+    asked.post(&house, "/v1/sql", &count(&token)).await;
+    let mut ingest = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
+    let message = PublishStreamRequest { sequence: 1, batch: Some(batch("e2")) };
+    let answers = ingest.publish_stream(streamed.request(tokio_stream::once(message))).await.unwrap();
+    let answer = answers.into_inner().message().await.unwrap().unwrap();
+    let token = answer.acknowledgement.unwrap().position_token;
+    let metric = json!({"definition": {"name": "events", "formula": "COUNT(*)"}});
+    unsampled.post(&house, "/v1/apps/xyz123/metrics", &metric).await;
+    let evaluation = json!({"options": {"position_token": token, "max_wait_ms": 30_000}});
+    evaluated.post(&house, "/v1/apps/xyz123/metrics/events:evaluate", &evaluation).await;
+    let token = unsampled.publish(&house, "e3").await;
+    unsampled.post(&house, "/v1/sql", &count(&token)).await;
+    let (_, answer) = house.post(&house.demo_key(), "/v1/sql", &count("")).await; // not even a traceparent
+    assert_eq!(answer["result"]["rows"][0]["values"][0]["integer"], 3, "{answer}");
+
+    // The end of the process sends what has not been sent.
+    assert!(tokio::task::block_in_place(|| house.terminate()).success());
+    let spans = collector.spans();
+    let stored = ["gateway", "ingest", "append", "block", "insert", "clickhouse"];
+    for (caller, steps) in [
+        (&published, &stored[..]),
+        (&streamed, &stored),
+        (&asked, &["gateway", "query", "select", "clickhouse"]),
+        (&evaluated, &["gateway", "metrics", "query", "select", "clickhouse"]),
+    ] {
+        let trace: Vec<_> = spans.iter().filter(|span| span.trace == caller.trace).collect();
+        assert_eq!(chain(&trace, caller.span), steps, "{trace:#?}");
+    }
+    let of_callers = [&published, &streamed, &asked, &evaluated].map(|caller| caller.trace);
+    let others: Vec<_> = spans.iter().filter(|span| !of_callers.contains(&&*span.trace)).collect();
+    assert!(others.is_empty(), "spans of calls that nobody sampled: {others:#?}");
+    let engine: Vec<_> = spans.iter().filter(|span| span.name == "clickhouse").map(|span| &*span.service).collect();
+    assert_eq!(engine, ["penstock-warehouse"; 4]);
+}
+
+/// The names of the spans, each the only child of the one before; the first's parent is the caller's.
+fn chain<'a>(spans: &[&'a Span], caller: &'a str) -> Vec<&'a str> {
+    let (mut parent, mut names) = (caller, Vec::new());
+    while let Some(span) = spans.iter().find(|span| span.parent == parent) {
+        names.push(&*span.name);
+        parent = &span.id;
+    }
+    // A span that is no link of the chain is told too.
+    names.extend(spans.iter().map(|span| &*span.name).skip(names.len()));
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_is_linked_to_every_call_that_is_in_it() {
+    let collector = Collector::start().await;
+    // Blocks are a second apart, so that calls between two of them share one.
+    let config = reporting_to(&collector, 0.0) + "[pipeline]\nblock_interval_ms = 1000\n";
+    let house = House::start_with(&config).await;
+    let (one, other) = (sampled("4bf92f3577b34da6a3ce929d0e0e4736"), sampled("5bf92f3577b34da6a3ce929d0e0e4736"));
+    let started = Instant::now();
+    for round in 0.. {
+        let (first, second) = (format!("a{round}"), format!("b{round}"));
+        let (_, token) = tokio::join!(one.publish(&house, &first), other.publish(&house, &second));
+        house.sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", &token).await;
+        let spans = collector.spans();
+        if let Some(block) = spans.iter().find(|span| span.name == "block" && !span.links.is_empty()) {
+            let (here, linked) = if block.trace == one.trace { (&one, &other) } else { (&other, &one) };
+            let appends = |caller: &Caller| {
+                let of_caller = spans.iter().filter(|span| span.name == "append" && span.trace == caller.trace);
+                of_caller.map(|span| span.id.clone()).collect::<Vec<_>>()
+            };
+            assert!(appends(here).contains(&block.parent));
+            assert!(block.links.iter().all(|(trace, span)| trace != linked.trace || appends(linked).contains(span)));
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "no two calls came to share a block: {spans:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_caller_s_word_the_ratio_decides_and_every_log_line_names_its_trace() {
+    let collector = Collector::start().await;
+    let mut house = House::start_with(&reporting_to(&collector, 1.0)).await;
+    house.post(&house.demo_key(), "/v1/sql", &count("")).await;
+    let declined = Caller { trace: "4bf92f3577b34da6a3ce929d0e0e4736", span: "00f067aa0ba902b7", flags: "00" };
+    let refused = house.http.post(format!("http://{}/v1/sql", house.address)).bearer_auth("no-key");
+    refused.header("traceparent", declined.traceparent()).json(&count("")).send().await.unwrap();
+    assert!(tokio::task::block_in_place(|| house.terminate()).success());
+
+    let spans = collector.spans();
+    let gateway: Vec<_> = spans.iter().filter(|span| span.name == "gateway").collect();
+    let [root] = &gateway[..] else { panic!("one call was sampled, not {gateway:#?}") };
+    assert_eq!(root.parent, "");
+    assert_eq!(chain(&spans.iter().collect::<Vec<_>>(), ""), ["gateway", "query", "select", "clickhouse"]);
+    let line = house.log().lines().find(|line| line.contains("a call was refused")).map(str::to_owned).unwrap();
+    assert!(line.contains(&format!("\"trace_id\":\"{}\"", declined.trace)), "{line}");
+}
