@@ -162,7 +162,7 @@ impl Client {
                 return attempt.token;
             }
             // Again when the server is back, or soon: a new address may have been missed.
-            let _ = tokio::time::timeout(Duration::from_millis(20), self.address.changed()).await;
+            let _ = timeout(Duration::from_millis(20), self.address.changed()).await;
         }
     }
 
