@@ -20,7 +20,7 @@ demo: ## Send a week of made events to the server that `make run` started
 	cargo run --release --locked -p loadgen -- demo
 
 .PHONY: stack stack-down
-stack: engine kafka ## Start it as a cluster: Kafka, Redis, PostgreSQL, every role in processes of its own
+stack: engine backends ## Start it as a cluster: Kafka, Redis, PostgreSQL, every role in processes of its own
 	cargo build --release --locked -p penstock
 	deploy/stand/stack.sh up .penstock/stack
 
@@ -28,7 +28,7 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
 .PHONY: test
-test: engine venv stubs ## Run every test, on the real engine, with real clients
+test: engine backends venv stubs ## Run every test, on the real engine, with real clients
 	cargo test --workspace --locked
 
 .PHONY: lint
@@ -58,12 +58,16 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 .PHONY: verify
 verify: lint test bench ## Everything, with what takes too long for CI
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
+	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults
+	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 
-.PHONY: engine venv stubs kafka buf deny
+.PHONY: engine backends venv stubs buf deny
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
-kafka:
+backends: ## Fetch what a cluster stands on: Kafka, Redis, PostgreSQL
 	@deploy/tools/kafka.sh
+	@deploy/tools/redis.sh > /dev/null
+	@deploy/tools/postgres.sh > /dev/null
 venv: ## Install the tests' Python packages
 	@deploy/tools/venv.sh
 stubs: venv ## Generate and build the tests' clients in Go, Python and TypeScript

@@ -6,13 +6,14 @@
 #   kafka.sh kill DIR I    kill -9 broker I
 #   kafka.sh down DIR      stop all of them; the data stays
 #
+# With SECURE=1, clients need TLS (trust DIR/authority.pem) and SASL PLAIN as user penstock (password in DIR/password).
 # With PARENT=PID, the brokers end and DIR is removed as soon as that process is gone, however it went.
 # Several brokers: topics get 3 replicas, of which 2 must have a record before it is acknowledged.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cluster=cGVuc3RvY2stc3RhbmQtMQ # 16 bytes, base64url
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 jvm=(java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$root/.tools/kafka/libs/*"
   -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info)
@@ -24,12 +25,23 @@ free_port() { # into $port: below the ephemeral ports, so that no client socket 
   taken+="$port "
 }
 
+secure() { # DIR: what clients are shown and asked
+  local dir=$1
+  (umask 077
+    od -An -N16 -tx1 /dev/urandom | tr -d ' \n' > "$dir/password"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=penstock \
+      -addext subjectAltName=IP:127.0.0.1 -keyout "$dir/key.pem" -out "$dir/authority.pem" 2> /dev/null
+    cat "$dir/key.pem" "$dir/authority.pem" > "$dir/identity.pem")
+}
+
 configure() { # DIR N
-  local dir=$1 n=$2 voters='' bootstrap='' replicas=$(($2 < 3 ? $2 : 3)) i port
-  local -a client controller
+  local dir=$1 n=$2 voters='' bootstrap='' protocol=PLAINTEXT replicas=$(($2 < 3 ? $2 : 3)) i port
+  local -a client controller broker
+  if [ -n "${SECURE:-}" ]; then protocol=SASL_SSL; secure "$dir"; fi
   for ((i = 1; i <= n; i++)); do
     free_port; client[i]=$port
     free_port; controller[i]=$port
+    free_port; broker[i]=$port
     voters+="${voters:+,}$i@127.0.0.1:${controller[i]}" bootstrap+="${bootstrap:+,}127.0.0.1:${client[i]}"
   done
   for ((i = 1; i <= n; i++)); do
@@ -39,8 +51,9 @@ process.roles=broker,controller
 node.id=$i
 controller.quorum.voters=$voters
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:${client[i]},CONTROLLER://127.0.0.1:${controller[i]}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENT://127.0.0.1:${client[i]},BROKER://127.0.0.1:${broker[i]},CONTROLLER://127.0.0.1:${controller[i]}
+listener.security.protocol.map=CLIENT:$protocol,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=BROKER
 log.dirs=$dir/$i/data
 auto.create.topics.enable=false
 default.replication.factor=$replicas
@@ -59,6 +72,14 @@ replica.lag.time.max.ms=5000
 controlled.shutdown.enable=true
 log.retention.check.interval.ms=5000
 CONFIG
+    if [ -n "${SECURE:-}" ]; then
+      cat >> "$dir/$i/server.properties" <<CONFIG
+ssl.keystore.type=PEM
+ssl.keystore.location=$dir/identity.pem
+listener.name.client.sasl.enabled.mechanisms=PLAIN
+listener.name.client.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_penstock="$(cat "$dir/password")";
+CONFIG
+    fi
     # What `kafka-storage format` writes, without a Java machine for it.
     printf 'version=1\ncluster.id=%s\nnode.id=%s\ndirectory.id=%s\n' "$cluster" "$i" \
       "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" > "$dir/$i/data/meta.properties"

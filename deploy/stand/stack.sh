@@ -7,33 +7,39 @@
 #   stack.sh kill DIR NAME    kill -9
 #   stack.sh down DIR         stop it all; the data stays
 #
-# BROKERS=3 for a Kafka that stands the loss of one. With PARENT=PID, everything ends and DIR is removed once that process is gone.
+# BROKERS=3 for a Kafka that stands the loss of one. EXTRA is added to every configuration. With PARENT=PID, everything ends
+# and DIR is removed once that process is gone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/deploy/stand
 penstock=${PENSTOCK:-$root/target/release/penstock}
-usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 names=(warehouse admin-1 ingest-1 ingest-2 pipeline-1 pipeline-2 pipeline-3 query-1 query-2 metrics-1 gateway-1 gateway-2)
 
-free_port() { # below the ephemeral ports, so that no client socket takes it between two lives of a process
-  local port
-  while port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-  echo "127.0.0.1:$port"
+taken=' '
+free_address() { # into $address: below the ephemeral ports, so that no client socket takes it between two lives of a process
+  local port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+  if [[ $taken == *" $port "* ]] || (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then free_address; return; fi
+  taken+="$port "
+  address=127.0.0.1:$port
 }
 
 secret() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
 configure() { # BOOTSTRAP POSTGRES REDIS
-  local name role warehouse password
+  local name role address warehouse password
   declare -A listen mesh ops upstreams
-  warehouse=$(free_port) password=$(secret)
+  free_address; warehouse=$address
+  password=$(secret)
   mkdir -p "$dir/warehouse"
   (umask 077 && echo "$password" > "$dir/warehouse/access.key")
   "$penstock" certs --dir "$dir/certs" > /dev/null
   for name in "${names[@]}"; do
     role=${name%-*}
-    listen[$name]=$(free_port) mesh[$name]=$(free_port) ops[$name]=$(free_port)
+    free_address; listen[$name]=$address
+    free_address; mesh[$name]=$address
+    free_address; ops[$name]=$address
     upstreams[$role]+="${upstreams[$role]:+,}${mesh[$name]}"
   done
   umask 077
@@ -49,9 +55,8 @@ ops_listen = "${ops[$name]}"
 warehouse = "embedded:$dir/warehouse"
 warehouse_listen = "$warehouse"
 CONFIG
-      continue
-    fi
-    cat > "$dir/$name/penstock.toml" <<CONFIG
+    else
+      cat > "$dir/$name/penstock.toml" <<CONFIG
 roles = ["$role"]
 data = "$dir/$name"
 listen = "${listen[$name]}"
@@ -75,6 +80,7 @@ authority = "$dir/certs/authority.pem"
 certificate = "$dir/certs/$role.pem"
 key = "$dir/certs/$role.key"
 CONFIG
+    fi
     if [ -n "${EXTRA:-}" ]; then echo "$EXTRA" >> "$dir/$name/penstock.toml"; fi
   done
   echo "${listen[gateway-1]} ${listen[gateway-2]}" > "$dir/gateways"

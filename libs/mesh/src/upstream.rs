@@ -3,9 +3,11 @@
 //! The path of a call: [`balance`] picks an endpoint, [`endpoint`] sends it there over the one HTTP/2 connection to it, and
 //! what comes back is passed on as it is. A call that certainly never began is sent to another endpoint; one that may have is
 //! sent again only if it changes nothing ([`is_read`](Upstream)), and within the budget of [`retry`]. When no endpoint can be
-//! reached the call fails at once, in the caller's protocol, with a time to come again.
+//! reached the call fails at once, in the caller's protocol, with a time to come again; while none is well the [`breaker`] is
+//! open, and one call at a time tries.
 
 mod balance;
+mod breaker;
 mod discovery;
 mod endpoint;
 mod relay;
@@ -22,6 +24,7 @@ use tracing::warn;
 pub use discovery::{Addresses, AddressesError};
 
 use crate::{Body, HttpService, Request, Response, protocol::Protocol, tls::Tls};
+use breaker::Breaker;
 use endpoint::{Endpoint, Failure};
 use retry::{Budget, Replay};
 
@@ -64,6 +67,7 @@ pub fn service(options: Options) -> HttpService {
         role: options.role,
         endpoints,
         is_read: options.is_read,
+        breaker: Breaker::default(),
         budget: Budget::default(),
         _stop: stop.drop_guard(),
     });
@@ -80,6 +84,7 @@ struct Upstream {
     role: &'static str,
     endpoints: watch::Receiver<Endpoints>,
     is_read: fn(&Request) -> bool,
+    breaker: Breaker,
     budget: Budget,
     _stop: DropGuard,
 }
@@ -92,6 +97,9 @@ impl Upstream {
         let body = Replay::new(body);
         let mut tried = HashSet::<SocketAddr>::new();
         self.budget.earn();
+        let Some(_pass) = self.breaker.pass(&self.endpoints().await) else {
+            return self.unreachable(protocol, "none of its processes is well");
+        };
         loop {
             let Some(endpoint) = balance::pick(&self.endpoints().await, affinity.map(|a| a.0), &tried) else {
                 return self.unreachable(protocol, "no process of it can be reached");

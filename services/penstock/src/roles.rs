@@ -73,6 +73,11 @@ impl Roles {
         WHOLE.iter().all(|role| self.has(*role))
     }
 
+    /// What traces call this process.
+    pub(crate) fn service_name(&self) -> String {
+        if self.is_whole() { "penstock".to_owned() } else { format!("penstock-{}", self.names().replace(',', "-")) }
+    }
+
     pub(crate) fn names(&self) -> String {
         let names: Vec<_> = self.0.iter().map(|role| role.name()).collect();
         names.join(",")

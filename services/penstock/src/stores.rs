@@ -60,7 +60,7 @@ impl Stores {
             apps: self.apps.clone()?,
             warehouse: self.warehouse.clone()?,
             options: config.pipeline.clone(),
-            owner: format!("penstock-{}", std::process::id()),
+            owner: owner(),
             now_ms,
         })
     }
@@ -87,6 +87,11 @@ impl Stores {
             supervisor.shutdown().await;
         }
     }
+}
+
+/// What the ledger calls this process, for people: a generation, not a name, makes an owner the only one.
+fn owner() -> String {
+    format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
 }
 
 /// The lives of topics, numbered by the metastore.

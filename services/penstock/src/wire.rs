@@ -68,8 +68,8 @@ pub(crate) async fn serve(
     demo: bool,
     stop: CancellationToken,
 ) -> Result<Arc<telemetry::Telemetry>, StartError> {
-    let telemetry = Arc::new(telemetry::init("penstock", &config.telemetry)?);
     let roles = config.roles();
+    let telemetry = Arc::new(telemetry::init(&roles.service_name(), &config.telemetry)?);
     let doors = Doors::open(config, &roles).await?;
     let tls = match config.mesh_tls.authority.as_os_str().is_empty() {
         true => None,

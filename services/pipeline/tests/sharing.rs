@@ -199,7 +199,7 @@ async fn publish(log: &dyn EventLog, numbers: std::ops::Range<usize>) {
         let partition = partition_of(&event.tenant, &event.app, &event.user_id, &event.event_id, PARTITIONS);
         let (mut buffer, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..1 + usize::from(number % 10 == 0) {
-            record::encode_event(&event, &mut buffer);
+            record::encode_event(&event, None, &mut buffer);
             ends.push(buffer.len() as u32);
         }
         log.append(vec![Batch { partition, buffer: buffer.into(), ends }]).await.unwrap();

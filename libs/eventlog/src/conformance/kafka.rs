@@ -29,10 +29,32 @@ impl KafkaStand {
     /// # Panics
     /// With what the script says, if they don't start.
     pub fn start(brokers: u32) -> Self {
+        Self::start_with(brokers, &[])
+    }
+
+    /// One broker that wants TLS and SASL of its clients.
+    pub fn start_secure() -> Self {
+        Self::start_with(1, &[("SECURE", "1")])
+    }
+
+    /// The properties of a client that it lets in.
+    pub fn credentials(&self) -> BTreeMap<String, String> {
+        let password = std::fs::read_to_string(self.dir.join("password")).unwrap();
+        let properties = [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", &self.dir.join("authority.pem").display().to_string()),
+            ("sasl.mechanisms", "PLAIN"),
+            ("sasl.username", "penstock"),
+            ("sasl.password", &password),
+        ];
+        properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    fn start_with(brokers: u32, environment: &[(&str, &str)]) -> Self {
         static STANDS: AtomicU32 = AtomicU32::new(0);
         let number = STANDS.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("penstock-kafka-{}-{number}", std::process::id()));
-        let servers = script(&["up", &dir.display().to_string(), &brokers.to_string()]);
+        let servers = script(&["up", &dir.display().to_string(), &brokers.to_string()], environment);
         Self { dir, brokers, servers, topics: AtomicU32::new(0) }
     }
 
@@ -43,12 +65,12 @@ impl KafkaStand {
 
     /// Kills a broker, from 1, as a crash does.
     pub fn kill_broker(&self, number: u32) {
-        script(&["kill", &self.dir.display().to_string(), &number.to_string()]);
+        script(&["kill", &self.dir.display().to_string(), &number.to_string()], &[]);
     }
 
     /// Starts a killed broker again, at its old address, and waits until it is back.
     pub fn start_broker(&self, number: u32) {
-        script(&["start", &self.dir.display().to_string(), &number.to_string()]);
+        script(&["start", &self.dir.display().to_string(), &number.to_string()], &[]);
     }
 }
 
@@ -69,8 +91,8 @@ fn command() -> Command {
     command
 }
 
-fn script(arguments: &[&str]) -> String {
-    let output = command().args(arguments).output().unwrap();
+fn script(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = command().args(arguments).envs(environment.iter().copied()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "deploy/stand/kafka.sh {}: {told}", arguments.join(" "));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()

@@ -115,7 +115,9 @@ impl Endpoint {
         let under_way = UnderWay::begin(&self.under_way);
         let answer = self.exchange(request).await;
         match &answer {
-            Ok(_) => self.failures.store(0, Ordering::Relaxed),
+            // Out for its failures alone, it is in again; one that drains stays out.
+            Ok(_) if self.failures.swap(0, Ordering::Relaxed) >= FAILURES => self.set_healthy(true, &""),
+            Ok(_) => {}
             Err(failure) => self.failed(failure),
         }
         Ok(relay::answer(answer?, under_way, protocol))
@@ -163,7 +165,10 @@ impl Endpoint {
                 self.set_healthy(true, &"");
             }
             // It says so itself: it drains.
-            Ok(Ok(_)) => self.set_healthy(false, &"it is not serving"),
+            Ok(Ok(_)) => {
+                self.failures.store(0, Ordering::Relaxed);
+                self.set_healthy(false, &"it is not serving");
+            }
             Ok(Err(status)) => self.failed(&status),
             Err(_) => self.failed(&"it does not answer"),
         }

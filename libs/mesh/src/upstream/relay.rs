@@ -39,6 +39,7 @@ impl http_body::Body for Relayed {
                 self.over = true;
                 tracing::warn!(%error, "an answer broke off");
                 let error = Error::new(ErrorCode::Unavailable, "the process that answered went away");
+                let error = Error { retry_after: Some(super::RETRY_AFTER), ..error };
                 Poll::Ready(Some(self.protocol.end(&error)))
             }
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),

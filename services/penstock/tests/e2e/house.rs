@@ -1,12 +1,15 @@
 //! The real program in a directory of its own: started, killed, started again.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
+use rand::RngExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -248,6 +251,13 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
+/// Below the ports that the system gives to clients and those of a stand, so that nobody takes it before its owner does.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = rand::rng().random_range(10_000..20_000);
+        if TAKEN.lock().insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }

@@ -18,7 +18,10 @@ use serde_json::json;
 use tonic::Code;
 use typed::Typed;
 
-use crate::house::{House, PATIENCE};
+use crate::{
+    house::{House, PATIENCE},
+    stand,
+};
 
 const APP: &str = "flights";
 const EVENTS: u64 = 336_776;
@@ -30,10 +33,18 @@ type Rows = Vec<Vec<Cell>>;
 
 #[tokio::test]
 async fn a_year_of_flights_is_answered_as_by_another_engine() {
+    as_by_another_engine(&House::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_so_it_is_on_a_cluster() {
+    as_by_another_engine(&*stand::shared().await).await;
+}
+
+async fn as_by_another_engine(house: &House) {
     let scratch = tempfile::tempdir().unwrap();
     let flights = scratch.path().join("flights.tsv");
     python::run("flights.py", &flights, "");
-    let house = House::start().await;
     let key = house.tenant("aviation", APP, &["ingest", "backfill", "query", "metrics"]).await;
     let client = Client { channel: house.channel().await, key };
 

@@ -9,12 +9,13 @@ use std::{
 
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::house::House;
+use crate::{house::House, trace::Collector};
 
 /// A running stand. To its customers it is a house.
 pub struct Stand {
     dir: PathBuf,
     house: House,
+    collector: Collector,
 }
 
 impl Deref for Stand {
@@ -37,20 +38,28 @@ pub async fn alone() -> RwLockWriteGuard<'static, Stand> {
 }
 
 async fn get() -> &'static RwLock<Stand> {
-    STAND.get_or_init(|| async { Arc::new(RwLock::new(Stand::start())) }).await
+    STAND.get_or_init(|| async { Arc::new(RwLock::new(Stand::start().await)) }).await
 }
 
 impl Stand {
-    fn start() -> Self {
+    async fn start() -> Self {
         // Not deleted by a drop: it has to outlive every test. The script deletes it once this process is gone.
         let dir = tempfile::Builder::new().prefix("penstock-stand-").tempdir().unwrap().keep();
-        let said = tokio::task::block_in_place(|| script(&dir, &["up"], None));
+        let collector = Collector::start_for_all().await;
+        let telemetry = collector.configuration(0.0);
+        let environment = [("EXTRA", &*telemetry), ("BROKERS", &brokers().to_string())];
+        let said = tokio::task::block_in_place(|| script(&dir, &["up"], None, &environment));
         let gateways = std::fs::read_to_string(dir.join("gateways")).unwrap_or_else(|_| panic!("{said}"));
         let gateway = gateways.split_whitespace().next().unwrap().to_owned();
         for key in ["demo.key", "operator.key"] {
             std::os::unix::fs::symlink(dir.join("admin-1").join(key), dir.join(key)).unwrap();
         }
-        Self { house: House::of_stand(dir.clone(), gateway), dir }
+        Self { house: House::of_stand(dir.clone(), gateway), dir, collector }
+    }
+
+    /// What all processes report their traces to: of their own they sample none.
+    pub fn collector(&self) -> &Collector {
+        &self.collector
     }
 
     /// The addresses of both gateways.
@@ -96,17 +105,22 @@ impl Stand {
     }
 
     fn run(&self, arguments: &[&str]) {
-        tokio::task::block_in_place(|| script(&self.dir, &arguments[..1], arguments.get(1).copied()));
+        tokio::task::block_in_place(|| script(&self.dir, &arguments[..1], arguments.get(1).copied(), &[]));
     }
+}
+
+/// How many brokers Kafka has: one, or `PENSTOCK_BROKERS`.
+pub fn brokers() -> u32 {
+    std::env::var("PENSTOCK_BROKERS").ok().map_or(1, |text| text.parse().unwrap())
 }
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-fn script(dir: &Path, command: &[&str], name: Option<&str>) -> String {
+fn script(dir: &Path, command: &[&str], name: Option<&str>, environment: &[(&str, &str)]) -> String {
     let mut run = Command::new(root().join("deploy/stand/stack.sh"));
-    run.args(command).arg(dir).args(name);
+    run.args(command).arg(dir).args(name).envs(environment.iter().copied());
     run.env("PENSTOCK", env!("CARGO_BIN_EXE_penstock")).env("PARENT", std::process::id().to_string());
     output(&mut run)
 }

@@ -2,17 +2,27 @@
 
 mod collector;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient};
-use collector::{Collector, Span};
+use collector::Span;
 use serde_json::{Value, json};
 use tonic::Request;
 
 use crate::{
     clients::event,
     house::{House, PATIENCE},
+    stand,
 };
+
+pub use collector::Collector;
+
+/// The tenant and the app that is called.
+const APP: &str = "traced";
+
+async fn key(house: &House) -> String {
+    house.tenant(APP, APP, &["ingest", "query", "metrics"]).await
+}
 
 /// A caller's span, as its `traceparent` names it.
 struct Caller {
@@ -31,15 +41,15 @@ impl Caller {
     }
 
     /// Publishes an event by gRPC; returns its position.
-    async fn publish(&self, house: &House, event_id: &str) -> String {
-        let mut ingest = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
+    async fn publish(&self, house: &House, key: &str, event_id: &str) -> String {
+        let mut ingest = IngestServiceClient::new(house.keyed(key).await);
         let answer = ingest.publish(self.request(batch(event_id))).await.unwrap().into_inner();
         answer.acknowledgement.unwrap().position_token
     }
 
     /// Calls in JSON.
-    async fn post(&self, house: &House, path: &str, body: &Value) -> Value {
-        let call = house.http.post(format!("http://{}{path}", house.address)).bearer_auth(house.demo_key());
+    async fn post(&self, house: &House, key: &str, path: &str, body: &Value) -> Value {
+        let call = house.http.post(format!("http://{}{path}", house.address)).bearer_auth(key);
         let answer = call.header("traceparent", self.traceparent()).json(body).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.json().await.unwrap()
@@ -54,64 +64,95 @@ impl Caller {
 
 /// One event of the one user, so that all are in one partition.
 fn batch(event_id: &str) -> PublishRequest {
-    PublishRequest { app_id: "xyz123".to_owned(), events: vec![event("traced", event_id, "u1", &[])] }
+    PublishRequest { app_id: APP.to_owned(), events: vec![event("traced", event_id, "u1", &[])] }
 }
 
 fn count(position_token: &str) -> Value {
-    json!({"sql": "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'",
+    json!({"sql": format!("SELECT COUNT(*) FROM events WHERE app_id = '{APP}'"),
         "options": {"position_token": position_token, "max_wait_ms": 30_000}})
 }
 
-/// The configuration of a house that reports to the collector, and samples of itself this part of the calls.
-fn reporting_to(collector: &Collector, ratio: f64) -> String {
-    format!("[telemetry]\notlp_endpoint = \"http://{}\"\ntrace_sample_ratio = {ratio:.1}\n", collector.address)
-}
+const STORED: [&str; 6] = ["gateway", "ingest", "append", "block", "insert", "clickhouse"];
+const ASKED: [&str; 4] = ["gateway", "query", "select", "clickhouse"];
+const EVALUATED: [&str; 5] = ["gateway", "metrics", "query", "select", "clickhouse"];
 
 // Two threads: one waits for the house's end while the other receives what it flushes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_trace_leads_from_the_caller_to_the_engine() {
     let collector = Collector::start().await;
-    let mut house = House::start_with(&reporting_to(&collector, 0.0)).await;
+    let mut house = House::start_with(&collector.configuration(0.0)).await;
+    let calls = every_route(&house).await;
+    // The end of the process sends what has not been sent.
+    assert!(tokio::task::block_in_place(|| house.terminate()).success());
+    let spans = collector.spans();
+    led(&spans, &calls).unwrap();
+    let engine: Vec<_> = spans.iter().filter(|span| span.name == "clickhouse").map(|span| &*span.service).collect();
+    assert_eq!(engine, ["penstock-warehouse"; 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_trace_leads_through_the_processes_of_a_cluster() {
+    let stand = stand::shared().await;
+    let calls = every_route(&stand).await;
+    let started = Instant::now();
+    let spans = loop {
+        let spans = stand.collector().spans();
+        match led(&spans, &calls) {
+            Ok(()) => break spans,
+            Err(missing) => assert!(started.elapsed() < PATIENCE, "{missing}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for span in spans {
+        let process = match &*span.name {
+            "append" => "ingest",
+            "block" | "insert" => "pipeline",
+            "select" => "query",
+            "clickhouse" => "warehouse",
+            own => own,
+        };
+        assert_eq!(span.service, format!("penstock-{process}"), "{}", span.name);
+    }
+}
+
+/// Calls by every route, some of them sampled by their callers: those, and the steps that each should have taken.
+async fn every_route(house: &House) -> [(Caller, &'static [&'static str]); 4] {
+    let key = &key(house).await;
     let published = sampled("4bf92f3577b34da6a3ce929d0e0e4736");
     let streamed = sampled("5bf92f3577b34da6a3ce929d0e0e4736");
     let asked = sampled("6bf92f3577b34da6a3ce929d0e0e4736");
     let evaluated = sampled("7bf92f3577b34da6a3ce929d0e0e4736");
     let unsampled = Caller { trace: "8bf92f3577b34da6a3ce929d0e0e4736", span: "00f067aa0ba902b7", flags: "00" };
 
-    let token = published.publish(&house, "e1").await;
-    asked.post(&house, "/v1/sql", &count(&token)).await;
-    let mut ingest = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
+    let token = published.publish(house, key, "e1").await;
+    asked.post(house, key, "/v1/sql", &count(&token)).await;
+    let mut ingest = IngestServiceClient::new(house.keyed(key).await);
     let message = PublishStreamRequest { sequence: 1, batch: Some(batch("e2")) };
     let answers = ingest.publish_stream(streamed.request(tokio_stream::once(message))).await.unwrap();
     let answer = answers.into_inner().message().await.unwrap().unwrap();
     let token = answer.acknowledgement.unwrap().position_token;
     let metric = json!({"definition": {"name": "events", "formula": "COUNT(*)"}});
-    unsampled.post(&house, "/v1/apps/xyz123/metrics", &metric).await;
+    unsampled.post(house, key, &format!("/v1/apps/{APP}/metrics"), &metric).await;
     let evaluation = json!({"options": {"position_token": token, "max_wait_ms": 30_000}});
-    evaluated.post(&house, "/v1/apps/xyz123/metrics/events:evaluate", &evaluation).await;
-    let token = unsampled.publish(&house, "e3").await;
-    unsampled.post(&house, "/v1/sql", &count(&token)).await;
-    let (_, answer) = house.post(&house.demo_key(), "/v1/sql", &count("")).await; // not even a traceparent
+    evaluated.post(house, key, &format!("/v1/apps/{APP}/metrics/events:evaluate"), &evaluation).await;
+    let token = unsampled.publish(house, key, "e3").await;
+    unsampled.post(house, key, "/v1/sql", &count(&token)).await;
+    let (_, answer) = house.post(key, "/v1/sql", &count("")).await; // not even a traceparent
     assert_eq!(answer["result"]["rows"][0]["values"][0]["integer"], 3, "{answer}");
+    [(published, &STORED), (streamed, &STORED), (asked, &ASKED), (evaluated, &EVALUATED)]
+}
 
-    // The end of the process sends what has not been sent.
-    assert!(tokio::task::block_in_place(|| house.terminate()).success());
-    let spans = collector.spans();
-    let stored = ["gateway", "ingest", "append", "block", "insert", "clickhouse"];
-    for (caller, steps) in [
-        (&published, &stored[..]),
-        (&streamed, &stored),
-        (&asked, &["gateway", "query", "select", "clickhouse"]),
-        (&evaluated, &["gateway", "metrics", "query", "select", "clickhouse"]),
-    ] {
-        let trace: Vec<_> = spans.iter().filter(|span| span.trace == caller.trace).collect();
-        assert_eq!(chain(&trace, caller.span), steps, "{trace:#?}");
-    }
-    let of_callers = [&published, &streamed, &asked, &evaluated].map(|caller| caller.trace);
-    let others: Vec<_> = spans.iter().filter(|span| !of_callers.contains(&&*span.trace)).collect();
+/// Whether each call's trace is one chain of its steps; fails on spans of calls that nobody sampled.
+fn led(spans: &[Span], calls: &[(Caller, &[&str])]) -> Result<(), String> {
+    let others: Vec<_> = spans.iter().filter(|span| calls.iter().all(|(call, _)| call.trace != span.trace)).collect();
     assert!(others.is_empty(), "spans of calls that nobody sampled: {others:#?}");
-    let engine: Vec<_> = spans.iter().filter(|span| span.name == "clickhouse").map(|span| &*span.service).collect();
-    assert_eq!(engine, ["penstock-warehouse"; 4]);
+    for (caller, steps) in calls {
+        let trace: Vec<_> = spans.iter().filter(|span| span.trace == caller.trace).collect();
+        if chain(&trace, caller.span) != *steps {
+            return Err(format!("{steps:?} expected: {trace:#?}"));
+        }
+    }
+    Ok(())
 }
 
 /// The names of the spans, each the only child of the one before; the first's parent is the caller's.
@@ -130,14 +171,15 @@ fn chain<'a>(spans: &[&'a Span], caller: &'a str) -> Vec<&'a str> {
 async fn a_block_is_linked_to_every_call_that_is_in_it() {
     let collector = Collector::start().await;
     // Blocks are a second apart, so that calls between two of them share one.
-    let config = reporting_to(&collector, 0.0) + "[pipeline]\nblock_interval_ms = 1000\n";
+    let config = collector.configuration(0.0) + "[pipeline]\nblock_interval_ms = 1000\n";
     let house = House::start_with(&config).await;
+    let key = key(&house).await;
     let (one, other) = (sampled("4bf92f3577b34da6a3ce929d0e0e4736"), sampled("5bf92f3577b34da6a3ce929d0e0e4736"));
     let started = Instant::now();
     for round in 0.. {
         let (first, second) = (format!("a{round}"), format!("b{round}"));
-        let (_, token) = tokio::join!(one.publish(&house, &first), other.publish(&house, &second));
-        house.sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", &token).await;
+        let (_, token) = tokio::join!(one.publish(&house, &key, &first), other.publish(&house, &key, &second));
+        house.sql(&key, "SELECT COUNT(*) FROM events", &token).await;
         let spans = collector.spans();
         if let Some(block) = spans.iter().find(|span| span.name == "block" && !span.links.is_empty()) {
             let (here, linked) = if block.trace == one.trace { (&one, &other) } else { (&other, &one) };
@@ -156,11 +198,12 @@ async fn a_block_is_linked_to_every_call_that_is_in_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_caller_s_word_the_ratio_decides_and_every_log_line_names_its_trace() {
     let collector = Collector::start().await;
-    let mut house = House::start_with(&reporting_to(&collector, 1.0)).await;
-    house.post(&house.demo_key(), "/v1/sql", &count("")).await;
+    let mut house = House::start_with(&collector.configuration(1.0)).await;
+    let sql = json!({"sql": "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'"});
+    house.post(&house.demo_key(), "/v1/sql", &sql).await;
     let declined = Caller { trace: "4bf92f3577b34da6a3ce929d0e0e4736", span: "00f067aa0ba902b7", flags: "00" };
     let refused = house.http.post(format!("http://{}/v1/sql", house.address)).bearer_auth("no-key");
-    refused.header("traceparent", declined.traceparent()).json(&count("")).send().await.unwrap();
+    refused.header("traceparent", declined.traceparent()).json(&sql).send().await.unwrap();
     assert!(tokio::task::block_in_place(|| house.terminate()).success());
 
     let spans = collector.spans();

@@ -46,6 +46,24 @@ impl Collector {
         Self { address, spans }
     }
 
+    /// One that outlives the test that starts it: others share it.
+    pub async fn start_for_all() -> Self {
+        let (started, starting) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let _ = started.send(Self::start().await);
+                std::future::pending::<()>().await;
+            });
+        });
+        starting.await.unwrap()
+    }
+
+    /// The configuration of a process that reports to it, and samples of itself this part of the calls.
+    pub fn configuration(&self, ratio: f64) -> String {
+        format!("[telemetry]\notlp_endpoint = \"http://{}\"\ntrace_sample_ratio = {ratio:.1}\n", self.address)
+    }
+
     /// All spans so far.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.lock().clone()
