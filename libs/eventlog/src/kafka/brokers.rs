@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::{
     Context,
-    describe::{Description, describe},
+    describe::{Description, describe, last_failure},
     options::bad_config,
     unavailable,
 };
@@ -89,7 +89,16 @@ impl Brokers {
     /// What the topic is now; `None` if there is none.
     pub(super) async fn describe(self: &Arc<Self>) -> Result<Option<Description>, LogError> {
         let brokers = Arc::clone(self);
-        blocking(move || describe(brokers.admin.inner(), &brokers.topic, brokers.timeout)).await
+        blocking(move || {
+            let client = brokers.admin.inner();
+            last_failure(client); // before this call
+            let described = describe(client, &brokers.topic, brokers.timeout);
+            described.map_err(|error| match (error, last_failure(client)) {
+                (LogError::Unavailable(error), Some(why)) => LogError::Unavailable(format!("{error}: {why}")),
+                (error, _) => error,
+            })
+        })
+        .await
     }
 
     /// Replicated as far as there are brokers, up to 3 times.

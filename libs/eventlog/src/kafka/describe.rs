@@ -1,4 +1,5 @@
 //! What a topic is, by the admin API's DescribeTopics, which the safe bindings don't offer: the topic's id is nowhere else.
+//! And why the brokers can't be reached, which librdkafka says only in its log: of an admin client the bindings read no log.
 #![allow(unsafe_code)]
 
 use std::{
@@ -112,5 +113,28 @@ pub(super) fn describe<C: ClientContext>(
             led &= !rd::rd_kafka_TopicPartitionInfo_leader(partition).is_null();
         }
         Ok(Some(Description { id, partitions: count as u32, replicas, led }))
+    }
+}
+
+/// Empties the client's log; why a connection failed last, if it says.
+pub(super) fn last_failure<C: ClientContext>(client: &Client<C>) -> Option<String> {
+    // SAFETY: the client lives, and the queue is let go of before it ends.
+    let queue = unsafe { Owned(rd::rd_kafka_queue_get_main(client.native_ptr()), rd::rd_kafka_queue_destroy) };
+    let mut last = None;
+    loop {
+        // SAFETY: the queue is valid. An admin client's main queue has nothing that anybody else waits for.
+        let event = unsafe { Owned(rd::rd_kafka_queue_poll(queue.0, 0), rd::rd_kafka_event_destroy) };
+        if event.0.is_null() {
+            return last;
+        }
+        let (mut facility, mut message, mut level): (*const c_char, *const c_char, _) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the event is valid; where it is one of the log, both texts are, and live as long as it does.
+        unsafe {
+            if rd::rd_kafka_event_log(event.0, &mut facility, &mut message, &mut level) == 0
+                && CStr::from_ptr(facility) == c"FAIL"
+            {
+                last = Some(CStr::from_ptr(message).to_string_lossy().into_owned());
+            }
+        }
     }
 }
