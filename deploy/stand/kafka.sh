@@ -109,7 +109,8 @@ await() { # DIR I
 alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 brokers() { find "$1" -mindepth 2 -maxdepth 2 -name server.properties -printf '%h\n' | sort; }
 
-watch() { # DIR PARENT: outlives this script
+watch() { # DIR PARENT: outlives this script, and what ends the caller's group
+  trap '' HUP INT TERM
   while kill -0 "$2" 2>/dev/null; do sleep 0.5; done
   for pid in "$1"/*/pid; do kill -9 "$(cat "$pid")" 2>/dev/null || true; done
   rm -rf "$1"

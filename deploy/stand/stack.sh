@@ -140,7 +140,9 @@ dir=$(cd "$dir" && pwd)
 case "$command" in
   up)
     if [ -n "${PARENT:-}" ]; then
-      ( while kill -0 "$PARENT" 2>/dev/null; do sleep 0.5; done
+      # Whatever ends the caller, by its group too, leaves the one that cleans up.
+      ( trap '' HUP INT TERM
+        while kill -0 "$PARENT" 2>/dev/null; do sleep 0.5; done
         for pid in "$dir"/*/pid; do kill -9 "$(cat "$pid")" || true; done
         "$here/kafka.sh" down "$dir/kafka"; "$here/redis.sh" down "$dir/redis"; "$here/postgres.sh" down "$dir/postgres"
         rm -rf "$dir" ) </dev/null >/dev/null 2>&1 &

@@ -56,23 +56,8 @@ impl Brokers {
                 self.created().await?
             }
         };
-        let config = self.config().await?;
+        let config = self.suitable_config().await?;
         let get = |name| config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
-        let alter = |setting: &str| {
-            format!("kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}")
-        };
-        if get("message.timestamp.type") != "LogAppendTime" {
-            return Err(LogError::Config(format!(
-                "the topic {topic} keeps the time that its producers claim; the log needs the brokers' own: {}",
-                alter("message.timestamp.type=LogAppendTime")
-            )));
-        }
-        if get("cleanup.policy") != "delete" {
-            return Err(LogError::Config(format!(
-                "the topic {topic} is compacted, which loses events: {}",
-                alter("cleanup.policy=delete")
-            )));
-        }
         let insync = get("min.insync.replicas");
         if found.replicas < 2 || insync == "1" {
             warn!(
@@ -144,6 +129,20 @@ impl Brokers {
         }
     }
 
+    /// The topic's configuration, if the log can live with it. A broker that doesn't know yet of a topic just made tells the
+    /// defaults, so it is asked again before the topic is refused.
+    async fn suitable_config(&self) -> Result<ConfigResource, LogError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let config = self.config().await?;
+            match unsuitable(&self.topic, &config) {
+                None => return Ok(config),
+                Some(why) if Instant::now() > deadline => return Err(LogError::Config(why)),
+                Some(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
     async fn config(&self) -> Result<ConfigResource, LogError> {
         let topic = [ResourceSpecifier::Topic(&self.topic)];
         let described = self.admin.describe_configs(&topic, &self.limits()).await.map_err(unavailable)?;
@@ -178,4 +177,19 @@ impl Brokers {
     fn limits(&self) -> AdminOptions {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
+}
+
+/// Why the log can't live in a topic with this configuration, and what would make it fit.
+fn unsuitable(topic: &str, config: &ConfigResource) -> Option<String> {
+    let is = |name, value| config.get(name).is_some_and(|entry| entry.value.as_deref() == Some(value));
+    let (why, setting) = if !is("message.timestamp.type", "LogAppendTime") {
+        let why = "keeps the time that its producers claim; the log needs the brokers' own";
+        (why, "message.timestamp.type=LogAppendTime")
+    } else if !is("cleanup.policy", "delete") {
+        ("is compacted, which loses events", "cleanup.policy=delete")
+    } else {
+        return None;
+    };
+    let alter = "kafka-configs.sh --alter --entity-type topics --entity-name";
+    Some(format!("the topic {topic} {why}: {alter} {topic} --add-config {setting}"))
 }
