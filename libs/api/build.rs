@@ -16,5 +16,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .btree_map(".penstock.v1.ExplainResponse.parameters")
         .compile_fds(compiler.file_descriptor_set())?;
+    raw_ingest();
     Ok(())
+}
+
+/// The server of the Ingest service once more, with its batches as they came.
+fn raw_ingest() {
+    use tonic_prost_build::manual::{Builder, Method, Service};
+    let method = |name: &str, route: &str| {
+        let method = Method::builder().name(name).route_name(route).output_type(format!("crate::v1::{route}Response"));
+        method.codec_path("crate::raw::Codec")
+    };
+    let bytes = "prost::bytes::Bytes";
+    let service = Service::builder()
+        .name("IngestService")
+        .package("penstock.v1")
+        .method(method("publish", "Publish").input_type(bytes).build())
+        .method(
+            method("publish_stream", "PublishStream").input_type(bytes).client_streaming().server_streaming().build(),
+        )
+        .method(method("identify", "Identify").input_type(bytes).build());
+    Builder::new().build_client(false).compile(&[service.build()]);
 }

@@ -11,19 +11,28 @@ pub fn time_to_wire(ms: i64) -> WireTime {
     WireTime { seconds: ms.div_euclid(1000), nanos: (ms.rem_euclid(1000) * 1_000_000) as i32 }
 }
 
-/// An instant as UTC milliseconds, what is finer cut off. Refuses years outside 1..9999, as the well-known type does.
-pub fn time_from_wire(field: &str, time: &WireTime) -> Result<i64, Error> {
+/// An instant as UTC milliseconds, what is finer cut off; none outside of the years 1 to 9999.
+pub fn instant(time: &WireTime) -> Option<i64> {
     Timestamp::new(time.seconds, time.nanos)
         .ok()
         .filter(|_| (0..1_000_000_000).contains(&time.nanos) && time.seconds >= -62_135_596_800)
         .map(|_| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)
-        .ok_or_else(|| {
-            Error::invalid(
-                field,
-                "MALFORMED",
-                "must be an instant between the years 1 and 9999, nanos 0 to 999,999,999",
-            )
-        })
+}
+
+/// The field is no [`instant`].
+pub fn no_instant(field: impl Into<String>) -> Error {
+    Error::invalid(field, "MALFORMED", "must be an instant between the years 1 and 9999, nanos 0 to 999,999,999")
+}
+
+/// The field, where a value is needed, has none.
+pub fn no_value(field: impl Into<String>) -> Error {
+    let description = "must be a number, integer, string, bool or time; leave out what has no value";
+    Error::invalid(field, "REQUIRED", description)
+}
+
+/// An [`instant`], or the refusal of the field.
+pub fn time_from_wire(field: &str, time: &WireTime) -> Result<i64, Error> {
+    instant(time).ok_or_else(|| no_instant(field))
 }
 
 /// A value for an event or a filter. Null and unset are refused.
@@ -35,11 +44,7 @@ pub fn value_from_wire(field: &str, value: v1::Value) -> Result<Value, Error> {
         Some(Kind::String(text)) => Ok(Value::String(text)),
         Some(Kind::Bool(b)) => Ok(Value::Bool(b)),
         Some(Kind::Time(t)) => time_from_wire(field, &t).map(Value::Time),
-        Some(Kind::Null(_)) | None => Err(Error::invalid(
-            field,
-            "REQUIRED",
-            "must be a number, integer, string, bool or time; leave out what has no value",
-        )),
+        Some(Kind::Null(_)) | None => Err(no_value(field)),
     }
 }
 

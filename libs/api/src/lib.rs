@@ -4,6 +4,7 @@
 use std::{collections::HashSet, sync::LazyLock};
 
 pub mod convert;
+pub mod raw;
 pub mod status;
 
 /// The messages, clients and servers generated from `proto/penstock/v1`.

@@ -1,42 +1,6 @@
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{AppId, PartitionId, TenantId, Value};
-
-/// One event, validated: what `ingest` puts in the log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    /// Whose it is; from the key, never from the request.
-    pub tenant: TenantId,
-    /// The tenant's app.
-    pub app: AppId,
-    /// The client's id, or one that ingest gave. Within (tenant, app, user) the same id within 24 h of arrival counts once.
-    pub event_id: String,
-    /// What happened, as in `purchase`.
-    pub event_type: String,
-    /// Who did it; empty when nobody is known.
-    pub user_id: String,
-    /// When it happened by the client's clock, UTC ms.
-    pub timestamp_ms: i64,
-    /// When ingest received it, UTC ms. Age is judged once, against this.
-    pub received_at_ms: i64,
-    /// Named values, each name once for each kind.
-    pub properties: Vec<(String, Value)>,
-}
-
-/// What is known of a user from here on: joined to the user's later events.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Identify {
-    /// Whose user it is.
-    pub tenant: TenantId,
-    /// The tenant's app.
-    pub app: AppId,
-    /// The user, never empty.
-    pub user_id: String,
-    /// When ingest received it, UTC ms.
-    pub received_at_ms: i64,
-    /// Typed traits; a trait that is not named keeps its value. `country` and `plan` (strings) are joined to events.
-    pub traits: Vec<(String, Value)>,
-}
+use crate::{AppId, PartitionId, TenantId};
 
 /// The partition of a user's records: a hash of (tenant, app, user), or of the event id where no user is known.
 ///

@@ -1,7 +1,7 @@
 //! The words of the house, without I/O and without generated types.
 //!
 //! Everything that two crates must agree on and that is not a wire contract stands here: who is asking ([`Scope`]),
-//! what was sent ([`Event`], [`Identify`], [`Value`]), how it lies in the event log ([`record`]), where a property
+//! what was sent and how it lies in the event log ([`record`]), where a property
 //! lives in the warehouse ([`AppSchema`]), how far the pipeline has come ([`Position`]) and what can go wrong
 //! ([`Error`]).
 //!
@@ -19,7 +19,7 @@ mod scope;
 mod value;
 
 pub use error::{Error, ErrorCode, Violation};
-pub use event::{Event, Identify, identity_hash, partition_of};
+pub use event::{identity_hash, partition_of};
 pub use ids::{AppId, IdError, TenantId};
 pub use key::KeyText;
 pub use metric::{FilterOp, Metric, MetricFilter};

@@ -15,10 +15,11 @@
 //! each:     name string, kind u8, then f64 little-endian (1 number, 3 bool, 4 time) or string (2)
 //! ```
 //!
-//! A record names everything it needs, so a log can be read without the metastore. Decoding borrows from the record:
-//! the pipeline decodes each event once, straight into columns. Only records of sampled calls carry their trace.
+//! A record names everything it needs, so a log can be read without the metastore. Encoding and decoding borrow, so that
+//! ingest copies an event once, from its message into its record, and the pipeline once, from its record into columns. Only
+//! records of sampled calls carry their trace.
 
-use crate::{Event, Identify, PropertyKind, Value};
+use crate::PropertyKind;
 
 const VERSION: u8 = 1;
 const TRACED: u8 = 2;
@@ -44,21 +45,19 @@ pub struct TraceIds {
     pub span: [u8; 8],
 }
 
-/// A record, borrowed from its bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A record without its properties, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
-    /// The tenant.
+    /// The tenant; from the key, never from the request.
     pub tenant: &'a str,
-    /// The app.
+    /// The tenant's app.
     pub app: &'a str,
-    /// The user, empty if nobody is known.
+    /// Who did it; empty if nobody is known.
     pub user_id: &'a str,
-    /// When ingest received it, UTC ms.
+    /// When ingest received it, UTC ms. Age is judged once, against this.
     pub received_at_ms: i64,
     /// Event or identify.
     pub body: Body<'a>,
-    /// The properties of the event, or the traits of the user.
-    pub properties: Properties<'a>,
 }
 
 /// What the record says beside its properties.
@@ -66,22 +65,27 @@ pub struct RecordRef<'a> {
 pub enum Body<'a> {
     /// Something happened.
     Event {
-        /// The event's id.
+        /// The client's id, or one that ingest gave. Within (tenant, app, user) the same id within 24 h of arrival counts once.
         event_id: &'a str,
-        /// Its type.
+        /// What happened, as in `purchase`.
         event_type: &'a str,
-        /// When it happened, UTC ms.
+        /// When it happened by the client's clock, UTC ms.
         timestamp_ms: i64,
     },
-    /// The user has these traits from here on.
+    /// The user has these traits from here on; one that is not named keeps its value. `country` and `plan` (strings) are
+    /// joined to the user's later events.
     Identify,
 }
 
-/// Properties of a record, decoded as they are iterated. Checked once by [`decode`], so iteration can't fail.
+/// A property of an event or a trait of a user, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Properties<'a> {
-    bytes: &'a [u8],
-    count: u64,
+pub struct PropertyRef<'a> {
+    /// The name, as sent.
+    pub name: &'a str,
+    /// What the value is.
+    pub kind: PropertyKind,
+    /// The value.
+    pub value: ValueRef<'a>,
 }
 
 /// A property value, borrowed.
@@ -93,21 +97,31 @@ pub enum ValueRef<'a> {
     Text(&'a str),
 }
 
-/// Appends the event's record to `out`, with the trace of its call if that is sampled.
-pub fn encode_event(event: &Event, trace: Option<TraceIds>, out: &mut Vec<u8>) {
+/// Appends the record to `out`, with the trace of its call if that is sampled. A text property has a text value, any other a number.
+pub fn encode(record: &RecordRef<'_>, properties: &[PropertyRef<'_>], trace: Option<TraceIds>, out: &mut Vec<u8>) {
     version(trace, out);
-    head(EVENT, event.tenant.as_str(), event.app.as_str(), &event.user_id, event.received_at_ms, out);
-    put_str(&event.event_id, out);
-    put_str(&event.event_type, out);
-    out.extend_from_slice(&event.timestamp_ms.to_le_bytes());
-    put_properties(&event.properties, out);
-}
-
-/// Appends the user's record to `out`, with the trace of its call if that is sampled.
-pub fn encode_identify(identify: &Identify, trace: Option<TraceIds>, out: &mut Vec<u8>) {
-    version(trace, out);
-    head(IDENTIFY, identify.tenant.as_str(), identify.app.as_str(), &identify.user_id, identify.received_at_ms, out);
-    put_properties(&identify.traits, out);
+    out.push(match record.body {
+        Body::Event { .. } => EVENT,
+        Body::Identify => IDENTIFY,
+    });
+    put_str(record.tenant, out);
+    put_str(record.app, out);
+    put_str(record.user_id, out);
+    out.extend_from_slice(&record.received_at_ms.to_le_bytes());
+    if let Body::Event { event_id, event_type, timestamp_ms } = record.body {
+        put_str(event_id, out);
+        put_str(event_type, out);
+        out.extend_from_slice(&timestamp_ms.to_le_bytes());
+    }
+    put_varint(properties.len() as u64, out);
+    for PropertyRef { name, kind, value } in properties {
+        put_str(name, out);
+        out.push(*kind as u8);
+        match value {
+            ValueRef::Number(x) => out.extend_from_slice(&x.to_le_bytes()),
+            ValueRef::Text(text) => put_str(text, out),
+        }
+    }
 }
 
 fn version(trace: Option<TraceIds>, out: &mut Vec<u8>) {
@@ -117,28 +131,6 @@ fn version(trace: Option<TraceIds>, out: &mut Vec<u8>) {
             out.push(TRACED);
             out.extend_from_slice(&trace);
             out.extend_from_slice(&span);
-        }
-    }
-}
-
-fn head(what: u8, tenant: &str, app: &str, user_id: &str, received_at_ms: i64, out: &mut Vec<u8>) {
-    out.push(what);
-    put_str(tenant, out);
-    put_str(app, out);
-    put_str(user_id, out);
-    out.extend_from_slice(&received_at_ms.to_le_bytes());
-}
-
-fn put_properties(properties: &[(String, Value)], out: &mut Vec<u8>) {
-    put_varint(properties.len() as u64, out);
-    for (name, value) in properties {
-        put_str(name, out);
-        out.push(value.kind() as u8);
-        match value {
-            Value::Number(x) => out.extend_from_slice(&x.to_le_bytes()),
-            Value::Integer(i) | Value::Time(i) => out.extend_from_slice(&(*i as f64).to_le_bytes()),
-            Value::Bool(b) => out.extend_from_slice(&f64::from(u8::from(*b)).to_le_bytes()),
-            Value::String(text) => put_str(text, out),
         }
     }
 }
@@ -162,8 +154,9 @@ pub fn trace_of(bytes: &[u8]) -> Option<TraceIds> {
     cursor.trace().ok().flatten()
 }
 
-/// Reads one record and checks all of it.
-pub fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, RecordError> {
+/// Reads one record and checks all of it. Its properties are put into `properties`, in the order in which they were sent.
+pub fn decode<'a>(bytes: &'a [u8], properties: &mut Vec<PropertyRef<'a>>) -> Result<RecordRef<'a>, RecordError> {
+    properties.clear();
     let mut cursor = Cursor { bytes, at: 0 };
     cursor.trace()?;
     let at = cursor.at;
@@ -179,33 +172,13 @@ pub fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, RecordError> {
         IDENTIFY => Body::Identify,
         _ => return Err(RecordError { what: "neither event nor identify", at }),
     };
-    let count = cursor.varint("count")?;
-    let properties = Properties { bytes: &bytes[cursor.at..], count };
-    for _ in 0..count {
-        cursor.property()?;
+    for _ in 0..cursor.varint("count")? {
+        properties.push(cursor.property()?);
     }
     if cursor.at != bytes.len() {
         return Err(RecordError { what: "bytes after the end", at: cursor.at });
     }
-    Ok(RecordRef { tenant, app, user_id, received_at_ms, body, properties })
-}
-
-impl<'a> Properties<'a> {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.count as usize
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Name, kind and value of each, in the order they were sent.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, PropertyKind, ValueRef<'a>)> + use<'a> {
-        let mut cursor = Cursor { bytes: self.bytes, at: 0 };
-        (0..self.count).map_while(move |_| cursor.property().ok())
-    }
+    Ok(RecordRef { tenant, app, user_id, received_at_ms, body })
 }
 
 struct Cursor<'a> {
@@ -264,7 +237,7 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(bytes).map_err(|_| RecordError { what, at })
     }
 
-    fn property(&mut self) -> Result<(&'a str, PropertyKind, ValueRef<'a>), RecordError> {
+    fn property(&mut self) -> Result<PropertyRef<'a>, RecordError> {
         let name = self.str("property name")?;
         let at = self.at;
         let kind = PropertyKind::from_u8(self.byte("property kind")?);
@@ -273,7 +246,7 @@ impl<'a> Cursor<'a> {
             PropertyKind::String => ValueRef::Text(self.str("property value")?),
             _ => ValueRef::Number(f64::from_le_bytes(self.array("property value")?)),
         };
-        Ok((name, kind, value))
+        Ok(PropertyRef { name, kind, value })
     }
 }
 
@@ -283,101 +256,90 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AppId, TenantId};
 
-    fn event(properties: Vec<(String, Value)>) -> Event {
-        Event {
-            tenant: TenantId::new("acme").unwrap(),
-            app: AppId::new("xyz123").unwrap(),
-            event_id: "e-1".into(),
-            event_type: "purchase".into(),
-            user_id: "u-1".into(),
-            timestamp_ms: -5,
-            received_at_ms: 1_700_000_000_000,
-            properties,
-        }
+    const EVENT: RecordRef<'_> = RecordRef {
+        tenant: "acme",
+        app: "xyz123",
+        user_id: "u-1",
+        received_at_ms: 1_700_000_000_000,
+        body: Body::Event { event_id: "e-1", event_type: "purchase", timestamp_ms: -5 },
+    };
+
+    fn number(name: &str, x: f64) -> PropertyRef<'_> {
+        PropertyRef { name, kind: PropertyKind::Number, value: ValueRef::Number(x) }
     }
 
-    fn value() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            any::<f64>().prop_filter("finite", |x| x.is_finite()).prop_map(Value::Number),
-            (-(1i64 << 53)..=1 << 53).prop_map(Value::Integer),
-            ".{0,40}".prop_map(Value::String),
-            any::<bool>().prop_map(Value::Bool),
-            (-(1i64 << 53)..=1 << 53).prop_map(Value::Time),
-        ]
+    fn text<'a>(name: &'a str, text: &'a str) -> PropertyRef<'a> {
+        PropertyRef { name, kind: PropertyKind::String, value: ValueRef::Text(text) }
+    }
+
+    fn encoded(record: &RecordRef<'_>, properties: &[PropertyRef<'_>], trace: Option<TraceIds>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(record, properties, trace, &mut bytes);
+        bytes
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<(RecordRef<'_>, Vec<PropertyRef<'_>>), RecordError> {
+        let mut properties = vec![number("of the record before", 1.0)];
+        decode(bytes, &mut properties).map(|record| (record, properties))
+    }
+
+    fn finite() -> impl Strategy<Value = f64> {
+        any::<f64>().prop_filter("finite", |x| x.is_finite())
     }
 
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(
-            properties in prop::collection::vec((".{0,20}", value()), 0..8),
+            names in prop::collection::vec((".{0,20}", ".{0,40}", finite(), 1u8..=4), 0..8),
             trace in prop::option::of(any::<([u8; 16], [u8; 8])>()),
+            identify in any::<bool>(),
         ) {
-            let event = event(properties);
+            let properties: Vec<_> = names.iter().map(|(name, words, x, kind)| match PropertyKind::from_u8(*kind) {
+                Some(PropertyKind::String) => text(name, words),
+                Some(kind) => PropertyRef { kind, ..number(name, *x) },
+                None => unreachable!(),
+            }).collect();
+            let record = if identify { RecordRef { body: Body::Identify, ..EVENT } } else { EVENT };
             let trace = trace.map(|(trace, span)| TraceIds { trace, span });
-            let mut bytes = Vec::new();
-            encode_event(&event, trace, &mut bytes);
+            let bytes = encoded(&record, &properties, trace);
             prop_assert_eq!(trace_of(&bytes), trace);
-            let record = decode(&bytes).unwrap();
-            prop_assert_eq!((record.tenant, record.app, record.user_id), ("acme", "xyz123", "u-1"));
-            prop_assert_eq!(record.body, Body::Event { event_id: "e-1", event_type: "purchase", timestamp_ms: -5 });
-            prop_assert_eq!(record.properties.iter().count(), event.properties.len());
-            for ((name, kind, got), (sent_name, sent)) in record.properties.iter().zip(&event.properties) {
-                prop_assert_eq!((name, kind), (sent_name.as_str(), sent.kind()));
-                let want = match sent {
-                    Value::Number(x) => ValueRef::Number(*x),
-                    Value::Integer(i) | Value::Time(i) => ValueRef::Number(*i as f64),
-                    Value::Bool(b) => ValueRef::Number(f64::from(u8::from(*b))),
-                    Value::String(s) => ValueRef::Text(s),
-                };
-                prop_assert_eq!(got, want);
-            }
+            prop_assert_eq!(decoded(&bytes).unwrap(), (record, properties));
         }
 
         #[test]
         fn damage_is_an_error_never_a_panic(cut in 0usize..90, at in 0usize..90, byte in any::<u8>()) {
-            let mut bytes = Vec::new();
-            let event = event(vec![("a".into(), Value::Number(1.5)), ("b".into(), Value::String("x".into()))]);
-            encode_event(&event, None, &mut bytes);
+            let mut bytes = encoded(&EVENT, &[number("a", 1.5), text("b", "x")], None);
             let whole = bytes.len();
             if at < whole { bytes[at] = byte; }
-            let _ = decode(&bytes);
-            if cut < whole { prop_assert!(decode(&bytes[..cut]).is_err() || at < whole); }
+            let _ = decoded(&bytes);
+            if cut < whole { prop_assert!(decoded(&bytes[..cut]).is_err() || at < whole); }
         }
     }
 
     #[test]
     fn every_cut_of_an_identify_is_refused() {
-        let identify = Identify {
-            tenant: TenantId::new("acme").unwrap(),
-            app: AppId::new("app").unwrap(),
-            user_id: "u".into(),
-            received_at_ms: 1,
-            traits: vec![("country".into(), Value::String("DE".into()))],
-        };
+        let identify = RecordRef { body: Body::Identify, ..EVENT };
         for trace in [None, Some(TraceIds { trace: [1; 16], span: [2; 8] })] {
-            let mut bytes = Vec::new();
-            encode_identify(&identify, trace, &mut bytes);
-            assert_eq!(decode(&bytes).unwrap().body, Body::Identify);
+            let mut bytes = encoded(&identify, &[text("country", "DE")], trace);
+            assert_eq!(decoded(&bytes).unwrap().0.body, Body::Identify);
             for cut in 0..bytes.len() {
-                assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+                assert!(decoded(&bytes[..cut]).is_err(), "cut at {cut}");
             }
             bytes.push(0);
-            assert_eq!(decode(&bytes).unwrap_err().what, "bytes after the end");
+            assert_eq!(decoded(&bytes).unwrap_err().what, "bytes after the end");
         }
     }
 
     #[test]
     fn a_record_is_written_as_it_always_was_unless_its_call_is_sampled() {
-        let event = event(vec![("n".into(), Value::Number(1.0))]);
-        let (mut plain, mut traced) = (Vec::new(), Vec::new());
-        encode_event(&event, None, &mut plain);
+        let properties = [number("n", 1.0)];
         let rest = b"\x01\x04acme\x06xyz123\x03u-1\x00\x68\xe5\xcf\x8b\x01\0\0\x03e-1\x08purchase\
             \xfb\xff\xff\xff\xff\xff\xff\xff\x01\x01n\x01\0\0\0\0\0\0\xf0\x3f";
+        let plain = encoded(&EVENT, &properties, None);
         assert_eq!(plain, [&[1], &rest[..]].concat());
-        encode_event(&event, Some(TraceIds { trace: [7; 16], span: [8; 8] }), &mut traced);
+        let traced = encoded(&EVENT, &properties, Some(TraceIds { trace: [7; 16], span: [8; 8] }));
         assert_eq!(traced, [&[2], &[7; 16][..], &[8; 8], rest].concat());
-        assert_eq!(decode(&traced).unwrap(), decode(&plain).unwrap());
+        assert_eq!(decoded(&traced).unwrap(), decoded(&plain).unwrap());
     }
 }

@@ -3,19 +3,18 @@
 use std::{pin::Pin, sync::Arc};
 
 use api::{
+    raw::{IngestService, IngestServiceServer},
     status::to_status,
-    v1::{
-        self,
-        ingest_service_server::{IngestService, IngestServiceServer},
-    },
+    v1,
 };
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 use tower::util::BoxCloneSyncService;
 
-use crate::Publisher;
+use crate::{Publisher, wire::StreamRequest};
 
 /// Room for a message's framing and small fields over the batch limit, so that the refusal names the limit.
 const SLACK_BYTES: usize = 4 << 20;
@@ -38,15 +37,15 @@ struct Grpc {
 impl IngestService for Grpc {
     type PublishStreamStream = Pin<Box<dyn Stream<Item = Result<v1::PublishStreamResponse, Status>> + Send>>;
 
-    async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
+    async fn publish(&self, request: Request<Bytes>) -> Result<Response<v1::PublishResponse>, Status> {
         let context = context::of_grpc(&request)?;
-        let acknowledgement = self.publisher.batch(&context, request.into_inner()).await.map_err(|e| to_status(&e))?;
+        let acknowledgement = self.publisher.batch(&context, request.get_ref()).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(v1::PublishResponse { acknowledgement: Some(acknowledgement) }))
     }
 
     async fn publish_stream(
         &self,
-        request: Request<Streaming<v1::PublishStreamRequest>>,
+        request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let context = context::of_grpc(&request)?;
         let publisher = Arc::clone(&self.publisher);
@@ -58,8 +57,8 @@ impl IngestService for Grpc {
             .map(move |message| {
                 let (publisher, context) = (Arc::clone(&publisher), Arc::clone(&context));
                 async move {
-                    let v1::PublishStreamRequest { sequence, batch } = message?;
-                    let batch = batch.unwrap_or_default();
+                    let message = message?;
+                    let StreamRequest { sequence, batch } = StreamRequest::read(&message).map_err(|e| to_status(&e))?;
                     let acknowledgement = publisher.batch(&context, batch).await.map_err(|e| to_status(&e))?;
                     Ok(v1::PublishStreamResponse { sequence, acknowledgement: Some(acknowledgement) })
                 }
@@ -68,10 +67,9 @@ impl IngestService for Grpc {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn identify(&self, request: Request<v1::IdentifyRequest>) -> Result<Response<v1::IdentifyResponse>, Status> {
+    async fn identify(&self, request: Request<Bytes>) -> Result<Response<v1::IdentifyResponse>, Status> {
         let context = context::of_grpc(&request)?;
-        let position_token =
-            self.publisher.identify(&context, request.into_inner()).await.map_err(|e| to_status(&e))?;
+        let position_token = self.publisher.identify(&context, request.get_ref()).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(v1::IdentifyResponse { position_token }))
     }
 }

@@ -8,7 +8,8 @@ use model::Error;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::publish::Judged;
+/// An event, or why it is none.
+type Read = Result<v1::Event, Error>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +35,7 @@ enum JsonTime {
 }
 
 /// The events of a body. `ndjson`: one a line; else an object or an array.
-pub(crate) fn events(body: &[u8], ndjson: bool) -> Result<Vec<Judged>, Error> {
+pub(crate) fn events(body: &[u8], ndjson: bool) -> Result<Vec<Read>, Error> {
     let text = std::str::from_utf8(body)
         .map_err(|e| malformed("body", format!("is not UTF-8 at byte {}", e.valid_up_to())))?;
     if ndjson {
@@ -55,7 +56,7 @@ fn malformed(field: &str, description: String) -> Error {
     Error::invalid(field, "MALFORMED", description)
 }
 
-fn event(index: usize, text: &str) -> Judged {
+fn event(index: usize, text: &str) -> Read {
     let at = format!("events[{index}]");
     let json: JsonEvent = serde_json::from_str(text).map_err(|e| malformed(&at, format!("is not an event: {e}")))?;
     let timestamp = json.timestamp.map(|t| time(&format!("{at}.timestamp"), t)).transpose()?.map(time_to_wire);

@@ -1,14 +1,17 @@
 //! Events in: validate, type, place in a partition, append durably, acknowledge.
 //!
-//! The path of an event: [`grpc`] or [`rest`] takes it off the wire; [`validate`] judges it alone, once, for every route;
+//! The path of an event: [`grpc`] or [`rest`] takes it off the wire, where possible without a copy ([`wire`]); [`validate`] judges
+//! it alone, once, for every route;
 //! [`publish`] registers properties never seen before, puts each event in its user's partition, appends all of them in one
 //! call to the log, and only then answers with the position token.
 
+mod apps;
 mod grpc;
 mod json;
 mod publish;
 mod rest;
 mod validate;
+mod wire;
 
 use std::sync::Arc;
 

@@ -1,22 +1,23 @@
 //! One batch: judge each event, register new properties, append, acknowledge.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
-use api::{convert, v1};
+use api::v1;
 use bytes::Bytes;
 use eventlog::{Batch, EventLog, LogError};
 use mesh::{context::CallContext, signed::SigningKey, trace};
 use model::{
-    AppId, Error, ErrorCode, Event, Identify, PartitionId, Permission, Position, PropertyKind, Value, partition_of,
-    record::{self, TraceIds},
+    Error, PartitionId, Permission, Position, PropertyKind, partition_of,
+    record::{self, Body, PropertyRef, RecordRef, TraceIds},
 };
-use prost::Message;
 use storage::{AppInfo, Apps, RegistryError};
 use tracing::{Instrument, debug_span, warn};
 
 use crate::{
     Limits, Parts,
-    validate::{self, Judge},
+    apps::{AppError, AppsOfBatch},
+    validate::{self, Good, Judge},
+    wire,
 };
 
 /// Takes batches from every route.
@@ -28,8 +29,28 @@ pub struct Publisher {
     now_ms: fn() -> i64,
 }
 
-/// An event of a batch that wasn't accepted before: its place, and the event or why not.
-pub(crate) type Judged = Result<v1::Event, Error>;
+/// What becomes of a batch.
+struct Verdict<'a> {
+    received_at_ms: i64,
+    accepted: Vec<Accepted<'a>>,
+    /// Of all accepted events, one after another.
+    properties: Vec<PropertyRef<'a>>,
+    rejections: Vec<v1::Rejection>,
+    /// Every app that an event named, as known when it was first looked up.
+    apps: Vec<Arc<AppInfo>>,
+}
+
+struct Accepted<'a> {
+    /// In the batch.
+    index: usize,
+    /// In the verdict's apps.
+    app: usize,
+    event: Good<'a>,
+    /// In the verdict's properties.
+    properties: Range<usize>,
+    /// Whether a property isn't in the app's registry.
+    any_new: bool,
+}
 
 impl Publisher {
     /// Publishes to the parts' log.
@@ -43,60 +64,30 @@ impl Publisher {
     }
 
     /// Publishes a batch off the wire.
-    pub(crate) async fn batch(
-        &self,
-        context: &CallContext,
-        batch: v1::PublishRequest,
-    ) -> Result<v1::Acknowledgement, Error> {
-        let bytes = batch.encoded_len();
-        if bytes > self.limits.batch_bytes {
-            let description = format!("the batch has {bytes} bytes, the limit is {}", self.limits.batch_bytes);
+    pub(crate) async fn batch(&self, context: &CallContext, message: &[u8]) -> Result<v1::Acknowledgement, Error> {
+        if message.len() > self.limits.batch_bytes {
+            let description =
+                format!("the batch has {} bytes, the limit is {}", message.len(), self.limits.batch_bytes);
             return Err(Error::invalid("events", "TOO_LONG", description));
         }
-        self.events(context, &batch.app_id, batch.events.into_iter().map(Ok).collect()).await
+        self.events(context, wire::Batch::read(message)?).await
     }
 
     /// Publishes events, some of which the route may have refused already.
     pub(crate) async fn events(
         &self,
         context: &CallContext,
-        default_app: &str,
-        events: Vec<Judged>,
+        batch: wire::Batch<'_>,
     ) -> Result<v1::Acknowledgement, Error> {
         context.require(Permission::Ingest)?;
-        if events.len() > self.limits.batch_events {
+        if batch.events.len() > self.limits.batch_events {
             let description =
-                format!("the batch has {} events, the limit is {}", events.len(), self.limits.batch_events);
+                format!("the batch has {} events, the limit is {}", batch.events.len(), self.limits.batch_events);
             return Err(Error::invalid("events", "TOO_MANY", description));
         }
-        let judge = Judge {
-            limits: &self.limits,
-            tenant: &context.scope.tenant,
-            received_at_ms: (self.now_ms)(),
-            backfill: context.scope.allows(Permission::Backfill),
-        };
-        let mut rejections = Vec::new();
-        let mut accepted: Vec<(u32, Event)> = Vec::with_capacity(events.len());
-        let mut apps = AppsOfBatch { publisher: self, context, default_app, known: HashMap::new() };
-        for (index, event) in events.into_iter().enumerate() {
-            let (index, at) = (index as u32, format!("events[{index}]"));
-            let event_id = event.as_ref().map_or_else(|_| String::new(), |e| e.event_id.clone());
-            let judged = match event {
-                Ok(event) => match apps.app(&at, &event.app_id).await {
-                    Ok(app) => judge.event(&at, event, app),
-                    Err(AppError::Event(error)) => Err(error),
-                    Err(AppError::Batch(error)) => return Err(error),
-                },
-                Err(error) => Err(error),
-            };
-            match judged {
-                Ok(event) => accepted.push((index, event)),
-                Err(error) => rejections.push(rejection(index, event_id, error)),
-            }
-        }
-        let known = apps.known;
-        self.register(&known, &mut accepted, &mut rejections).await?;
-        let acknowledgement = self.acknowledge(accepted, rejections).await?;
+        let mut verdict = self.judge(context, batch).await?;
+        self.register(&mut verdict).await?;
+        let acknowledgement = self.acknowledge(verdict).await?;
         metrics::counter!("penstock_ingest_events_total", "verdict" => "accepted")
             .increment(u64::from(acknowledgement.accepted));
         metrics::counter!("penstock_ingest_events_total", "verdict" => "rejected")
@@ -104,35 +95,74 @@ impl Publisher {
         Ok(acknowledgement)
     }
 
-    /// Takes what is known of a user.
-    pub(crate) async fn identify(&self, context: &CallContext, request: v1::IdentifyRequest) -> Result<String, Error> {
-        context.require(Permission::Ingest)?;
+    async fn judge<'a>(&self, context: &CallContext, batch: wire::Batch<'a>) -> Result<Verdict<'a>, Error> {
+        let wire::Batch { app_id, events, properties: given } = batch;
         let judge = Judge {
             limits: &self.limits,
-            tenant: &context.scope.tenant,
             received_at_ms: (self.now_ms)(),
-            backfill: false,
+            backfill: context.scope.allows(Permission::Backfill),
         };
-        validate::name("user_id", &request.user_id, self.limits.user_bytes)?;
-        let mut apps = AppsOfBatch { publisher: self, context, default_app: "", known: HashMap::new() };
-        let app = apps.app("", &request.app_id).await.map_err(AppError::into_inner)?;
-        let traits = judge.properties("traits", request.traits)?;
-        for (name, value) in &traits {
-            if matches!(name.as_str(), "country" | "plan") && value.kind() != PropertyKind::String {
+        let mut apps = AppsOfBatch::new(&self.apps, context, app_id);
+        let mut accepted = Vec::with_capacity(events.len());
+        let (mut properties, mut rejections) = (Vec::with_capacity(given.len()), Vec::new());
+        for (index, event) in events.into_iter().enumerate() {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    rejections.push(rejection(index, "", error));
+                    continue;
+                }
+            };
+            let start = properties.len();
+            let judged = match apps.find(event.app_id, || format!("events[{index}].app_id")).await {
+                Err(AppError::Batch(error)) => return Err(error),
+                Err(AppError::Event(error)) => Err(error),
+                Ok(app) => judge.event(index, &event).and_then(|good| {
+                    let (given, at) = (&given[event.properties.clone()], || format!("events[{index}].properties"));
+                    let any_new = judge.properties(at, given, &apps.known(app).schema, &mut properties)?;
+                    Ok(Accepted { index, app, event: good, properties: start..properties.len(), any_new })
+                }),
+            };
+            match judged {
+                Ok(event) => accepted.push(event),
+                Err(error) => {
+                    properties.truncate(start);
+                    rejections.push(rejection(index, event.event_id, error));
+                }
+            }
+        }
+        let (received_at_ms, apps) = (judge.received_at_ms, apps.into_known());
+        Ok(Verdict { received_at_ms, accepted, properties, rejections, apps })
+    }
+
+    /// Takes what is known of a user.
+    pub(crate) async fn identify(&self, context: &CallContext, message: &[u8]) -> Result<String, Error> {
+        context.require(Permission::Ingest)?;
+        let wire::Identify { app_id, user_id, traits } = wire::Identify::read(message)?;
+        let judge = Judge { limits: &self.limits, received_at_ms: (self.now_ms)(), backfill: false };
+        validate::name(user_id, self.limits.user_bytes, || "user_id".to_owned())?;
+        let mut apps = AppsOfBatch::new(&self.apps, context, app_id);
+        let app = apps.find("", || "app_id".to_owned()).await.map_err(AppError::into_inner)?;
+        let mut good = Vec::with_capacity(traits.len());
+        // Traits have no registry: every name is looked at.
+        judge.properties(|| "traits".to_owned(), &traits, &model::AppSchema::default(), &mut good)?;
+        for PropertyRef { name, kind, .. } in &good {
+            if matches!(*name, "country" | "plan") && *kind != PropertyKind::String {
                 return Err(Error::invalid(format!("traits.{name}"), "MALFORMED", "must be a string"));
             }
         }
-        let identify = Identify {
-            tenant: context.scope.tenant.clone(),
-            app,
-            user_id: request.user_id,
+        let app = &apps.known(app).app;
+        let partition = partition_of(&app.tenant, &app.id, user_id, "", self.log.partitions());
+        let record = RecordRef {
+            tenant: app.tenant.as_str(),
+            app: app.id.as_str(),
+            user_id,
             received_at_ms: judge.received_at_ms,
-            traits,
+            body: Body::Identify,
         };
-        let partition = partition_of(&identify.tenant, &identify.app, &identify.user_id, "", self.log.partitions());
         let batches = |trace| {
             let mut buffer = Vec::new();
-            record::encode_identify(&identify, trace, &mut buffer);
+            record::encode(&record, &good, trace, &mut buffer);
             let ends = vec![buffer.len() as u32];
             vec![Batch { partition, buffer: Bytes::from(buffer), ends }]
         };
@@ -140,78 +170,64 @@ impl Publisher {
     }
 
     /// Registers what the batch brings for the first time. An event whose properties find no more room is rejected alone.
-    async fn register(
-        &self,
-        apps: &HashMap<AppId, Arc<AppInfo>>,
-        accepted: &mut Vec<(u32, Event)>,
-        rejections: &mut Vec<v1::Rejection>,
-    ) -> Result<(), Error> {
-        for info in apps.values() {
-            let of_app = || accepted.iter().filter(|(_, event)| event.app == info.app.id);
-            let mut new: Vec<(&str, PropertyKind)> = of_app().flat_map(|(_, event)| unknown(info, event)).collect();
+    async fn register(&self, verdict: &mut Verdict<'_>) -> Result<(), Error> {
+        if !verdict.accepted.iter().any(|event| event.any_new) {
+            return Ok(());
+        }
+        for app in 0..verdict.apps.len() {
+            let info = &verdict.apps[app];
+            let of_app = verdict.accepted.iter().filter(|event| event.app == app);
+            let mut new: Vec<_> = of_app.flat_map(|event| verdict.unknown(event, info)).collect();
             if new.is_empty() {
                 continue;
             }
             new.sort_unstable();
             new.dedup();
-            let limit = self.limits.app_properties;
-            match self.apps.register(info, &new, limit).await {
+            match self.apps.register(info, &new, self.limits.app_properties).await {
                 Ok(_) => {}
-                Err(RegistryError::Full { .. }) => self.register_one_by_one(info, accepted, rejections).await?,
+                Err(RegistryError::Full { .. }) => self.register_one_by_one(verdict, app).await?,
                 Err(RegistryError::Meta(error)) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    async fn register_one_by_one(
-        &self,
-        info: &Arc<AppInfo>,
-        accepted: &mut Vec<(u32, Event)>,
-        rejections: &mut Vec<v1::Rejection>,
-    ) -> Result<(), Error> {
-        let (mut info, mut kept) = (Arc::clone(info), Vec::with_capacity(accepted.len()));
-        for (index, event) in accepted.drain(..) {
-            let new: Vec<_> = unknown(&info, &event).collect();
-            if event.app != info.app.id || new.is_empty() {
-                kept.push((index, event));
+    async fn register_one_by_one(&self, verdict: &mut Verdict<'_>, app: usize) -> Result<(), Error> {
+        let mut info = Arc::clone(&verdict.apps[app]);
+        let all = mem::take(&mut verdict.accepted);
+        for event in all {
+            let new: Vec<_> = if event.app == app { verdict.unknown(&event, &info).collect() } else { Vec::new() };
+            if new.is_empty() {
+                verdict.accepted.push(event);
                 continue;
             }
             match self.apps.register(&info, &new, self.limits.app_properties).await {
                 Ok(grown) => {
                     info = grown;
-                    kept.push((index, event));
+                    verdict.accepted.push(event);
                 }
                 Err(RegistryError::Full { registered, limit }) => {
-                    let field = format!("events[{index}].properties.{}", new[0].0);
+                    let field = format!("events[{}].properties.{}", event.index, new[0].0);
                     let description =
                         format!("is new, and the app has {registered} properties of the {limit} it may have");
-                    rejections.push(rejection(
-                        index,
-                        event.event_id.clone(),
-                        Error::invalid(field, "PROPERTY_LIMIT", description),
-                    ));
+                    let error = Error::invalid(field, "PROPERTY_LIMIT", description);
+                    verdict.rejections.push(rejection(event.index, &event.event.event_id, error));
                 }
                 Err(RegistryError::Meta(error)) => return Err(error.into()),
             }
         }
-        *accepted = kept;
-        rejections.sort_by_key(|r| r.index);
+        verdict.rejections.sort_by_key(|r| r.index);
         Ok(())
     }
 
-    async fn acknowledge(
-        &self,
-        accepted: Vec<(u32, Event)>,
-        rejections: Vec<v1::Rejection>,
-    ) -> Result<v1::Acknowledgement, Error> {
-        let count = accepted.len() as u32;
-        if count == 0 {
-            return Ok(v1::Acknowledgement { accepted: 0, rejections, position_token: String::new() });
+    async fn acknowledge(&self, mut verdict: Verdict<'_>) -> Result<v1::Acknowledgement, Error> {
+        let (accepted, rejections) = (verdict.accepted.len() as u32, mem::take(&mut verdict.rejections));
+        if accepted == 0 {
+            return Ok(v1::Acknowledgement { accepted, rejections, position_token: String::new() });
         }
         let partitions = self.log.partitions();
-        let position = self.append(count, |trace| batches(&accepted, partitions, trace)).await?;
-        Ok(v1::Acknowledgement { accepted: count, rejections, position_token: self.token_key.sign(&position) })
+        let position = self.append(accepted, |trace| verdict.records(partitions, trace)).await?;
+        Ok(v1::Acknowledgement { accepted, rejections, position_token: self.token_key.sign(&position) })
     }
 
     /// Appends records, which carry the trace of the append if the call is sampled.
@@ -225,37 +241,48 @@ impl Publisher {
     }
 }
 
-fn batches(accepted: &[(u32, Event)], partitions: u32, trace: Option<TraceIds>) -> Vec<Batch> {
-    let mut batches: Vec<(Vec<u8>, Vec<u32>)> = vec![Default::default(); partitions as usize];
-    for (_, event) in accepted {
-        let partition = partition_of(&event.tenant, &event.app, &event.user_id, &event.event_id, partitions);
-        let (buffer, ends) = &mut batches[partition as usize];
-        record::encode_event(event, trace, buffer);
-        ends.push(buffer.len() as u32);
+impl<'a> Verdict<'a> {
+    /// The event's properties that the app's registry doesn't have.
+    fn unknown(&self, event: &Accepted<'a>, info: &AppInfo) -> impl Iterator<Item = (&'a str, PropertyKind)> {
+        let properties = self.properties[event.properties.clone()].iter();
+        properties.map(|p| (p.name, p.kind)).filter(|(name, kind)| info.schema.slot(name, *kind).is_none())
     }
-    let batches = batches.into_iter().enumerate().filter(|(_, (_, ends))| !ends.is_empty());
-    batches
-        .map(|(partition, (buffer, ends))| Batch {
-            partition: partition as PartitionId,
-            buffer: Bytes::from(buffer),
-            ends,
-        })
-        .collect()
+
+    /// The accepted events as records, each in its user's partition.
+    fn records(&self, partitions: u32, trace: Option<TraceIds>) -> Vec<Batch> {
+        let mut batches: Vec<(Vec<u8>, Vec<u32>)> = vec![Default::default(); partitions as usize];
+        for Accepted { app, event, properties, .. } in &self.accepted {
+            let app = &self.apps[*app].app;
+            let partition = partition_of(&app.tenant, &app.id, event.user_id, &event.event_id, partitions);
+            let (buffer, ends) = &mut batches[partition as usize];
+            let record = RecordRef {
+                tenant: app.tenant.as_str(),
+                app: app.id.as_str(),
+                user_id: event.user_id,
+                received_at_ms: self.received_at_ms,
+                body: event.body(),
+            };
+            record::encode(&record, &self.properties[properties.clone()], trace, buffer);
+            ends.push(buffer.len() as u32);
+        }
+        let batches = batches.into_iter().enumerate().filter(|(_, (_, ends))| !ends.is_empty());
+        batches
+            .map(|(partition, (buffer, ends))| Batch {
+                partition: partition as PartitionId,
+                buffer: Bytes::from(buffer),
+                ends,
+            })
+            .collect()
+    }
 }
 
-fn unknown<'a>(info: &AppInfo, event: &'a Event) -> impl Iterator<Item = (&'a str, PropertyKind)> {
-    let schema = Arc::clone(&info.schema);
-    let pairs = event.properties.iter().map(|(name, value): &(String, Value)| (name.as_str(), value.kind()));
-    pairs.filter(move |(name, kind)| schema.slot(name, *kind).is_none())
-}
-
-fn rejection(index: u32, event_id: String, error: Error) -> v1::Rejection {
+fn rejection(index: usize, event_id: &str, error: Error) -> v1::Rejection {
     let violation = error.violations.into_iter().next();
     let (code, field, message) = match violation {
         Some(v) => (v.reason.into_owned(), v.field, v.description),
         None => (error.code.reason().to_owned(), format!("events[{index}]"), error.message),
     };
-    v1::Rejection { index, event_id, code, field, message }
+    v1::Rejection { index: index as u32, event_id: event_id.to_owned(), code, field, message }
 }
 
 fn log_error(error: LogError) -> Error {
@@ -269,61 +296,3 @@ fn log_error(error: LogError) -> Error {
 }
 
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
-
-enum AppError {
-    /// The event names an app out of reach.
-    Event(Error),
-    /// Nothing can be judged now.
-    Batch(Error),
-}
-
-impl AppError {
-    fn into_inner(self) -> Error {
-        match self {
-            Self::Event(error) | Self::Batch(error) => error,
-        }
-    }
-}
-
-/// The apps that a batch speaks of, each looked up once.
-struct AppsOfBatch<'a> {
-    publisher: &'a Publisher,
-    context: &'a CallContext,
-    default_app: &'a str,
-    known: HashMap<AppId, Arc<AppInfo>>,
-}
-
-impl AppsOfBatch<'_> {
-    async fn app(&mut self, at: &str, named: &str) -> Result<AppId, AppError> {
-        let scope = &self.context.scope;
-        let field = || if at.is_empty() { "app_id".to_owned() } else { format!("{at}.app_id") };
-        let name = if named.is_empty() { self.default_app } else { named };
-        let app = if name.is_empty() {
-            scope.apps.single().cloned().ok_or_else(|| {
-                let description = "is needed, in the event or the request: this key reaches more than one app";
-                AppError::Event(Error::invalid(field(), "REQUIRED", description))
-            })?
-        } else {
-            convert::app_from_wire(&field(), name).map_err(AppError::Event)?
-        };
-        if self.known.contains_key(&app) {
-            return Ok(app);
-        }
-        let refused = |description: String| {
-            let mut error = Error::invalid(field(), "NOT_ALLOWED", description);
-            error.code = ErrorCode::PermissionDenied;
-            AppError::Event(error)
-        };
-        if !scope.reaches(&app) {
-            return Err(refused(format!("app {app} is out of this key's reach")));
-        }
-        match self.publisher.apps.get(&scope.tenant, &app).await {
-            Ok(info) => {
-                self.known.insert(app.clone(), info);
-                Ok(app)
-            }
-            Err(storage::MetaError::NotFound(_)) => Err(refused(format!("there is no app {app}"))),
-            Err(error) => Err(AppError::Batch(error.into())),
-        }
-    }
-}

@@ -12,7 +12,7 @@ use model::Error;
 use serde_json::json;
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::{Publisher, json};
+use crate::{Publisher, json, wire::Batch};
 
 /// Answers `POST /v1/events`; everything else goes to `others`.
 pub(crate) fn route(publisher: Arc<Publisher>, others: HttpService) -> HttpService {
@@ -47,7 +47,7 @@ async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error
         Some(_) => return Err(Error::invalid("content-encoding", "NOT_ALLOWED", "must be gzip, zstd or identity")),
     };
     let events = json::events(&bytes, ndjson)?;
-    let verdict = publisher.events(&context, &app, events).await?;
+    let verdict = publisher.events(&context, Batch::of(&app, &events)).await?;
 
     let none_accepted = verdict.accepted == 0 && !verdict.rejections.is_empty();
     let status = if none_accepted { StatusCode::BAD_REQUEST } else { StatusCode::OK };

@@ -1,136 +1,169 @@
 //! Judges one event, or one user's traits, alone. Every route comes through here.
+//!
+//! Paths of fields, as in `events[3].user_id`, are made where a rule is broken and nowhere else.
 
-use api::{convert, v1};
-use model::{AppId, Error, Event, MAX_EXACT_INTEGER, TenantId, Value};
+use std::borrow::Cow;
 
-use crate::Limits;
+use api::convert;
+use model::{
+    AppSchema, Error, MAX_EXACT_INTEGER, PropertyKind,
+    record::{Body, PropertyRef, ValueRef},
+};
+
+use crate::{
+    Limits,
+    wire::{Event, Value},
+};
 
 /// What the event is judged against.
 pub(crate) struct Judge<'a> {
     pub(crate) limits: &'a Limits,
-    pub(crate) tenant: &'a TenantId,
     /// When the batch was received, UTC ms.
     pub(crate) received_at_ms: i64,
     /// Whether events of any age are taken.
     pub(crate) backfill: bool,
 }
 
+/// An event that may be logged, less its properties.
+#[derive(Debug)]
+pub(crate) struct Good<'a> {
+    /// The client's, or one given here.
+    pub(crate) event_id: Cow<'a, str>,
+    event_type: &'a str,
+    pub(crate) user_id: &'a str,
+    timestamp_ms: i64,
+}
+
+impl Good<'_> {
+    pub(crate) fn body(&self) -> Body<'_> {
+        Body::Event { event_id: &self.event_id, event_type: self.event_type, timestamp_ms: self.timestamp_ms }
+    }
+}
+
 impl Judge<'_> {
-    /// The event, checked and typed; or the first rule that it breaks. `at` is its path, as in `events[3]`.
-    pub(crate) fn event(&self, at: &str, event: v1::Event, app: AppId) -> Result<Event, Error> {
+    /// The event, checked; or the first rule that it breaks.
+    pub(crate) fn event<'a>(&self, index: usize, event: &Event<'a>) -> Result<Good<'a>, Error> {
         let limits = self.limits;
-        let field = |name: &str| format!("{at}.{name}");
-        name(&field("event_type"), &event.event_type, limits.name_bytes)?;
-        text(&field("user_id"), &event.user_id, limits.user_bytes)?;
-        text(&field("event_id"), &event.event_id, limits.name_bytes)?;
-        let timestamp_ms = match event.timestamp {
-            Some(time) => self.age(&field("timestamp"), convert::time_from_wire(&field("timestamp"), &time)?)?,
+        let field = |name: &str| format!("events[{index}].{name}");
+        name(event.event_type, limits.name_bytes, || field("event_type"))?;
+        text(event.user_id, limits.user_bytes, || field("user_id"))?;
+        text(event.event_id, limits.name_bytes, || field("event_id"))?;
+        let timestamp_ms = match &event.timestamp {
+            Some(time) => match convert::instant(time) {
+                Some(ms) => self.age(ms, || field("timestamp"))?,
+                None => return Err(convert::no_instant(field("timestamp"))),
+            },
             None => self.received_at_ms,
         };
         let event_id = match event.event_id {
-            id if id.is_empty() => uuid::Uuid::now_v7().to_string(),
-            id => id,
+            "" => uuid::Uuid::now_v7().to_string().into(),
+            id => id.into(),
         };
-        Ok(Event {
-            tenant: self.tenant.clone(),
-            app,
-            event_id,
-            event_type: event.event_type,
-            user_id: event.user_id,
-            timestamp_ms,
-            received_at_ms: self.received_at_ms,
-            properties: self.properties(&field("properties"), event.properties)?,
-        })
+        Ok(Good { event_id, event_type: event.event_type, user_id: event.user_id, timestamp_ms })
     }
 
-    /// Properties or traits, checked and typed, by name.
-    pub(crate) fn properties(
+    /// Puts properties or traits, checked and typed, into `good`. `schema`: names in it were checked when they were registered.
+    ///
+    /// Returns whether any isn't in the schema. On an error `good` has some of them.
+    pub(crate) fn properties<'a>(
         &self,
-        at: &str,
-        given: impl IntoIterator<Item = (String, v1::Value), IntoIter: ExactSizeIterator>,
-    ) -> Result<Vec<(String, Value)>, Error> {
-        let given = given.into_iter();
+        at: impl Fn() -> String,
+        given: &[(&'a str, Value<'a>)],
+        schema: &AppSchema,
+        good: &mut Vec<PropertyRef<'a>>,
+    ) -> Result<bool, Error> {
         if given.len() > self.limits.properties {
             let description = format!("has {} entries, the limit is {}", given.len(), self.limits.properties);
-            return Err(Error::invalid(at, "TOO_MANY", description));
+            return Err(Error::invalid(at(), "TOO_MANY", description));
         }
-        let mut properties = Vec::with_capacity(given.len());
-        for (key, wire) in given {
-            name(&format!("{at}.{}", printable(&key)), &key, self.limits.name_bytes)?;
-            let value = self.value(at, &key, wire)?;
-            properties.push((key, value));
+        let mut any_new = false;
+        for (key, value) in given {
+            let (kind, value) = self.value(*value, || format!("{}.{}", at(), printable(key)))?;
+            if schema.slot(key, kind).is_none() {
+                name(key, self.limits.name_bytes, || format!("{}.{}", at(), printable(key)))?;
+                any_new = true;
+            }
+            good.push(PropertyRef { name: key, kind, value });
         }
-        Ok(properties)
+        Ok(any_new)
     }
 
-    fn value(&self, at: &str, key: &str, wire: v1::Value) -> Result<Value, Error> {
-        let field = || format!("{at}.{key}");
-        let value = match wire.kind {
-            // The two commonest kinds, without building the field's path first.
-            // Adding 0 makes -0 to 0: the two are equal, and must be one group.
-            Some(v1::value::Kind::Number(x)) => Value::Number(x + 0.0),
-            Some(v1::value::Kind::String(text)) => Value::String(text),
-            _ => convert::value_from_wire(&field(), wire)?,
-        };
-        match &value {
+    fn value<'a>(
+        &self,
+        value: Value<'a>,
+        field: impl FnOnce() -> String,
+    ) -> Result<(PropertyKind, ValueRef<'a>), Error> {
+        let (kind, number) = match value {
+            Value::Text(text) if text.len() > self.limits.value_bytes => {
+                return Err(too_long(field(), text.len(), self.limits.value_bytes));
+            }
+            Value::Text(text) => return Ok((PropertyKind::String, ValueRef::Text(text))),
             Value::Number(x) if !x.is_finite() => {
-                Err(Error::invalid(field(), "NOT_FINITE", "must be a finite number; leave out what has no value"))
+                let description = "must be a finite number; leave out what has no value";
+                return Err(Error::invalid(field(), "NOT_FINITE", description));
             }
-            Value::Integer(i) if i.unsigned_abs() > MAX_EXACT_INTEGER.unsigned_abs() => Err(Error::invalid(
-                field(),
-                "NOT_EXACT",
-                format!("{i} is beyond ±2^53, where a 64-bit float is not exact; send ids as strings"),
-            )),
-            Value::String(s) if s.len() > self.limits.value_bytes => {
-                Err(too_long(&field(), s.len(), self.limits.value_bytes))
+            // Adding 0 makes -0 to 0: the two are equal, and must be one group.
+            Value::Number(x) => (PropertyKind::Number, x + 0.0),
+            Value::Integer(i) if i.unsigned_abs() > MAX_EXACT_INTEGER.unsigned_abs() => {
+                let description =
+                    format!("{i} is beyond ±2^53, where a 64-bit float is not exact; send ids as strings");
+                return Err(Error::invalid(field(), "NOT_EXACT", description));
             }
-            _ => Ok(value),
-        }
+            Value::Integer(i) => (PropertyKind::Number, i as f64),
+            Value::Bool(b) => (PropertyKind::Bool, f64::from(u8::from(b))),
+            Value::Time(time) => match convert::instant(&time) {
+                Some(ms) => (PropertyKind::Time, ms as f64),
+                None => return Err(convert::no_instant(field())),
+            },
+            Value::None => return Err(convert::no_value(field())),
+        };
+        Ok((kind, ValueRef::Number(number)))
     }
 
-    fn age(&self, field: &str, timestamp_ms: i64) -> Result<i64, Error> {
+    fn age(&self, timestamp_ms: i64, field: impl FnOnce() -> String) -> Result<i64, Error> {
         let limits = self.limits;
         let age_ms = self.received_at_ms - timestamp_ms;
         if age_ms < -limits.ahead_ms {
             let description =
                 format!("is {} ms ahead of the server's clock, the limit is {} ms", -age_ms, limits.ahead_ms);
-            return Err(Error::invalid(field, "IN_THE_FUTURE", description));
+            return Err(Error::invalid(field(), "IN_THE_FUTURE", description));
         }
         if age_ms > limits.age_ms && !self.backfill {
             let description = format!(
                 "is {age_ms} ms old, the limit is {} ms; older events need a key with `backfill`",
                 limits.age_ms
             );
-            return Err(Error::invalid(field, "TOO_OLD", description));
+            return Err(Error::invalid(field(), "TOO_OLD", description));
         }
         // The warehouse's days: DateTime64 and toYYYYMMDD agree from 1970 to 2299.
         if !(0..10_413_792_000_000).contains(&timestamp_ms) {
-            return Err(Error::invalid(field, "MALFORMED", "must be between the years 1970 and 2299"));
+            return Err(Error::invalid(field(), "MALFORMED", "must be between the years 1970 and 2299"));
         }
         Ok(timestamp_ms)
     }
 }
 
 /// A required name: not empty, within the limit, without control characters.
-pub(crate) fn name(field: &str, value: &str, limit: usize) -> Result<(), Error> {
+pub(crate) fn name(value: &str, limit: usize, field: impl FnOnce() -> String) -> Result<(), Error> {
     if value.is_empty() {
-        return Err(Error::invalid(field, "REQUIRED", format!("must have 1 to {limit} bytes")));
+        return Err(Error::invalid(field(), "REQUIRED", format!("must have 1 to {limit} bytes")));
     }
-    text(field, value, limit)
+    text(value, limit, field)
 }
 
 /// An optional text: within the limit, without control characters.
-fn text(field: &str, value: &str, limit: usize) -> Result<(), Error> {
+fn text(value: &str, limit: usize, field: impl FnOnce() -> String) -> Result<(), Error> {
     if value.len() > limit {
-        return Err(too_long(field, value.len(), limit));
+        return Err(too_long(field(), value.len(), limit));
     }
-    if value.bytes().any(|b| b < 0x20 || b == 0x7f) {
-        return Err(Error::invalid(field, "MALFORMED", "must have no control characters"));
+    // All bytes at once: to stop at the first would look at them one by one.
+    if value.bytes().fold(false, |any, b| any | (b < 0x20) | (b == 0x7f)) {
+        return Err(Error::invalid(field(), "MALFORMED", "must have no control characters"));
     }
     Ok(())
 }
 
-fn too_long(field: &str, len: usize, limit: usize) -> Error {
+fn too_long(field: String, len: usize, limit: usize) -> Error {
     Error::invalid(field, "TOO_LONG", format!("has {len} bytes, the limit is {limit}"))
 }
 
@@ -142,16 +175,26 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::borrow::Cow;
+    use api::v1;
 
     use super::*;
+    use crate::wire::Batch;
 
     const NOW: i64 = 1_790_000_000_000;
 
-    fn judge(event: v1::Event, backfill: bool) -> Result<Event, (String, Cow<'static, str>)> {
-        let (limits, tenant) = (Limits::default(), TenantId::new("acme").unwrap());
-        let judge = Judge { limits: &limits, tenant: &tenant, received_at_ms: NOW, backfill };
-        judge.event("events[2]", event, AppId::new("app").unwrap()).map_err(|e| {
+    /// When it happened and its id.
+    fn judge(event: v1::Event, backfill: bool) -> Result<(i64, String), (String, Cow<'static, str>)> {
+        let limits = Limits::default();
+        let judge = Judge { limits: &limits, received_at_ms: NOW, backfill };
+        let events = [Ok(event)];
+        let batch = Batch::of("", &events);
+        let (event, schema) = (batch.events[0].as_ref().unwrap(), AppSchema::default());
+        let properties = &batch.properties[event.properties.clone()];
+        let judged = judge.event(2, event).and_then(|good| {
+            judge.properties(|| "events[2].properties".into(), properties, &schema, &mut Vec::new())?;
+            Ok((good.timestamp_ms, good.event_id.into_owned()))
+        });
+        judged.map_err(|e| {
             let violation = e.violations.into_iter().next().unwrap();
             (violation.field, violation.reason)
         })
@@ -171,9 +214,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_given() {
-        let event = judge(event(), false).unwrap();
-        assert_eq!((event.timestamp_ms, event.received_at_ms), (NOW, NOW));
-        assert_eq!(event.event_id.len(), 36);
+        let (timestamp_ms, event_id) = judge(event(), false).unwrap();
+        assert_eq!((timestamp_ms, event_id.len()), (NOW, 36));
     }
 
     #[test]

@@ -17,6 +17,10 @@ use args::{Cli, Command};
 use clap::Parser;
 use error::LoadError;
 
+/// Many small pieces of every event are made on one thread and let go of on another, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -19,6 +19,10 @@ use cli::{Cli, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Many small pieces of every event are made on one thread and let go of on another, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why the program ends without having done what was asked.
 #[derive(Debug, thiserror::Error)]
 enum Failure {

@@ -7,11 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use ahash::HashMap;
 use eventlog::Record;
 use model::{
-    AppId, AppSchema, DAY_MS, HOUR_MS, PartitionId, PropertyKind, TenantId, identity_hash,
-    record::{self, Body, Properties, RecordRef, ValueRef},
+    AppId, AppSchema, DAY_MS, HOUR_MS, PartitionId, Slot, TenantId, identity_hash,
+    record::{self, Body, PropertyRef, RecordRef, ValueRef},
 };
 use storage::{
     AppInfo, Apps, MetaError, RegistryError, TouchedHour,
@@ -64,36 +63,35 @@ pub(crate) async fn build(
     apps: &Apps,
     stop: &CancellationToken,
 ) -> Result<Block, PipelineError> {
-    let mut decoded = Vec::with_capacity(records.len());
+    let mut block = Block::default();
+    let mut schemas = Schemas { apps, stop, known: Vec::new(), last: 0 };
+    let mut hour = HourCursor::default();
+    let (mut properties, mut slots) = (Vec::new(), Vec::new());
     for record in records {
-        match record::decode(&record.payload) {
-            Ok(content) => decoded.push((record.offset, content)),
+        let content = match record::decode(&record.payload, &mut properties) {
+            Ok(content) => content,
             // Only a defect of ours gets here. The record stays in the log, where it can be looked at.
             Err(error) => {
                 metrics::counter!("penstock_pipeline_damaged_records_total").increment(1);
                 error!(partition = place.partition, offset = record.offset, %error, "a record is passed over");
+                continue;
             }
-        }
-    }
-    let schemas = patiently(stop, || Schemas::of(&decoded, apps)).await?;
-    let mut block = Block::default();
-    let mut hour = HourCursor::default();
-    for (offset, content) in &decoded {
+        };
         match content.body {
             Body::Identify => {
-                let user = memory.users.identify(content.tenant, content.app, content.user_id, &content.properties);
-                block.add_user(content, &user, place, *offset);
+                let user = memory.users.identify(content.tenant, content.app, content.user_id, &properties);
+                block.add_user(&content, &user, place, record.offset);
             }
             Body::Event { event_id, timestamp_ms, .. } => {
                 let identity = identity_hash(content.tenant, content.app, content.user_id, event_id);
-                if memory.seen.is_duplicate(identity, *offset, content.received_at_ms) {
+                if memory.seen.is_duplicate(identity, record.offset, content.received_at_ms) {
                     block.duplicates += 1;
                     continue;
                 }
+                schemas.slots(content.tenant, content.app, &properties, &mut slots).await?;
                 let user = memory.users.get(content.tenant, content.app, content.user_id);
-                let schema = schemas.get(content.tenant, content.app);
-                block.add_event(content, user.as_deref(), schema, place, *offset);
-                hour.touch(&mut block.hours, content, timestamp_ms);
+                block.add_event(&content, properties.iter().zip(&slots), user.as_deref(), place, record.offset);
+                hour.touch(&mut block.hours, &content, timestamp_ms);
             }
         }
     }
@@ -101,11 +99,11 @@ pub(crate) async fn build(
 }
 
 impl Block {
-    fn add_event(
+    fn add_event<'a>(
         &mut self,
         content: &RecordRef<'_>,
+        properties: impl Iterator<Item = (&'a PropertyRef<'a>, &'a Slot)>,
         user: Option<&User>,
-        schema: &AppSchema,
         place: Place,
         offset: u64,
     ) {
@@ -127,9 +125,8 @@ impl Block {
             offset,
         };
         columns.push(&row).expect("the columns are those of the event's day");
-        for (name, kind, value) in content.properties.iter() {
-            let slot = schema.slot(name, kind).expect("every property of the block was looked up before");
-            columns.set(slot, name, kind, value).expect("the registry gives a slot that fits the kind");
+        for (PropertyRef { name, kind, value }, slot) in properties {
+            columns.set(*slot, name, *kind, *value).expect("the registry gives a slot that fits the kind");
         }
         self.stored += 1;
     }
@@ -156,54 +153,64 @@ impl Block {
     }
 }
 
-/// The registries that a block needs, complete for its properties.
+/// The registries that a block needs.
 struct Schemas<'a> {
-    by_app: HashMap<(&'a str, &'a str), Arc<AppInfo>>,
+    apps: &'a Apps,
+    stop: &'a CancellationToken,
+    known: Vec<Arc<AppInfo>>,
+    /// The one asked last: neighbours mostly are of one app.
+    last: usize,
 }
 
-impl<'a> Schemas<'a> {
-    async fn of(decoded: &[(u64, RecordRef<'a>)], apps: &Apps) -> Result<Self, PipelineError> {
-        let mut by_app: HashMap<(&str, &str), Arc<AppInfo>> = HashMap::default();
-        let mut missing: BTreeMap<(&str, &str), BTreeSet<(&str, PropertyKind)>> = BTreeMap::new();
-        for (_, content) in decoded.iter().filter(|(_, content)| content.body != Body::Identify) {
-            let key = (content.tenant, content.app);
-            let info = match by_app.get(&key) {
-                Some(info) => info,
+impl Schemas<'_> {
+    /// Puts into `slots` where each property of an event lies.
+    async fn slots(
+        &mut self,
+        tenant: &str,
+        app: &str,
+        properties: &[PropertyRef<'_>],
+        slots: &mut Vec<Slot>,
+    ) -> Result<(), PipelineError> {
+        let is_it = |info: &AppInfo| info.app.id.as_str() == app && info.app.tenant.as_str() == tenant;
+        if !self.known.get(self.last).is_some_and(|info| is_it(info)) {
+            self.last = match self.known.iter().position(|info| is_it(info)) {
+                Some(known) => known,
                 None => {
-                    let info = look_up(key, apps).await?;
-                    by_app.entry(key).or_insert(info)
+                    self.known.push(patiently(self.stop, || look_up(tenant, app, self.apps)).await?);
+                    self.known.len() - 1
                 }
             };
-            let unknown = unknown(&info.schema, &content.properties);
-            for property in unknown {
-                missing.entry(key).or_default().insert(property);
+        }
+        if !resolve(&self.known[self.last].schema, properties, slots) {
+            // Ingest registers before it appends, so what is missing here is only newer than our copy, or the metastore was
+            // put back to an older state: then it is registered again.
+            let info = Arc::clone(&self.known[self.last]);
+            let grown = patiently(self.stop, || register(&info, properties, self.apps)).await?;
+            if !resolve(&grown.schema, properties, slots) {
+                return Err(PipelineError::Inconsistent("what was registered isn't in the registry".to_owned()));
             }
+            self.known[self.last] = grown;
         }
-        // Ingest registers before it appends, so what is missing here is only newer than our copy, or the metastore was
-        // put back to an older state: then it is registered again.
-        for (key, properties) in missing {
-            let properties: Vec<_> = properties.into_iter().collect();
-            let info =
-                by_app.get(&key).ok_or_else(|| PipelineError::Inconsistent("an app without events".to_owned()))?;
-            let info = apps.register(info, &properties, usize::MAX).await.map_err(|e| match e {
-                RegistryError::Meta(error) => PipelineError::Meta(error),
-                RegistryError::Full { .. } => PipelineError::Inconsistent(e.to_string()),
-            })?;
-            by_app.insert(key, info);
-        }
-        Ok(Self { by_app })
-    }
-
-    fn get(&self, tenant: &'a str, app: &'a str) -> &AppSchema {
-        &self.by_app.get(&(tenant, app)).expect("every app of the block was looked up before").schema
+        Ok(())
     }
 }
 
-fn unknown<'a>(schema: &AppSchema, properties: &Properties<'a>) -> impl Iterator<Item = (&'a str, PropertyKind)> {
-    properties.iter().map(|(name, kind, _)| (name, kind)).filter(|(name, kind)| schema.slot(name, *kind).is_none())
+/// Whether the schema has all of them.
+fn resolve(schema: &AppSchema, properties: &[PropertyRef<'_>], slots: &mut Vec<Slot>) -> bool {
+    slots.clear();
+    slots.extend(properties.iter().map_while(|property| schema.slot(property.name, property.kind)));
+    slots.len() == properties.len()
 }
 
-async fn look_up((tenant, app): (&str, &str), apps: &Apps) -> Result<Arc<AppInfo>, PipelineError> {
+async fn register(info: &AppInfo, properties: &[PropertyRef<'_>], apps: &Apps) -> Result<Arc<AppInfo>, PipelineError> {
+    let properties: Vec<_> = properties.iter().map(|property| (property.name, property.kind)).collect();
+    apps.register(info, &properties, usize::MAX).await.map_err(|e| match e {
+        RegistryError::Meta(error) => PipelineError::Meta(error),
+        RegistryError::Full { .. } => PipelineError::Inconsistent(e.to_string()),
+    })
+}
+
+async fn look_up(tenant: &str, app: &str, apps: &Apps) -> Result<Arc<AppInfo>, PipelineError> {
     let ids = TenantId::new(tenant).and_then(|tenant| Ok((tenant, AppId::new(app)?)));
     let (tenant, app) = ids.map_err(|e| PipelineError::Inconsistent(e.to_string()))?;
     match apps.get(&tenant, &app).await {

@@ -46,20 +46,14 @@ fn distinct(records: &[Record]) -> Vec<TraceIds> {
 
 #[cfg(test)]
 mod tests {
-    use model::{AppId, Identify, TenantId};
+    use model::record::{Body, RecordRef};
 
     use super::*;
 
     fn record(offset: u64, call: Option<u8>) -> Record {
-        let identify = Identify {
-            tenant: TenantId::new("acme").expect("an id"),
-            app: AppId::new("app").expect("an id"),
-            user_id: "u".into(),
-            received_at_ms: 1,
-            traits: Vec::new(),
-        };
+        let identify = RecordRef { tenant: "acme", app: "app", user_id: "u", received_at_ms: 1, body: Body::Identify };
         let mut bytes = Vec::new();
-        record::encode_identify(&identify, call.map(ids), &mut bytes);
+        record::encode(&identify, &[], call.map(ids), &mut bytes);
         Record { offset, appended_ms: 1, payload: bytes.into() }
     }
 

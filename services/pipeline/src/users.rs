@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 use model::{
     PropertyKind,
-    record::{Properties, ValueRef},
+    record::{PropertyRef, ValueRef},
 };
 
 /// A user of an app of a tenant.
@@ -46,15 +46,15 @@ impl User {
     }
 
     /// A trait that is sent replaces the one of its name and kind; one that isn't stays.
-    fn merge(&mut self, traits: &Properties<'_>) {
-        for (name, kind, value) in traits.iter() {
-            let value = match value {
+    fn merge(&mut self, traits: &[PropertyRef<'_>]) {
+        for PropertyRef { name, kind, value } in traits {
+            let value = match *value {
                 ValueRef::Number(x) => TraitValue::Number(x),
                 ValueRef::Text(text) => TraitValue::Text(text.into()),
             };
-            match self.traits.iter_mut().find(|(n, k, _)| &**n == name && *k == kind) {
+            match self.traits.iter_mut().find(|(n, k, _)| &**n == *name && k == kind) {
                 Some(there) => there.2 = value,
-                None => self.traits.push((name.into(), kind, value)),
+                None => self.traits.push(((*name).into(), *kind, value)),
             }
         }
     }
@@ -80,7 +80,7 @@ impl Users {
     }
 
     /// Takes an Identify, and returns all that is known after it.
-    pub(crate) fn identify(&mut self, tenant: &str, app: &str, user_id: &str, traits: &Properties<'_>) -> Arc<User> {
+    pub(crate) fn identify(&mut self, tenant: &str, app: &str, user_id: &str, traits: &[PropertyRef<'_>]) -> Arc<User> {
         let user = self.known.entry(key(tenant, app, user_id)).or_default();
         Arc::make_mut(user).merge(traits);
         Arc::clone(user)

@@ -17,6 +17,10 @@ use crate::{
     trace,
 };
 
+/// A worker is at work for one part in so many of its time at most, until blocks are full. The slower the house, the larger the
+/// blocks: each costs the engine a part to merge, whatever its size.
+const SHARE: u32 = 4;
+
 /// How often, and how far apart, a part is looked for that the engine says it has.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
@@ -60,7 +64,8 @@ fn set_lag(partition: PartitionId, lag: u64) {
 /// When the record at the committed offset was received: the window of seen ids is counted from there.
 async fn first_received(parts: &Parts, partition: PartitionId, committed: Offset) -> Result<i64, PipelineError> {
     let next = parts.log.read(partition, committed, 1, 1).await?;
-    let received = next.first().and_then(|r| record::decode(&r.payload).ok()).map(|r| r.received_at_ms);
+    let received =
+        next.first().and_then(|r| record::decode(&r.payload, &mut Vec::new()).ok()).map(|r| r.received_at_ms);
     Ok(received.unwrap_or_else(parts.now_ms))
 }
 
@@ -128,12 +133,14 @@ impl Worker<'_> {
                 // A full block needs no company.
                 full = patiently(self.stop, || log.wait_for(partition, self.committed + block_records - 1)) => full?,
             }
-            next_block = Instant::now() + Duration::from_millis(options.block_interval_ms);
+            let started = Instant::now();
             let read = || log.read(partition, self.committed, options.block_records, options.block_bytes);
             let records = patiently(self.stop, read).await?;
             if !records.is_empty() {
                 self.process(&records).instrument(trace::block(&records)).await?;
             }
+            let interval = Duration::from_millis(options.block_interval_ms);
+            next_block = started + interval.max(started.elapsed() * SHARE);
         }
     }
 

@@ -17,7 +17,10 @@ use eventlog::{
     Batch, EventLog, LogOptions,
     conformance::{KafkaStand, MemoryIncarnations, PATIENCE, Random},
 };
-use model::{AppId, DAY_MS, Event, TenantId, Value, partition_of, record};
+use model::{
+    AppId, DAY_MS, PropertyKind, TenantId, partition_of,
+    record::{self, Body, PropertyRef, RecordRef, ValueRef},
+};
 use pipeline::{Options, Parts};
 use storage::{
     App, Apps, Metastore, PartitionState, Tenant, Topic, Warehouse,
@@ -186,20 +189,23 @@ async fn eventually(what: &str, check: impl AsyncFn() -> bool) {
 /// Publishes the events with these numbers, and every tenth of them a second time; of two days.
 async fn publish(log: &dyn EventLog, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        let event = Event {
-            tenant: tenant(),
-            app: app(),
-            event_id: format!("event-{number}"),
-            event_type: "buy".into(),
-            user_id: format!("user-{}", number % 50),
-            timestamp_ms: now_ms() - (number as i64 % 2) * DAY_MS,
+        let (event_id, user_id) = (format!("event-{number}"), format!("user-{}", number % 50));
+        let event = RecordRef {
+            tenant: "acme",
+            app: "web",
+            user_id: &user_id,
             received_at_ms: now_ms(),
-            properties: vec![("amount".into(), Value::Number(number as f64))],
+            body: Body::Event {
+                event_id: &event_id,
+                event_type: "buy",
+                timestamp_ms: now_ms() - (number as i64 % 2) * DAY_MS,
+            },
         };
-        let partition = partition_of(&event.tenant, &event.app, &event.user_id, &event.event_id, PARTITIONS);
+        let amount = PropertyRef { name: "amount", kind: PropertyKind::Number, value: ValueRef::Number(number as f64) };
+        let partition = partition_of(&tenant(), &app(), &user_id, &event_id, PARTITIONS);
         let (mut buffer, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..1 + usize::from(number % 10 == 0) {
-            record::encode_event(&event, None, &mut buffer);
+            record::encode(&event, &[amount], None, &mut buffer);
             ends.push(buffer.len() as u32);
         }
         log.append(vec![Batch { partition, buffer: buffer.into(), ends }]).await.unwrap();
