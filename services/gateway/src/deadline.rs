@@ -3,8 +3,10 @@
 //! tonic's own covers headers only and ends as CANCELLED. Passing time is taken off the header, so each service sees what is left.
 
 use std::{
+    mem,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -13,7 +15,11 @@ use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use mesh::{Body, Request, Response, protocol::Protocol};
 use model::{Error, ErrorCode};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use parking_lot::Mutex;
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use crate::middleware::Next;
 
@@ -30,8 +36,7 @@ pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Respons
     request.headers_mut().insert(HEADER, format(timeout));
     let protocol = Protocol::of(&request);
     match timeout_at(deadline, next.run(request)).await {
-        Ok(response) => Ok(response?
-            .map(|body| Body::new(Bounded { body, protocol, sleep: Box::pin(sleep_until(deadline)), over: false }))),
+        Ok(response) => Ok(response?.map(|body| Body::new(Bounded::new(body, protocol, deadline)))),
         Err(_) => Err(exceeded()),
     }
 }
@@ -65,39 +70,73 @@ fn format(left: Duration) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and a letter are a header value")
 }
 
-/// A body that ends with DEADLINE_EXCEEDED at its time.
+/// A body that ends with DEADLINE_EXCEEDED at its time, also if nobody reads it: a caller whose windows are full would else
+/// keep the work on its answer waiting for ever.
 struct Bounded {
-    body: Body,
+    answer: Arc<Mutex<Answer>>,
     protocol: Protocol,
-    sleep: Pin<Box<Sleep>>,
+    timer: AbortHandle,
+}
+
+struct Answer {
+    body: Body,
+    /// Whether its time is over, and whether the caller was told.
     over: bool,
+    told: bool,
+    reader: Option<Waker>,
+}
+
+impl Bounded {
+    fn new(body: Body, protocol: Protocol, deadline: Instant) -> Self {
+        let answer = Arc::new(Mutex::new(Answer { body, over: false, told: false, reader: None }));
+        let timed = Arc::clone(&answer);
+        let timer = tokio::spawn(async move {
+            sleep_until(deadline).await;
+            let mut answer = timed.lock();
+            answer.over = true;
+            let (body, reader) = (mem::replace(&mut answer.body, Body::empty()), answer.reader.take());
+            drop(answer);
+            drop(body); // which stops the work on it
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+        });
+        Self { answer, protocol, timer: timer.abort_handle() }
+    }
+}
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
 }
 
 impl http_body::Body for Bounded {
     type Data = Bytes;
     type Error = tonic::Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        if self.over {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let mut answer = self.answer.lock();
+        if answer.told {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
-            return Poll::Ready(frame);
+        if answer.over {
+            answer.told = true;
+            return Poll::Ready(Some(self.protocol.end(&exceeded())));
         }
-        if self.sleep.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.over = true;
-        self.body = Body::empty(); // dropping the answer stops the work on it
-        Poll::Ready(Some(self.protocol.end(&exceeded())))
+        let frame = http_body::Body::poll_frame(Pin::new(&mut answer.body), cx);
+        answer.reader = frame.is_pending().then(|| cx.waker().clone());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        let answer = self.answer.lock();
+        answer.told || (!answer.over && answer.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let answer = self.answer.lock();
+        if answer.over { SizeHint::default() } else { answer.body.size_hint() }
     }
 }
 
@@ -137,5 +176,34 @@ mod tests {
         let body = service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(started.elapsed(), Duration::from_secs(5));
         assert_eq!(body.trailers().unwrap()["grpc-status"], "4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_on_an_answer_that_nobody_reads_stops_at_the_deadline() {
+        let working = Arc::new(());
+        let held = Arc::clone(&working);
+        let unread = service_fn(move |_: Request| {
+            let held = Arc::clone(&held);
+            async move {
+                let frames = futures::stream::poll_fn(move |_| {
+                    let _work = &held;
+                    Poll::Ready(Some(Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"more")))))
+                });
+                Ok::<_, Error>(Response::new(Body::new(StreamBody::new(frames))))
+            }
+        });
+        let service = middleware::layer(deadline).layer(unread);
+        let request = http::Request::post("/x")
+            .header("content-type", "application/grpc")
+            .header(HEADER, "5S")
+            .body(Body::empty())
+            .unwrap();
+        let mut body = service.oneshot(request).await.unwrap().into_body();
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(Arc::strong_count(&working), 1, "the answer is let go of");
+        let end = body.frame().await.unwrap().unwrap();
+        assert_eq!(end.trailers_ref().unwrap()["grpc-status"], "4");
+        assert!(body.frame().await.is_none());
     }
 }

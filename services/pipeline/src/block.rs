@@ -16,6 +16,7 @@ use storage::{
     AppInfo, Apps, MetaError, RegistryError, TouchedHour,
     warehouse::{EventColumns, EventRow, UserColumns, UserRow},
 };
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -25,6 +26,9 @@ use crate::{
     seen::Seen,
     users::{TraitValue, User, Users},
 };
+
+/// After so many records, about a millisecond, others get their turn on the thread: calls wait behind no block.
+const YIELD_EVERY: usize = 256;
 
 /// What a range of records comes to.
 #[derive(Debug, Default)]
@@ -67,7 +71,10 @@ pub(crate) async fn build(
     let mut schemas = Schemas { apps, stop, known: Vec::new(), last: 0 };
     let mut hour = HourCursor::default();
     let (mut properties, mut slots) = (Vec::new(), Vec::new());
-    for record in records {
+    for (done, record) in records.iter().enumerate() {
+        if done % YIELD_EVERY == YIELD_EVERY - 1 {
+            yield_now().await;
+        }
         let content = match record::decode(&record.payload, &mut properties) {
             Ok(content) => content,
             // Only a defect of ours gets here. The record stays in the log, where it can be looked at.

@@ -56,13 +56,21 @@ pub struct Options {
     pub block_bytes: usize,
     /// The shortest time between two blocks of a partition that aren't full, in ms: fresher answers against fewer parts.
     pub block_interval_ms: u64,
+    /// How far that time grows while blocks take long, in ms.
+    pub block_interval_busy_ms: u64,
     /// How often the frontier of an idle partition is moved on, in ms.
     pub idle_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { block_records: 50_000, block_bytes: 32 << 20, block_interval_ms: 250, idle_ms: 1_000 }
+        Self {
+            block_records: 50_000,
+            block_bytes: 32 << 20,
+            block_interval_ms: 250,
+            block_interval_busy_ms: 1_000,
+            idle_ms: 1_000,
+        }
     }
 }
 

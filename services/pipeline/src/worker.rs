@@ -17,8 +17,8 @@ use crate::{
     trace,
 };
 
-/// A worker is at work for one part in so many of its time at most, until blocks are full. The slower the house, the larger the
-/// blocks: each costs the engine a part to merge, whatever its size.
+/// A worker is at work for one part in so many of its time, as far as its intervals may grow. The slower the house, the larger
+/// the blocks: each costs the engine a part to merge, whatever its size.
 const SHARE: u32 = 4;
 
 /// How often, and how far apart, a part is looked for that the engine says it has.
@@ -139,8 +139,9 @@ impl Worker<'_> {
             if !records.is_empty() {
                 self.process(&records).instrument(trace::block(&records)).await?;
             }
-            let interval = Duration::from_millis(options.block_interval_ms);
-            next_block = started + interval.max(started.elapsed() * SHARE);
+            let [shortest, longest] =
+                [options.block_interval_ms, options.block_interval_busy_ms].map(Duration::from_millis);
+            next_block = started + shortest.max(longest.min(started.elapsed() * SHARE));
         }
     }
 
