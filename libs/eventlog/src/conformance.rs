@@ -31,7 +31,7 @@ mod trimming;
 pub use appending::*;
 pub use assigning::*;
 pub use closing::*;
-pub use kafka::{KafkaStand, MemoryIncarnations};
+pub use kafka::{KafkaStand, KafkaTopic, MemoryIncarnations};
 pub use reading::*;
 pub use tail::*;
 pub use trimming::*;

@@ -3,14 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use eventlog::{
-    EventLog, LogError, LogOptions,
+    LogError, LogOptions,
     conformance::{
         Factory, KafkaStand, MemoryIncarnations, PARTITIONS, PATIENCE, batch, is_assigned, read_from, texts,
     },
@@ -26,33 +25,7 @@ use tokio::time::{sleep, timeout};
 /// One broker for all tests of this program, a topic for each.
 static STAND: LazyLock<KafkaStand> = LazyLock::new(|| KafkaStand::start(1));
 
-struct Topic {
-    url: String,
-    options: LogOptions,
-    incarnations: MemoryIncarnations,
-}
-
-impl Topic {
-    fn new() -> Self {
-        let mut options = LogOptions { partitions: PARTITIONS, ..LogOptions::default() };
-        let url = STAND.new_topic();
-        options.kafka.group = url.clone();
-        Self { url, options, incarnations: MemoryIncarnations::default() }
-    }
-}
-
-#[async_trait]
-impl Factory for Topic {
-    async fn make(&self) -> Arc<dyn EventLog> {
-        self.reopen().await
-    }
-
-    async fn reopen(&self) -> Arc<dyn EventLog> {
-        eventlog::open(&self.url, &self.options, Some(&self.incarnations)).await.unwrap()
-    }
-}
-
-eventlog::conformance_tests!(Topic::new());
+eventlog::conformance_tests!(STAND.topic(BTreeMap::new()));
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &STAND.servers).create().unwrap()
@@ -84,7 +57,7 @@ async fn eventually<T>(what: &str, check: impl AsyncFn() -> Option<T>) -> T {
 
 #[tokio::test]
 async fn a_topic_that_is_there_keeps_its_partitions_and_must_fit() {
-    let topic = Topic::new();
+    let topic = STAND.topic(BTreeMap::new());
     make_topic(&topic.url, &[("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "5000")]).await;
     let log = topic.make().await;
     assert_eq!((log.topic(), log.partitions()), (topic_of(&topic.url), 5));
@@ -97,16 +70,16 @@ async fn a_topic_that_is_there_keeps_its_partitions_and_must_fit() {
         (vec![], "--add-config message.timestamp.type=LogAppendTime"),
         (vec![("message.timestamp.type", "LogAppendTime"), ("cleanup.policy", "compact")], "cleanup.policy=delete"),
     ] {
-        let topic = Topic::new();
+        let topic = STAND.topic(BTreeMap::new());
         make_topic(&topic.url, &settings).await;
-        let refused = eventlog::open(&topic.url, &topic.options, Some(&topic.incarnations)).await.err();
+        let refused = topic.open().await.err();
         assert!(matches!(&refused, Some(LogError::Config(message)) if message.contains(told)), "{refused:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_make_a_topic_at_once_have_the_same() {
-    let topic = Topic::new();
+    let topic = STAND.topic(BTreeMap::new());
     let (one, other) = tokio::join!(topic.reopen(), topic.reopen());
     assert_eq!(one.incarnation(), other.incarnation());
     one.append(vec![batch(0, ["a"])]).await.unwrap();
@@ -116,7 +89,7 @@ async fn two_that_make_a_topic_at_once_have_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_made_anew_is_another_life_and_ends_the_use_of_the_old() {
-    let mut topic = Topic::new();
+    let mut topic = STAND.topic(BTreeMap::new());
     topic.options.kafka.check_ms = 100;
     let old = topic.make().await;
     old.append(vec![batch(0, ["old"])]).await.unwrap();
@@ -126,10 +99,7 @@ async fn a_topic_made_anew_is_another_life_and_ends_the_use_of_the_old() {
     for deleted in admin().delete_topics(&[topic_of(&topic.url)], &AdminOptions::new()).await.unwrap() {
         deleted.unwrap();
     }
-    let new = eventually("making the topic anew", async || {
-        eventlog::open(&topic.url, &topic.options, Some(&topic.incarnations)).await.ok()
-    })
-    .await;
+    let new = eventually("making the topic anew", async || topic.open().await.ok()).await;
     eventually("finding out", async || {
         let refused = old.append(vec![batch(0, ["x"])]).await.err()?.to_string();
         (refused.contains("made anew") && refused.contains("restarted")).then_some(())
@@ -143,7 +113,7 @@ async fn a_topic_made_anew_is_another_life_and_ends_the_use_of_the_old() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_share_the_partitions_and_hand_them_over_when_they_are_let_go() {
-    let mut topic = Topic::new();
+    let mut topic = STAND.topic(BTreeMap::new());
     topic.options.kafka.session_timeout_ms = 45_000; // nothing here may wait for it
     let (one, other) = (topic.make().await, topic.reopen().await);
     let first = one.assignment().unwrap();

@@ -160,6 +160,11 @@ mod tests {
         }
     }
 
+    fn in_five_seconds() -> Request {
+        let call = http::Request::post("/x").header("content-type", "application/grpc").header(HEADER, "5S");
+        call.body(Body::empty()).unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_ends_at_the_deadline_with_its_status() {
         let endless = service_fn(|_: Request| async {
@@ -167,13 +172,8 @@ mod tests {
             Ok::<_, Error>(Response::new(Body::new(StreamBody::new(frames))))
         });
         let service = middleware::layer(deadline).layer(endless);
-        let request = http::Request::post("/x")
-            .header("content-type", "application/grpc")
-            .header(HEADER, "5S")
-            .body(Body::empty())
-            .unwrap();
         let started = Instant::now();
-        let body = service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+        let body = service.oneshot(in_five_seconds()).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(started.elapsed(), Duration::from_secs(5));
         assert_eq!(body.trailers().unwrap()["grpc-status"], "4");
     }
@@ -193,12 +193,7 @@ mod tests {
             }
         });
         let service = middleware::layer(deadline).layer(unread);
-        let request = http::Request::post("/x")
-            .header("content-type", "application/grpc")
-            .header(HEADER, "5S")
-            .body(Body::empty())
-            .unwrap();
-        let mut body = service.oneshot(request).await.unwrap().into_body();
+        let mut body = service.oneshot(in_five_seconds()).await.unwrap().into_body();
         assert!(body.frame().await.unwrap().unwrap().is_data());
         tokio::time::sleep(Duration::from_secs(6)).await;
         assert_eq!(Arc::strong_count(&working), 1, "the answer is let go of");

@@ -4,14 +4,18 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use model::Incarnation;
 use parking_lot::Mutex;
 
-use crate::{Incarnations, LogError};
+use super::{Factory, PARTITIONS};
+use crate::{EventLog, Incarnations, LogError, LogOptions};
 
 /// Brokers on loopback that end with this process, or when this is dropped.
 #[derive(Debug)]
@@ -63,6 +67,14 @@ impl KafkaStand {
         format!("kafka://{}/events-{}", self.servers, self.topics.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A topic that isn't there yet, for logs with these properties of the client.
+    pub fn topic(&self, properties: BTreeMap<String, String>) -> KafkaTopic {
+        let (url, mut options) = (self.new_topic(), LogOptions { partitions: PARTITIONS, ..LogOptions::default() });
+        options.kafka.group.clone_from(&url);
+        options.kafka.properties = properties;
+        KafkaTopic { url, options, incarnations: MemoryIncarnations::default() }
+    }
+
     /// Kills a broker, from 1, as a crash does.
     pub fn kill_broker(&self, number: u32) {
         script(&["kill", &self.dir.display().to_string(), &number.to_string()], &[]);
@@ -71,6 +83,37 @@ impl KafkaStand {
     /// Starts a killed broker again, at its old address, and waits until it is back.
     pub fn start_broker(&self, number: u32) {
         script(&["start", &self.dir.display().to_string(), &number.to_string()], &[]);
+    }
+}
+
+/// A topic of its own for each test: makes logs in it, for a group of its own.
+#[derive(Debug)]
+pub struct KafkaTopic {
+    /// `kafka://SERVERS/TOPIC`.
+    pub url: String,
+    /// [`PARTITIONS`] of them, otherwise the defaults.
+    pub options: LogOptions,
+    incarnations: MemoryIncarnations,
+}
+
+impl KafkaTopic {
+    /// Opens a log in the topic.
+    ///
+    /// # Errors
+    /// As [`crate::open`].
+    pub async fn open(&self) -> Result<Arc<dyn EventLog>, LogError> {
+        crate::open(&self.url, &self.options, Some(&self.incarnations)).await
+    }
+}
+
+#[async_trait]
+impl Factory for KafkaTopic {
+    async fn make(&self) -> Arc<dyn EventLog> {
+        self.reopen().await
+    }
+
+    async fn reopen(&self) -> Arc<dyn EventLog> {
+        self.open().await.unwrap()
     }
 }
 
