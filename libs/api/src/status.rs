@@ -104,6 +104,35 @@ pub fn from_status(status: &Status) -> Error {
     Error { code, message: status.message().to_owned(), violations, retry_after }
 }
 
+/// A status that the transport made, before any service saw the call, with the details that each of ours has; any other as it is.
+///
+/// The transport calls a message that it can't read INTERNAL, which says that the server is broken and the call worth repeating:
+/// it becomes an invalid argument.
+pub fn explained(status: Status) -> Status {
+    if status.code() == Code::Ok || status.get_error_details().error_info().is_some() {
+        return status;
+    }
+    let text = status.message();
+    let of_message = |reason, description: String| Error::invalid("message", reason, description);
+    let unreadable = ["failed to decode", "Error decompressing", "Unexpected EOF", "protocol error", "Missing request"];
+    let error = match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => of_message("TOO_LONG", format!("is too long: {text}")),
+        Code::Internal if unreadable.iter().any(|start| text.starts_with(start)) => {
+            of_message("MALFORMED", format!("is not the message that the contract describes: {text}"))
+        }
+        Code::Unimplemented if text.starts_with("Content is compressed") => {
+            Error::invalid("grpc-encoding", "NOT_ALLOWED", "must be gzip, zstd or identity")
+        }
+        Code::InvalidArgument => of_message("MALFORMED", format!("is refused: {text}")),
+        Code::Unimplemented => Error::new(ErrorCode::NotFound, "there is no such method"),
+        _ => from_status(&status),
+    };
+    let told = to_status(&error);
+    // Clients know by this code that a server has no such method, or no such compression.
+    let code = if status.code() == Code::Unimplemented { Code::Unimplemented } else { told.code() };
+    Status::with_details_and_metadata(code, error.message, told.details().to_vec().into(), status.metadata().clone())
+}
+
 fn code_of_reason(reason: &str) -> Option<ErrorCode> {
     use ErrorCode::{
         AlreadyExists, Conflict, DeadlineExceeded, Internal, InvalidArgument, InvalidQuery, NotFound, PermissionDenied,
@@ -154,5 +183,27 @@ mod tests {
         let got = from_status(&status);
         assert_eq!((got.code, got.retry_after), (sent.code, sent.retry_after));
         assert_eq!(got.violations, sent.violations);
+    }
+    #[test]
+    fn what_the_transport_refuses_has_code_and_field_too() {
+        for (status, code, reason, field) in [
+            (Status::internal("failed to decode Protobuf message: x"), Code::InvalidArgument, "MALFORMED", "message"),
+            (Status::internal("Unexpected EOF decoding stream."), Code::InvalidArgument, "MALFORMED", "message"),
+            (Status::resource_exhausted("Error decompressing: x"), Code::InvalidArgument, "TOO_LONG", "message"),
+            (Status::out_of_range("Error, decoded message length"), Code::InvalidArgument, "TOO_LONG", "message"),
+            (Status::invalid_argument("invalid MessageRequest"), Code::InvalidArgument, "MALFORMED", "message"),
+            (Status::unimplemented("Content is compressed"), Code::Unimplemented, "NOT_ALLOWED", "grpc-encoding"),
+        ] {
+            let told = explained(status);
+            let details = told.get_error_details();
+            let violation = &details.bad_request().unwrap().field_violations[0];
+            assert_eq!((told.code(), details.error_info().unwrap().reason.as_str()), (code, "INVALID_ARGUMENT"));
+            assert_eq!((violation.reason.as_str(), violation.field.as_str()), (reason, field));
+        }
+        let reason = |status| explained(status).get_error_details().error_info().unwrap().reason.clone();
+        assert_eq!(reason(Status::unimplemented("")), "NOT_FOUND");
+        assert_eq!(reason(Status::internal("a defect")), "INTERNAL");
+        let ours = to_status(&Error::invalid("x", "REQUIRED", "is needed"));
+        assert_eq!(explained(ours.clone()).details(), ours.details());
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Frame;
+use http_body_util::BodyExt;
 use model::Error;
 use serde_json::{Value, json};
 use tonic::Status;
@@ -56,6 +57,35 @@ impl Protocol {
 /// A status read from the headers or trailers of a gRPC response.
 pub fn status_of(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(headers)
+}
+
+/// A gRPC response whose status, in its headers or its trailers, has the details that ours have even if the transport made it:
+/// see [`api::status::explained`].
+pub fn explained(mut response: Response) -> Response {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    if !content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        return response;
+    }
+    if status_of(response.headers()).is_some() {
+        explain(response.headers_mut());
+        return response;
+    }
+    let at_the_end = |mut frame: Frame<Bytes>| {
+        if let Some(trailers) = frame.trailers_mut() {
+            explain(trailers);
+        }
+        frame
+    };
+    response.map(|body| Body::new(body.map_frame(at_the_end)))
+}
+
+fn explain(headers: &mut HeaderMap) {
+    let Some(status) = status_of(headers).filter(|status| status.code() != tonic::Code::Ok) else { return };
+    for name in ["grpc-message", "grpc-status-details-bin"] {
+        headers.remove(name);
+    }
+    // What it refuses to write is a message of ours that is no header; the code stays.
+    let _ = api::status::explained(status).add_header(headers);
 }
 
 /// The error body of Google's JSON APIs: `{"error": {"code", "status", "message", "details"}}`.

@@ -4,7 +4,11 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, header};
 use mesh::{
-    HttpService, Request, Response, context::CONTEXT_HEADER, protocol::Protocol, signed::SigningKey, upstream::Affinity,
+    HttpService, Request, Response,
+    context::CONTEXT_HEADER,
+    protocol::{Protocol, explained},
+    signed::SigningKey,
+    upstream::Affinity,
 };
 use model::{Error, ErrorCode};
 use storage::{Cache, Directory};
@@ -144,7 +148,7 @@ async fn memory_guard(room: Arc<Load>, request: Request, next: Next) -> Result<R
 
 async fn public_first(public: HttpService, request: Request, next: Next) -> Result<Response, Error> {
     match call::target(&request)? {
-        Target::Public => Ok(public.oneshot(request).await.unwrap_or_else(|never| match never {})),
+        Target::Public => Ok(explained(public.oneshot(request).await.unwrap_or_else(|never| match never {}))),
         _ => next.run(request).await,
     }
 }
@@ -195,7 +199,7 @@ async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: 
 
 async fn route(services: Services, request: Request) -> Result<Response, Error> {
     let service = services.of(call::target(&request)?).clone();
-    Ok(service.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}))
+    Ok(explained(service.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})))
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
