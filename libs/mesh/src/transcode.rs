@@ -159,6 +159,10 @@ fn grpc_request(mut parts: http::request::Parts, grpc: &MethodDescriptor, messag
     for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
         parts.headers.remove(name);
     }
+    // What they say of the message is not true of this one.
+    for name in ["grpc-encoding", "grpc-accept-encoding"] {
+        parts.headers.remove(name);
+    }
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     let framed = body::frame(&prost_reflect::prost::Message::encode_to_vec(message));
