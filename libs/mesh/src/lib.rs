@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod context;
+mod linger;
 pub mod protocol;
 pub mod serve;
 pub mod signed;

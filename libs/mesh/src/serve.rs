@@ -14,7 +14,11 @@ use tokio_util::{either::Either, sync::CancellationToken};
 use tower::{ServiceExt, util::MapRequest};
 use tracing::{debug, info, warn};
 
-use crate::{Body, HttpService, tls::Tls};
+use crate::{
+    Body, HttpService, Request,
+    linger::{Bounds, Lingering},
+    tls::Tls,
+};
 
 /// The bounds of a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,11 +32,22 @@ pub struct ServeOptions {
     pub drain_seconds: u64,
     /// How long a client may take to send its request head over HTTP/1.1, in seconds.
     pub header_read_seconds: u64,
+    /// Bytes of a refused HTTP/1.1 request's body that are still read, so that its client gets to read the refusal.
+    pub linger_bytes: u64,
+    /// How long they are read at most, in seconds.
+    pub linger_seconds: u64,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { max_connections: 10_000, max_concurrent_streams: 250, drain_seconds: 20, header_read_seconds: 10 }
+        Self {
+            max_connections: 10_000,
+            max_concurrent_streams: 250,
+            drain_seconds: 20,
+            header_read_seconds: 10,
+            linger_bytes: 16 << 20,
+            linger_seconds: 5,
+        }
     }
 }
 
@@ -56,7 +71,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let door = door.map(Arc::new);
-    let service = service.map_request(|request: http::Request<Incoming>| request.map(Body::new));
+    let bounds = Bounds { bytes: options.linger_bytes, time: Duration::from_secs(options.linger_seconds) };
+    let service = service.map_request(move |request: http::Request<Incoming>| body_of(request, bounds));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -103,6 +119,14 @@ pub async fn serve(
     }
 }
 
+/// Streams of HTTP/2 end one by one, and who asks whether to go on (`expect`) has sent nothing: neither leaves a body behind.
+fn body_of(request: http::Request<Incoming>, bounds: Bounds) -> Request {
+    if request.version() > http::Version::HTTP_11 || request.headers().contains_key(http::header::EXPECT) {
+        return request.map(Body::new);
+    }
+    request.map(|body| Body::new(Lingering::new(body, bounds)))
+}
+
 type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
 
 async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
@@ -123,4 +147,49 @@ async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> O
 
 fn hyper_service<F>(service: MapRequest<HttpService, F>) -> TowerToHyperService<MapRequest<HttpService, F>> {
     TowerToHyperService::new(service)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+    use tower::{service_fn, util::BoxCloneSyncService};
+
+    use super::*;
+
+    /// A client writes its request to the end before it reads, and then sends another on the same connection.
+    #[tokio::test]
+    async fn a_refusal_reaches_who_still_writes_and_the_connection_goes_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let refuse = BoxCloneSyncService::new(service_fn(|_: Request| async {
+            let mut response = crate::Response::new(Body::empty());
+            *response.status_mut() = http::StatusCode::FORBIDDEN;
+            Ok(response)
+        }));
+        let stop = CancellationToken::new();
+        let options = ServeOptions::default();
+        let server = {
+            let stop = stop.clone();
+            tokio::spawn(async move { serve(listener, refuse, &options, None, stop).await })
+        };
+        let mut client = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            let body = vec![b'x'; 8 << 20];
+            let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+            client.write_all(head.as_bytes()).await.unwrap();
+            client.write_all(&body).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(client.read_u8().await.unwrap());
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 403"), "{}", answer.escape_ascii());
+        }
+        drop(client);
+        stop.cancel();
+        server.await.unwrap();
+    }
 }
