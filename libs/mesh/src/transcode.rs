@@ -99,8 +99,14 @@ impl Transcoder {
         if !bytes.is_empty() {
             message = from_json(&route.grpc, &bytes)?;
         }
-        let query = parts.uri.query().unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
-        for (name, text) in query.map(|(n, t)| (n.to_owned(), template::percent_decode(t))).chain(variables) {
+        for pair in parts.uri.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+            let named = pair.split_once('=').filter(|(name, _)| !name.is_empty());
+            let (name, text) = named.ok_or_else(|| {
+                Error::invalid("query", "MALFORMED", format!("{pair:?} is not a parameter, as in `name=value`"))
+            })?;
+            set(&mut message, name, &template::percent_decode(text))?;
+        }
+        for (name, text) in variables {
             set(&mut message, &name, &text)?;
         }
         let response =
