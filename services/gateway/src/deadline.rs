@@ -36,6 +36,8 @@ pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Respons
     request.headers_mut().insert(HEADER, format(timeout));
     let protocol = Protocol::of(&request);
     match timeout_at(deadline, next.run(request)).await {
+        // A refusal over JSON is short and whole: cut off, it would only lose its reason.
+        Ok(Ok(response)) if response.status().is_client_error() || response.status().is_server_error() => Ok(response),
         Ok(response) => Ok(response?.map(|body| Body::new(Bounded::new(body, protocol, deadline)))),
         Err(_) => Err(exceeded()),
     }
@@ -176,6 +178,17 @@ mod tests {
         let body = service.oneshot(in_five_seconds()).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(started.elapsed(), Duration::from_secs(5));
         assert_eq!(body.trailers().unwrap()["grpc-status"], "4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_not_cut_off() {
+        let refusal = || Protocol::Json.error(&Error::invalid("sql", "REQUIRED", "is needed"));
+        let refusing = service_fn(move |_: Request| async move { Ok::<_, Error>(refusal()) });
+        let call = http::Request::post("/v1/sql").header(HEADER, "1n").body(Body::empty()).unwrap();
+        let response = middleware::layer(deadline).layer(refusing).oneshot(call).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.windows(8).any(|text| text == b"REQUIRED"), "{}", body.escape_ascii());
     }
 
     #[tokio::test(start_paused = true)]
