@@ -127,7 +127,9 @@ pub fn service(parts: Parts) -> HttpService {
         let (web, plain) = (web.clone(), plain.clone());
         async move {
             let content_type = request.headers().get(header::CONTENT_TYPE);
-            let is_web = content_type.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc-web"));
+            // The JSON routes answer JSON, whatever their caller calls its body.
+            let is_web = content_type.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc-web"))
+                && !request.uri().path().starts_with("/v1/");
             if is_web { web.oneshot(request).await } else { plain.oneshot(request).await }
         }
     }))
