@@ -14,6 +14,9 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::{Publisher, json, wire::Batch};
 
+/// 8 MiB, as RFC 9659 bounds it for HTTP: a frame says itself how much memory its reader must have, 128 MiB if it is let.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
 /// Answers `POST /v1/events`; everything else goes to `others`.
 pub(crate) fn route(publisher: Arc<Publisher>, others: HttpService) -> HttpService {
     BoxCloneSyncService::new(service_fn(move |request: Request| {
@@ -40,12 +43,7 @@ async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
     let limit = publisher.limits().json_bytes;
     let sent = body::collect(request.into_body(), limit).await?;
-    let bytes = match encoding.as_ref().map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => sent,
-        Some(b"gzip") => inflate(flate2::read::MultiGzDecoder::new(&*sent), limit)?,
-        Some(b"zstd") => inflate(zstd::Decoder::new(&*sent).map_err(corrupt)?, limit)?,
-        Some(_) => return Err(Error::invalid("content-encoding", "NOT_ALLOWED", "must be gzip, zstd or identity")),
-    };
+    let bytes = decompressed(encoding.as_ref().map(HeaderValue::as_bytes), sent, limit)?;
     let events = json::events(&bytes, ndjson)?;
     let verdict = publisher.events(&context, Batch::of(&app, &events)).await?;
 
@@ -62,6 +60,20 @@ async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error
     ))
 }
 
+/// A body as it was before the client compressed it, if that isn't more than `limit` bytes.
+pub(crate) fn decompressed(encoding: Option<&[u8]>, sent: Bytes, limit: usize) -> Result<Bytes, Error> {
+    match encoding {
+        None | Some(b"identity") => Ok(sent),
+        Some(b"gzip") => inflate(flate2::read::MultiGzDecoder::new(&*sent), limit),
+        Some(b"zstd") => {
+            let mut decoder = zstd::Decoder::new(&*sent).map_err(corrupt)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(corrupt)?;
+            inflate(decoder, limit)
+        }
+        Some(_) => Err(Error::invalid("content-encoding", "NOT_ALLOWED", "must be gzip, zstd or identity")),
+    }
+}
+
 /// What a decoder gives, if it isn't more than `limit` bytes: a bomb is cut off there.
 fn inflate(decoder: impl Read, limit: usize) -> Result<Bytes, Error> {
     let mut bytes = Vec::new();
@@ -74,4 +86,25 @@ fn inflate(decoder: impl Read, limit: usize) -> Result<Bytes, Error> {
 
 fn corrupt(error: std::io::Error) -> Error {
     Error::invalid("body", "MALFORMED", format!("can't be decompressed: {error}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_that_wants_more_memory_than_http_allows_is_refused() {
+        let frame = |window_log| {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.write_all(b"[]").unwrap();
+            Bytes::from(encoder.finish().unwrap())
+        };
+        assert_eq!(decompressed(Some(b"zstd"), frame(ZSTD_WINDOW_LOG), 100).unwrap(), "[]");
+        let error = decompressed(Some(b"zstd"), frame(ZSTD_WINDOW_LOG + 4), 100).unwrap_err();
+        assert_eq!((error.violations[0].field.as_str(), &*error.violations[0].reason), ("body", "MALFORMED"));
+    }
 }
