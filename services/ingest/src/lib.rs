@@ -6,6 +6,7 @@
 //! call to the log, and only then answers with the position token.
 
 mod apps;
+pub mod dry;
 mod grpc;
 mod json;
 mod publish;
