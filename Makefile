@@ -31,6 +31,10 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 test: engine backends venv stubs ## Run every test, on the real engine, with real clients
 	cargo test --workspace --locked
 
+.PHONY: fuzz
+fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK_FUZZ_SECONDS
+	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
+
 .PHONY: lint
 lint: buf deny ## Check format, lints, contracts and dependencies
 	cargo fmt --all --check
