@@ -114,7 +114,8 @@ pub fn explained(status: Status) -> Status {
     }
     let text = status.message();
     let of_message = |reason, description: String| Error::invalid("message", reason, description);
-    let unreadable = ["failed to decode", "Error decompressing", "Unexpected EOF", "protocol error", "Missing request"];
+    let unreadable =
+        ["failed to decode", "Error decompressing", "Unexpected EOF", "protocol error", "Missing request", "tonic-web"];
     let error = match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => of_message("TOO_LONG", format!("is too long: {text}")),
         Code::Internal if unreadable.iter().any(|start| text.starts_with(start)) => {
@@ -189,6 +190,7 @@ mod tests {
         for (status, code, reason, field) in [
             (Status::internal("failed to decode Protobuf message: x"), Code::InvalidArgument, "MALFORMED", "message"),
             (Status::internal("Unexpected EOF decoding stream."), Code::InvalidArgument, "MALFORMED", "message"),
+            (Status::internal("tonic-web: Invalid symbol"), Code::InvalidArgument, "MALFORMED", "message"),
             (Status::resource_exhausted("Error decompressing: x"), Code::InvalidArgument, "TOO_LONG", "message"),
             (Status::out_of_range("Error, decoded message length"), Code::InvalidArgument, "TOO_LONG", "message"),
             (Status::invalid_argument("invalid MessageRequest"), Code::InvalidArgument, "MALFORMED", "message"),
