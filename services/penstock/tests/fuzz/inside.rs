@@ -55,13 +55,18 @@ pub fn run(plan: &Plan) {
                 Ok(verdict) => report.verdict(kind, verdict),
                 Err(why) => {
                     let least = shrink(&input, 3_000, |bytes| outcome(kind, bytes).is_err());
-                    report.failure(kind, number, &why, &least);
+                    report.failure(kind, number, &why, &shown(&least));
                 }
             }
         },
     );
     drop(std::panic::take_hook());
     report.conclude("in process", plan.seed, peak_bytes(std::process::id()), LIMIT_BYTES);
+}
+
+/// Bytes as a literal, to paste into a test.
+pub fn shown(input: &[u8]) -> String {
+    format!("b\"{}\"", input.escape_ascii())
 }
 
 thread_local! {

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::{
     house::House,
+    inside::shown,
     report::{Report, Verdict, peak_bytes},
     run::{Plan, Random},
     shrink::shrink,
@@ -51,7 +52,7 @@ pub fn run(plan: &Plan) {
                         Err(why) => {
                             let with = |body: &[u8]| call.with(body);
                             let least = with(&shrink(&call.body, 150, |body| client.send(&with(body)).is_err()));
-                            report.failure(kind, number, &why, least.shown(&keys).as_bytes());
+                            report.failure(kind, number, &why, &least.shown(&keys));
                         }
                     }
                 }
@@ -72,11 +73,11 @@ fn raw(report: &Report, address: &str, kind: &'static str, number: u64, key: &st
     match socket::exchange(address, &input) {
         Ok(answer) if kind == "http1" => match http1::check(&answer) {
             Ok(verdict) => report.verdict(kind, verdict),
-            Err(why) => report.failure(kind, number, &why, &input),
+            Err(why) => report.failure(kind, number, &why, &shown(&input)),
         },
         Ok(answer) if answer.is_empty() => report.verdict(kind, Verdict::Refused("closed".to_owned())),
         Ok(_) => report.verdict(kind, Verdict::Accepted),
-        Err(error) => report.failure(kind, number, &format!("the server is gone: {error}"), &input),
+        Err(error) => report.failure(kind, number, &format!("the server is gone: {error}"), &shown(&input)),
     }
 }
 

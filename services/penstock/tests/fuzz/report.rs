@@ -16,6 +16,9 @@ pub enum Verdict {
 /// Failures after which a run ends: more tell nothing new.
 const ENOUGH: usize = 8;
 
+/// Characters of a failure and of its input that are printed.
+const SHOWN: usize = 1_500;
+
 #[derive(Default)]
 pub struct Report(Mutex<Inner>);
 
@@ -48,16 +51,14 @@ impl Report {
         }
     }
 
-    /// `input`: shrunk as far as it still fails.
-    pub fn failure(&self, kind: &'static str, index: u64, why: &str, input: &[u8]) {
+    /// `input`: shrunk as far as it still fails, and readable.
+    pub fn failure(&self, kind: &'static str, index: u64, why: &str, input: &str) {
         let mut inner = self.inner();
         let counts = inner.kinds.entry(kind).or_default();
         counts.requests += 1;
         counts.failed += 1;
-        let shown = input.escape_ascii().to_string();
-        let shown = shown.get(..1_500).unwrap_or(&shown);
-        let why = why.get(..1_500).unwrap_or(why);
-        inner.failures.push(format!("{kind}:{index}: {why}\n    input, {} bytes: b\"{shown}\"", input.len()));
+        let short = |text: &str| text.chars().take(SHOWN).collect::<String>();
+        inner.failures.push(format!("{kind}:{index}: {}\n    {}", short(why), short(input)));
     }
 
     pub fn is_full(&self) -> bool {

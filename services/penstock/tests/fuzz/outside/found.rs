@@ -22,6 +22,11 @@ pub fn send(client: &Client, key: &str, operator: &str) {
         ("a length of 2 GiB", Call::post(sql, key, &[GRPC], b"\0\x7f\0\0\0"), "INVALID_ARGUMENT"),
         ("no gzip", Call::post(sql, key, &[GRPC, ("grpc-encoding", "gzip")], b"\x01\0\0\0\x01x"), "INVALID_ARGUMENT"),
         ("no encoding", Call::post(sql, key, &[GRPC, ("grpc-encoding", "br")], b"\0\0\0\0\0"), "INVALID_ARGUMENT"),
+        (
+            "no base64",
+            Call::post(sql, key, &[("content-type", "application/grpc-web-text")], b"\0"),
+            "INVALID_ARGUMENT",
+        ),
         ("no method", Call::post("/penstock.v1.QueryService/X", key, &[GRPC], b"\0\0\0\0\0"), "NOT_FOUND"),
         ("reflection of nothing", Call::post(reflection, key, &[GRPC], b"\0\0\0\0\0"), "INVALID_ARGUMENT"),
         // JSON became a message that was said to be compressed.
