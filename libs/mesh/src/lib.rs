@@ -1,6 +1,7 @@
 //! What every role needs to be a service of the mesh: a server that drains ([`serve`]), telemetry ([`telemetry`]), the signed
 //! context that carries who is calling ([`context`]), JSON for every gRPC method from the contracts' own HTTP
-//! annotations ([`transcode`]), the trace that a call is part of ([`trace`]), and the way to a role in other processes ([`upstream`], [`tls`]).
+//! annotations ([`transcode`]), the trace that a call is part of ([`trace`]), the
+//! measure of who takes more than a share ([`rate`]), and the way to a role in other processes ([`upstream`], [`tls`]).
 //!
 //! Every service is an [`HttpService`]: HTTP requests in, HTTP responses out. In one process it is called directly, across
 //! processes through an [`upstream`]; the caller can't tell.
@@ -9,6 +10,7 @@ pub mod body;
 pub mod context;
 mod linger;
 pub mod protocol;
+pub mod rate;
 pub mod serve;
 pub mod signed;
 pub mod telemetry;
