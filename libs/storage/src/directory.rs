@@ -56,6 +56,25 @@ impl Key {
     }
 }
 
+/// What a tenant may send, where it is other than the configuration says. Of each: none, what the configuration says; 0, no
+/// limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Events a second, sustained.
+    pub events_per_second: Option<u64>,
+    /// Events that may come at once after a pause.
+    pub events_burst: Option<u64>,
+    /// Bytes a second, sustained.
+    pub bytes_per_second: Option<u64>,
+    /// Bytes that may come at once after a pause.
+    pub bytes_burst: Option<u64>,
+}
+
+impl Quota {
+    /// The largest value of each field.
+    pub const MAX: u64 = 1_000_000_000_000;
+}
+
 /// Tenants, their apps, their keys.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
@@ -85,6 +104,16 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Revokes a key of the tenant from `at_ms` on. Revoking again keeps the first time. `NotFound` if the tenant has no such key.
     async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError>;
+
+    /// Sets the tenant's quota in place of the one before; one without any value is the same as none. `NotFound` without the
+    /// tenant.
+    async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError>;
+
+    /// The tenant's quota; of a tenant that has none, or isn't there, one without any value.
+    async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError>;
+
+    /// All quotas that were set.
+    async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError>;
 
     /// A secret of this installation by name: made by `make` on the first call and the same ever after, for every process.
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError>;

@@ -28,7 +28,7 @@ pub mod conformance;
 
 pub use apps::{AppInfo, Apps};
 pub use cache::{Cache, CacheError, open_cache};
-pub use directory::{App, Directory, Key, Tenant};
+pub use directory::{App, Directory, Key, Quota, Tenant};
 pub use ledger::{Commit, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
 pub use metrics::Metrics;
 pub use open::open;

@@ -1,8 +1,8 @@
 //! Tenants, their apps and their API keys: `penstock.v1.AdminService` over the metastore's directory.
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
-//! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `apps` and
-//! `keys` do what was asked.
+//! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
+//! `apps` and `keys` do what was asked.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
@@ -11,6 +11,7 @@ mod apps;
 mod caller;
 mod check;
 mod keys;
+mod quotas;
 mod service;
 mod tenants;
 mod wire;

@@ -6,8 +6,9 @@ use api::{
     status::to_status,
     v1::{
         CreateAppRequest, CreateAppResponse, CreateKeyRequest, CreateKeyResponse, CreateTenantRequest,
-        CreateTenantResponse, ListAppsRequest, ListAppsResponse, ListKeysRequest, ListKeysResponse, ListTenantsRequest,
-        ListTenantsResponse, RevokeKeyRequest, RevokeKeyResponse, admin_service_server::AdminService,
+        CreateTenantResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, ListAppsRequest, ListAppsResponse,
+        ListKeysRequest, ListKeysResponse, ListTenantsRequest, ListTenantsResponse, RevokeKeyRequest,
+        RevokeKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse, admin_service_server::AdminService,
     },
 };
 use model::Error;
@@ -65,6 +66,22 @@ impl AdminService for Admin {
     async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Result<Response<RevokeKeyResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.revoke(&caller, &message).await)
+    }
+
+    async fn set_tenant_quota(
+        &self,
+        request: Request<SetTenantQuotaRequest>,
+    ) -> Result<Response<SetTenantQuotaResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.set_quota(&caller, &message).await)
+    }
+
+    async fn get_tenant_quota(
+        &self,
+        request: Request<GetTenantQuotaRequest>,
+    ) -> Result<Response<GetTenantQuotaResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.quota(&caller, &message).await)
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use model::{AppSet, Permission, Priority, Scope};
 
 use super::{app, tenant};
-use crate::{App, Directory, Key, MetaError, Metastore, Tenant};
+use crate::{App, Directory, Key, MetaError, Metastore, Quota, Tenant};
 
 /// Tenants, apps, keys and secrets.
 pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
@@ -12,6 +12,7 @@ pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     a_key_comes_back_as_it_was_made(&*new().await).await;
     a_key_needs_what_its_scope_names(&*new().await).await;
     revoking_keeps_the_first_time(&*new().await).await;
+    a_quota_is_the_one_set_last(&*new().await).await;
     a_secret_is_made_once(new().await).await;
 }
 
@@ -120,6 +121,32 @@ async fn revoking_keeps_the_first_time(store: &dyn Directory) {
     assert_eq!(store.key("k1").await.unwrap().unwrap().revoked_at_ms, Some(7));
     let unknown = store.revoke_key(&tenant("acme"), "k2", 7).await;
     assert!(matches!(unknown, Err(MetaError::NotFound(_))), "{unknown:?}");
+}
+
+async fn a_quota_is_the_one_set_last(store: &dyn Directory) {
+    store.create_tenant(&a_tenant("acme")).await.unwrap();
+    store.create_tenant(&a_tenant("beta")).await.unwrap();
+    assert_eq!(store.quota(&tenant("acme")).await.unwrap(), Quota::default());
+    assert_eq!(store.quotas().await.unwrap(), []);
+    let unknown = store.set_quota(&tenant("nobody"), &Quota::default()).await;
+    assert!(matches!(unknown, Err(MetaError::NotFound(_))), "{unknown:?}");
+
+    let first = Quota {
+        events_per_second: Some(10),
+        events_burst: Some(Quota::MAX),
+        bytes_per_second: Some(0),
+        bytes_burst: None,
+    };
+    store.set_quota(&tenant("acme"), &first).await.unwrap();
+    assert_eq!(store.quota(&tenant("acme")).await.unwrap(), first);
+    assert_eq!(store.quota(&tenant("beta")).await.unwrap(), Quota::default());
+    let second = Quota { bytes_per_second: Some(7), bytes_burst: Some(70), ..Quota::default() };
+    store.set_quota(&tenant("acme"), &second).await.unwrap();
+    assert_eq!(store.quotas().await.unwrap(), [(tenant("acme"), second)]);
+    store.set_quota(&tenant("acme"), &Quota { events_burst: Some(u64::MAX), ..second }).await.unwrap();
+    assert_eq!(store.quota(&tenant("acme")).await.unwrap().events_burst, Some(Quota::MAX));
+    store.set_quota(&tenant("acme"), &Quota::default()).await.unwrap();
+    assert_eq!(store.quota(&tenant("acme")).await.unwrap(), Quota::default());
 }
 
 async fn a_secret_is_made_once(store: Arc<dyn Metastore>) {

@@ -3,7 +3,7 @@ use model::{AppId, AppSet, TenantId};
 
 use super::SqlMetastore;
 use crate::{
-    App, Directory, Key, MetaError, Tenant,
+    App, Directory, Key, MetaError, Quota, Tenant,
     sql::{Transaction, directory as sql, hex, query, taken, unhex},
 };
 
@@ -90,6 +90,31 @@ impl Directory for SqlMetastore {
             0 => Err(MetaError::NotFound(key_named(id))),
             _ => Ok(()),
         }
+    }
+
+    async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError> {
+        // What exceeds the limit of the product is as good as it, and every database has room for that.
+        let number = |value: Option<u64>| value.map(|value| value.min(Quota::MAX).cast_signed());
+        let mut transaction = self.database.write().await?;
+        require_tenant(&mut transaction, tenant).await?;
+        let upsert = query(sql::SET_QUOTA)
+            .bind(tenant.as_str())
+            .bind(number(quota.events_per_second))
+            .bind(number(quota.events_burst))
+            .bind(number(quota.bytes_per_second))
+            .bind(number(quota.bytes_burst));
+        transaction.execute(upsert).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError> {
+        let row: Option<sql::QuotaRow> = self.database.fetch_optional(query(sql::QUOTA).bind(tenant.as_str())).await?;
+        Ok(row.map(<(TenantId, Quota)>::try_from).transpose()?.map(|(_, quota)| quota).unwrap_or_default())
+    }
+
+    async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError> {
+        let rows: Vec<sql::QuotaRow> = self.database.fetch_all(query(sql::QUOTAS)).await?;
+        rows.into_iter().map(TryFrom::try_from).collect()
     }
 
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError> {

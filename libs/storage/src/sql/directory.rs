@@ -4,7 +4,7 @@ use model::{AppId, AppSet, Permission, Permissions, Priority, Scope, TenantId};
 use sqlx::FromRow;
 
 use super::{damaged, hex, unhex};
-use crate::{App, Key, MetaError, Tenant};
+use crate::{App, Key, MetaError, Quota, Tenant};
 
 pub(crate) const INSERT_TENANT: &str = "INSERT INTO tenants (id, display_name, created_at_ms) VALUES ($1, $2, $3)";
 pub(crate) const TENANTS: &str = "SELECT id, display_name, created_at_ms FROM tenants ORDER BY id";
@@ -27,6 +27,14 @@ pub(crate) const KEYS: &str = "SELECT id, tenant, hash, display_name, apps, perm
 pub(crate) const REVOKE_KEY: &str =
     "UPDATE api_keys SET revoked_at_ms = COALESCE(revoked_at_ms, $3) WHERE tenant = $1 AND id = $2";
 
+pub(crate) const SET_QUOTA: &str = "INSERT INTO tenant_quotas \
+     (tenant, events_per_second, events_burst, bytes_per_second, bytes_burst) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (tenant) DO UPDATE SET events_per_second = $2, events_burst = $3, bytes_per_second = $4, bytes_burst = $5";
+pub(crate) const QUOTA: &str = "SELECT tenant, events_per_second, events_burst, bytes_per_second, bytes_burst \
+     FROM tenant_quotas WHERE tenant = $1";
+pub(crate) const QUOTAS: &str =
+    "SELECT tenant, events_per_second, events_burst, bytes_per_second, bytes_burst FROM tenant_quotas";
+
 pub(crate) const SECRET: &str = "SELECT value FROM secrets WHERE name = $1";
 pub(crate) const INSERT_SECRET: &str =
     "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
@@ -46,6 +54,29 @@ impl TryFrom<TenantRow> for Tenant {
             display_name: row.display_name,
             created_at_ms: row.created_at_ms,
         })
+    }
+}
+
+#[derive(FromRow)]
+pub(crate) struct QuotaRow {
+    tenant: String,
+    events_per_second: Option<i64>,
+    events_burst: Option<i64>,
+    bytes_per_second: Option<i64>,
+    bytes_burst: Option<i64>,
+}
+
+impl TryFrom<QuotaRow> for (TenantId, Quota) {
+    type Error = MetaError;
+    fn try_from(row: QuotaRow) -> Result<Self, MetaError> {
+        let number = |stored: Option<i64>| stored.map(u64::try_from).transpose().map_err(damaged);
+        let quota = Quota {
+            events_per_second: number(row.events_per_second)?,
+            events_burst: number(row.events_burst)?,
+            bytes_per_second: number(row.bytes_per_second)?,
+            bytes_burst: number(row.bytes_burst)?,
+        };
+        Ok((TenantId::new(&row.tenant).map_err(damaged)?, quota))
     }
 }
 

@@ -5,5 +5,6 @@
 mod apps;
 mod json;
 mod keys;
+mod quotas;
 mod tenants;
 mod world;

@@ -35,6 +35,8 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/CreateKey", &["admin", "operator"]),
     ("AdminService/ListKeys", &["admin", "operator"]),
     ("AdminService/RevokeKey", &["admin", "operator"]),
+    ("AdminService/SetTenantQuota", &["operator"]),
+    ("AdminService/GetTenantQuota", &["admin", "operator"]),
 ];
 
 /// By gRPC, and by JSON where there is a mapping.
