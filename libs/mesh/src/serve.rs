@@ -28,6 +28,9 @@ pub struct ServeOptions {
     pub max_connections: usize,
     /// Streams open at once on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
+    /// Bytes of a request that are taken from the network before somebody reads them, for each HTTP/2 stream. A stream that nobody
+    /// reads from, be it slow or paused, holds so many and takes none from others on its connection.
+    pub stream_window_bytes: u32,
     /// How long a drain waits for calls under way before it cuts them, in seconds.
     pub drain_seconds: u64,
     /// How long a client may take to send its request head over HTTP/1.1, in seconds.
@@ -43,6 +46,7 @@ impl Default for ServeOptions {
         Self {
             max_connections: 10_000,
             max_concurrent_streams: 250,
+            stream_window_bytes: 1 << 20,
             drain_seconds: 20,
             header_read_seconds: 10,
             linger_bytes: 16 << 20,
@@ -60,6 +64,10 @@ pub struct Door {
     pub roles: Vec<String>,
 }
 
+/// HTTP/2's own window, and the largest that it allows, in bytes.
+const MIN_WINDOW: u32 = (1 << 16) - 1;
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
 /// Serves until `stop` is cancelled, then takes no new connection, lets calls under way end (within the bound), and returns.
 ///
 /// With a door, connections are mutual TLS; without, plain.
@@ -73,6 +81,7 @@ pub async fn serve(
     let door = door.map(Arc::new);
     let bounds = Bounds { bytes: options.linger_bytes, time: Duration::from_secs(options.linger_seconds) };
     let service = service.map_request(move |request: http::Request<Incoming>| body_of(request, bounds));
+    let stream_window = options.stream_window_bytes.clamp(MIN_WINDOW, MAX_WINDOW);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -81,7 +90,8 @@ pub async fn serve(
         .max_header_list_size(32 * 1024)
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20))
-        .adaptive_window(true);
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(stream_window.saturating_mul(options.max_concurrent_streams).min(MAX_WINDOW));
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(options.header_read_seconds));
     let graceful = GracefulShutdown::new();
     let room = Arc::new(tokio::sync::Semaphore::new(options.max_connections));
