@@ -8,16 +8,16 @@ use api::{
     v1,
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use mesh::{HttpService, context};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 use tower::util::BoxCloneSyncService;
 
-use crate::{Publisher, wire::StreamRequest};
+use crate::{Publisher, stream};
 
 /// Room for a message's framing and small fields over the batch limit, so that the refusal names the limit.
-const SLACK_BYTES: usize = 4 << 20;
+const SLACK_BYTES: usize = 1 << 20;
 
 pub(crate) fn service(publisher: Arc<Publisher>, stop: CancellationToken) -> HttpService {
     let limit = publisher.limits().batch_bytes + SLACK_BYTES;
@@ -48,22 +48,8 @@ impl IngestService for Grpc {
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let context = context::of_grpc(&request)?;
-        let publisher = Arc::clone(&self.publisher);
-        let at_once = publisher.limits().stream_batches;
-        let answers = request
-            .into_inner()
-            // A drain ends the stream after the batches that have come in; what the client sends later it sends again.
-            .take_until(self.stop.clone().cancelled_owned())
-            .map(move |message| {
-                let (publisher, context) = (Arc::clone(&publisher), Arc::clone(&context));
-                async move {
-                    let message = message?;
-                    let StreamRequest { sequence, batch } = StreamRequest::read(&message).map_err(|e| to_status(&e))?;
-                    let acknowledgement = publisher.batch(&context, batch).await.map_err(|e| to_status(&e))?;
-                    Ok(v1::PublishStreamResponse { sequence, acknowledgement: Some(acknowledgement) })
-                }
-            })
-            .buffered(at_once);
+        let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
+        let answers = stream::publish(publisher, context, request.into_inner(), stop).map_err(|e| to_status(&e))?;
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -1,16 +1,18 @@
 //! Events in: validate, type, place in a partition, append durably, acknowledge.
 //!
-//! The path of an event: [`grpc`] or [`rest`] takes it off the wire, where possible without a copy ([`wire`]); [`validate`] judges
-//! it alone, once, for every route;
+//! The path of an event: [`grpc`] or [`rest`] takes it off the wire, where possible without a copy ([`wire`]); [`flow`] lets
+//! its batch in, or says when it would; [`validate`] judges it alone, once, for every route;
 //! [`publish`] registers properties never seen before, puts each event in its user's partition, appends all of them in one
 //! call to the log, and only then answers with the position token.
 
 mod apps;
 pub mod dry;
+mod flow;
 mod grpc;
 mod json;
 mod publish;
 mod rest;
+mod stream;
 mod validate;
 mod wire;
 
@@ -19,11 +21,14 @@ use std::sync::Arc;
 use eventlog::EventLog;
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::Apps;
+use storage::{Apps, Metastore};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
+pub use flow::{FlowOptions, QuotaOptions};
 pub use publish::Publisher;
+
+use flow::Flow;
 
 /// What one request, event or property may be at most.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,8 +54,12 @@ pub struct Limits {
     pub age_ms: i64,
     /// How far ahead of the server's clock an event may be, in ms.
     pub ahead_ms: i64,
-    /// Batches of one stream that are worked on at once.
+    /// Batches of one stream that are worked on at once: its credits while nothing is slow.
     pub stream_batches: usize,
+    /// How much may be under way.
+    pub flow: FlowOptions,
+    /// What a tenant may send.
+    pub quota: QuotaOptions,
 }
 
 impl Default for Limits {
@@ -67,6 +76,8 @@ impl Default for Limits {
             age_ms: model::DAY_MS,
             ahead_ms: 5 * 60_000,
             stream_batches: 16,
+            flow: FlowOptions::default(),
+            quota: QuotaOptions::default(),
         }
     }
 }
@@ -77,6 +88,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// Apps and their properties.
     pub apps: Arc<Apps>,
+    /// Tenants' quotas, and how far the pipeline is.
+    pub meta: Arc<dyn Metastore>,
     /// The bounds.
     pub limits: Limits,
     /// Signs position tokens.
@@ -89,11 +102,16 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
-/// The whole service: gRPC, `POST /v1/events`, and JSON for the other methods.
+/// The whole service: gRPC, `POST /v1/events`, and JSON for the other methods. To be called within a runtime: what quotas there
+/// are and how far the pipeline is are looked after in the background, until the process drains.
 pub fn service(parts: Parts) -> HttpService {
     let json_bytes = parts.limits.json_bytes;
     let (require, stop) = (RequireContext::new(parts.context_key.clone(), parts.now_ms), parts.stop.clone());
-    let publisher = Arc::new(Publisher::new(parts));
+    let flow = Arc::new(Flow::new(parts.limits.flow.clone(), parts.limits.quota.clone()));
+    tokio::spawn(flow::follow_quotas(Arc::clone(&flow), Arc::clone(&parts.meta) as _, stop.clone()));
+    let (log, ledger) = (Arc::clone(&parts.log), Arc::clone(&parts.meta) as _);
+    tokio::spawn(flow::follow_lag(Arc::clone(&flow), log, ledger, parts.now_ms, stop.clone()));
+    let publisher = Arc::new(Publisher::new(parts, flow));
     let grpc = grpc::service(Arc::clone(&publisher), stop);
     let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.IngestService"], json_bytes).wrap(grpc);
     trace::serve("ingest", BoxCloneSyncService::new(require.layer(rest::route(publisher, transcoded))))

@@ -16,6 +16,7 @@ use tracing::{Instrument, debug_span, warn};
 use crate::{
     Limits, Parts,
     apps::{AppError, AppsOfBatch},
+    flow::{Admission, Flow, Size},
     validate::{self, Good, Judge},
     wire,
 };
@@ -24,6 +25,7 @@ use crate::{
 pub struct Publisher {
     log: Arc<dyn EventLog>,
     apps: Arc<Apps>,
+    flow: Arc<Flow>,
     limits: Limits,
     token_key: SigningKey,
     now_ms: fn() -> i64,
@@ -53,41 +55,88 @@ struct Accepted<'a> {
 }
 
 impl Publisher {
-    /// Publishes to the parts' log.
-    pub(crate) fn new(parts: Parts) -> Self {
+    /// Publishes to the parts' log what `flow` lets in.
+    pub(crate) fn new(parts: Parts, flow: Arc<Flow>) -> Self {
         let Parts { log, apps, limits, token_key, now_ms, .. } = parts;
-        Self { log, apps, limits, token_key, now_ms }
+        Self { log, apps, flow, limits, token_key, now_ms }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Publishes a batch off the wire.
-    pub(crate) async fn batch(&self, context: &CallContext, message: &[u8]) -> Result<v1::Acknowledgement, Error> {
-        if message.len() > self.limits.batch_bytes {
-            let description =
-                format!("the batch has {} bytes, the limit is {}", message.len(), self.limits.batch_bytes);
-            return Err(Error::invalid("events", "TOO_LONG", description));
-        }
-        self.events(context, wire::Batch::read(message)?).await
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
     }
 
-    /// Publishes events, some of which the route may have refused already.
+    /// Publishes a batch off the wire.
+    pub(crate) async fn batch(&self, context: &CallContext, message: &[u8]) -> Result<v1::Acknowledgement, Error> {
+        self.check_bytes(message)?;
+        self.events(context, wire::Batch::read(message)?, message.len()).await
+    }
+
+    /// Publishes events, some of which the route may have refused already. They came in so many bytes.
     pub(crate) async fn events(
         &self,
         context: &CallContext,
         batch: wire::Batch<'_>,
+        bytes: usize,
     ) -> Result<v1::Acknowledgement, Error> {
         context.require(Permission::Ingest)?;
-        if batch.events.len() > self.limits.batch_events {
-            let description =
-                format!("the batch has {} events, the limit is {}", batch.events.len(), self.limits.batch_events);
-            return Err(Error::invalid("events", "TOO_MANY", description));
+        self.check_events(batch.events.len())?;
+        let admission = self.flow.admit(&context.scope.tenant, Size { events: batch.events.len(), bytes })?;
+        self.publish(context, batch, admission).await
+    }
+
+    /// Publishes a batch off the wire that was let in already.
+    pub(crate) async fn admitted(
+        &self,
+        context: &CallContext,
+        message: &[u8],
+        admission: Admission,
+    ) -> Result<v1::Acknowledgement, Error> {
+        let read = wire::Batch::read(message).and_then(|batch| {
+            self.check_events(batch.events.len())?;
+            Ok(batch)
+        });
+        match read {
+            Ok(batch) => self.publish(context, batch, admission).await,
+            Err(error) => {
+                self.flow.give_back(&admission);
+                Err(error)
+            }
         }
-        let mut verdict = self.judge(context, batch).await?;
-        self.register(&mut verdict).await?;
-        let acknowledgement = self.acknowledge(verdict).await?;
+    }
+
+    /// Refuses a batch off the wire that is too long.
+    pub(crate) fn check_bytes(&self, message: &[u8]) -> Result<(), Error> {
+        if message.len() <= self.limits.batch_bytes {
+            return Ok(());
+        }
+        let description = format!("the batch has {} bytes, the limit is {}", message.len(), self.limits.batch_bytes);
+        Err(Error::invalid("events", "TOO_LONG", description))
+    }
+
+    fn check_events(&self, events: usize) -> Result<(), Error> {
+        if events <= self.limits.batch_events {
+            return Ok(());
+        }
+        let description = format!("the batch has {events} events, the limit is {}", self.limits.batch_events);
+        Err(Error::invalid("events", "TOO_MANY", description))
+    }
+
+    async fn publish(
+        &self,
+        context: &CallContext,
+        batch: wire::Batch<'_>,
+        admission: Admission,
+    ) -> Result<v1::Acknowledgement, Error> {
+        let published = async {
+            let mut verdict = self.judge(context, batch).await?;
+            self.register(&mut verdict).await?;
+            self.acknowledge(verdict).await
+        };
+        let acknowledgement = published.await.inspect_err(|_| self.flow.give_back(&admission))?;
         metrics::counter!("penstock_ingest_events_total", "verdict" => "accepted")
             .increment(u64::from(acknowledgement.accepted));
         metrics::counter!("penstock_ingest_events_total", "verdict" => "rejected")
@@ -166,7 +215,9 @@ impl Publisher {
             let ends = vec![buffer.len() as u32];
             vec![Batch { partition, buffer: Bytes::from(buffer), ends }]
         };
-        Ok(self.token_key.sign(&self.append(1, batches).await?))
+        let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes: message.len() })?;
+        let appended = self.append(1, batches).await.inspect_err(|_| self.flow.give_back(&admission))?;
+        Ok(self.token_key.sign(&appended))
     }
 
     /// Registers what the batch brings for the first time. An event whose properties find no more room is rejected alone.
@@ -295,4 +346,5 @@ fn log_error(error: LogError) -> Error {
     }
 }
 
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+/// When a part that is away may be back.
+pub(crate) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);

@@ -45,7 +45,7 @@ async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error
     let sent = body::collect(request.into_body(), limit).await?;
     let bytes = decompressed(encoding.as_ref().map(HeaderValue::as_bytes), sent, limit)?;
     let events = json::events(&bytes, ndjson)?;
-    let verdict = publisher.events(&context, Batch::of(&app, &events)).await?;
+    let verdict = publisher.events(&context, Batch::of(&app, &events), bytes.len()).await?;
 
     let none_accepted = verdict.accepted == 0 && !verdict.rejections.is_empty();
     let status = if none_accepted { StatusCode::BAD_REQUEST } else { StatusCode::OK };

@@ -91,6 +91,16 @@ impl<'a> StreamRequest<'a> {
     }
 }
 
+/// How many events a `PublishRequest` has, without a look at them.
+pub(crate) fn count(message: &[u8]) -> Result<usize, Error> {
+    let mut events = 0;
+    fields(message, |tag, _| {
+        events += usize::from(tag == 2);
+        Ok(())
+    })?;
+    Ok(events)
+}
+
 impl<'a> Batch<'a> {
     /// Reads a `PublishRequest`.
     pub(crate) fn read(message: &'a [u8]) -> Result<Self, Error> {
@@ -333,6 +343,7 @@ mod tests {
             let request = v1::PublishRequest { app_id, events };
             let bytes = request.encode_to_vec();
             assert_same(&Batch::read(&bytes).unwrap(), &request);
+            prop_assert_eq!(count(&bytes).unwrap(), request.events.len());
             let message = v1::PublishStreamRequest { sequence: 7, batch: Some(request.clone()) }.encode_to_vec();
             let message = StreamRequest::read(&message).unwrap();
             prop_assert_eq!(message.sequence, 7);

@@ -61,6 +61,7 @@ impl Services {
             let ingest = ingest::service(ingest::Parts {
                 log: Arc::clone(log),
                 apps: Arc::clone(apps),
+                meta: Arc::clone(meta),
                 limits: config.ingest.clone(),
                 token_key: token_key.clone(),
                 context_key: context_key.clone(),

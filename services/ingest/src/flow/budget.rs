@@ -1,0 +1,162 @@
+//! The bytes of batches that are worked on at once: bounded, and shared so that no tenant takes the last of it.
+//!
+//! A tenant may hold as much as it leaves free ("dynamic thresholds", Choudhury and Hahne 1998): alone half of it, two greedy ones
+//! a third each, and there is always room for one more. Who waits is let in when something is given back, the tenants in
+//! turn, each one's batches in their order.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+use model::TenantId;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub(crate) struct Budget {
+    total: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    free: usize,
+    tenants: HashMap<TenantId, Share>,
+    /// Tenants with somebody waiting, in turn.
+    turn: VecDeque<TenantId>,
+}
+
+#[derive(Default)]
+struct Share {
+    held: usize,
+    waiting: VecDeque<(usize, oneshot::Sender<Permit>)>,
+}
+
+/// Room for a batch; given back when it is dropped.
+pub(crate) struct Permit {
+    budget: Arc<Budget>,
+    tenant: TenantId,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let bytes = mem::take(&mut self.bytes);
+        let Some(granted) = self.budget.give_back(&self.tenant, bytes) else { return };
+        for (waiting, permit) in granted {
+            // Who no longer waits for it sends it back here, and so to the next.
+            let _ = waiting.send(permit);
+        }
+    }
+}
+
+type Granted = Vec<(oneshot::Sender<Permit>, Permit)>;
+
+impl Budget {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        let state = Mutex::new(State { free: total, ..State::default() });
+        Arc::new(Self { total, state })
+    }
+
+    /// Room for so many bytes, if there is now.
+    pub(crate) fn try_take(self: &Arc<Self>, tenant: &TenantId, bytes: usize) -> Option<Permit> {
+        let bytes = bytes.min(self.total); // what is larger than everything has to be alone
+        let taken = self.state.lock().take(tenant, bytes, true);
+        taken.then(|| Permit { budget: Arc::clone(self), tenant: tenant.clone(), bytes })
+    }
+
+    /// Room for so many bytes, as soon as there is.
+    pub(crate) async fn take(self: &Arc<Self>, tenant: &TenantId, bytes: usize) -> Permit {
+        let waiting = {
+            let bytes = bytes.min(self.total);
+            let mut state = self.state.lock();
+            if state.take(tenant, bytes, true) {
+                return Permit { budget: Arc::clone(self), tenant: tenant.clone(), bytes };
+            }
+            let (sender, waiting) = oneshot::channel();
+            state.wait(tenant, bytes, sender);
+            waiting
+        };
+        waiting.await.expect("a waiting batch is only taken off its queue with a permit")
+    }
+
+    /// Takes bytes back and says who may have them now; none if nothing was given.
+    fn give_back(self: &Arc<Self>, tenant: &TenantId, bytes: usize) -> Option<Granted> {
+        let mut state = self.state.lock();
+        state.free += bytes;
+        if let Some(share) = state.tenants.get_mut(tenant) {
+            share.held -= bytes;
+            if share.held == 0 && share.waiting.is_empty() {
+                state.tenants.remove(tenant);
+            }
+        }
+        let mut granted = Vec::new();
+        let mut refused = 0;
+        while refused < state.turn.len() {
+            let Some(tenant) = state.turn.pop_front() else { break };
+            match state.grant(&tenant) {
+                Some((bytes, sender)) => {
+                    refused = 0;
+                    granted.push((sender, Permit { budget: Arc::clone(self), tenant: tenant.clone(), bytes }));
+                }
+                None => refused += 1,
+            }
+            if state.tenants.get(&tenant).is_some_and(|share| !share.waiting.is_empty()) {
+                state.turn.push_back(tenant);
+            }
+        }
+        metrics::gauge!("penstock_ingest_in_flight_bytes").set((self.total - state.free) as f64);
+        Some(granted).filter(|granted| !granted.is_empty())
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.total - self.state.lock().free
+    }
+}
+
+impl State {
+    /// Takes bytes for a tenant, if it may have them. `new`: a batch that comes after those that wait.
+    fn take(&mut self, tenant: &TenantId, bytes: usize, new: bool) -> bool {
+        let share = self.tenants.get(tenant);
+        let (held, queued) = share.map_or((0, false), |share| (share.held, !share.waiting.is_empty()));
+        if bytes > self.free || (new && queued) {
+            return false;
+        }
+        // A batch alone is let in whatever its size: else a large one would wait for an idle house.
+        if held > 0 && held + bytes > self.free - bytes {
+            return false;
+        }
+        self.free -= bytes;
+        self.tenants.entry(tenant.clone()).or_default().held += bytes;
+        true
+    }
+
+    fn wait(&mut self, tenant: &TenantId, bytes: usize, sender: oneshot::Sender<Permit>) {
+        let share = self.tenants.entry(tenant.clone()).or_default();
+        share.waiting.push_back((bytes, sender));
+        if share.waiting.len() == 1 {
+            self.turn.push_back(tenant.clone());
+        }
+    }
+
+    /// Lets the tenant's first waiting batch in, if it may.
+    fn grant(&mut self, tenant: &TenantId) -> Option<(usize, oneshot::Sender<Permit>)> {
+        let share = self.tenants.get_mut(tenant)?;
+        while share.waiting.front().is_some_and(|(_, sender)| sender.is_closed()) {
+            share.waiting.pop_front();
+        }
+        let Some(&(bytes, _)) = share.waiting.front() else {
+            if share.held == 0 {
+                self.tenants.remove(tenant);
+            }
+            return None;
+        };
+        if !self.take(tenant, bytes, false) {
+            return None;
+        }
+        self.tenants.get_mut(tenant)?.waiting.pop_front()
+    }
+}
