@@ -165,9 +165,14 @@ impl Flow {
         Ok(OpenStream { streams: Arc::clone(&self.streams), tenant: tenant.clone() })
     }
 
-    /// How many batches of a stream may be unanswered now, out of `full`.
+    /// How many batches of a stream are worked on at once now, at most `full`.
     pub(crate) fn credits(&self, full: usize) -> usize {
-        self.lag.credits(full)
+        full.max(1) / self.places(full)
+    }
+
+    /// How many places of a window of `full` a batch takes, so that there is room for as many as there are credits.
+    pub(crate) fn places(&self, full: usize) -> usize {
+        self.lag.places(full)
     }
 
     /// Bytes that are worked on.

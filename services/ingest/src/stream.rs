@@ -89,11 +89,9 @@ impl Sender {
     async fn take(&self, message: Result<Bytes, Status>) -> Answer {
         let message = message?;
         let size = self.size(&message).map_err(|e| to_status(&e))?;
-        let limits = self.publisher.limits();
         // A smaller window is made of the same places: each batch takes as many more.
-        let full = limits.stream_batches.max(1);
-        let places = full / self.publisher.flow().credits(full);
-        let place = Arc::clone(&self.places).acquire_many_owned(places as u32).await;
+        let places = self.publisher.flow().places(self.publisher.limits().stream_batches) as u32;
+        let place = Arc::clone(&self.places).acquire_many_owned(places).await;
         let place = place.map_err(|_| to_status(&Error::internal("a stream's window is closed")))?;
         let tenant = &self.context.scope.tenant;
         let admission = self.publisher.flow().admit_in_time(tenant, size).await.map_err(|e| to_status(&e))?;
@@ -121,7 +119,7 @@ async fn answer(
 ) -> Result<v1::PublishStreamResponse, Error> {
     let StreamRequest { sequence, batch } = StreamRequest::read(message)?;
     let acknowledgement = publisher.admitted(context, batch, admission).await?;
-    let credits = publisher.flow().credits(publisher.limits().stream_batches.max(1)) as u32;
+    let credits = publisher.flow().credits(publisher.limits().stream_batches) as u32;
     Ok(v1::PublishStreamResponse { sequence, acknowledgement: Some(acknowledgement), credits })
 }
 

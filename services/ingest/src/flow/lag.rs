@@ -62,13 +62,10 @@ impl Lag {
         if waited.is_ok() { Ok(()) } else { self.check() }
     }
 
-    /// `full`, and from the slow lag on half as many at twice the lag; at least 1.
-    pub(crate) fn credits(&self, full: usize) -> usize {
-        let lag = *self.measured.borrow();
-        if lag <= self.slow {
-            return full.max(1);
-        }
-        ((full as f64 * self.slow.as_secs_f64() / lag.as_secs_f64()) as usize).max(1)
+    /// How many places of a window of `full` one batch takes: 1, and from the slow lag on as many as the lag is times that.
+    pub(crate) fn places(&self, full: usize) -> usize {
+        let times = self.measured.borrow().as_secs_f64() / self.slow.as_secs_f64();
+        (times.ceil() as usize).clamp(1, full.max(1))
     }
 
     pub(crate) fn set(&self, lag: Duration) {
@@ -151,3 +148,7 @@ async fn oldest(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
