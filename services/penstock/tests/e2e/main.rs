@@ -8,6 +8,7 @@ mod crash;
 mod dialect;
 mod every;
 mod faults;
+mod flow;
 mod house;
 mod isolation;
 mod late;

@@ -1,0 +1,205 @@
+//! Flow control as senders meet it: quotas that say when to come again, and a pipeline that stands still.
+
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use api::v1::{self, PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    clients::{Keyed, event, event_json},
+    house::{House, PATIENCE},
+};
+
+fn events(count: usize) -> Vec<v1::Event> {
+    (0..count).map(|i| event("e", "", &format!("user-{i}"), &[])).collect()
+}
+
+async fn publish(client: &mut IngestServiceClient<Keyed>, count: usize) -> Result<u32, Status> {
+    let batch = PublishRequest { app_id: String::new(), events: events(count) };
+    Ok(client.publish(batch).await?.into_inner().acknowledgement.unwrap().accepted)
+}
+
+async fn set_quota(house: &House, tenant: &str, quota: Value) {
+    let request = house.http.put(format!("http://{}/v1/quota", house.address)).bearer_auth(house.operator_key());
+    let answer = request.json(&json!({"tenant_id": tenant, "quota": quota})).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+}
+
+/// Publishes so many events, again and again, until the outcome is as wanted.
+async fn until(client: &mut IngestServiceClient<Keyed>, count: usize, wanted: Code) -> Option<Status> {
+    let started = Instant::now();
+    loop {
+        let outcome = publish(client, count).await.err();
+        if outcome.as_ref().map_or(Code::Ok, Status::code) == wanted {
+            return outcome;
+        }
+        assert!(started.elapsed() < PATIENCE, "{outcome:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A refusal's time to come again.
+fn retry_after(status: &Status) -> Duration {
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "RESOURCE_EXHAUSTED");
+    details.retry_info().unwrap().retry_delay.unwrap()
+}
+
+#[tokio::test]
+async fn a_quota_says_when_to_come_again_and_is_one_tenant_s_own() {
+    let house = House::start().await;
+    let (red_key, blue_key) =
+        (house.tenant("red", "shop", &["ingest"]).await, house.tenant("blue", "shop", &["ingest"]).await);
+    let mut red = IngestServiceClient::new(house.keyed(&red_key).await);
+    let mut blue = IngestServiceClient::new(house.keyed(&blue_key).await);
+    assert_eq!(publish(&mut red, 10_000).await.unwrap(), 10_000, "by default there is none");
+
+    set_quota(&house, "red", json!({"events_per_second": 10, "events_burst": 100})).await;
+    let status = until(&mut red, 101, Code::InvalidArgument).await.unwrap();
+    let violation = &status.get_error_details().bad_request().unwrap().field_violations[0].clone();
+    assert_eq!((violation.field.as_str(), violation.reason.as_str()), ("events", "TOO_MANY"));
+    assert!(violation.description.contains("lets 100 come at once"), "{violation:?}");
+
+    // By gRPC: ten seconds' worth at once, and then as much as time has passed.
+    assert_eq!(publish(&mut red, 100).await.unwrap(), 100);
+    let wait = retry_after(&publish(&mut red, 50).await.unwrap_err());
+    assert!(wait > Duration::from_secs(1) && wait <= Duration::from_millis(5_001), "{wait:?}");
+    tokio::time::sleep(wait).await; // as a client does
+    assert_eq!(publish(&mut red, 50).await.unwrap(), 50, "it fits when it was said to");
+
+    // By REST the same.
+    let url = format!("http://{}/v1/events", house.address);
+    let body: Vec<_> = events(50).iter().map(event_json).collect();
+    let answer = house.http.post(&url).bearer_auth(&red_key).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    let header: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((2..=6).contains(&header), "{header}");
+    let error: Value = answer.json().await.unwrap();
+    assert!(error["error"]["details"][1]["retryDelay"].is_string(), "{error}");
+
+    // A stream is not refused but read later.
+    let batch = PublishRequest { app_id: String::new(), events: events(30) };
+    let message = PublishStreamRequest { sequence: 7, batch: Some(batch) };
+    let mut answers = red.publish_stream(stream::iter([message])).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    assert_eq!((answer.sequence, answer.acknowledgement.unwrap().accepted), (7, 30));
+
+    for _ in 0..5 {
+        assert_eq!(publish(&mut blue, 10_000).await.unwrap(), 10_000, "nobody else has a quota");
+    }
+    set_quota(&house, "red", json!({})).await;
+    until(&mut red, 10_000, Code::Ok).await;
+}
+
+#[tokio::test]
+async fn what_a_tenant_is_known_to_be_allowed_holds_across_a_restart() {
+    let mut house = House::start_with("[ingest.quota]\nevents_per_second = 1\nevents_burst = 5\n").await;
+    let red_key = house.tenant("red", "shop", &["ingest"]).await;
+    set_quota(&house, "red", json!({"events_per_second": 0})).await;
+    assert!(house.terminate().success());
+    house.launch().await;
+    let mut red = IngestServiceClient::new(house.keyed(&red_key).await);
+    until(&mut red, 1_000, Code::Ok).await;
+    let mut demo = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
+    assert_eq!(publish(&mut demo, 6).await.unwrap_err().code(), Code::InvalidArgument, "the others have the default");
+}
+
+/// Stops the warehouse's process, or lets it go on: the pipeline stands still meanwhile.
+fn signal_warehouse(house: &House, signal: &str) {
+    let pid = house.warehouse_pid().expect("the warehouse runs").to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
+/// Memory that the server holds, in bytes.
+fn resident(house: &House) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", house.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_stands_still_slows_a_sender_who_looks_at_nothing() {
+    const EVENTS: usize = 20;
+    let flow = "[ingest.flow]\nslow_lag_seconds = 1\nmax_lag_seconds = 4\npause_seconds = 600\n";
+    let house = House::start_with(flow).await;
+    let key = house.tenant("red", "shop", &["ingest", "query"]).await;
+    let mut unary = IngestServiceClient::new(house.keyed(&key).await);
+    signal_warehouse(&house, "-STOP");
+
+    let (sent, acknowledged) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let over = Arc::new(AtomicUsize::new(0));
+    let messages = {
+        let (sent, over) = (Arc::clone(&sent), Arc::clone(&over));
+        let batch = PublishRequest { app_id: String::new(), events: events(EVENTS) };
+        stream::repeat_with(move || {
+            let sequence = sent.fetch_add(1, Ordering::Relaxed) as u64;
+            (over.load(Ordering::Relaxed) == 0).then(|| PublishStreamRequest { sequence, batch: Some(batch.clone()) })
+        })
+        .take_while(|message| std::future::ready(message.is_some()))
+        .filter_map(std::future::ready)
+    };
+    let mut client = unary.clone();
+    let answers = client.publish_stream(messages).await.unwrap().into_inner();
+    let reader = tokio::spawn({
+        let acknowledged = Arc::clone(&acknowledged);
+        answers
+            .map(move |answer| {
+                let answer = answer.unwrap();
+                assert_eq!(answer.acknowledgement.unwrap().accepted as usize, EVENTS);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+                answer.credits
+            })
+            .collect::<Vec<_>>()
+    });
+
+    // Another call is told that the pipeline is behind; the stream is not read any more.
+    let status = until(&mut unary, 1, Code::ResourceExhausted).await.unwrap();
+    assert!(!retry_after(&status).is_zero() && status.message().contains("pipeline"), "{status:?}");
+    let (mut before, started) = (usize::MAX, Instant::now());
+    while before != sent.load(Ordering::Relaxed) {
+        assert!(started.elapsed() < PATIENCE, "the sender is not slowed");
+        before = sent.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(1)).await; // a sender that isn't held sends thousands
+    }
+    let memory = resident(&house);
+    let one = PublishRequest { app_id: String::new(), events: events(EVENTS) };
+    let ahead = (before - acknowledged.load(Ordering::Relaxed)) * prost::Message::encoded_len(&one);
+    assert!(ahead < 4 << 20, "{ahead} bytes are under way: more than the windows of both sides");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(sent.load(Ordering::Relaxed), before);
+    assert!(resident(&house) < memory + (8 << 20), "the server holds more though nothing moves");
+
+    // The pipeline goes on, and so does the stream; nothing was lost on the way.
+    signal_warehouse(&house, "-CONT");
+    let started = Instant::now();
+    while sent.load(Ordering::Relaxed) < before + 100 {
+        assert!(started.elapsed() < PATIENCE, "the sender is held for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    over.store(1, Ordering::Relaxed);
+    let credits = tokio::time::timeout(PATIENCE, reader).await.unwrap().unwrap();
+    assert_eq!(credits[0], 16);
+    assert!(credits.iter().any(|credits| *credits < 16), "fewer credits were told before nothing was taken");
+    until(&mut unary, 1, Code::Ok).await;
+    // Single calls sent events of user-0 besides.
+    let (stored, started) = (credits.len() * (EVENTS - 1), Instant::now());
+    loop {
+        let rows = house.sql(&key, "SELECT COUNT(*) FROM events WHERE user_id <> 'user-0'", "").await;
+        if rows == [[json!(stored)]] {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{rows:?} are stored of {stored}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
