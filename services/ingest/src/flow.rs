@@ -11,7 +11,8 @@
 //!
 //! **Memory.** Bytes of batches that are worked on: at most `in_flight_bytes`, of which the process needs about three times as
 //! much for messages, records and the log's own copy. Beside it each open stream has at most one batch that waits (`batch_bytes`),
-//! one that is being received, and one window of HTTP/2 (`server.stream_window_bytes`); of streams at most `streams` are open.
+//! one that is being received, and one window of HTTP/2 (`server.stream_window_bytes`); of streams at most `streams` are open. A
+//! single call's message is read whole before it is let in: of those there are never more than the gateways let in (`gateway.max_calls`).
 
 mod budget;
 mod lag;

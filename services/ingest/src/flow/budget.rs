@@ -54,7 +54,9 @@ impl Drop for Permit {
 type Granted = Vec<(oneshot::Sender<Permit>, Permit)>;
 
 impl Budget {
+    /// So many bytes; without any one batch at a time.
     pub(crate) fn new(total: usize) -> Arc<Self> {
+        let total = total.max(1);
         let state = Mutex::new(State { free: total, ..State::default() });
         Arc::new(Self { total, state })
     }
@@ -92,18 +94,17 @@ impl Budget {
             }
         }
         let mut granted = Vec::new();
-        let mut refused = 0;
-        while refused < state.turn.len() {
+        let mut unasked = state.turn.len();
+        while unasked > 0 {
+            unasked -= 1;
             let Some(tenant) = state.turn.pop_front() else { break };
-            match state.grant(&tenant) {
-                Some((bytes, sender)) => {
-                    refused = 0;
-                    granted.push((sender, Permit { budget: Arc::clone(self), tenant: tenant.clone(), bytes }));
-                }
-                None => refused += 1,
-            }
+            let grant = state.grant(&tenant);
             if state.tenants.get(&tenant).is_some_and(|share| !share.waiting.is_empty()) {
-                state.turn.push_back(tenant);
+                state.turn.push_back(tenant.clone());
+            }
+            if let Some((bytes, sender)) = grant {
+                unasked = state.turn.len(); // what was refused before may be let in by now: no share is what it was
+                granted.push((sender, Permit { budget: Arc::clone(self), tenant, bytes }));
             }
         }
         metrics::gauge!("penstock_ingest_in_flight_bytes").set((self.total - state.free) as f64);

@@ -167,6 +167,39 @@ async fn who_waits_gets_room_in_turn_and_who_gave_up_takes_none() {
     assert_eq!((started.elapsed(), error.retry_after), (Duration::from_secs(30), Some(LATER)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_gave_up_is_passed_over() {
+    let options = FlowOptions { in_flight_bytes: 1_000, ..FlowOptions::default() };
+    let flow = Arc::new(flow(QuotaOptions::default(), options));
+    let held = flow.admit(&tenant("a"), size(1, 900)).unwrap();
+    let wait = |name: &'static str| {
+        let flow = Arc::clone(&flow);
+        tokio::spawn(async move { flow.admit_in_time(&tenant(name), size(1, 200)).await })
+    };
+    let gone = [wait("b"), wait("c")];
+    tokio::task::yield_now().await;
+    let patient = wait("d");
+    tokio::task::yield_now().await;
+    for waiting in gone {
+        waiting.abort();
+        let _ = waiting.await;
+    }
+    let started = Instant::now();
+    drop(held);
+    patient.await.unwrap().unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(flow.budget.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn no_room_at_all_is_room_for_one_batch_at_a_time() {
+    let flow = flow(QuotaOptions::default(), FlowOptions { in_flight_bytes: 0, ..FlowOptions::default() });
+    let first = flow.admit(&tenant("a"), size(1, 500)).unwrap();
+    refusal(flow.admit(&tenant("b"), size(1, 500)));
+    drop(first);
+    flow.admit(&tenant("b"), size(1, 500)).unwrap();
+}
+
 /// Random batches of random tenants that come and go: never more than everything, never a byte lost.
 #[tokio::test(start_paused = true)]
 async fn room_is_neither_exceeded_nor_lost() {
