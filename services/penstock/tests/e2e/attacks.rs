@@ -281,6 +281,8 @@ fn admin() -> Vec<Attack> {
     for tenant in ["blue", "operator", "demo", "*", "red' OR '1'='1", ""] {
         push("ListApps", json!({"tenant_id": tenant}));
         push("ListKeys", json!({"tenant_id": tenant}));
+        push("GetTenantQuota", json!({"tenant_id": tenant}));
+        push("SetTenantQuota", json!({"tenant_id": tenant, "quota": {"events_per_second": 1, "events_burst": 1}}));
         push("CreateApp", json!({"tenant_id": tenant, "app": {"app_id": "attack"}}));
         push("CreateTenant", json!({"tenant": {"tenant_id": tenant}}));
         for (apps, permission) in [(json!([]), "QUERY"), (json!(["lab"]), "QUERY"), (json!(["shop"]), "OPERATOR")] {

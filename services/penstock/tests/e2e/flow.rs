@@ -178,6 +178,8 @@ async fn a_pipeline_that_stands_still_slows_a_sender_who_looks_at_nothing() {
     assert!(ahead < 4 << 20, "{ahead} bytes are under way: more than the windows of both sides");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(sent.load(Ordering::Relaxed), before);
+    // The stream's connection serves other calls meanwhile.
+    retry_after(&publish(&mut unary, 1).await.unwrap_err());
     assert!(resident(&house) < memory + (8 << 20), "the server holds more though nothing moves");
 
     // The pipeline goes on, and so does the stream; nothing was lost on the way.

@@ -76,6 +76,7 @@ impl World {
             ("MetricsService/ListMetrics", json!({"app_id": app})),
             ("AdminService/ListApps", json!({})),
             ("AdminService/ListKeys", json!({})),
+            ("AdminService/GetTenantQuota", json!({})),
         ];
         let mut all = String::new();
         for (method, body) in asked {
