@@ -116,6 +116,35 @@ async fn calls_are_spread_and_one_that_can_not_begin_goes_elsewhere() {
 }
 
 #[tokio::test]
+async fn calls_that_nobody_reads_from_take_no_window_from_others() {
+    const CALLS: usize = 20;
+    let process = Process::start("a", None).await;
+    let upstream = upstream(&[process.address], None);
+    until(&upstream, || post("/", "x"), "a x").await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let hanging: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let (upstream, sent) = (upstream.clone(), Arc::clone(&sent));
+            let endless = futures::stream::repeat_with(move || {
+                sent.fetch_add(1 << 14, Ordering::SeqCst);
+                Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(&[0; 1 << 14])))
+            });
+            let body = Body::new(http_body_util::StreamBody::new(endless));
+            tokio::spawn(upstream.oneshot(http::Request::post("/hang").body(body).unwrap()))
+        })
+        .collect();
+    let window = ServeOptions::default().stream_window_bytes as usize;
+    let full = tokio::time::timeout(PATIENCE, async {
+        while sent.load(Ordering::SeqCst) < CALLS * window {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    full.await.expect("each has a window of its own");
+    assert_eq!(send(&upstream, post("/", "x")).await.1, "a x", "by the same connection");
+    hanging.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_tenant_stays_where_it_is_until_its_process_goes() {
     let processes = [Process::start("a", None).await, Process::start("b", None).await, Process::start("c", None).await];
     let addresses: Vec<_> = processes.iter().map(|p| p.address).collect();
