@@ -4,7 +4,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use std::{
 use api::v1::{self, PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -128,69 +129,102 @@ fn resident(house: &House) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
+/// Events in a batch of the stream.
+const EVENTS: usize = 20;
+
+fn stream_batch() -> PublishRequest {
+    PublishRequest { app_id: String::new(), events: events(EVENTS) }
+}
+
+/// A sender who sends as fast as it is let, whatever credits it is told.
+struct Greedy {
+    /// Batches taken from it.
+    sent: Arc<AtomicUsize>,
+    acknowledged: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+    /// The credits of each answer.
+    reader: JoinHandle<Vec<u32>>,
+}
+
+impl Greedy {
+    async fn start(mut client: IngestServiceClient<Keyed>) -> Self {
+        let (sent, over, batch) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default(), stream_batch());
+        let (counted, ends) = (Arc::clone(&sent), Arc::clone(&over));
+        let messages = stream::repeat_with(move || {
+            let sequence = counted.fetch_add(1, Ordering::Relaxed) as u64;
+            PublishStreamRequest { sequence, batch: Some(batch.clone()) }
+        })
+        .take_while(move |_| std::future::ready(!ends.load(Ordering::Relaxed)));
+        let answers = client.publish_stream(messages).await.unwrap().into_inner();
+        let acknowledged = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&acknowledged);
+        let credits = answers.map(move |answer| {
+            let answer = answer.unwrap();
+            assert_eq!(answer.acknowledgement.unwrap().accepted as usize, EVENTS);
+            counted.fetch_add(1, Ordering::Relaxed);
+            answer.credits
+        });
+        Self { sent, acknowledged, over, reader: tokio::spawn(credits.collect()) }
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is held; returns how much was taken from it.
+    async fn held(&self) -> usize {
+        let (mut before, started) = (usize::MAX, Instant::now());
+        while before != self.sent() {
+            assert!(started.elapsed() < PATIENCE, "the sender is not slowed");
+            before = self.sent();
+            tokio::time::sleep(Duration::from_secs(1)).await; // one that isn't held sends thousands
+        }
+        before
+    }
+
+    /// Waits until it goes on.
+    async fn goes_on(&self) {
+        let (wanted, started) = (self.sent() + 100, Instant::now());
+        while self.sent() < wanted {
+            assert!(started.elapsed() < PATIENCE, "the sender is held for ever");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends; the credits of every answer.
+    async fn end(self) -> Vec<u32> {
+        self.over.store(true, Ordering::Relaxed);
+        tokio::time::timeout(PATIENCE, self.reader).await.unwrap().unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_stands_still_slows_a_sender_who_looks_at_nothing() {
-    const EVENTS: usize = 20;
     let flow = "[ingest.flow]\nslow_lag_seconds = 1\nmax_lag_seconds = 4\npause_seconds = 600\n";
     let house = House::start_with(flow).await;
     let key = house.tenant("red", "shop", &["ingest", "query"]).await;
     let mut unary = IngestServiceClient::new(house.keyed(&key).await);
     signal_warehouse(&house, "-STOP");
-
-    let (sent, acknowledged) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let over = Arc::new(AtomicUsize::new(0));
-    let messages = {
-        let (sent, over) = (Arc::clone(&sent), Arc::clone(&over));
-        let batch = PublishRequest { app_id: String::new(), events: events(EVENTS) };
-        stream::repeat_with(move || {
-            let sequence = sent.fetch_add(1, Ordering::Relaxed) as u64;
-            (over.load(Ordering::Relaxed) == 0).then(|| PublishStreamRequest { sequence, batch: Some(batch.clone()) })
-        })
-        .take_while(|message| std::future::ready(message.is_some()))
-        .filter_map(std::future::ready)
-    };
-    let mut client = unary.clone();
-    let answers = client.publish_stream(messages).await.unwrap().into_inner();
-    let reader = tokio::spawn({
-        let acknowledged = Arc::clone(&acknowledged);
-        answers
-            .map(move |answer| {
-                let answer = answer.unwrap();
-                assert_eq!(answer.acknowledgement.unwrap().accepted as usize, EVENTS);
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-                answer.credits
-            })
-            .collect::<Vec<_>>()
-    });
+    let greedy = Greedy::start(unary.clone()).await;
 
     // Another call is told that the pipeline is behind; the stream is not read any more.
     let status = until(&mut unary, 1, Code::ResourceExhausted).await.unwrap();
     assert!(!retry_after(&status).is_zero() && status.message().contains("pipeline"), "{status:?}");
-    let (mut before, started) = (usize::MAX, Instant::now());
-    while before != sent.load(Ordering::Relaxed) {
-        assert!(started.elapsed() < PATIENCE, "the sender is not slowed");
-        before = sent.load(Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_secs(1)).await; // a sender that isn't held sends thousands
-    }
+    let sent = greedy.held().await;
     let memory = resident(&house);
-    let one = PublishRequest { app_id: String::new(), events: events(EVENTS) };
-    let ahead = (before - acknowledged.load(Ordering::Relaxed)) * prost::Message::encoded_len(&one);
+    let batch = prost::Message::encoded_len(&stream_batch());
+    let ahead = (sent - greedy.acknowledged.load(Ordering::Relaxed)) * batch;
     assert!(ahead < 4 << 20, "{ahead} bytes are under way: more than the windows of both sides");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(sent.load(Ordering::Relaxed), before);
+    assert_eq!(greedy.sent(), sent);
     // The stream's connection serves other calls meanwhile.
     retry_after(&publish(&mut unary, 1).await.unwrap_err());
     assert!(resident(&house) < memory + (8 << 20), "the server holds more though nothing moves");
 
     // The pipeline goes on, and so does the stream; nothing was lost on the way.
     signal_warehouse(&house, "-CONT");
-    let started = Instant::now();
-    while sent.load(Ordering::Relaxed) < before + 100 {
-        assert!(started.elapsed() < PATIENCE, "the sender is held for ever");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    over.store(1, Ordering::Relaxed);
-    let credits = tokio::time::timeout(PATIENCE, reader).await.unwrap().unwrap();
+    greedy.goes_on().await;
+    let credits = greedy.end().await;
     assert_eq!(credits[0], 16);
     assert!(credits.iter().any(|credits| *credits < 16), "fewer credits were told before nothing was taken");
     until(&mut unary, 1, Code::Ok).await;
