@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
-use crate::{FlowOptions, Limits, Parts, flow::Flow};
+use crate::{FlowOptions, Limits, Parts, QuotaOptions, flow::Flow};
 
 /// A log that takes nothing of the tenants whose names begin with `greedy` while it is shut.
 struct Gate {
@@ -63,6 +63,7 @@ impl EventLog for Gate {
 
 struct World {
     publisher: Arc<Publisher>,
+    log: Arc<dyn EventLog>,
     open: watch::Sender<bool>,
     _folder: TempDir,
 }
@@ -75,6 +76,10 @@ fn now_ms() -> i64 {
 
 impl World {
     async fn new(flow: FlowOptions) -> Self {
+        Self::with(Limits { flow, ..Limits::default() }).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let folder = TempDir::new().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let meta = storage::open(&format!("sqlite:{}", at("meta.db"))).await.unwrap();
@@ -89,10 +94,9 @@ impl World {
         let options = LogOptions { partitions: 2, ..LogOptions::default() };
         let log = eventlog::open(&format!("embedded:{}", at("log")), &options, None).await.unwrap();
         let (open, is_open) = watch::channel(false);
-        let limits = Limits { flow, ..Limits::default() };
         let flow = Arc::new(Flow::new(limits.flow.clone(), limits.quota.clone()));
         let parts = Parts {
-            log: Arc::new(Gate { log, open: is_open }),
+            log: Arc::new(Gate { log: Arc::clone(&log), open: is_open }),
             apps: Arc::new(Apps::new(Arc::clone(&meta), now_ms)),
             meta,
             limits,
@@ -101,7 +105,7 @@ impl World {
             now_ms,
             stop: CancellationToken::new(),
         };
-        Self { publisher: Arc::new(Publisher::new(parts, flow)), open, _folder: folder }
+        Self { publisher: Arc::new(Publisher::new(parts, flow)), log, open, _folder: folder }
     }
 
     fn context(tenant: &str) -> Arc<CallContext> {
@@ -221,4 +225,34 @@ async fn a_window_of_few_credits_lets_few_batches_be_worked_on() {
     let answers = tokio::time::timeout(PATIENCE, answers).await.unwrap().unwrap();
     assert_eq!(answers.len(), 100);
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().credits == 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_charged_and_what_the_log_refuses_is_not() {
+    // So slow that hardly anything comes back during the test.
+    let quota = QuotaOptions { events_per_second: 1, events_burst: 3_000, ..QuotaOptions::default() };
+    let world = World::with(Limits { quota, ..Limits::default() }).await;
+    let modest = World::context("modest");
+    let identify = v1::IdentifyRequest { user_id: "u".into(), app_id: "web".into(), ..v1::IdentifyRequest::default() };
+    let identify = identify.encode_to_vec();
+    world.publisher.identify(&modest, &identify).await.unwrap();
+    world.publisher.batch(&modest, &batch(1_000).encode_to_vec()).await.unwrap();
+    let messages = sender(5, Arc::default());
+    let stop = CancellationToken::new();
+    let answers: Vec<_> =
+        publish(Arc::clone(&world.publisher), Arc::clone(&modest), messages, stop).unwrap().collect().await;
+    assert!(answers.len() == 5 && answers.iter().all(Result::is_ok));
+    let left = Size { events: 3_000 - 1 - 1_000 - 500, bytes: 1 };
+    let more = Size { events: left.events + 100, ..left };
+    let flow = world.publisher.flow();
+    assert!(flow.admit(&modest.scope.tenant, more).is_err(), "all three were charged");
+
+    world.log.close().await.unwrap();
+    for _ in 0..10 {
+        let error = world.publisher.batch(&modest, &batch(1_000).encode_to_vec()).await.unwrap_err();
+        assert_eq!(error.code, model::ErrorCode::Unavailable);
+        assert!(world.publisher.identify(&modest, &identify).await.is_err());
+    }
+    assert!(flow.admit(&modest.scope.tenant, left).is_ok(), "and nothing for what the log refused");
+    assert_eq!(flow.in_flight(), 0);
 }
