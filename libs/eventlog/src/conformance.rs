@@ -67,6 +67,7 @@ macro_rules! conformance_tests {
             identity_survives
             read_limits_hold
             reads_have_no_gaps_wherever_they_begin
+            a_time_leads_to_its_first_record
             waiting_ends_when_the_record_is_there
             a_tail_holds_for_all_later_records
             times_never_fall

@@ -309,6 +309,15 @@ impl EventLog for KafkaLog {
         Ok(Tail { end, time_ms: asked_ms.max(told_ms) })
     }
 
+    async fn first_since(&self, partition: PartitionId, time_ms: i64) -> Result<Offset, LogError> {
+        self.check(partition)?;
+        let found = self.reader()?.first_since(partition, time_ms, self.timeout()).await?;
+        match found {
+            Some(offset) => Ok(offset),
+            None => Ok(self.bounds(partition).await?.1),
+        }
+    }
+
     async fn trim(&self, partition: PartitionId, before: Offset) -> Result<(), LogError> {
         self.check(partition)?;
         let (begin, end) = self.bounds(partition).await?;

@@ -140,6 +140,22 @@ pub trait EventLog: Send + Sync + 'static {
     /// The end of the partition and the instant for which it holds.
     async fn tail(&self, partition: PartitionId) -> Result<Tail, LogError>;
 
+    /// The first offset that is still there of a record that the log took at `time_ms` (UTC, the log's clock) or later; the end if there
+    /// is none.
+    async fn first_since(&self, partition: PartitionId, time_ms: i64) -> Result<Offset, LogError> {
+        let (mut low, mut high) = (0, self.tail(partition).await?.end);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.read(partition, middle, 1, 1).await {
+                Ok(records) if records.first().is_some_and(|record| record.appended_ms < time_ms) => low = middle + 1,
+                Ok(_) => high = middle,
+                Err(LogError::Trimmed { begin, .. }) => low = begin,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(low)
+    }
+
     /// Lets go of records below `before`. May keep some of them; never lets go of `before` itself or later ones.
     /// Offsets are never given twice, even if everything was let go of.
     async fn trim(&self, partition: PartitionId, before: Offset) -> Result<(), LogError>;

@@ -95,6 +95,26 @@ pub async fn reads_have_no_gaps_wherever_they_begin(factory: &dyn Factory) {
     }
 }
 
+/// A time leads to the first record that is not before it, whatever was let go of; one that no record has reached, to the end.
+pub async fn a_time_leads_to_its_first_record(factory: &dyn Factory) {
+    let log = factory.make().await;
+    assert_eq!(log.first_since(0, 0).await.unwrap(), 0, "an empty partition ends where it begins");
+    for turn in 0..12 {
+        log.append(vec![batch(0, (0..=turn % 3).map(|i| format!("{turn}/{i}")))]).await.unwrap();
+    }
+    for begin in [0, 10] {
+        log.trim(0, begin).await.unwrap();
+        let records = read_from(&*log, 0, begin).await;
+        let end = records.last().unwrap().offset + 1;
+        for time in records.iter().flat_map(|record| [-1, 0, 1].map(|step| record.appended_ms + step)) {
+            let first = records.iter().find(|record| record.appended_ms >= time).map_or(end, |record| record.offset);
+            let found = log.first_since(0, time).await.unwrap();
+            assert!(found == first || (found < begin && first == begin), "{time} leads to {found}, not {first}");
+        }
+        assert_eq!(log.first_since(0, records.last().unwrap().appended_ms + 3_600_000).await.unwrap(), end);
+    }
+}
+
 /// Waiting for an offset ends at once if it is there, else with the append that brings it, and not before.
 pub async fn waiting_ends_when_the_record_is_there(factory: &dyn Factory) {
     let log = factory.make().await;

@@ -28,6 +28,7 @@ const SAFETY: Duration = Duration::from_secs(5);
 const ASK: Duration = Duration::from_millis(250);
 
 pub(super) struct Reader {
+    topic: Arc<str>,
     partitions: Vec<Partition>,
     brokers: Arc<Brokers>,
     consumer: Arc<BaseConsumer<Context>>, // last: the queues end before it
@@ -104,7 +105,7 @@ impl Reader {
             Ok(Partition { fetch: Arc::new(Mutex::new(fetch)), news })
         });
         let partitions = partitions.collect::<Result<_, LogError>>()?;
-        Ok(Self { partitions, brokers, consumer })
+        Ok(Self { topic, partitions, brokers, consumer })
     }
 
     pub(super) async fn read(
@@ -118,6 +119,29 @@ impl Reader {
         let (fetch, brokers) = (Arc::clone(&self.partitions[partition as usize].fetch), Arc::clone(&self.brokers));
         let mut fetch = fetch.lock_owned().await;
         blocking(move || fetch.read(from, max_records, max_bytes, Instant::now() + timeout, &brokers)).await
+    }
+
+    /// The first record at this time or later, if there is one. The brokers find it by their index: no record is fetched.
+    pub(super) async fn first_since(
+        &self,
+        partition: PartitionId,
+        time_ms: i64,
+        timeout: Duration,
+    ) -> Result<Option<Offset>, LogError> {
+        let consumer = Arc::clone(&self.consumer);
+        let topic = Arc::clone(&self.topic);
+        blocking(move || {
+            let mut times = TopicPartitionList::new();
+            times.add_partition_offset(&topic, partition as i32, Place::Offset(time_ms.max(0))).map_err(unavailable)?;
+            let found = consumer.offsets_for_times(times, timeout).map_err(unavailable)?;
+            let place = found.find_partition(&topic, partition as i32);
+            place.as_ref().map_or(Ok(()), |place| place.error()).map_err(unavailable)?;
+            match place.map(|place| place.offset()) {
+                Some(Place::Offset(offset)) => Ok(Some(offset.unsigned_abs())),
+                _ => Ok(None),
+            }
+        })
+        .await
     }
 
     /// Ends when the record is there; not before the brokers are, if they are away.
