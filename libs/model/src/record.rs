@@ -5,12 +5,13 @@
 //! ```text
 //! version   u8: 1, or 2 if the trace follows
 //! trace     version 2 only: W3C trace id, 16 bytes, and the id of the span that appended it, 8 bytes
-//! what      u8: 1 event, 2 identify
+//! what      u8: 1 event, 2 identify, 3 dead letter
 //! tenant    string
 //! app       string
 //! user_id   string, empty if nobody is known
 //! received  i64 little-endian, UTC ms
-//! event only:  event_id string, event_type string, timestamp i64 little-endian UTC ms
+//! event and dead letter:  event_id string, event_type string, timestamp i64 little-endian UTC ms
+//! dead letter only:  code string
 //! count     number of properties or traits
 //! each:     name string, kind u8, then f64 little-endian (1 number, 3 bool, 4 time) or string (2)
 //! ```
@@ -25,6 +26,7 @@ const VERSION: u8 = 1;
 const TRACED: u8 = 2;
 const EVENT: u8 = 1;
 const IDENTIFY: u8 = 2;
+const DEAD_LETTER: u8 = 3;
 
 /// A record that can't be read: which part, and at which byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +58,7 @@ pub struct RecordRef<'a> {
     pub user_id: &'a str,
     /// When ingest received it, UTC ms. Age is judged once, against this.
     pub received_at_ms: i64,
-    /// Event or identify.
+    /// What it is.
     pub body: Body<'a>,
 }
 
@@ -75,6 +77,17 @@ pub enum Body<'a> {
     /// The user has these traits from here on; one that is not named keeps its value. `country` and `plan` (strings) are
     /// joined to the user's later events.
     Identify,
+    /// An event that ingest refused and kept. It never counts.
+    DeadLetter {
+        /// The client's id, or one that ingest gave.
+        event_id: &'a str,
+        /// What happened.
+        event_type: &'a str,
+        /// When it happened by the client's clock, UTC ms.
+        timestamp_ms: i64,
+        /// The code of its rejection.
+        code: &'a str,
+    },
 }
 
 /// A property of an event or a trait of a user, borrowed.
@@ -103,15 +116,21 @@ pub fn encode(record: &RecordRef<'_>, properties: &[PropertyRef<'_>], trace: Opt
     out.push(match record.body {
         Body::Event { .. } => EVENT,
         Body::Identify => IDENTIFY,
+        Body::DeadLetter { .. } => DEAD_LETTER,
     });
     put_str(record.tenant, out);
     put_str(record.app, out);
     put_str(record.user_id, out);
     out.extend_from_slice(&record.received_at_ms.to_le_bytes());
-    if let Body::Event { event_id, event_type, timestamp_ms } = record.body {
+    if let Body::Event { event_id, event_type, timestamp_ms }
+    | Body::DeadLetter { event_id, event_type, timestamp_ms, .. } = record.body
+    {
         put_str(event_id, out);
         put_str(event_type, out);
         out.extend_from_slice(&timestamp_ms.to_le_bytes());
+    }
+    if let Body::DeadLetter { code, .. } = record.body {
+        put_str(code, out);
     }
     put_varint(properties.len() as u64, out);
     for PropertyRef { name, kind, value } in properties {
@@ -170,7 +189,13 @@ pub fn decode<'a>(bytes: &'a [u8], properties: &mut Vec<PropertyRef<'a>>) -> Res
             timestamp_ms: cursor.i64("timestamp")?,
         },
         IDENTIFY => Body::Identify,
-        _ => return Err(RecordError { what: "neither event nor identify", at }),
+        DEAD_LETTER => Body::DeadLetter {
+            event_id: cursor.str("event_id")?,
+            event_type: cursor.str("event_type")?,
+            timestamp_ms: cursor.i64("timestamp")?,
+            code: cursor.str("code")?,
+        },
+        _ => return Err(RecordError { what: "neither event, identify nor dead letter", at }),
     };
     for _ in 0..cursor.varint("count")? {
         properties.push(cursor.property()?);
@@ -265,6 +290,9 @@ mod tests {
         body: Body::Event { event_id: "e-1", event_type: "purchase", timestamp_ms: -5 },
     };
 
+    const DEAD_LETTER: Body<'_> =
+        Body::DeadLetter { event_id: "e-1", event_type: "purchase", timestamp_ms: -5, code: "TOO_OLD" };
+
     fn number(name: &str, x: f64) -> PropertyRef<'_> {
         PropertyRef { name, kind: PropertyKind::Number, value: ValueRef::Number(x) }
     }
@@ -293,14 +321,14 @@ mod tests {
         fn what_is_encoded_is_decoded(
             names in prop::collection::vec((".{0,20}", ".{0,40}", finite(), 1u8..=4), 0..8),
             trace in prop::option::of(any::<([u8; 16], [u8; 8])>()),
-            identify in any::<bool>(),
+            what in 0usize..3,
         ) {
             let properties: Vec<_> = names.iter().map(|(name, words, x, kind)| match PropertyKind::from_u8(*kind) {
                 Some(PropertyKind::String) => text(name, words),
                 Some(kind) => PropertyRef { kind, ..number(name, *x) },
                 None => unreachable!(),
             }).collect();
-            let record = if identify { RecordRef { body: Body::Identify, ..EVENT } } else { EVENT };
+            let record = RecordRef { body: [EVENT.body, Body::Identify, DEAD_LETTER][what], ..EVENT };
             let trace = trace.map(|(trace, span)| TraceIds { trace, span });
             let bytes = encoded(&record, &properties, trace);
             prop_assert_eq!(trace_of(&bytes), trace);
@@ -318,11 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_an_identify_is_refused() {
-        let identify = RecordRef { body: Body::Identify, ..EVENT };
-        for trace in [None, Some(TraceIds { trace: [1; 16], span: [2; 8] })] {
-            let mut bytes = encoded(&identify, &[text("country", "DE")], trace);
-            assert_eq!(decoded(&bytes).unwrap().0.body, Body::Identify);
+    fn every_cut_is_refused() {
+        let traces = [None, Some(TraceIds { trace: [1; 16], span: [2; 8] })];
+        for (body, trace) in
+            [Body::Identify, DEAD_LETTER].into_iter().flat_map(|body| traces.map(|trace| (body, trace)))
+        {
+            let mut bytes = encoded(&RecordRef { body, ..EVENT }, &[text("country", "DE")], trace);
+            assert_eq!(decoded(&bytes).unwrap().0.body, body);
             for cut in 0..bytes.len() {
                 assert!(decoded(&bytes[..cut]).is_err(), "cut at {cut}");
             }

@@ -15,6 +15,7 @@ pub mod param;
 pub mod schema;
 mod select;
 mod tls;
+mod uncounted;
 mod users;
 
 pub use cell::{Cell, ResultColumn, RowBlock};
@@ -22,6 +23,7 @@ pub use error::WarehouseError;
 pub use events::{ColumnsError, EventColumns, EventRow};
 pub use insert::InsertOutcome;
 pub use select::{QuerySettings, RowStream};
+pub use uncounted::{Reason, UncountedColumns, UncountedRow};
 pub use users::{UserColumns, UserRow};
 
 use std::time::Duration;

@@ -61,6 +61,9 @@ fn judge(batch: wire::Batch<'_>, now_ms: i64) -> Verdicts {
         let at = || format!("events[{index}].properties");
         judge.properties(at, &given[event.properties.clone()], &schema, &mut properties)?;
         let app = if event.app_id.is_empty() { batch.app_id } else { event.app_id };
+        if let Some(error) = good.dead {
+            return Err(error);
+        }
         let record = RecordRef { tenant: "t", app, user_id: event.user_id, received_at_ms: now_ms, body: good.body() };
         let mut bytes = Vec::new();
         record::encode(&record, &properties, None, &mut bytes);

@@ -88,7 +88,8 @@ fn time(field: &str, time: JsonTime) -> Result<i64, Error> {
     }
 }
 
-/// A JSON number, string or bool; or `{"time": ...}` for an instant, since JSON has none.
+/// A JSON number, string or bool; or `{"time": ...}` for an instant, since JSON has none. The other kinds may be named too, as they are
+/// where the product itself writes an event.
 fn property(field: &str, value: serde_json::Value) -> Result<v1::value::Kind, Error> {
     use serde_json::Value;
     use v1::value::Kind;
@@ -102,17 +103,41 @@ fn property(field: &str, value: serde_json::Value) -> Result<v1::value::Kind, Er
             (None, Some(x)) => Ok(Kind::Number(x)),
             (None, None) => Err(malformed(field, format!("{n} is not a 64-bit number"))),
         },
-        Value::Object(map) if map.len() == 1 && map.contains_key("time") => {
-            let inner = map.into_iter().next().map(|(_, value)| value).unwrap_or_default();
-            let inner = serde_json::from_value(inner)
-                .map_err(|_| malformed(field, "\"time\" must be RFC 3339 text or ms since 1970".to_owned()))?;
-            time(field, inner).map(|ms| Kind::Time(time_to_wire(ms)))
+        Value::Object(map) if map.len() == 1 => {
+            let (kind, inner) = map.into_iter().next().unwrap_or_default();
+            named(field, &kind, inner)
         }
-        _ => Err(malformed(
-            field,
-            "must be a number, string, bool or {\"time\": \"...\"}; nested values have no column".to_owned(),
-        )),
+        _ => Err(nested(field)),
     }
+}
+
+/// A value under the name of its kind.
+fn named(field: &str, kind: &str, value: serde_json::Value) -> Result<v1::value::Kind, Error> {
+    use serde_json::Value;
+    use v1::value::Kind;
+    match (kind, value) {
+        ("time", value) => {
+            let value = serde_json::from_value(value)
+                .map_err(|_| malformed(field, "\"time\" must be RFC 3339 text or ms since 1970".to_owned()))?;
+            time(field, value).map(|ms| Kind::Time(time_to_wire(ms)))
+        }
+        ("number", Value::Number(n)) => {
+            n.as_f64().map(Kind::Number).ok_or_else(|| malformed(field, format!("{n} is not a 64-bit number")))
+        }
+        ("integer", Value::Number(n)) if n.is_i64() => Ok(Kind::Integer(n.as_i64().unwrap_or_default())),
+        ("integer", Value::String(text)) => text
+            .parse()
+            .map(Kind::Integer)
+            .map_err(|_| malformed(field, "\"integer\" must be a whole number".to_owned())),
+        ("string", Value::String(text)) => Ok(Kind::String(text)),
+        ("bool", Value::Bool(b)) => Ok(Kind::Bool(b)),
+        _ => Err(nested(field)),
+    }
+}
+
+fn nested(field: &str) -> Error {
+    let description = "must be a number, string, bool or {\"time\": \"...\"}; nested values have no column";
+    malformed(field, description.to_owned())
 }
 
 #[cfg(test)]
@@ -148,7 +173,20 @@ mod tests {
         assert_eq!(kind("b"), Some(Kind::Bool(true)));
         assert_eq!(kind("n"), None);
         assert_eq!(kind("t"), Some(Kind::Time(time_to_wire(1_767_225_600_000))));
-        for bad in [r#"{"x":[1]}"#, r#"{"x":{"time":true}}"#, r#"{"x":{"a":1}}"#] {
+        let named = br#"{"event_type":"a","properties":{"i":{"integer":"3"},"x":{"number":3},"s":{"string":"t"},"b":{"bool":true}}}"#;
+        let event = events(named, false).unwrap().remove(0).unwrap();
+        let kind = |name: &str| event.properties.get(name).and_then(|v| v.kind.clone());
+        assert_eq!([kind("i"), kind("x")], [Some(Kind::Integer(3)), Some(Kind::Number(3.0))]);
+        assert_eq!([kind("s"), kind("b")], [Some(Kind::String("t".into())), Some(Kind::Bool(true))]);
+        for bad in [
+            r#"{"x":[1]}"#,
+            r#"{"x":{"time":true}}"#,
+            r#"{"x":{"a":1}}"#,
+            r#"{"x":{"integer":"1.5"}}"#,
+            r#"{"x":{"integer":1.5}}"#,
+            r#"{"x":{"string":1}}"#,
+            r#"{"x":{"bool":true,"number":1}}"#,
+        ] {
             let body = format!(r#"{{"event_type":"a","properties":{bad}}}"#);
             let error = events(body.as_bytes(), false).unwrap().remove(0).unwrap_err();
             assert_eq!(error.violations[0].field, "events[0].properties.x");

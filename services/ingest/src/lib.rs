@@ -54,6 +54,8 @@ pub struct Limits {
     pub age_ms: i64,
     /// How far ahead of the server's clock an event may be, in ms.
     pub ahead_ms: i64,
+    /// Whether events that are too old are kept as dead letters, to be looked at and sent again. They are refused all the same.
+    pub keep_dead_letters: bool,
     /// Batches of one stream that are worked on at once: its credits while nothing is slow.
     pub stream_batches: usize,
     /// How much may be under way.
@@ -75,6 +77,7 @@ impl Default for Limits {
             value_bytes: 1_024,
             age_ms: model::DAY_MS,
             ahead_ms: 5 * 60_000,
+            keep_dead_letters: true,
             stream_batches: 16,
             flow: FlowOptions::default(),
             quota: QuotaOptions::default(),

@@ -34,15 +34,16 @@ pub struct Publisher {
 /// What becomes of a batch.
 struct Verdict<'a> {
     received_at_ms: i64,
-    accepted: Vec<Accepted<'a>>,
-    /// Of all accepted events, one after another.
+    /// What goes to the log: the accepted events, and among them those that are refused and kept as dead letters.
+    kept: Vec<Kept<'a>>,
+    /// Of all kept events, one after another.
     properties: Vec<PropertyRef<'a>>,
     rejections: Vec<v1::Rejection>,
     /// Every app that an event named, as known when it was first looked up.
     apps: Vec<Arc<AppInfo>>,
 }
 
-struct Accepted<'a> {
+struct Kept<'a> {
     /// In the batch.
     index: usize,
     /// In the verdict's apps.
@@ -152,7 +153,7 @@ impl Publisher {
             backfill: context.scope.allows(Permission::Backfill),
         };
         let mut apps = AppsOfBatch::new(&self.apps, context, app_id);
-        let mut accepted = Vec::with_capacity(events.len());
+        let mut kept = Vec::with_capacity(events.len());
         let (mut properties, mut rejections) = (Vec::with_capacity(given.len()), Vec::new());
         for (index, event) in events.into_iter().enumerate() {
             let event = match event {
@@ -169,11 +170,20 @@ impl Publisher {
                 Ok(app) => judge.event(index, &event).and_then(|good| {
                     let (given, at) = (&given[event.properties.clone()], || format!("events[{index}].properties"));
                     let any_new = judge.properties(at, given, &apps.known(app).schema, &mut properties)?;
-                    Ok(Accepted { index, app, event: good, properties: start..properties.len(), any_new })
+                    Ok(Kept { index, app, event: good, properties: start..properties.len(), any_new })
                 }),
             };
             match judged {
-                Ok(event) => accepted.push(event),
+                Ok(Kept { event: Good { dead: Some(error), .. }, .. }) if !self.limits.keep_dead_letters => {
+                    properties.truncate(start);
+                    rejections.push(rejection(index, event.event_id, error));
+                }
+                Ok(event) => {
+                    if let Some(error) = &event.event.dead {
+                        rejections.push(rejection(index, &event.event.event_id, error.clone()));
+                    }
+                    kept.push(event);
+                }
                 Err(error) => {
                     properties.truncate(start);
                     rejections.push(rejection(index, event.event_id, error));
@@ -181,7 +191,7 @@ impl Publisher {
             }
         }
         let (received_at_ms, apps) = (judge.received_at_ms, apps.into_known());
-        Ok(Verdict { received_at_ms, accepted, properties, rejections, apps })
+        Ok(Verdict { received_at_ms, kept, properties, rejections, apps })
     }
 
     /// Takes what is known of a user.
@@ -222,12 +232,12 @@ impl Publisher {
 
     /// Registers what the batch brings for the first time. An event whose properties find no more room is rejected alone.
     async fn register(&self, verdict: &mut Verdict<'_>) -> Result<(), Error> {
-        if !verdict.accepted.iter().any(|event| event.any_new) {
+        if !verdict.accepted().any(|event| event.any_new) {
             return Ok(());
         }
         for app in 0..verdict.apps.len() {
             let info = &verdict.apps[app];
-            let of_app = verdict.accepted.iter().filter(|event| event.app == app);
+            let of_app = verdict.accepted().filter(|event| event.app == app);
             let mut new: Vec<_> = of_app.flat_map(|event| verdict.unknown(event, info)).collect();
             if new.is_empty() {
                 continue;
@@ -245,17 +255,18 @@ impl Publisher {
 
     async fn register_one_by_one(&self, verdict: &mut Verdict<'_>, app: usize) -> Result<(), Error> {
         let mut info = Arc::clone(&verdict.apps[app]);
-        let all = mem::take(&mut verdict.accepted);
+        let all = mem::take(&mut verdict.kept);
         for event in all {
-            let new: Vec<_> = if event.app == app { verdict.unknown(&event, &info).collect() } else { Vec::new() };
+            let counts = event.app == app && event.event.dead.is_none();
+            let new: Vec<_> = if counts { verdict.unknown(&event, &info).collect() } else { Vec::new() };
             if new.is_empty() {
-                verdict.accepted.push(event);
+                verdict.kept.push(event);
                 continue;
             }
             match self.apps.register(&info, &new, self.limits.app_properties).await {
                 Ok(grown) => {
                     info = grown;
-                    verdict.accepted.push(event);
+                    verdict.kept.push(event);
                 }
                 Err(RegistryError::Full { registered, limit }) => {
                     let field = format!("events[{}].properties.{}", event.index, new[0].0);
@@ -272,13 +283,17 @@ impl Publisher {
     }
 
     async fn acknowledge(&self, mut verdict: Verdict<'_>) -> Result<v1::Acknowledgement, Error> {
-        let (accepted, rejections) = (verdict.accepted.len() as u32, mem::take(&mut verdict.rejections));
-        if accepted == 0 {
-            return Ok(v1::Acknowledgement { accepted, rejections, position_token: String::new() });
+        let rejections = mem::take(&mut verdict.rejections);
+        let (kept, accepted) = (verdict.kept.len() as u32, verdict.accepted().count() as u32);
+        let mut position_token = String::new();
+        if kept > 0 {
+            let partitions = self.log.partitions();
+            let position = self.append(kept, |trace| verdict.records(partitions, trace)).await?;
+            if accepted > 0 {
+                position_token = self.token_key.sign(&position);
+            }
         }
-        let partitions = self.log.partitions();
-        let position = self.append(accepted, |trace| verdict.records(partitions, trace)).await?;
-        Ok(v1::Acknowledgement { accepted, rejections, position_token: self.token_key.sign(&position) })
+        Ok(v1::Acknowledgement { accepted, rejections, position_token })
     }
 
     /// Appends records, which carry the trace of the append if the call is sampled.
@@ -294,15 +309,20 @@ impl Publisher {
 
 impl<'a> Verdict<'a> {
     /// The event's properties that the app's registry doesn't have.
-    fn unknown(&self, event: &Accepted<'a>, info: &AppInfo) -> impl Iterator<Item = (&'a str, PropertyKind)> {
+    fn unknown(&self, event: &Kept<'a>, info: &AppInfo) -> impl Iterator<Item = (&'a str, PropertyKind)> {
         let properties = self.properties[event.properties.clone()].iter();
         properties.map(|p| (p.name, p.kind)).filter(|(name, kind)| info.schema.slot(name, *kind).is_none())
     }
 
-    /// The accepted events as records, each in its user's partition.
+    /// Those that count.
+    fn accepted(&self) -> impl Iterator<Item = &Kept<'a>> {
+        self.kept.iter().filter(|event| event.event.dead.is_none())
+    }
+
+    /// The kept events as records, each in its user's partition.
     fn records(&self, partitions: u32, trace: Option<TraceIds>) -> Vec<Batch> {
         let mut batches: Vec<(Vec<u8>, Vec<u32>)> = vec![Default::default(); partitions as usize];
-        for Accepted { app, event, properties, .. } in &self.accepted {
+        for Kept { app, event, properties, .. } in &self.kept {
             let app = &self.apps[*app].app;
             let partition = partition_of(&app.tenant, &app.id, event.user_id, &event.event_id, partitions);
             let (buffer, ends) = &mut batches[partition as usize];

@@ -32,11 +32,21 @@ pub(crate) struct Good<'a> {
     event_type: &'a str,
     pub(crate) user_id: &'a str,
     timestamp_ms: i64,
+    /// Why it doesn't count, if it is only fit to be kept.
+    pub(crate) dead: Option<Error>,
 }
 
 impl Good<'_> {
     pub(crate) fn body(&self) -> Body<'_> {
-        Body::Event { event_id: &self.event_id, event_type: self.event_type, timestamp_ms: self.timestamp_ms }
+        let Self { event_id, event_type, timestamp_ms, .. } = self;
+        let (event_type, timestamp_ms) = (*event_type, *timestamp_ms);
+        match &self.dead {
+            None => Body::Event { event_id, event_type, timestamp_ms },
+            Some(error) => {
+                let code = error.violations.first().map_or(error.code.reason(), |violation| &violation.reason);
+                Body::DeadLetter { event_id, event_type, timestamp_ms, code }
+            }
+        }
     }
 }
 
@@ -48,18 +58,18 @@ impl Judge<'_> {
         name(event.event_type, limits.name_bytes, || field("event_type"))?;
         text(event.user_id, limits.user_bytes, || field("user_id"))?;
         text(event.event_id, limits.name_bytes, || field("event_id"))?;
-        let timestamp_ms = match &event.timestamp {
+        let (timestamp_ms, dead) = match &event.timestamp {
             Some(time) => match convert::instant(time) {
-                Some(ms) => self.age(ms, || field("timestamp"))?,
+                Some(ms) => (ms, self.age(ms, || field("timestamp"))?),
                 None => return Err(convert::no_instant(field("timestamp"))),
             },
-            None => self.received_at_ms,
+            None => (self.received_at_ms, None),
         };
         let event_id = match event.event_id {
             "" => uuid::Uuid::now_v7().to_string().into(),
             id => id.into(),
         };
-        Ok(Good { event_id, event_type: event.event_type, user_id: event.user_id, timestamp_ms })
+        Ok(Good { event_id, event_type: event.event_type, user_id: event.user_id, timestamp_ms, dead })
     }
 
     /// Puts properties or traits, checked and typed, into `good`. `schema`: names in it were checked when they were registered.
@@ -120,26 +130,26 @@ impl Judge<'_> {
         Ok((kind, ValueRef::Number(number)))
     }
 
-    fn age(&self, timestamp_ms: i64, field: impl FnOnce() -> String) -> Result<i64, Error> {
+    /// What keeps an event of this time from counting, though it can be kept; or why it can't even be that.
+    fn age(&self, timestamp_ms: i64, field: impl FnOnce() -> String) -> Result<Option<Error>, Error> {
         let limits = self.limits;
+        // The warehouse's days: DateTime64 and toYYYYMMDD agree from 1970 to 2299.
+        if !(0..10_413_792_000_000).contains(&timestamp_ms) {
+            return Err(Error::invalid(field(), "MALFORMED", "must be between the years 1970 and 2299"));
+        }
         let age_ms = self.received_at_ms - timestamp_ms;
         if age_ms < -limits.ahead_ms {
             let description =
                 format!("is {} ms ahead of the server's clock, the limit is {} ms", -age_ms, limits.ahead_ms);
             return Err(Error::invalid(field(), "IN_THE_FUTURE", description));
         }
-        if age_ms > limits.age_ms && !self.backfill {
-            let description = format!(
-                "is {age_ms} ms old, the limit is {} ms; older events need a key with `backfill`",
-                limits.age_ms
-            );
-            return Err(Error::invalid(field(), "TOO_OLD", description));
-        }
-        // The warehouse's days: DateTime64 and toYYYYMMDD agree from 1970 to 2299.
-        if !(0..10_413_792_000_000).contains(&timestamp_ms) {
-            return Err(Error::invalid(field(), "MALFORMED", "must be between the years 1970 and 2299"));
-        }
-        Ok(timestamp_ms)
+        let too_old = age_ms > limits.age_ms && !self.backfill;
+        Ok(too_old.then(|| {
+            let limit = limits.age_ms;
+            let description =
+                format!("is {age_ms} ms old, the limit is {limit} ms; older events need a key with `backfill`");
+            Error::invalid(field(), "TOO_OLD", description)
+        }))
     }
 }
 
@@ -192,7 +202,10 @@ mod tests {
         let properties = &batch.properties[event.properties.clone()];
         let judged = judge.event(2, event).and_then(|good| {
             judge.properties(|| "events[2].properties".into(), properties, &schema, &mut Vec::new())?;
-            Ok((good.timestamp_ms, good.event_id.into_owned()))
+            match good.dead {
+                Some(error) => Err(error),
+                None => Ok((good.timestamp_ms, good.event_id.into_owned())),
+            }
         });
         judged.map_err(|e| {
             let violation = e.violations.into_iter().next().unwrap();

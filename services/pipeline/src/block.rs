@@ -14,7 +14,7 @@ use model::{
 };
 use storage::{
     AppInfo, Apps, MetaError, RegistryError, TouchedHour,
-    warehouse::{EventColumns, EventRow, UserColumns, UserRow},
+    warehouse::{EventColumns, EventRow, Reason, UncountedColumns, UncountedRow, UserColumns, UserRow},
 };
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
@@ -37,12 +37,16 @@ pub(crate) struct Block {
     pub(crate) days: BTreeMap<i64, EventColumns>,
     /// Users after each Identify.
     pub(crate) users: UserColumns,
+    /// The records that are neither.
+    pub(crate) uncounted: UncountedColumns,
     /// Hours of apps that got events.
     pub(crate) hours: BTreeSet<TouchedHour>,
     /// Events that count.
     pub(crate) stored: u64,
     /// Events that were seen before.
     pub(crate) duplicates: u64,
+    /// Events that ingest refused and kept.
+    pub(crate) dead_letters: u64,
 }
 
 /// What a worker remembers of its partition up to the committed offset.
@@ -77,10 +81,11 @@ pub(crate) async fn build(
         }
         let content = match record::decode(&record.payload, &mut properties) {
             Ok(content) => content,
-            // Only a defect of ours gets here. The record stays in the log, where it can be looked at.
+            // Only a defect of ours gets here. The record is kept where it can be looked at.
             Err(error) => {
                 metrics::counter!("penstock_pipeline_damaged_records_total").increment(1);
                 error!(partition = place.partition, offset = record.offset, %error, "a record is passed over");
+                block.add_damaged(record, place);
                 continue;
             }
         };
@@ -93,12 +98,17 @@ pub(crate) async fn build(
                 let identity = identity_hash(content.tenant, content.app, content.user_id, event_id);
                 if memory.seen.is_duplicate(identity, record.offset, content.received_at_ms) {
                     block.duplicates += 1;
+                    block.add_uncounted(&content, Reason::Duplicate, event_id, &[], place, record.offset);
                     continue;
                 }
                 schemas.slots(content.tenant, content.app, &properties, &mut slots).await?;
                 let user = memory.users.get(content.tenant, content.app, content.user_id);
                 block.add_event(&content, properties.iter().zip(&slots), user.as_deref(), place, record.offset);
                 hour.touch(&mut block.hours, &content, timestamp_ms);
+            }
+            Body::DeadLetter { event_id, .. } => {
+                block.dead_letters += 1;
+                block.add_uncounted(&content, Reason::DeadLetter, event_id, &record.payload, place, record.offset);
             }
         }
     }
@@ -136,6 +146,44 @@ impl Block {
             columns.set(*slot, name, *kind, *value).expect("the registry gives a slot that fits the kind");
         }
         self.stored += 1;
+    }
+
+    fn add_uncounted(
+        &mut self,
+        content: &RecordRef<'_>,
+        reason: Reason,
+        event_id: &str,
+        record: &[u8],
+        place: Place,
+        offset: u64,
+    ) {
+        self.uncounted.push(&UncountedRow {
+            tenant: content.tenant,
+            app: content.app,
+            reason,
+            user_id: content.user_id,
+            event_id,
+            received_at_ms: content.received_at_ms,
+            record,
+            incarnation: place.incarnation,
+            partition: place.partition,
+            offset,
+        });
+    }
+
+    fn add_damaged(&mut self, record: &Record, place: Place) {
+        self.uncounted.push(&UncountedRow {
+            tenant: "",
+            app: "",
+            reason: Reason::Damaged,
+            user_id: "",
+            event_id: "",
+            received_at_ms: record.appended_ms,
+            record: &record.payload,
+            incarnation: place.incarnation,
+            partition: place.partition,
+            offset: record.offset,
+        });
     }
 
     fn add_user(&mut self, content: &RecordRef<'_>, user: &User, place: Place, offset: u64) {

@@ -25,6 +25,9 @@ const DAY_THERE: &str = "SELECT 1 FROM events WHERE _incarnation = {incarnation:
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} \
     AND ts >= fromUnixTimestamp64Milli({day:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({day:Int64} + 86400000, 'UTC') LIMIT 1";
 
+const UNCOUNTED_THERE: &str = "SELECT 1 FROM uncounted WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} LIMIT 1";
+
 const USERS_THERE: &str = "SELECT 1 FROM users WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} LIMIT 1";
 
@@ -35,6 +38,8 @@ pub(crate) enum Part {
     Day(i64),
     /// The users.
     Users,
+    /// What doesn't count.
+    Uncounted,
 }
 
 /// The memory of a worker that goes on at `committed`. `received_ms`: when the record there was received, or now if there is none.
@@ -62,6 +67,7 @@ pub(crate) async fn is_there(
     params.extend([("first", first.to_string()), ("last", last.to_string())]);
     let statement = match part {
         Part::Users => USERS_THERE,
+        Part::Uncounted => UNCOUNTED_THERE,
         Part::Day(day_ms) => {
             params.push(("day", day_ms.to_string()));
             DAY_THERE

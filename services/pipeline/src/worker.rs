@@ -204,7 +204,7 @@ impl Worker<'_> {
         tried
     }
 
-    /// Each day and the users as one block each.
+    /// Each day, the users and what doesn't count as one block each.
     async fn insert(&self, block: &Block, claim: &mut Claim) -> Result<(), PipelineError> {
         let warehouse = &self.parts.warehouse;
         if !block.users.is_empty() {
@@ -214,6 +214,14 @@ impl Worker<'_> {
                 async move { warehouse.insert_users(users, &token).await }.instrument(span)
             };
             self.once(Part::Users, claim, insert).await?;
+        }
+        if !block.uncounted.is_empty() {
+            let uncounted = &block.uncounted;
+            let insert = |token: String| {
+                let (span, warehouse) = trace::insert(warehouse, uncounted.len());
+                async move { warehouse.insert_uncounted(uncounted, &token).await }.instrument(span)
+            };
+            self.once(Part::Uncounted, claim, insert).await?;
         }
         for (day_ms, columns) in &block.days {
             let insert = |token: String| {
@@ -291,12 +299,14 @@ impl Worker<'_> {
         match part {
             Part::Day(day_ms) => format!("{range}:{}:{attempt}", day_ms / model::DAY_MS),
             Part::Users => format!("{range}:users:{attempt}"),
+            Part::Uncounted => format!("{range}:uncounted:{attempt}"),
         }
     }
 
     fn observe(&self, block: &Block, first: &Record) {
         metrics::counter!("penstock_pipeline_events_total", "outcome" => "stored").increment(block.stored);
         metrics::counter!("penstock_pipeline_events_total", "outcome" => "duplicate").increment(block.duplicates);
+        metrics::counter!("penstock_pipeline_events_total", "outcome" => "dead letter").increment(block.dead_letters);
         let delay_ms = ((self.parts.now_ms)() - first.appended_ms).max(0);
         metrics::histogram!("penstock_pipeline_delay_seconds").record(delay_ms as f64 / 1000.0);
     }

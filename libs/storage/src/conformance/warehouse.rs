@@ -3,7 +3,8 @@ use std::time::Duration;
 use model::{DAY_MS, PropertyKind, Slot, record::ValueRef};
 
 use crate::warehouse::{
-    Cell, EventColumns, EventRow, QuerySettings, UserColumns, UserRow, Warehouse, WarehouseError, param,
+    Cell, EventColumns, EventRow, QuerySettings, Reason, UncountedColumns, UncountedRow, UserColumns, UserRow,
+    Warehouse, WarehouseError, param,
 };
 
 const DAY: i64 = 19_675 * DAY_MS;
@@ -18,6 +19,7 @@ pub async fn warehouse(warehouse: &Warehouse) {
     migrations_run_again_and_at_once(warehouse).await;
     an_event_comes_back_as_it_was_sent(warehouse).await;
     a_user_comes_back_as_sent(warehouse).await;
+    what_does_not_count_comes_back_as_sent(warehouse).await;
     nasty_texts_survive_columns_and_parameters(warehouse).await;
     a_token_counts_once(warehouse).await;
     a_large_block_is_one_part(warehouse).await;
@@ -128,6 +130,41 @@ async fn a_user_comes_back_as_sent(warehouse: &Warehouse) {
     let first = [text("u1"), text("DE"), text("pro"), Cell::Time(DAY), Cell::Number(0.0), text("")];
     let second = [text("u2"), Cell::Null, text("pro"), Cell::Time(DAY), Cell::Number(30.0), text("Ada")];
     assert_eq!(rows(warehouse, statement, &[]).await, [first, second]);
+}
+
+async fn what_does_not_count_comes_back_as_sent(warehouse: &Warehouse) {
+    let row = UncountedRow {
+        tenant: "acme",
+        app: "web",
+        reason: Reason::DeadLetter,
+        user_id: "u1",
+        event_id: "e1",
+        received_at_ms: now_ms(),
+        record: b"\x00\xff any bytes",
+        incarnation: u64::MAX,
+        partition: 3,
+        offset: 1,
+    };
+    let mut columns = UncountedColumns::default();
+    columns.push(&row);
+    columns.push(&UncountedRow { reason: Reason::Damaged, tenant: "", app: "", offset: 2, ..row });
+    warehouse.insert_uncounted(&columns, "uncounted").await.unwrap();
+    warehouse.insert_uncounted(&columns, "uncounted").await.unwrap();
+    let statement = "SELECT tenant, app, reason, user, event_id, received_at, hex(record), _incarnation = 18446744073709551615, \
+         _partition, _offset FROM uncounted ORDER BY _offset";
+    let wanted = |tenant: &str, app: &str, reason: Reason, offset: i64| {
+        let mut cells =
+            vec![text(tenant), text(app), text(reason.name()), text("u1"), text("e1"), Cell::Time(row.received_at_ms)];
+        cells.extend([text("00FF20616E79206279746573"), Cell::Integer(1), Cell::Integer(3), Cell::Integer(offset)]);
+        cells
+    };
+    let wanted = [wanted("acme", "web", Reason::DeadLetter, 1), wanted("", "", Reason::Damaged, 2)];
+    assert_eq!(rows(warehouse, statement, &[]).await, wanted);
+}
+
+/// What is older than it is kept for would be gone.
+fn now_ms() -> i64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
 }
 
 async fn nasty_texts_survive_columns_and_parameters(warehouse: &Warehouse) {

@@ -5,7 +5,7 @@
 
 use super::{
     dictionary::Dictionary,
-    native::{WireColumn, put_text, put_varuint},
+    native::{WireColumn, put_bytes, put_text, put_varuint},
 };
 
 /// A column of N-byte little-endian numbers, one in every row.
@@ -39,6 +39,11 @@ pub(super) struct Texts(Vec<u8>);
 impl Texts {
     pub(super) fn push(&mut self, text: &str) {
         put_text(text, &mut self.0);
+    }
+
+    /// ClickHouse's strings may be any bytes.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        put_bytes(bytes, &mut self.0);
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{EventColumns, UserColumns, Warehouse, WarehouseError, schema};
+use super::{EventColumns, UncountedColumns, UserColumns, Warehouse, WarehouseError, schema};
 
 /// How much is handed to the connection at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -43,6 +43,15 @@ impl Warehouse {
     /// Inserts the users' states as one block; otherwise as [`Warehouse::insert_events`].
     pub async fn insert_users(&self, users: &UserColumns, token: &str) -> Result<InsertOutcome, WarehouseError> {
         self.insert(schema::USERS, users.len(), || users.to_native(), token).await
+    }
+
+    /// Inserts records that don't count as one block; otherwise as [`Warehouse::insert_events`].
+    pub async fn insert_uncounted(
+        &self,
+        records: &UncountedColumns,
+        token: &str,
+    ) -> Result<InsertOutcome, WarehouseError> {
+        self.insert(schema::UNCOUNTED, records.len(), || records.to_native(), token).await
     }
 
     async fn insert(

@@ -11,8 +11,12 @@ pub(super) fn put_varuint(mut n: u64, out: &mut Vec<u8>) {
 
 /// Appends a length and the bytes.
 pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
-    put_varuint(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(text.as_bytes(), out);
+}
+
+pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varuint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
 }
 
 /// One column's values, at least as many as it was last padded to.

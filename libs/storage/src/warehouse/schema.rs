@@ -10,6 +10,11 @@ pub const DEFAULT_DATABASE: &str = "penstock";
 pub const EVENTS: &str = "events";
 /// One row for each Identify, with everything that was known of the user after it.
 pub const USERS: &str = "users";
+/// One row for each record of the log that is in neither: duplicates, dead letters, and what can't be read. So every offset is
+/// in one of the three.
+pub const UNCOUNTED: &str = "uncounted";
+/// For how many days after its receipt a row stays among the uncounted.
+pub const UNCOUNTED_DAYS: i64 = 30;
 
 pub(super) const TEXT: &str = "String";
 pub(super) const WORD: &str = "LowCardinality(String)";
@@ -27,7 +32,9 @@ const DEDUPLICATION_WINDOW: u32 = 10_000;
 /// The statements that bring the database up to date, oldest first. A statement changes nothing where it was run before,
 /// and none is ever edited: a change of the tables is a new one at the end.
 pub(super) fn migrations() -> Vec<String> {
-    vec![events(), users()]
+    let mut statements = vec![events(), users(), uncounted()];
+    statements.extend([EVENTS, USERS, UNCOUNTED].map(received_index));
+    statements
 }
 
 fn events() -> String {
@@ -79,6 +86,32 @@ fn users() -> String {
          SETTINGS {}",
         settings()
     )
+}
+
+fn uncounted() -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {UNCOUNTED} (\n\
+         \x20   tenant {WORD},\n\
+         \x20   app {WORD},\n\
+         \x20   reason {WORD},\n\
+         \x20   user {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   event_id {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   received_at {TIME} CODEC(DoubleDelta, ZSTD(1)),\n\
+         \x20   record {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   _incarnation {U64} CODEC(Delta, ZSTD(1)),\n\
+         \x20   _partition {U32} CODEC(Delta, ZSTD(1)),\n\
+         \x20   _offset {U64} CODEC(Delta, ZSTD(1))\n\
+         ) ENGINE = MergeTree\n\
+         ORDER BY (tenant, app, reason, received_at, _partition, _offset)\n\
+         TTL toDateTime(received_at) + INTERVAL {UNCOUNTED_DAYS} DAY\n\
+         SETTINGS {}",
+        settings()
+    )
+}
+
+/// What is asked for by its receipt, as by a worker that takes over a partition, reads no more than that time.
+fn received_index(table: &str) -> String {
+    format!("ALTER TABLE {table} ADD INDEX IF NOT EXISTS received_at received_at TYPE minmax GRANULARITY 1")
 }
 
 /// A block that was acknowledged survives a power cut, and one that comes twice counts once.
