@@ -1,7 +1,7 @@
 //! A tenant's apps.
 
 use api::v1::{CreateAppRequest, CreateAppResponse, ListAppsRequest, ListAppsResponse};
-use model::Error;
+use model::{AppId, Error, ErrorCode, TenantId};
 use tracing::info;
 
 use crate::{
@@ -28,5 +28,13 @@ impl Admin {
         }
         let within_reach = apps.into_iter().filter(|app| caller.reaches(&app.id));
         Ok(ListAppsResponse { apps: within_reach.map(app_to_wire).collect() })
+    }
+
+    /// Refuses an app that isn't there.
+    pub(crate) async fn require_app(&self, tenant: &TenantId, app: &AppId) -> Result<(), Error> {
+        match self.directory.app(tenant, app).await.map_err(stored)? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(ErrorCode::NotFound, format!("app {app} does not exist"))),
+        }
     }
 }

@@ -1,17 +1,21 @@
-//! Tenants, their apps and their API keys: `penstock.v1.AdminService` over the metastore's directory.
+//! Tenants, their apps and their API keys, and what became of their events: `penstock.v1.AdminService` over the metastore, the event
+//! log and the warehouse.
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `apps` and `keys` do what was asked.
+//! `apps`, `keys`, `reconcile` and `dead_letters` do what was asked.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
 
+mod account;
 mod apps;
 mod caller;
 mod check;
+mod dead_letters;
 mod keys;
 mod quotas;
+mod reconcile;
 mod service;
 mod tenants;
 mod wire;
@@ -25,6 +29,7 @@ use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
 
 pub use keys::mint;
+pub use service::Ground;
 
 /// The largest request, in bytes, as gRPC and as JSON.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -34,14 +39,15 @@ pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// The service, in gRPC and in JSON.
 ///
 /// It takes calls whose context `key` signed, and reads the time (UTC ms) from `now_ms`. Copies of revoked keys are deleted from
-/// `cache`, the one that the gateways use.
+/// `cache`, the one that the gateways use. What is asked of events is answered from `ground`.
 pub fn service(
     directory: Arc<dyn Directory>,
     cache: Arc<dyn Cache>,
+    ground: Option<Ground>,
     key: SigningKey,
     now_ms: fn() -> i64,
 ) -> HttpService {
-    let grpc = AdminServiceServer::new(service::Admin { directory, cache, now_ms })
+    let grpc = AdminServiceServer::new(service::Admin { directory, cache, ground, now_ms })
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

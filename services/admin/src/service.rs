@@ -7,12 +7,14 @@ use api::{
     v1::{
         CreateAppRequest, CreateAppResponse, CreateKeyRequest, CreateKeyResponse, CreateTenantRequest,
         CreateTenantResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, ListAppsRequest, ListAppsResponse,
-        ListKeysRequest, ListKeysResponse, ListTenantsRequest, ListTenantsResponse, RevokeKeyRequest,
-        RevokeKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse, admin_service_server::AdminService,
+        ListDeadLettersRequest, ListDeadLettersResponse, ListKeysRequest, ListKeysResponse, ListTenantsRequest,
+        ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse,
+        SetTenantQuotaRequest, SetTenantQuotaResponse, admin_service_server::AdminService,
     },
 };
+use eventlog::EventLog;
 use model::Error;
-use storage::{Cache, Directory, MetaError};
+use storage::{Cache, Directory, Ledger, MetaError, Warehouse};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -22,7 +24,18 @@ use crate::caller::Caller;
 pub(crate) struct Admin {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) ground: Option<Ground>,
     pub(crate) now_ms: fn() -> i64,
+}
+
+/// What events are kept in, on their way and at its end.
+pub struct Ground {
+    /// Where they are first.
+    pub log: Arc<dyn EventLog>,
+    /// How far they came.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where they end.
+    pub warehouse: Warehouse,
 }
 
 #[tonic::async_trait]
@@ -82,6 +95,26 @@ impl AdminService for Admin {
     ) -> Result<Response<GetTenantQuotaResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.quota(&caller, &message).await)
+    }
+
+    async fn reconcile(&self, request: Request<ReconcileRequest>) -> Result<Response<ReconcileResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.reconciliation(&caller, &message).await)
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<ListDeadLettersRequest>,
+    ) -> Result<Response<ListDeadLettersResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.dead_letters(&caller, &message).await)
+    }
+}
+
+impl Admin {
+    /// What events are kept in; a directory alone has none.
+    pub(crate) fn ground(&self) -> Result<&Ground, Error> {
+        self.ground.as_ref().ok_or_else(|| Error::internal("this process doesn't reach the event log"))
     }
 }
 

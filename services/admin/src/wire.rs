@@ -4,10 +4,13 @@ use api::{
     convert::{app_from_wire, permission_from_wire, time_from_wire, time_to_wire},
     v1,
 };
-use model::{AppId, AppSet, Error, Permission, Permissions, TenantId};
+use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, TenantId};
 use storage::{App, Key, Tenant};
 
-use crate::check::{self, both};
+use crate::{
+    caller::Caller,
+    check::{self, both},
+};
 
 /// What a key to make is asked to be, each field by itself as it should be.
 pub(crate) struct WantedKey {
@@ -19,6 +22,15 @@ pub(crate) struct WantedKey {
 
 pub(crate) fn tenant_id(field: &str, text: &str) -> Result<TenantId, Error> {
     TenantId::new(text).map_err(|e| Error::invalid(field, required_or_malformed(text), e.to_string()))
+}
+
+/// The app to look into, of those that the caller reaches.
+pub(crate) fn app_of(caller: &Caller, text: &str) -> Result<AppId, Error> {
+    let app = app_from_wire("app_id", text)?;
+    if caller.reaches(&app) {
+        return Ok(app);
+    }
+    Err(Error::new(ErrorCode::PermissionDenied, "this key doesn't reach the app"))
 }
 
 pub(crate) fn tenant_from_wire(tenant: Option<v1::Tenant>, now_ms: i64) -> Result<Tenant, Error> {

@@ -92,7 +92,8 @@ impl Services {
             here.insert(Role::Metrics, metrics);
         }
         if roles.has(Role::Admin) {
-            let admin = admin::service(Arc::clone(meta) as _, Arc::clone(&cache), context_key.clone(), now_ms);
+            let ground = stores.ground();
+            let admin = admin::service(Arc::clone(meta) as _, Arc::clone(&cache), ground, context_key.clone(), now_ms);
             here.insert(Role::Admin, admin);
         }
         let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));

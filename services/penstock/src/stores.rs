@@ -36,7 +36,7 @@ impl Stores {
             true => Some(storage::open(&config.metastore).await?),
             false => None,
         };
-        let log = match roles.any(&[Role::Ingest, Role::Pipeline, Role::Query]) {
+        let log = match roles.any(&[Role::Ingest, Role::Pipeline, Role::Query, Role::Admin]) {
             true => {
                 let kafka = config.kafka.clone();
                 let options = LogOptions { partitions: config.log_partitions, kafka, ..LogOptions::default() };
@@ -45,7 +45,7 @@ impl Stores {
             }
             false => None,
         };
-        let (warehouse, supervisor) = match roles.any(&[Role::Warehouse, Role::Pipeline, Role::Query]) {
+        let (warehouse, supervisor) = match roles.any(&[Role::Warehouse, Role::Pipeline, Role::Query, Role::Admin]) {
             true => open_warehouse(config).await?,
             false => (None, None),
         };
@@ -63,6 +63,11 @@ impl Stores {
             owner: owner(),
             now_ms,
         })
+    }
+
+    /// What the admin role looks into.
+    pub(crate) fn ground(&self) -> Option<admin::Ground> {
+        Some(admin::Ground { log: self.log.clone()?, ledger: self.meta.clone()?, warehouse: self.warehouse.clone()? })
     }
 
     /// Whether the warehouse answers. One that is not ours is its own operator's to watch.

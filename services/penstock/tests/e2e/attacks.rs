@@ -282,6 +282,12 @@ fn admin() -> Vec<Attack> {
         push("ListApps", json!({"tenant_id": tenant}));
         push("ListKeys", json!({"tenant_id": tenant}));
         push("GetTenantQuota", json!({"tenant_id": tenant}));
+        for app in ["shop", "lab", "shop' OR '1'='1"] {
+            push("ListDeadLetters", json!({"tenant_id": tenant, "app_id": app, "page_token": "0-0-0-0"}));
+            let [from, to] =
+                [-1, 1].map(|hours| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string());
+            push("Reconcile", json!({"tenant_id": tenant, "app_id": app, "from": from, "to": to}));
+        }
         push("SetTenantQuota", json!({"tenant_id": tenant, "quota": {"events_per_second": 1, "events_burst": 1}}));
         push("CreateApp", json!({"tenant_id": tenant, "app": {"app_id": "attack"}}));
         push("CreateTenant", json!({"tenant": {"tenant_id": tenant}}));
@@ -292,6 +298,7 @@ fn admin() -> Vec<Attack> {
     }
     push("CreateKey", json!({"tenant_id": "blue", "permissions": ["PERMISSION_QUERY"], "app_ids": ["shop"]}));
     push("ListTenants", json!({}));
+    push("ListDeadLetters", json!({"app_id": "shop", "page_token": "0-0-0-0') OR ('1'='1"}));
     attacks
 }
 

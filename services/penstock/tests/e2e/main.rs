@@ -1,6 +1,7 @@
 //! The whole product as users meet it: the real program, the real engine, real clients.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs, unreachable_pub)]
 
+mod account;
 mod attacks;
 mod bodies;
 mod clients;
