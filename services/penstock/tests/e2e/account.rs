@@ -24,12 +24,12 @@ async fn publish(house: &House, key: &str, events: Vec<v1::Event>) -> v1::Acknow
     client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap()
 }
 
-/// The last hours, reconciled.
-async fn reconcile(house: &House, key: &str) -> ReconcileResponse {
+/// The app's last hours, reconciled.
+pub async fn reconcile(house: &House, key: &str, app: &str) -> ReconcileResponse {
     let now_ms = Timestamp::now().as_millisecond();
     let request = ReconcileRequest {
         tenant_id: String::new(),
-        app_id: APP.to_owned(),
+        app_id: app.to_owned(),
         from: Some(time_to_wire(now_ms - 2 * HOUR_MS)),
         to: Some(time_to_wire(now_ms + 1)),
     };
@@ -59,7 +59,9 @@ async fn settle(house: &House, key: &str) {
     house.sql(key, "SELECT COUNT(*) FROM events", &token).await;
     // The token reaches the partition of that event: the others are idle, and their frontier follows.
     let wanted = Timestamp::now().as_millisecond();
-    while reconcile(house, key).await.settled_until.and_then(|until| instant(&until)).is_none_or(|ms| ms < wanted) {}
+    while reconcile(house, key, APP).await.settled_until.and_then(|until| instant(&until)).is_none_or(|ms| ms < wanted)
+    {
+    }
 }
 
 fn events(from: usize, to: usize) -> Vec<v1::Event> {
@@ -85,11 +87,11 @@ async fn what_was_taken_is_stored_or_a_duplicate_or_kept_and_a_lost_row_is_named
         .await;
     assert_eq!(status, 200, "{answer}");
     settle(&house, &key).await;
-    let answer = reconcile(&house, &key).await;
+    let answer = reconcile(&house, &key, APP).await;
     assert_eq!((sums(&answer), &answer.differences[..]), ([69, 31, 30, 8, 0, 0], &[][..]));
     assert_eq!(answer.checked_since, None);
     settle(&house, &other).await;
-    assert_eq!(sums(&reconcile(&house, &other).await), [35, 31, 0, 4, 0, 0], "another's events are another's");
+    assert_eq!(sums(&reconcile(&house, &other, APP).await), [35, 31, 0, 4, 0, 0], "another's events are another's");
 
     // Rows vanish behind the product's back, of both tenants.
     let place = async |id: &str| {
@@ -103,7 +105,7 @@ async fn what_was_taken_is_stored_or_a_duplicate_or_kept_and_a_lost_row_is_named
     let twice = place("e5").await;
     house.warehouse("ALTER TABLE events DELETE WHERE event_id IN ('e3', 'e4') SETTINGS mutations_sync = 1").await;
     house.warehouse("INSERT INTO events SELECT * FROM events WHERE event_id = 'e5' AND tenant = 'red'").await;
-    let answer = reconcile(&house, &key).await;
+    let answer = reconcile(&house, &key, APP).await;
     assert_eq!(sums(&answer), [69, 30, 30, 8, 2, 1]);
     let of = |kind: Wrong| answer.differences.iter().filter(move |difference| difference.kind() == kind);
     let named = |difference: &Difference| (difference.partition, difference.first_offset, difference.last_offset);
@@ -129,7 +131,7 @@ async fn the_account_is_right_while_events_flow() {
     let look = async {
         let mut last = 0;
         loop {
-            let answer = reconcile(&house, &key).await;
+            let answer = reconcile(&house, &key, APP).await;
             let [accepted, stored, duplicates, ..] = sums(&answer);
             assert_eq!((&answer.differences[..], accepted), (&[][..], stored + duplicates));
             assert!(accepted >= last, "{accepted} after {last}");
@@ -141,7 +143,7 @@ async fn the_account_is_right_while_events_flow() {
         () = look => {}
     }
     settle(&house, &key).await;
-    assert_eq!(sums(&reconcile(&house, &key).await), [60 * 75 + 1, 60 * 50 + 25 + 1, 59 * 25, 0, 0, 0]);
+    assert_eq!(sums(&reconcile(&house, &key, APP).await), [60 * 75 + 1, 60 * 50 + 25 + 1, 59 * 25, 0, 0, 0]);
 }
 
 /// A page of dead letters, and the token of the next.

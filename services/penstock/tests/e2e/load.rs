@@ -1,6 +1,6 @@
 //! Load that keeps its books: clients that send until every event is acknowledged, through whatever happens to the server.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient, value::Kind};
 use futures::stream;
@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use crate::{
+    account,
     clients::{Keyed, event, event_json, keyed},
     house::{House, PATIENCE},
 };
@@ -55,6 +56,8 @@ pub struct Books {
     pub client: String,
     pub events: u64,
     pub sum: u64,
+    /// Events and their sum by the plan that their user had when they were sent; "" if none was known.
+    pub by_plan: BTreeMap<String, (u64, u64)>,
     /// Covers everything that the client sent.
     pub token: String,
     /// How calls that were not acknowledged ended, but for refused connections.
@@ -98,6 +101,8 @@ pub struct Client {
     random: StdRng,
     http: reqwest::Client,
     books: Books,
+    /// The plan of each user.
+    plans: [String; USERS as usize],
     address: watch::Receiver<String>,
 }
 
@@ -105,12 +110,14 @@ impl Client {
     /// The client of that number; what it does depends on the seed alone.
     pub fn new(number: u64, seed: u64, field: &Field) -> Self {
         let client = format!("{}-client-{number}", field.run);
-        let books = Books { client, events: 0, sum: 0, token: String::new(), failures: Vec::new() };
+        let books =
+            Books { client, events: 0, sum: 0, by_plan: BTreeMap::new(), token: String::new(), failures: Vec::new() };
         let (address, random) = (field.address.subscribe(), StdRng::seed_from_u64(seed ^ (number << 32)));
-        Self { field: field.clone(), random, http: reqwest::Client::new(), books, address }
+        let plans = [const { String::new() }; USERS as usize];
+        Self { field: field.clone(), random, http: reqwest::Client::new(), books, plans, address }
     }
 
-    /// Sends until it is over, some batches twice, one after the other or at once by two routes.
+    /// Sends until it is over, some batches twice, one after the other or at once by two routes; now and then a user's plan changes.
     pub async fn run(mut self) -> Books {
         while !*self.field.over.borrow() {
             let batches: Vec<_> = (0..self.random.random_range(1..=8)).map(|_| self.batch(1..=20)).collect();
@@ -123,6 +130,10 @@ impl Client {
                 1 => {
                     self.deliver(&batches).await;
                     self.deliver(&batches).await;
+                }
+                2..=4 => {
+                    self.deliver(&batches).await;
+                    self.identify().await;
                 }
                 _ => drop(self.deliver(&batches).await),
             }
@@ -138,11 +149,32 @@ impl Client {
         let events = (0..size).map(|_| {
             let (n, number) = (self.random.random_range(0..1_000_000), self.books.events);
             (self.books.events, self.books.sum) = (number + 1, self.books.sum + n);
+            let of_plan = self.books.by_plan.entry(self.plans[(number % USERS) as usize].clone()).or_default();
+            *of_plan = (of_plan.0 + 1, of_plan.1 + n);
             let client = &self.books.client;
             let properties = [("client", Kind::String(client.clone())), ("n", Kind::Integer(n as i64))];
-            event("load", &format!("{client}-{number}"), &format!("{client}-{}", number % 211), &properties)
+            event("load", &format!("{client}-{number}"), &format!("{client}-{}", number % USERS), &properties)
         });
         PublishRequest { app_id: APP.to_owned(), events: events.collect() }
+    }
+
+    /// Gives a user another plan. What the client sends of the user from then on carries it.
+    async fn identify(&mut self) {
+        let (user, plan) = (self.random.random_range(0..USERS), format!("p{}", self.random.random_range(0..4)));
+        let body = json!({"app_id": APP, "user_id": format!("{}-{user}", self.books.client), "traits": {"plan": {"string": plan}}});
+        loop {
+            let url = format!("http://{}/v1/identify", &*self.address.borrow());
+            let answer = self.http.post(url).bearer_auth(&self.field.key).json(&body).send().await;
+            if let Ok(answer) = answer {
+                let (status, retry_after) = (answer.status(), answer.headers().contains_key("retry-after"));
+                assert!(status == 200 || (status == 503 && retry_after), "a server that answers takes it: {status}");
+                if status == 200 && answer.bytes().await.is_ok() {
+                    break;
+                }
+            }
+            let _ = timeout(Duration::from_millis(20), self.address.changed()).await;
+        }
+        self.plans[user as usize] = plan;
     }
 
     fn route(&mut self) -> Route {
@@ -235,6 +267,8 @@ async fn stream_all(channel: Keyed, batches: &[PublishRequest]) -> Attempt {
 }
 
 const CLIENTS: u64 = 6;
+/// Users of each client.
+const USERS: u64 = 211;
 
 /// Clients that send, until they are told to settle.
 pub struct Load {
@@ -282,6 +316,30 @@ impl Load {
         let places = "SELECT _partition, count(), uniqExact(_offset), min(_offset), max(_offset), uniqExact(event_id) \
             FROM events WHERE event = 'load' GROUP BY _partition ORDER BY 1";
         assert_eq!(counted, sent, "by partition:\n{}", house.warehouse(places).await);
+        let sql = format!(
+            "SELECT client, user_plan, COUNT(*), SUM(n) FROM events \
+             WHERE app_id = '{APP}' AND event_type = 'load' AND client LIKE '{}%' GROUP BY client, user_plan",
+            self.field.run
+        );
+        let mut joined = house.sql(&house.demo_key(), &sql, "").await;
+        for row in &mut joined {
+            if row[1].is_null() {
+                row[1] = json!("");
+            }
+        }
+        joined.sort_by_key(|row| (row[0].to_string(), row[1].to_string()));
+        let of_plans = |b: &Books| {
+            let rows = b.by_plan.iter();
+            rows.map(|(plan, (events, sum))| vec![json!(b.client), json!(plan), json!(events), json!(*sum as f64)])
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            joined,
+            books.iter().flat_map(of_plans).collect::<Vec<_>>(),
+            "each event carries its user's plan of then"
+        );
+        let account = account::reconcile(house, &house.demo_key(), APP).await;
+        assert_eq!(account.differences, [], "{:?}", account.hours);
         books
     }
 }
