@@ -39,6 +39,9 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// Partitions of the event log, fixed when it is made.
     pub(crate) log_partitions: u32,
+    /// For how many days the embedded log keeps records, as far as they are in the warehouse; 0 keeps all. A topic of Kafka has a
+    /// retention of its own.
+    pub(crate) log_days: u32,
     /// The warehouse: `embedded:DIR` or `http(s)://HOST:PORT`. Default `embedded:DATA/warehouse`.
     pub(crate) warehouse: String,
     /// Where the warehouse role serves its embedded warehouse: a port of this machine.
@@ -84,6 +87,7 @@ impl Default for Config {
             ops_listen: "127.0.0.1:7071".to_owned(),
             log: String::new(),
             log_partitions: 4,
+            log_days: 7,
             warehouse: String::new(),
             warehouse_listen: String::new(),
             warehouse_user: "default".to_owned(),
@@ -178,6 +182,11 @@ impl Config {
                 what: "must be embedded:DIR or http(s)://HOST:PORT".to_owned(),
             }),
         }
+    }
+
+    /// For how long the pipeline has the log keep records, in ms, if that is its to say.
+    pub(crate) fn keep_log_ms(&self) -> Option<i64> {
+        (self.log_days > 0 && self.log.starts_with("embedded:")).then(|| i64::from(self.log_days) * model::DAY_MS)
     }
 
     /// The configuration as a file that `read` takes.

@@ -60,6 +60,7 @@ impl Stores {
             apps: self.apps.clone()?,
             warehouse: self.warehouse.clone()?,
             options: config.pipeline.clone(),
+            keep_log_ms: config.keep_log_ms(),
             owner: owner(),
             now_ms,
         })

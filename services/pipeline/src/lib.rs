@@ -20,6 +20,7 @@
 mod block;
 mod patience;
 mod recover;
+mod retention;
 mod seen;
 mod trace;
 mod users;
@@ -118,6 +119,8 @@ pub struct Parts {
     pub warehouse: Warehouse,
     /// How blocks are cut.
     pub options: Options,
+    /// For how long the log keeps records after it took them, in ms, once they are committed; `None` where that is not the pipeline's to say.
+    pub keep_log_ms: Option<i64>,
     /// This process's name in the ledger.
     pub owner: String,
     /// UTC ms.

@@ -14,12 +14,15 @@ use crate::{
     block::{self, Block, Memory, Place},
     patience::patiently,
     recover::{self, Part},
-    trace,
+    retention, trace,
 };
 
 /// A worker is at work for one part in so many of its time, as far as its intervals may grow. The slower the house, the larger
 /// the blocks: each costs the engine a part to merge, whatever its size.
 const SHARE: u32 = 4;
+
+/// How often the log lets go of what it no longer needs to keep.
+const TRIM_EVERY: Duration = Duration::from_secs(600);
 
 /// How often, and how far apart, a part is looked for that the engine says it has.
 const LOOKS: u32 = 20;
@@ -118,12 +121,15 @@ impl Worker<'_> {
         let (partition, log, block_records) = (self.place.partition, &self.parts.log, options.block_records as u64);
         let mut idle = interval(Duration::from_millis(options.idle_ms));
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trim = interval(TRIM_EVERY);
+        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_block = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
                 _ = idle.tick() => { self.advance().await?; continue; }
+                _ = trim.tick() => { self.trim().await; continue; }
                 waited = patiently(self.stop, || log.wait_for(partition, self.committed)) => waited?,
             }
             tokio::select! {
@@ -156,6 +162,15 @@ impl Worker<'_> {
             patiently(self.stop, advance).await?;
         }
         Ok(())
+    }
+
+    /// Lets the log go of what it need not keep. Where that fails it is tried again next time.
+    async fn trim(&self) {
+        let (Some(keep_ms), partition) = (self.parts.keep_log_ms, self.place.partition) else { return };
+        let before_ms = (self.parts.now_ms)() - keep_ms;
+        if let Err(error) = retention::trim(&*self.parts.log, partition, self.committed, before_ms).await {
+            warn!(partition, %error, "the log keeps more than it need");
+        }
     }
 
     async fn process(&mut self, records: &[Record]) -> Result<(), PipelineError> {

@@ -109,6 +109,7 @@ impl World {
             apps: Arc::new(Apps::new(Arc::clone(&self.meta), now_ms)),
             warehouse: self.warehouse.clone(),
             options: Options { block_records: 100, block_interval_ms: 20, idle_ms: 100, ..Options::default() },
+            keep_log_ms: None,
             owner: owner.to_owned(),
             now_ms,
         };
