@@ -13,7 +13,10 @@ pub(crate) fn service(telemetry: Arc<Telemetry>, ready: Arc<dyn Fn() -> bool + S
             "/metrics" => text(StatusCode::OK, telemetry.render()),
             "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" if ready() => text(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the warehouse does not answer\n".to_owned()),
+            "/readyz" => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "this process starts or ends, or the warehouse does not answer\n".to_owned(),
+            ),
             _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n".to_owned()),
         };
         async { Ok::<_, Infallible>(answer) }

@@ -3,7 +3,10 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -80,7 +83,11 @@ pub(crate) async fn serve(
     }
     let stores = Stores::open(config, &roles).await?;
     let ops_stop = CancellationToken::new();
-    let ops = ops::service(Arc::clone(&telemetry), stores.ready());
+    // Ready from when everything is served, the keys of a new house included, until the drain begins.
+    let serving = Arc::new(AtomicBool::new(false));
+    let (now, stored) = (Arc::clone(&serving), stores.ready());
+    let ready = Arc::new(move || now.load(Ordering::Acquire) && stored());
+    let ops = ops::service(Arc::clone(&telemetry), ready);
     let ops = serve_in_background(doors.ops, ops, &config.server, None, &ops_stop);
 
     let services = match &stores.meta {
@@ -111,10 +118,12 @@ pub(crate) async fn serve(
         say_what_to_try(config, &operator_key, demo_key.as_deref());
     }
     info!(roles = roles.names(), "serving");
+    serving.store(true, Ordering::Release);
     if let Some(services) = &services {
         report(&services.health, true).await;
     }
     stop.cancelled().await;
+    serving.store(false, Ordering::Release);
     if let Some(services) = &services {
         report(&services.health, false).await; // balancers look elsewhere from now on
     }
