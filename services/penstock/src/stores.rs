@@ -45,8 +45,10 @@ impl Stores {
             }
             false => None,
         };
-        let (warehouse, supervisor) = match roles.any(&[Role::Warehouse, Role::Pipeline, Role::Query, Role::Admin]) {
-            true => open_warehouse(config).await?,
+        // The admin role looks into it now and then: keys can be revoked while it is away.
+        let needed = roles.any(&[Role::Warehouse, Role::Pipeline, Role::Query]);
+        let (warehouse, supervisor) = match needed || roles.has(Role::Admin) {
+            true => open_warehouse(config, needed).await?,
             false => (None, None),
         };
         let apps = meta.as_ref().map(|meta| Arc::new(Apps::new(Arc::clone(meta), now_ms)));
@@ -111,7 +113,7 @@ impl Incarnations for Lives {
     }
 }
 
-async fn open_warehouse(config: &Config) -> Result<(Option<Warehouse>, Option<Supervisor>), StartError> {
+async fn open_warehouse(config: &Config, needed: bool) -> Result<(Option<Warehouse>, Option<Supervisor>), StartError> {
     let database = storage::warehouse::schema::DEFAULT_DATABASE;
     let (warehouse, supervisor) = match config.warehouse_url()? {
         WarehouseUrl::Embedded(dir) => {
@@ -124,7 +126,9 @@ async fn open_warehouse(config: &Config) -> Result<(Option<Warehouse>, Option<Su
             (Warehouse::new(url, database, &config.warehouse_user, password)?, None)
         }
     };
-    warehouse.wait_ready(WAREHOUSE_START).await?;
-    warehouse.migrate().await?;
+    if needed {
+        warehouse.wait_ready(WAREHOUSE_START).await?;
+        warehouse.migrate().await?;
+    }
     Ok((Some(warehouse), supervisor))
 }
