@@ -119,7 +119,7 @@ fn hours(request: &ReconcileRequest, now_ms: i64) -> Result<Range<i64>, Error> {
     };
     let (from, to) = (instant("from", &request.from)?, instant("to", &request.to)?);
     let from = from.div_euclid(HOUR_MS) * HOUR_MS;
-    let to = to.div_euclid(HOUR_MS) * HOUR_MS + if to.rem_euclid(HOUR_MS) == 0 { 0 } else { HOUR_MS };
+    let to = (to + HOUR_MS - 1).div_euclid(HOUR_MS) * HOUR_MS;
     if to <= from {
         return Err(Error::invalid("to", "MALFORMED", "must be after `from`"));
     }

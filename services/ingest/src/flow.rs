@@ -18,12 +18,14 @@ mod budget;
 mod lag;
 mod quota;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
 use model::{Error, ErrorCode, TenantId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 pub(crate) use lag::follow as follow_lag;
 pub use quota::QuotaOptions;
@@ -63,6 +65,31 @@ impl Default for FlowOptions {
             slow_lag_seconds: 300,
             max_lag_seconds: 12 * 3_600,
         }
+    }
+}
+
+/// How often is looked at what lies elsewhere: no batch waits for the metastore or the log.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks again and again until `stop`. That it `failed` is said once, until it goes well again.
+async fn keep_looking<E: Display, F: Future<Output = Result<(), E>>>(
+    stop: &CancellationToken,
+    failed: &str,
+    mut look: impl FnMut() -> F,
+) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = true;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let looked = look().await;
+        if let (Err(error), true) = (&looked, known) {
+            warn!(%error, "{failed}");
+        }
+        known = looked.is_ok();
     }
 }
 

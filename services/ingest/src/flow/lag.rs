@@ -10,14 +10,12 @@ use model::{Error, ErrorCode, PartitionId};
 use storage::{Ledger, MetaError, PartitionState, Topic};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use super::{Flow, FlowOptions};
+use super::{Flow, FlowOptions, keep_looking};
 
-const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// When a refused batch may come again: the lag can't be known ahead, and it falls slowly from where batches are refused.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -83,27 +81,11 @@ pub(crate) async fn follow(
     stop: CancellationToken,
 ) {
     let topic = Topic { name: log.topic().to_owned(), incarnation: log.incarnation() };
-    let mut ticks = interval(MEASURE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = true;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        match measure(&*log, &*ledger, &topic, now_ms(), flow.lag.slow).await {
-            Ok(lag) => {
-                flow.lag.set(lag);
-                known = true;
-            }
-            Err(error) => {
-                if known {
-                    warn!(%error, "how far behind the pipeline is can't be told; it is taken to be as it was");
-                }
-                known = false;
-            }
-        }
-    }
+    keep_looking(&stop, "how far behind the pipeline is can't be told; it is taken to be as it was", || async {
+        flow.lag.set(measure(&*log, &*ledger, &topic, now_ms(), flow.lag.slow).await?);
+        Ok::<_, LagError>(())
+    })
+    .await;
 }
 
 /// The largest lag of all partitions. One of less than `slow` may be told as none.

@@ -6,15 +6,12 @@ use mesh::rate::{Meter, OverRate, Rate};
 use model::{Error, ErrorCode, TenantId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::{Directory, Quota};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use storage::{Directory, MetaError, Quota};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use super::Flow;
+use super::{Flow, keep_looking};
 
-/// How often what operators set is read: no batch waits for the metastore.
-const READ_EVERY: Duration = Duration::from_secs(1);
 /// A burst that isn't set: what comes in so many seconds.
 const BURST_SECONDS: u64 = 10;
 
@@ -190,25 +187,9 @@ impl Over {
 
 /// Reads what operators set, again and again until `stop`. While the metastore is away the quotas stay as they were.
 pub(crate) async fn follow(flow: Arc<Flow>, directory: Arc<dyn Directory>, stop: CancellationToken) {
-    let mut ticks = interval(READ_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = true;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        match directory.quotas().await {
-            Ok(quotas) => {
-                flow.quotas.set(quotas, Instant::now());
-                known = true;
-            }
-            Err(error) => {
-                if known {
-                    warn!(%error, "quotas can't be read; they stay as they were");
-                }
-                known = false;
-            }
-        }
-    }
+    keep_looking(&stop, "quotas can't be read; they stay as they were", || async {
+        flow.quotas.set(directory.quotas().await?, Instant::now());
+        Ok::<_, MetaError>(())
+    })
+    .await;
 }
