@@ -133,7 +133,7 @@ fn from_json(grpc: &MethodDescriptor, bytes: &[u8]) -> Result<DynamicMessage, Er
     Ok(message)
 }
 
-/// Sets a field by its dotted path from text. Only scalars can stand in a URL.
+/// Sets a field by its dotted path from text. Only scalars and instants (RFC 3339) can stand in a URL.
 fn set(message: &mut DynamicMessage, path: &str, text: &str) -> Result<(), Error> {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let unknown = || Error::invalid(path, "NOT_ALLOWED", "is not a parameter of this method");
@@ -151,6 +151,10 @@ fn set(message: &mut DynamicMessage, path: &str, text: &str) -> Result<(), Error
         Kind::String if !field.is_list() => Value::String(text.to_owned()),
         Kind::Uint32 if !field.is_list() => Value::U32(text.parse().map_err(|_| malformed())?),
         Kind::Bool if !field.is_list() => Value::Bool(text.parse().map_err(|_| malformed())?),
+        Kind::Message(kind) if !field.is_list() && kind.full_name() == "google.protobuf.Timestamp" => {
+            let instant = serde_json::Value::from(text);
+            Value::Message(DynamicMessage::deserialize(kind, instant).map_err(|_| malformed())?)
+        }
         _ => return Err(unknown()),
     };
     message.set_field(&field, value);

@@ -90,6 +90,22 @@ async fn what_was_taken_is_stored_or_a_duplicate_or_kept_and_a_lost_row_is_named
     let answer = reconcile(&house, &key, APP).await;
     assert_eq!((sums(&answer), &answer.differences[..]), ([69, 31, 30, 8, 0, 0], &[][..]));
     assert_eq!(answer.checked_since, None);
+    let midnight = Timestamp::now().strftime("%Y-%m-%dT00:00:00Z").to_string();
+    let by_url = async |from: &str| {
+        let to = Timestamp::now().to_string();
+        let url = format!("http://{}/v1/reconcile?app_id={APP}&from={from}&to={to}", house.address);
+        let answer = reqwest::Client::new().get(url).bearer_auth(&key).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, answer) = by_url(&midnight).await;
+    assert!(status == 200 && answer["hours"].as_array().is_some_and(|hours| !hours.is_empty()), "{answer}");
+    let (status, answer) = by_url("yesterday").await;
+    assert_eq!(
+        (status, &answer["error"]["details"][1]["fieldViolations"][0]["field"]),
+        (400, &json!("from")),
+        "{answer}"
+    );
+
     settle(&house, &other).await;
     assert_eq!(sums(&reconcile(&house, &other, APP).await), [35, 31, 0, 4, 0, 0], "another's events are another's");
 
