@@ -9,7 +9,7 @@ use rdkafka::{
     ClientConfig, Offset as Place, TopicPartitionList,
     admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
     config::FromClientConfigAndContext,
-    error::RDKafkaErrorCode,
+    error::{KafkaResult, RDKafkaErrorCode},
 };
 use tracing::{info, warn};
 
@@ -153,16 +153,9 @@ impl Brokers {
 
     /// The first offset of the partition and the one after its last. Blocks.
     pub(super) fn bounds(&self, partition: PartitionId) -> Result<(Offset, Offset), LogError> {
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.admin.inner().fetch_watermarks(&self.topic, partition as i32, left) {
-                Ok((begin, end)) => return Ok((begin.unsigned_abs(), end.unsigned_abs())),
-                Err(error) if left < 2 * PAUSE => return Err(unavailable(error)),
-                // The leader is another one by now, or about to be elected.
-                Err(_) => thread::sleep(PAUSE),
-            }
-        }
+        let ask = |left| self.admin.inner().fetch_watermarks(&self.topic, partition as i32, left);
+        let (begin, end) = of_leader(self.timeout, ask)?;
+        Ok((begin.unsigned_abs(), end.unsigned_abs()))
     }
 
     /// Lets go of what is below `before`, which is no further than the end.
@@ -176,6 +169,20 @@ impl Brokers {
 
     fn limits(&self) -> AdminOptions {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
+    }
+}
+
+/// What a partition's leader answers, asked again while that is another one by now, or about to be elected. `ask` takes the time that
+/// is left. Blocks.
+pub(super) fn of_leader<T>(timeout: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, LogError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match ask(left) {
+            Ok(answer) => return Ok(answer),
+            Err(error) if left < 2 * PAUSE => return Err(unavailable(error)),
+            Err(_) => thread::sleep(PAUSE),
+        }
     }
 }
 

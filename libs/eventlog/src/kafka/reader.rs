@@ -19,7 +19,12 @@ use rdkafka::{
 use tokio::sync::{Mutex, watch};
 use tracing::debug;
 
-use super::{Context, brokers::Brokers, options::bad_config, unavailable};
+use super::{
+    Context,
+    brokers::{Brokers, of_leader},
+    options::bad_config,
+    unavailable,
+};
 use crate::{LogError, Record, blocking};
 
 /// After how long the brokers are asked for the end all the same, though the fetcher stands at it.
@@ -131,13 +136,15 @@ impl Reader {
         let consumer = Arc::clone(&self.consumer);
         let topic = Arc::clone(&self.topic);
         blocking(move || {
-            let mut times = TopicPartitionList::new();
-            times.add_partition_offset(&topic, partition as i32, Place::Offset(time_ms.max(0))).map_err(unavailable)?;
-            let found = consumer.offsets_for_times(times, timeout).map_err(unavailable)?;
-            let place = found.find_partition(&topic, partition as i32);
-            place.as_ref().map_or(Ok(()), |place| place.error()).map_err(unavailable)?;
-            match place.map(|place| place.offset()) {
-                Some(Place::Offset(offset)) => Ok(Some(offset.unsigned_abs())),
+            let found = of_leader(timeout, |left| {
+                let mut times = TopicPartitionList::new();
+                times.add_partition_offset(&topic, partition as i32, Place::Offset(time_ms.max(0)))?;
+                let found = consumer.offsets_for_times(times, left)?;
+                let Some(place) = found.find_partition(&topic, partition as i32) else { return Ok(Place::End) };
+                place.error().map(|()| place.offset())
+            })?;
+            match found {
+                Place::Offset(offset) => Ok(Some(offset.unsigned_abs())),
                 _ => Ok(None),
             }
         })
