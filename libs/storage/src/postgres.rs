@@ -27,8 +27,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Connections of one process unless the address says otherwise. PostgreSQL has 100 for all by default.
 const CONNECTIONS: u32 = 8;
-/// How long a caller waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a caller waits for a connection. As long as the server may work at a statement: whoever waits behind one isn't told
+/// that the server is away. Only the first callers of an outage wait at all.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const SEARCH_PAUSE: Duration = Duration::from_millis(200);
 /// How long the server works at a statement, its waiting for locks included, and how long it keeps an idle transaction.
 const SERVER_TIMEOUT: &str = "5s";

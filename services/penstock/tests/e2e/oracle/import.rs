@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Lines},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use api::{
@@ -11,7 +12,10 @@ use api::{
     v1::{Event, PublishRequest, PublishStreamRequest, Value, ingest_service_client::IngestServiceClient, value::Kind},
 };
 
+use tonic::{Code, Status};
+
 use super::client::{Client, authorized};
+use crate::house::PATIENCE;
 
 /// Such a batch of flights stays under 1 MiB.
 const BATCH: usize = 2_000;
@@ -19,24 +23,38 @@ const BATCH: usize = 2_000;
 /// What an import came to.
 pub struct Imported {
     pub events: u64,
+    batches: usize,
     pub position_token: String,
 }
 
 /// Sends every line of the file as an event. All must be accepted, each batch acknowledged in its turn.
 pub async fn import(client: &Client, file: &Path) -> Imported {
+    let started = Instant::now();
+    let mut imported = Imported { events: 0, batches: 0, position_token: String::new() };
+    // As any client does that is told to come again: from the batch that wasn't acknowledged.
+    while let Err(status) = publish(client, file, &mut imported).await {
+        let may_retry = status.code() == Code::Unavailable && started.elapsed() < PATIENCE;
+        assert!(may_retry, "after batch {}: {status}", imported.batches);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    imported
+}
+
+/// Sends the batches that weren't acknowledged yet, in one stream.
+async fn publish(client: &Client, file: &Path, imported: &mut Imported) -> Result<(), Status> {
     let mut service = IngestServiceClient::new(client.channel.clone());
-    let batches = futures::stream::iter(Batches::open(file));
-    let mut answers = service.publish_stream(authorized(&client.key, batches)).await.unwrap().into_inner();
-    let (mut events, mut next, mut position_token) = (0, 0, String::new());
-    while let Some(answer) = answers.message().await.unwrap() {
-        assert_eq!(answer.sequence, next, "acknowledgements come in order");
+    let batches = Batches::open(file).skip(imported.batches);
+    let mut answers =
+        service.publish_stream(authorized(&client.key, futures::stream::iter(batches))).await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        assert_eq!(answer.sequence, imported.batches as u64, "acknowledgements come in order");
         let acknowledgement = answer.acknowledgement.unwrap();
         assert_eq!(acknowledgement.rejections, []);
-        next += 1;
-        events += u64::from(acknowledgement.accepted);
-        position_token = acknowledgement.position_token;
+        imported.batches += 1;
+        imported.events += u64::from(acknowledgement.accepted);
+        imported.position_token = acknowledgement.position_token;
     }
-    Imported { events, position_token }
+    Ok(())
 }
 
 /// The file's batches, read as the stream asks for them.
