@@ -10,10 +10,11 @@
 //! 3. `select` (SQL) and `query` ([`TypedQuery`], metrics) gather typed expressions into one [`Plan`]: filters on events,
 //!    group keys, *distinct aggregates*, and the arithmetic over them.
 //! 4. [`Plan::seal`] binds the plan to a scope; it is refused if the scope doesn't reach the app.
-//! 5. `sql` writes the text: columns come from the schema, every value is a bound parameter, aliases are positions. No
+//! 5. `route` chooses the table: the events, or a rollup that has all that the plan speaks of.
+//! 6. `sql` writes the text: columns come from the schema, every value is a bound parameter, aliases are positions. No
 //!    byte of the caller's text is in it.
-//! 6. `verify` reads that text again with an independent parser and refuses it unless each table in it is `events` under
-//!    the scope's tenant and app. Only then is it a [`Statement`].
+//! 7. `verify` reads that text again with an independent parser and refuses it unless each table in it is the events or a
+//!    rollup, under the scope's tenant and app. Only then is it a [`Statement`].
 //!
 //! Faults carry a place, a rule and what would be right (`diagnostics`, `suggest`). Nothing here does I/O or reads a clock.
 
@@ -29,6 +30,7 @@ mod parse;
 mod plan;
 mod query;
 mod resolve;
+mod route;
 mod seal;
 mod select;
 mod sql;
@@ -43,6 +45,7 @@ pub use grain::Grain;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
 pub use query::{Dimension, Measure, OrderColumn, TIME_COLUMN, TypedQuery, validate_formula};
 pub use resolve::Context;
+pub use route::{Obstacle, Route};
 pub use seal::{Param, SealedPlan, Statement};
 pub use select::{SqlQuery, parse_sql};
 pub use time::Zone;

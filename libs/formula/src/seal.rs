@@ -4,6 +4,7 @@ use model::{AppId, Error, Scope, TenantId};
 
 use crate::{
     plan::{Column, Plan},
+    route::Route,
     sql,
     verify::verify,
 };
@@ -22,6 +23,7 @@ pub struct Statement {
     text: String,
     params: Vec<Param>,
     columns: Vec<Column>,
+    route: Route,
 }
 
 /// A bound value: in the text it stands as `{name:kind}`.
@@ -63,10 +65,11 @@ impl SealedPlan {
     /// The SQL, verified against the scope. Refused with `InvalidQuery` if it is too large to run; `Internal` would be
     /// a defect of the compiler that the verifier caught.
     pub fn compile(&self) -> Result<Statement, Error> {
-        let (text, params) = sql::emit(&self.plan, &self.scope)?;
+        let route = self.plan.route();
+        let (text, params) = sql::emit(&self.plan, &self.scope, &route)?;
         verify(&text, &params, &self.scope)
             .map_err(|refusal| Error::internal(format!("the compiled query was refused: {refusal}")))?;
-        Ok(Statement { text, params, columns: self.plan.columns().cloned().collect() })
+        Ok(Statement { text, params, columns: self.plan.columns().cloned().collect(), route })
     }
 }
 
@@ -84,5 +87,10 @@ impl Statement {
     /// The columns of the result, in order; the text calls them `c0`, `c1`, ...
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Where the rows come from.
+    pub fn route(&self) -> &Route {
+        &self.route
     }
 }

@@ -14,6 +14,7 @@ use model::{Error, ErrorCode, Scope};
 use self::params::Params;
 use crate::{
     plan::{ColumnKind, Groups, Order, OrderBy, Output, Plan},
+    route::Route,
     seal::Param,
     typed::{Expr, Node},
 };
@@ -23,8 +24,9 @@ use crate::{
 const MAX_SQL: usize = 64 * 1024;
 
 /// The text of a plan in a scope, and the values bound in it.
-pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), Error> {
-    let mut emitter = Emitter { text: String::with_capacity(1024), params: Params::new(scope, &plan.app) };
+pub(crate) fn emit(plan: &Plan, scope: &Scope, route: &Route) -> Result<(String, Vec<Param>), Error> {
+    let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
+    let mut emitter = Emitter { text, params, daily: *route == Route::DailyUsers };
     match &plan.groups {
         Some(groups) => emitter.grouped(plan, groups),
         None => emitter.rows(plan),
@@ -39,6 +41,8 @@ pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), E
 struct Emitter {
     text: String,
     params: Params,
+    /// Whether rows are users' days rather than events.
+    daily: bool,
 }
 
 impl Emitter {
@@ -121,7 +125,8 @@ impl Emitter {
     }
 
     fn source(&mut self, plan: &Plan) {
-        self.push(" FROM events WHERE tenant = {tenant:String} AND app = {app:String}");
+        self.push(if self.daily { " FROM daily_users" } else { " FROM events" });
+        self.push(" WHERE tenant = {tenant:String} AND app = {app:String}");
         let filters: Vec<_> = plan.filters.iter().flat_map(conjuncts).collect();
         if filters.len() > expr::FLAT_CHAIN {
             self.push(" AND ");

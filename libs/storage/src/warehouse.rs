@@ -6,6 +6,7 @@
 
 mod cell;
 mod columns;
+mod daily;
 mod dictionary;
 mod error;
 mod events;
@@ -19,6 +20,7 @@ mod uncounted;
 mod users;
 
 pub use cell::{Cell, ResultColumn, RowBlock};
+pub use daily::DayOfPartition;
 pub use error::WarehouseError;
 pub use events::{ColumnsError, EventColumns, EventRow};
 pub use insert::InsertOutcome;
@@ -119,9 +121,18 @@ impl Warehouse {
         let create = format!("CREATE DATABASE IF NOT EXISTS {}", self.database);
         self.anywhere().query_raw(&create).execute().await?;
         for statement in schema::migrations() {
-            self.client.query_raw(&statement).execute().await?;
+            self.execute(&statement, &[]).await?;
         }
-        Ok(())
+        self.view_daily_users().await
+    }
+
+    /// Runs a statement that changes something, with these settings.
+    pub(crate) async fn execute(&self, statement: &str, settings: &[(&str, &str)]) -> Result<(), WarehouseError> {
+        let mut query = self.client().query_raw(statement);
+        for (name, value) in settings {
+            query = query.with_setting(*name, *value);
+        }
+        Ok(query.execute().await?)
     }
 
     /// A client that needs no database of ours to be there.

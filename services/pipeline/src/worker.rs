@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use eventlog::{Assignment, Record};
 use model::{Offset, PartitionId, record};
-use storage::{Commit, LedgerError, Pending, Topic, WarehouseError, warehouse::InsertOutcome};
+use storage::{
+    Commit, LedgerError, Pending, Topic, WarehouseError,
+    warehouse::{DayOfPartition, InsertOutcome},
+};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
@@ -27,6 +30,10 @@ const TRIM_EVERY: Duration = Duration::from_secs(600);
 /// How often, and how far apart, a part is looked for that the engine says it has.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+/// Between two tries while the warehouse is away, growing from the one to the other.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a claim is taken for good once the ledger confirmed it. A process that was stopped for longer may wake up as a
 /// zombie: its tokens no longer make an insert harmless when the engine has forgotten them.
@@ -243,8 +250,50 @@ impl Worker<'_> {
                 let (span, warehouse) = trace::insert(warehouse, columns.len());
                 async move { warehouse.insert_events(columns, &token).await }.instrument(span)
             };
-            self.once(Part::Day(*day_ms), claim, insert).await?;
+            let certain = self.once(Part::Day(*day_ms), claim, insert).await?;
+            if !certain {
+                self.settle_daily_users(*day_ms, claim).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// Sees to it that the day's rollup counts what is there, after an insert that may have reached one and not the other.
+    async fn settle_daily_users(&self, day_ms: i64, claim: &mut Claim) -> Result<(), PipelineError> {
+        let (warehouse, Place { incarnation, partition }) = (&self.parts.warehouse, self.place);
+        let rows = DayOfPartition { day_ms, incarnation, partition };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let settled = async {
+                if warehouse.daily_users_agree(rows).await? {
+                    return Ok(true);
+                }
+                warn!(
+                    partition,
+                    day_ms, "the daily users are counted again: an insert reached only some of its tables"
+                );
+                // Not by a zombie: somebody else's insert would come between.
+                *claim = self.begin(claim.pending).await?;
+                warehouse.rebuild_daily_users(rows).await?;
+                Ok::<_, PipelineError>(false)
+            };
+            match settled.await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => self.await_warehouse(error, &mut pause).await?,
+            }
+        }
+    }
+
+    /// The pause after a failure that may pass; any other is returned.
+    async fn await_warehouse(&self, error: PipelineError, pause: &mut Duration) -> Result<(), PipelineError> {
+        let PipelineError::Warehouse(away) = &error else { return Err(error) };
+        if !away.is_unavailable() || self.stop.is_cancelled() {
+            return Err(error);
+        }
+        warn!(partition = self.place.partition, %error, "the warehouse is asked again");
+        sleep(*pause).await;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
 
@@ -253,13 +302,15 @@ impl Worker<'_> {
     /// An acknowledged insert is on disk. Where it is unknown what became of one (an earlier owner's, or one without an
     /// answer), the table is asked. The token alone isn't enough: the engine notes it *before* it makes the part visible, so one that is killed
     /// in between refuses the block ever after as a duplicate of rows that aren't there. Then the block goes in under the next token.
-    async fn once<F>(&self, part: Part, claim: &mut Claim, insert: impl Fn(String) -> F) -> Result<(), PipelineError>
+    ///
+    /// Whether it was certain at every moment what became of it.
+    async fn once<F>(&self, part: Part, claim: &mut Claim, insert: impl Fn(String) -> F) -> Result<bool, PipelineError>
     where
         F: Future<Output = Result<InsertOutcome, WarehouseError>>,
     {
         let pending = claim.pending;
         let (mut certain, mut attempt) = (!self.recovering, 0);
-        let mut pause = Duration::from_millis(50);
+        let mut pause = FIRST_PAUSE;
         loop {
             let outcome = async {
                 if !certain && self.is_there(part, pending).await? {
@@ -272,7 +323,7 @@ impl Worker<'_> {
                 Ok::<_, PipelineError>(certain || self.appears(part, pending).await?)
             };
             match outcome.await {
-                Ok(true) => return Ok(()),
+                Ok(true) => return Ok(certain),
                 Ok(false) => {
                     warn!(
                         partition = self.place.partition,
@@ -282,13 +333,10 @@ impl Worker<'_> {
                     );
                     attempt += 1;
                 }
-                Err(PipelineError::Warehouse(error)) if error.is_unavailable() && !self.stop.is_cancelled() => {
-                    warn!(partition = self.place.partition, %error, "an insert is sent again");
+                Err(error) => {
+                    self.await_warehouse(error, &mut pause).await?;
                     certain = false;
-                    sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
                 }
-                Err(error) => return Err(error),
             }
         }
     }

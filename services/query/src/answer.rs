@@ -1,7 +1,7 @@
 //! Results onto the wire.
 
 use api::{convert::time_to_wire, v1};
-use formula::{Accuracy, Column, ColumnKind};
+use formula::{Accuracy, Column, ColumnKind, Route};
 use storage::warehouse::{Cell, RowBlock};
 
 /// A column on the wire.
@@ -18,6 +18,14 @@ pub(crate) fn column(column: &Column) -> v1::Column {
         Accuracy::Sketch(name) => name.to_owned(),
     };
     v1::Column { name: column.name.clone(), r#type: r#type.into(), unit: column.unit.clone(), sketch }
+}
+
+/// Where the rows come from.
+pub(crate) fn route(route: &Route) -> v1::Route {
+    match route {
+        Route::Raw(_) => v1::Route::Raw,
+        Route::DailyUsers => v1::Route::Rollup,
+    }
 }
 
 /// The rows of a block on the wire.

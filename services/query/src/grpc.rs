@@ -131,7 +131,7 @@ fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
             .map(|p| (p.name.clone(), p.value.clone()))
             .collect(),
         columns: statement.columns().iter().map(answer::column).collect(),
-        route: v1::Route::Raw.into(),
-        route_reason: "raw: computed from the events; there is no cache and no rollup yet".to_owned(),
+        route: answer::route(statement.route()).into(),
+        route_reason: statement.route().to_string(),
     })
 }

@@ -154,7 +154,8 @@ impl Running {
     fn info(&self, truncated: bool, with_cost: bool) -> v1::ResultInfo {
         let elapsed_us = self.started.elapsed().as_micros() as u64;
         let cost = with_cost.then_some(v1::Cost { elapsed_us });
-        v1::ResultInfo { watermark: Some(self.watermark.clone()), route: v1::Route::Raw.into(), cost, truncated }
+        let route = answer::route(self.statement.route()).into();
+        v1::ResultInfo { watermark: Some(self.watermark.clone()), route, cost, truncated }
     }
 }
 

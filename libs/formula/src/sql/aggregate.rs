@@ -13,11 +13,12 @@ impl Emitter {
         let filter = filter.as_ref();
         match (aggregation, args.as_slice()) {
             (Aggregation::Rows, _) => match filter {
-                Some(filter) => self.around("countIf(", filter, ")"),
+                Some(filter) => self.around(self.count_if(), filter, ")"),
+                None if self.daily => self.push("sum(events)"),
                 None => self.push("count()"),
             },
             // An event without a user holds the empty text; a condition is cheaper than a nullable copy of the column.
-            (Aggregation::Values, [user]) if is_user(user) => self.over_users("countIf(", filter),
+            (Aggregation::Values, [user]) if is_user(user) => self.over_users(self.count_if(), filter),
             (Aggregation::Distinct, [user]) if is_user(user) => self.over_users("uniqExactIf(user, ", filter),
             (Aggregation::Discrete(level), [value]) => self.discrete(*level, value, filter),
             _ => {
@@ -29,6 +30,11 @@ impl Emitter {
         if matches!(aggregation, Aggregation::Deviation | Aggregation::Variance) {
             self.push(", NULL)");
         }
+    }
+
+    /// The number of events that meet the condition.
+    const fn count_if(&self) -> &'static str {
+        if self.daily { "sumIf(events, " } else { "countIf(" }
     }
 
     fn over_users(&mut self, function: &str, filter: Option<&Expr>) {

@@ -29,6 +29,7 @@ impl Emitter {
                 self.push(&place);
             }
             Node::Time(ms) => self.bound("DateTime64(3, 'UTC')", params::instant(*ms).into_owned()),
+            Node::Field(Field::Timestamp) if self.daily => self.push("day"),
             Node::Field(field) => self.push(column(*field)),
             Node::Property(property) => self.property(property),
             Node::Negate(inner) => self.around("(-", inner, ")"),

@@ -94,7 +94,7 @@ fn filters_reach_every_kind_of_aggregate() {
 #[test]
 fn conditions_on_buckets_become_conditions_on_instants() {
     let filter = |condition: &str| {
-        let text = readable(&compile(&format!("SELECT COUNT(*) n FROM events WHERE {condition}")).unwrap());
+        let text = readable(&compile(&format!("SELECT COUNT(country) n FROM events WHERE {condition}")).unwrap());
         text.split("{app:String} AND ").nth(1).unwrap().trim_end_matches(')').to_owned()
     };
     let may = "(ts >= <2024-05-01 00:00:00.000>";
@@ -103,6 +103,55 @@ fn conditions_on_buckets_become_conditions_on_instants() {
     assert_eq!(filter("timestamp::date = '2024-05-01'"), format!("{may}) AND (ts < <2024-05-02 00:00:00.000>"));
     assert_eq!(filter("date_trunc('day', timestamp) = '2024-05-01 01:00'"), "false");
     assert_eq!(filter("timestamp AT TIME ZONE 'Europe/Berlin' >= '2024-05-01 02:00'"), may);
+}
+
+#[test]
+fn users_by_utc_day_are_read_from_the_rollup() {
+    check(
+        "SELECT date_trunc('week', timestamp) AS week, COUNT(DISTINCT user_id) AS users, COUNT(*) AS events, \
+         COUNT(user_id) AS known, COUNT(*) FILTER (WHERE user_id LIKE 'a%') AS some FROM events \
+         WHERE timestamp >= '2024-04-01' AND timestamp < '2024-05-01' GROUP BY week HAVING COUNT(*) > 1",
+        "SELECT CAST(k0 AS Nullable(DateTime64(3, 'UTC'))) AS c0, CAST(a0 AS Nullable(Int64)) AS c1, \
+         CAST(a1 AS Nullable(Int64)) AS c2, CAST(a2 AS Nullable(Int64)) AS c3, CAST(a3 AS Nullable(Int64)) AS c4 \
+         FROM (SELECT toTimeZone(toDateTime64(dateTrunc('week', day, <UTC>), 3, <UTC>), 'UTC') AS k0, uniqExactIf(user, user != '') AS a0, \
+         sum(events) AS a1, sumIf(events, user != '') AS a2, sumIf(events, (nullIf(user, '') LIKE <a%>)) AS a3 \
+         FROM daily_users WHERE tenant = {tenant:String} AND app = {app:String} AND (day >= <2024-04-01 00:00:00.000>) \
+         AND (day < <2024-05-01 00:00:00.000>) GROUP BY k0) WHERE (a1 > <1>)",
+    );
+}
+
+/// Each question, and why the rollup doesn't answer it; "" if it does.
+#[test]
+fn the_route_is_the_narrowest_table_that_has_all_that_is_asked_for() {
+    for (sql, why) in [
+        ("SELECT COUNT(*) FROM events", ""),
+        ("SELECT user_id, COUNT(*) FROM events GROUP BY user_id", ""),
+        ("SELECT COUNT(*) FROM events WHERE timestamp <= '2024-05-01 23:59:59.999'", ""),
+        ("SELECT COUNT(DISTINCT user_id) FROM events WHERE timestamp::date = '2024-05-01'", ""),
+        ("SELECT user_id FROM events", "no single events"),
+        ("SELECT COUNT(*) FROM events WHERE country = 'DE'", "no `country`"),
+        ("SELECT COUNT(*) FILTER (WHERE is_new) FROM events", "no `is_new`"),
+        ("SELECT SUM(load_time) FROM events", "no `load_time`"),
+        ("SELECT MAX(user_id) FROM events", "counts events and users alone"),
+        ("SELECT MAX(timestamp) FROM events", "whole UTC days alone"),
+        ("SELECT COUNT(*) FROM events WHERE timestamp < '2024-05-01 00:00:00.001'", "whole UTC days alone"),
+        ("SELECT COUNT(*) FROM events WHERE timestamp > '2024-05-01'", "whole UTC days alone"),
+        ("SELECT COUNT(*) FROM events WHERE timestamp <= '2024-05-01'", "whole UTC days alone"),
+        ("SELECT COUNT(*) FROM events WHERE timestamp > now() - INTERVAL 30 DAY", "whole UTC days alone"),
+        (
+            "SELECT date_trunc('day', timestamp AT TIME ZONE 'Europe/Berlin') t, COUNT(*) FROM events GROUP BY t",
+            "whole UTC days alone",
+        ),
+        ("SELECT date_trunc('hour', timestamp) t, COUNT(*) FROM events GROUP BY t", "whole UTC days alone"),
+    ] {
+        let statement = compile(sql).unwrap();
+        let told = statement.route().to_string();
+        assert_eq!(statement.text().contains("FROM daily_users"), why.is_empty(), "{sql}: {told}");
+        assert!(
+            told.contains(why) && told.starts_with(if why.is_empty() { "rollup: " } else { "raw: " }),
+            "{sql}: {told}"
+        );
+    }
 }
 
 #[test]

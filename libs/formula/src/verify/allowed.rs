@@ -6,6 +6,9 @@ use sqlparser::ast::DataType;
 const COLUMNS: [&str; 11] =
     ["tenant", "app", "event", "ts", "user", "event_id", "country", "plan", "received_at", "n_more", "s_more"];
 
+/// Columns of the rollup `daily_users`.
+const DAILY_COLUMNS: [&str; 5] = ["tenant", "app", "day", "user", "events"];
+
 /// Slot columns `n0..n15`, `s0..s15`.
 const SLOTS: usize = 16;
 
@@ -93,6 +96,7 @@ const FUNCTIONS: &[&str] = &[
     "quantileTDigest",
     "stddevSampStable",
     "sum",
+    "sumIf",
     "uniqCombined64",
     "uniqExact",
     "uniqExactIf",
@@ -104,6 +108,10 @@ const TEXTS: [&str; 11] = ["", "UTC", "Int64", "second", "minute", "hour", "day"
 
 pub(super) fn column(name: &str) -> bool {
     COLUMNS.contains(&name) || (numbered(name, &['n', 's']).is_some_and(|i| i < SLOTS))
+}
+
+pub(super) fn daily_column(name: &str) -> bool {
+    DAILY_COLUMNS.contains(&name)
 }
 
 /// Aliases by position: keys, aggregates, columns of the result.

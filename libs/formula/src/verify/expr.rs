@@ -12,6 +12,8 @@ use super::{Refusal, allowed};
 pub(super) enum Names {
     /// Columns of `events` and positional aliases.
     Columns,
+    /// Columns of `daily_users` and positional aliases.
+    DailyColumns,
     /// Positional aliases alone.
     Aliases,
 }
@@ -61,7 +63,12 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
 }
 
 fn identifier(name: &Ident, names: Names) -> Result<(), Refusal> {
-    let known = allowed::alias(&name.value) || (names == Names::Columns && allowed::column(&name.value));
+    let known = allowed::alias(&name.value)
+        || match names {
+            Names::Columns => allowed::column(&name.value),
+            Names::DailyColumns => allowed::daily_column(&name.value),
+            Names::Aliases => false,
+        };
     if name.quote_style.is_none() && known { Ok(()) } else { Err(Refusal::Name(name.value.clone())) }
 }
 

@@ -141,20 +141,26 @@ fn check_table(table: &TableFactor, selection: Option<&Expr>) -> Result<Names, R
             sample: None,
             index_directives,
             inheritance: None,
-        } if with_hints.is_empty() && partitions.is_empty() && index_directives.is_empty() && is_events(name) => {
+        } if with_hints.is_empty() && partitions.is_empty() && index_directives.is_empty() => {
+            let names = columns_of(name).ok_or(Refusal::Table)?;
             for predicate in ["tenant", "app"] {
                 if !selection.is_some_and(|condition| holds(condition, predicate)) {
                     return Err(Refusal::MissingPredicate(predicate));
                 }
             }
-            Ok(Names::Columns)
+            Ok(names)
         }
         _ => Err(Refusal::Table),
     }
 }
 
-fn is_events(name: &ObjectName) -> bool {
-    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(Ident { value, quote_style: None, .. })] if value == "events")
+fn columns_of(table: &ObjectName) -> Option<Names> {
+    let [ObjectNamePart::Identifier(Ident { value, quote_style: None, .. })] = table.0.as_slice() else { return None };
+    match value.as_str() {
+        "events" => Some(Names::Columns),
+        "daily_users" => Some(Names::DailyColumns),
+        _ => None,
+    }
 }
 
 /// Whether `column = {column:String}` is among the terms that AND joins at the top.

@@ -3,8 +3,8 @@ use std::time::Duration;
 use model::{DAY_MS, PropertyKind, Slot, record::ValueRef};
 
 use crate::warehouse::{
-    Cell, EventColumns, EventRow, QuerySettings, Reason, UncountedColumns, UncountedRow, UserColumns, UserRow,
-    Warehouse, WarehouseError, param,
+    Cell, DayOfPartition, EventColumns, EventRow, QuerySettings, Reason, UncountedColumns, UncountedRow, UserColumns,
+    UserRow, Warehouse, WarehouseError, param,
 };
 
 const DAY: i64 = 19_675 * DAY_MS;
@@ -22,6 +22,7 @@ pub async fn warehouse(warehouse: &Warehouse) {
     what_does_not_count_comes_back_as_sent(warehouse).await;
     nasty_texts_survive_columns_and_parameters(warehouse).await;
     a_token_counts_once(warehouse).await;
+    users_are_counted_by_day(warehouse).await;
     a_large_block_is_one_part(warehouse).await;
     limits_and_refusals_are_told_apart(warehouse).await;
     a_dropped_stream_stops_its_query(warehouse).await;
@@ -201,10 +202,49 @@ async fn a_token_counts_once(warehouse: &Warehouse) {
     assert_eq!(count(warehouse, "token").await, 2); // alike, but another block
 }
 
+/// Each insert counts once in the table and in the rollup, and what one of them misses is seen and mended.
+async fn users_are_counted_by_day(warehouse: &Warehouse) {
+    let day = DAY + 5 * DAY_MS;
+    let of_day = DayOfPartition { day_ms: day, incarnation: u64::MAX, partition: 3 };
+    let other = DayOfPartition { partition: 4, ..of_day };
+    let block = |partition: u32, first: u64| {
+        let mut events = EventColumns::for_day_of(day);
+        for offset in first..first + 6 {
+            let user_id = ["", "u1", "it's"][offset as usize % 3];
+            let row = row("daily", "", offset);
+            events.push(&EventRow { timestamp_ms: day + offset as i64, user_id, partition, ..row }).unwrap();
+        }
+        events
+    };
+    for (partition, first, token) in [(3, 0, "a"), (3, 6, "b"), (3, 6, "b"), (4, 0, "c")] {
+        warehouse.insert_events(&block(partition, first), token).await.unwrap();
+    }
+    let statement = "SELECT user, day, sum(events) FROM daily_users WHERE tenant = 'acme' \
+        AND toUnixTimestamp64Milli(day) = {day: Int64} GROUP BY user, day ORDER BY user";
+    let params = [("day", day.to_string())];
+    let expected = ["", "it's", "u1"].map(|user| vec![text(user), Cell::Time(day), Cell::Integer(6)]);
+    assert_eq!(rows(warehouse, statement, &params).await, expected);
+
+    // What a server may leave behind that dies amid an insert: a part in the rollup alone, a part in the events alone.
+    let rows_of_day = format!("_partition = 3 AND toUnixTimestamp64Milli(day) = {day}");
+    for damage in [
+        format!("INSERT INTO daily_users SELECT * FROM daily_users WHERE {rows_of_day} AND user = 'u1'"),
+        format!("ALTER TABLE daily_users DELETE WHERE {rows_of_day} AND user = '' SETTINGS mutations_sync = 2"),
+    ] {
+        assert!(warehouse.daily_users_agree(of_day).await.unwrap());
+        warehouse.execute(&damage, &[]).await.unwrap();
+        assert!(!warehouse.daily_users_agree(of_day).await.unwrap());
+        assert!(warehouse.daily_users_agree(other).await.unwrap());
+        warehouse.rebuild_daily_users(of_day).await.unwrap();
+        assert_eq!(rows(warehouse, statement, &params).await, expected);
+    }
+}
+
 async fn a_large_block_is_one_part(warehouse: &Warehouse) {
     let mut events = EventColumns::for_day_of(DAY + DAY_MS);
     for offset in 0..LARGE {
-        events.push(&EventRow { timestamp_ms: DAY + DAY_MS, ..row("large", "e", offset) }).unwrap();
+        let user_id = (offset / 2).to_string();
+        events.push(&EventRow { timestamp_ms: DAY + DAY_MS, user_id: &user_id, ..row("large", "e", offset) }).unwrap();
     }
     for _ in 0..2 {
         warehouse.insert_events(&events, "large").await.unwrap();
@@ -212,6 +252,10 @@ async fn a_large_block_is_one_part(warehouse: &Warehouse) {
     assert_eq!(count(warehouse, "large").await, LARGE as i64);
     let parts = "SELECT uniqExact(_part), max(_offset) FROM events WHERE event = 'large'";
     assert_eq!(rows(warehouse, parts, &[]).await, [[Cell::Integer(1), Cell::Integer(LARGE as i64 - 1)]]);
+    let rolled_up = "SELECT uniqExact(_part), count(), sum(events) FROM daily_users \
+        WHERE day = (SELECT max(toStartOfDay(ts)) FROM events WHERE event = 'large')";
+    let (users, events) = (Cell::Integer(LARGE as i64 / 2), Cell::Integer(LARGE as i64));
+    assert_eq!(rows(warehouse, rolled_up, &[]).await, [[Cell::Integer(1), users, events]]);
 }
 
 async fn limits_and_refusals_are_told_apart(warehouse: &Warehouse) {

@@ -13,6 +13,14 @@ pub const USERS: &str = "users";
 /// One row for each record of the log that is in neither: duplicates, dead letters, and what can't be read. So every offset is
 /// in one of the three.
 pub const UNCOUNTED: &str = "uncounted";
+/// One row for each user, UTC day and log partition, with the number of events: what daily and monthly active users are counted from.
+pub const DAILY_USERS: &str = "daily_users";
+/// The view that fills it.
+pub const DAILY_USERS_VIEW: &str = "daily_users_view";
+/// What it holds, as the events have it.
+pub(super) const DAILY_USERS_SELECT: &str = "SELECT tenant, app, toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC') AS day, user, \
+    _incarnation, _partition, count() AS events FROM events";
+pub(super) const DAILY_USERS_GROUP: &str = "GROUP BY tenant, app, day, user, _incarnation, _partition";
 /// For how many days after its receipt a row stays among the uncounted.
 pub const UNCOUNTED_DAYS: i64 = 30;
 
@@ -34,6 +42,7 @@ const DEDUPLICATION_WINDOW: u32 = 10_000;
 pub(super) fn migrations() -> Vec<String> {
     let mut statements = vec![events(), users(), uncounted()];
     statements.extend([EVENTS, USERS, UNCOUNTED].map(received_index));
+    statements.push(daily_users());
     statements
 }
 
@@ -106,6 +115,32 @@ fn uncounted() -> String {
          TTL toDateTime(received_at) + INTERVAL {UNCOUNTED_DAYS} DAY\n\
          SETTINGS {}",
         settings()
+    )
+}
+
+/// The user and not a state of all users: one row can be deleted, a state can't be made to forget.
+fn daily_users() -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {DAILY_USERS} (\n\
+         \x20   tenant {WORD},\n\
+         \x20   app {WORD},\n\
+         \x20   day {TIME} CODEC(ZSTD(1)),\n\
+         \x20   user {TEXT} CODEC(ZSTD(1)),\n\
+         \x20   _incarnation {U64} CODEC(ZSTD(1)),\n\
+         \x20   _partition {U32} CODEC(ZSTD(1)),\n\
+         \x20   events {U64} CODEC(T64, ZSTD(1))\n\
+         ) ENGINE = SummingMergeTree(events)\n\
+         PARTITION BY toYYYYMMDD(day)\n\
+         ORDER BY (tenant, app, day, user, _incarnation, _partition)\n\
+         SETTINGS {}",
+        settings()
+    )
+}
+
+/// From then on each insert counts in both.
+pub(super) fn daily_users_view() -> String {
+    format!(
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS {DAILY_USERS_VIEW} TO {DAILY_USERS} AS {DAILY_USERS_SELECT} {DAILY_USERS_GROUP}"
     )
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::v1;
 use serde::Serialize;
-use storage::warehouse::{Cell, QuerySettings};
+use storage::warehouse::{Cell, QuerySettings, schema::DAILY_USERS_VIEW};
 use tokio::time::Instant;
 
 use super::{
@@ -55,19 +55,25 @@ pub(crate) struct EndToEnd {
 pub(crate) async fn raw(house: &House, rows: &Rows, count: u64) -> Result<(Raw, Raw), LoadError> {
     let warm_up = raw::BLOCK_ROWS.min(count);
     let warehouse = house.warehouse(NATIVE)?;
-    warehouse.migrate().await?;
+    bare(house, NATIVE).await?;
     raw::native(&warehouse, rows, warm_up).await?;
     let native = measure(house, count, raw::native(&warehouse, rows, count)).await?;
     let native_rows = fingerprint(house, NATIVE).await?;
     drop_database(house, NATIVE).await?;
 
-    house.warehouse(ROW_BINARY)?.migrate().await?;
+    bare(house, ROW_BINARY).await?;
     let client = house.clickhouse(ROW_BINARY);
     raw::row_binary(&client, rows, warm_up).await?;
     let row_binary = measure(house, count, raw::row_binary(&client, rows, count)).await?;
     let same = fingerprint(house, ROW_BINARY).await? == native_rows;
     drop_database(house, ROW_BINARY).await?;
     if same { Ok((native, row_binary)) } else { Err(LoadError::Incomplete("row that was inserted the other way")) }
+}
+
+/// The tables without what the product keeps beside them: rows and nothing else.
+async fn bare(house: &House, database: &str) -> Result<(), LoadError> {
+    house.warehouse(database)?.migrate().await?;
+    Ok(house.clickhouse(database).query(&format!("DROP VIEW {DAILY_USERS_VIEW} SYNC")).execute().await?)
 }
 
 /// What the rows of a database hold, times aside: equal rows in any order give the same.

@@ -19,6 +19,12 @@ use crate::{
 /// The app that the load goes to.
 pub const APP: &str = "xyz123";
 
+/// Where the rollup of users by day doesn't say what the events say.
+const DIVERGED: &str = "SELECT tenant, app, user, day, sum(n) AS events, sum(m) AS rolled_up FROM ( \
+    SELECT tenant, app, user, toDate(ts) AS day, count() AS n, 0 AS m FROM events GROUP BY ALL \
+    UNION ALL SELECT tenant, app, user, toDate(day) AS day, 0 AS n, sum(events) AS m FROM daily_users GROUP BY ALL \
+    ) GROUP BY tenant, app, user, day HAVING events != rolled_up LIMIT 10";
+
 /// What the clients and whoever disturbs them share.
 #[derive(Clone)]
 pub struct Field {
@@ -340,6 +346,7 @@ impl Load {
         );
         let account = account::reconcile(house, &house.demo_key(), APP).await;
         assert_eq!(account.differences, [], "{:?}", account.hours);
+        assert_eq!(house.warehouse(DIVERGED).await, "", "user, day, events, the rollup's events");
         books
     }
 }
