@@ -31,12 +31,14 @@ mod brokers;
 mod describe;
 mod group;
 mod options;
+mod outlet;
 mod reader;
 mod writer;
 
 use brokers::Brokers;
 use group::Member;
 pub use options::KafkaOptions;
+pub use outlet::{Keep, Message, Outlet};
 use reader::Reader;
 use writer::Writer;
 

@@ -20,7 +20,7 @@ mod open;
 
 pub use assignment::Assignment;
 pub use embedded::{Clock, EmbeddedLog, system_clock};
-pub use kafka::{Incarnations, KafkaLog, KafkaOptions};
+pub use kafka::{Incarnations, KafkaLog, KafkaOptions, Keep, Message, Outlet};
 pub use open::{LogOptions, open};
 
 /// Records for one partition, in order: one buffer, cut at the given ends, so that a batch costs one allocation.

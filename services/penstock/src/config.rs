@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use eventlog::KafkaOptions;
+use eventlog::{KafkaOptions, LogOptions};
 use mesh::{serve::ServeOptions, telemetry::TelemetryOptions, tls::TlsOptions, upstream::Addresses};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) kafka: KafkaOptions,
     /// How blocks are cut.
     pub(crate) pipeline: pipeline::Options,
+    /// Topics that others are told in.
+    pub(crate) tee: pipeline::TeeOptions,
     /// The bounds of queries.
     pub(crate) query: query::Options,
     /// The bounds of the server.
@@ -101,6 +103,7 @@ impl Default for Config {
             ingest: ingest::Limits::default(),
             kafka: KafkaOptions::default(),
             pipeline: pipeline::Options::default(),
+            tee: pipeline::TeeOptions::default(),
             query: query::Options::default(),
             server: ServeOptions::default(),
             telemetry: TelemetryOptions::default(),
@@ -182,6 +185,11 @@ impl Config {
                 what: "must be embedded:DIR or http(s)://HOST:PORT".to_owned(),
             }),
         }
+    }
+
+    /// What the log is, and how it is spoken to.
+    pub(crate) fn log_options(&self) -> LogOptions {
+        LogOptions { partitions: self.log_partitions, kafka: self.kafka.clone(), ..LogOptions::default() }
     }
 
     /// For how long the pipeline has the log keep records, in ms, if that is its to say.

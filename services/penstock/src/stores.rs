@@ -38,10 +38,8 @@ impl Stores {
         };
         let log = match roles.any(&[Role::Ingest, Role::Pipeline, Role::Query, Role::Admin]) {
             true => {
-                let kafka = config.kafka.clone();
-                let options = LogOptions { partitions: config.log_partitions, kafka, ..LogOptions::default() };
                 let lives = meta.clone().map(Lives);
-                Some(eventlog::open(&config.log, &options, lives.as_ref().map(|lives| lives as _)).await?)
+                Some(eventlog::open(&config.log, &config.log_options(), lives.as_ref().map(|lives| lives as _)).await?)
             }
             false => None,
         };
@@ -55,17 +53,26 @@ impl Stores {
         Ok(Self { meta, log, apps, warehouse, supervisor })
     }
 
-    pub(crate) fn pipeline(&self, config: &Config) -> Option<pipeline::Parts> {
-        Some(pipeline::Parts {
-            log: self.log.clone()?,
-            ledger: self.meta.clone()?,
-            apps: self.apps.clone()?,
-            warehouse: self.warehouse.clone()?,
+    /// What the pipeline stands on; `None` if not all of it is open.
+    pub(crate) async fn pipeline(&self, config: &Config) -> Result<Option<pipeline::Parts>, StartError> {
+        let (Some(log), Some(meta), Some(apps), Some(warehouse)) =
+            (self.log.clone(), self.meta.clone(), self.apps.clone(), self.warehouse.clone())
+        else {
+            return Ok(None);
+        };
+        let options = LogOptions { partitions: log.partitions(), ..config.log_options() };
+        let tee = pipeline::Tee::open(&config.log, &config.tee, &options).await?;
+        Ok(Some(pipeline::Parts {
+            log,
+            ledger: meta,
+            apps,
+            warehouse,
+            tee,
             options: config.pipeline.clone(),
             keep_log_ms: config.keep_log_ms(),
             owner: owner(),
             now_ms,
-        })
+        }))
     }
 
     /// What the admin role looks into.

@@ -95,9 +95,9 @@ pub(crate) async fn serve(
         None => None,
     };
     let pipeline_stop = CancellationToken::new();
-    let pipeline = match stores.pipeline(config) {
-        Some(parts) if roles.has(Role::Pipeline) => Some(tokio::spawn(pipeline::run(parts, pipeline_stop.clone()))),
-        _ => None,
+    let pipeline = match roles.has(Role::Pipeline) {
+        true => stores.pipeline(config).await?.map(|parts| tokio::spawn(pipeline::run(parts, pipeline_stop.clone()))),
+        false => None,
     };
     let mut servers = Vec::new();
     if let (Some(services), Some(listener)) = (&services, doors.mesh) {

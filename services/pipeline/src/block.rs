@@ -24,6 +24,7 @@ use crate::{
     PipelineError,
     patience::patiently,
     seen::Seen,
+    tee::Told,
     users::{TraitValue, User, Users},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Block {
     pub(crate) duplicates: u64,
     /// Events that ingest refused and kept.
     pub(crate) dead_letters: u64,
+    /// What others are told of it.
+    pub(crate) told: Told,
 }
 
 /// What a worker remembers of its partition up to the committed offset.
@@ -63,15 +66,16 @@ pub(crate) struct Place {
     pub(crate) partition: PartitionId,
 }
 
-/// Builds the block of these records. `memory` is then that of the range's end: on an error it is worthless.
+/// Builds the block of these records; `told` says what others want to be told of it. `memory` is then that of the range's end: on an error it is worthless.
 pub(crate) async fn build(
     records: &[Record],
     place: Place,
     memory: &mut Memory,
     apps: &Apps,
+    told: Told,
     stop: &CancellationToken,
 ) -> Result<Block, PipelineError> {
-    let mut block = Block::default();
+    let mut block = Block { told, ..Block::default() };
     let mut schemas = Schemas { apps, stop, known: Vec::new(), last: 0 };
     let mut hour = HourCursor::default();
     let (mut properties, mut slots) = (Vec::new(), Vec::new());
@@ -93,6 +97,7 @@ pub(crate) async fn build(
             Body::Identify => {
                 let user = memory.users.identify(content.tenant, content.app, content.user_id, &properties);
                 block.add_user(&content, &user, place, record.offset);
+                block.told.user(&content, &user, place, record);
             }
             Body::Event { event_id, timestamp_ms, .. } => {
                 let identity = identity_hash(content.tenant, content.app, content.user_id, event_id);
@@ -104,11 +109,13 @@ pub(crate) async fn build(
                 schemas.slots(content.tenant, content.app, &properties, &mut slots).await?;
                 let user = memory.users.get(content.tenant, content.app, content.user_id);
                 block.add_event(&content, properties.iter().zip(&slots), user.as_deref(), place, record.offset);
+                block.told.event(&content, &properties, user.as_deref(), place, record);
                 hour.touch(&mut block.hours, &content, timestamp_ms);
             }
             Body::DeadLetter { event_id, .. } => {
                 block.dead_letters += 1;
                 block.add_uncounted(&content, Reason::DeadLetter, event_id, &record.payload, place, record.offset);
+                block.told.dead_letter(&content, &properties, place, record);
             }
         }
     }

@@ -10,7 +10,8 @@
 //!    ([`users`]), lay the rest into columns, one set a UTC day;
 //! 3. record the range as pending in the ledger, fenced by the worker's generation;
 //! 4. insert each day as one block, under a token made of the range and the day;
-//! 5. commit in the ledger: offset, epochs and frontier time in one transaction.
+//! 5. tell others, if any want to be told ([`tee`]);
+//! 6. commit in the ledger: offset, epochs and frontier time in one transaction.
 //!
 //! A worker that stops anywhere in between loses nothing: the next owner finds the pending range ([`recover`]), builds
 //! the very same block again and sends what isn't there. A worker's memory of ids and users is thrown away
@@ -22,9 +23,12 @@ mod patience;
 mod recover;
 mod retention;
 mod seen;
+mod tee;
 mod trace;
 mod users;
 mod worker;
+
+pub use tee::{Tee, TeeOptions};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -119,6 +123,8 @@ pub struct Parts {
     pub warehouse: Warehouse,
     /// How blocks are cut.
     pub options: Options,
+    /// Who else is told.
+    pub tee: Tee,
     /// For how long the log keeps records after it took them, in ms, once they are committed; `None` where that is not the pipeline's to say.
     pub keep_log_ms: Option<i64>,
     /// This process's name in the ledger.

@@ -182,10 +182,12 @@ impl Worker<'_> {
 
     async fn process(&mut self, records: &[Record]) -> Result<(), PipelineError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
-        let block = block::build(records, self.place, &mut self.memory, &self.parts.apps, self.stop).await?;
+        let Parts { apps, tee, .. } = self.parts;
+        let block = block::build(records, self.place, &mut self.memory, apps, tee.empty(), self.stop).await?;
         let pending = Pending { first: first.offset, last: last.offset, since_ms: (self.parts.now_ms)() };
         let mut claim = self.begin(pending).await?;
         self.insert(&block, &mut claim).await?;
+        patiently(self.stop, || tee.publish(&block.told)).await?;
         self.commit(Commit {
             end: last.offset + 1,
             frontier_ms: last.appended_ms,

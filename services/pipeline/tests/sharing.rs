@@ -21,7 +21,8 @@ use model::{
     AppId, DAY_MS, PropertyKind, TenantId, partition_of,
     record::{self, Body, PropertyRef, RecordRef, ValueRef},
 };
-use pipeline::{Options, Parts};
+use pipeline::{Options, Parts, Tee, TeeOptions};
+use serde_json::{Value, json};
 use storage::{
     App, Apps, Metastore, PartitionState, Tenant, Topic, Warehouse,
     warehouse::{Cell, QuerySettings},
@@ -94,11 +95,27 @@ impl World {
         Self { url: STAND.new_topic(), incarnations: MemoryIncarnations::default(), meta, warehouse, engine, _dir: dir }
     }
 
-    async fn log(&self, group: &str) -> Arc<dyn EventLog> {
+    fn log_options(&self, group: &str) -> LogOptions {
         let mut options = LogOptions { partitions: PARTITIONS, ..LogOptions::default() };
         options.kafka.group = format!("{}-{group}", self.url);
         options.kafka.session_timeout_ms = 45_000; // no handover here may need it
-        eventlog::open(&self.url, &options, Some(&self.incarnations)).await.unwrap()
+        options
+    }
+
+    async fn log(&self, group: &str) -> Arc<dyn EventLog> {
+        eventlog::open(&self.url, &self.log_options(group), Some(&self.incarnations)).await.unwrap()
+    }
+
+    /// Topics beside the log's.
+    fn tee(&self) -> TeeOptions {
+        let topic = |name: &str| format!("{}-{name}", self.url.rsplit('/').next().unwrap());
+        TeeOptions { enriched_events: topic("enriched"), users: topic("users"), dead_letters: topic("dead") }
+    }
+
+    /// What others were told in a topic.
+    fn told(&self, topic: &str) -> Vec<(String, Value)> {
+        let messages = tokio::task::block_in_place(|| STAND.messages(topic));
+        messages.into_iter().map(|(key, value)| (key, serde_json::from_str(&value).unwrap())).collect()
     }
 
     async fn pipeline(&self, owner: &str, group: &str) -> Pipeline {
@@ -109,6 +126,7 @@ impl World {
             apps: Arc::new(Apps::new(Arc::clone(&self.meta), now_ms)),
             warehouse: self.warehouse.clone(),
             options: Options { block_records: 100, block_interval_ms: 20, idle_ms: 100, ..Options::default() },
+            tee: Tee::open(&self.url, &self.tee(), &self.log_options(group)).await.unwrap(),
             keep_log_ms: None,
             owner: owner.to_owned(),
             now_ms,
@@ -254,6 +272,71 @@ async fn pipelines_come_and_go_and_each_event_counts_once() {
     ingest.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn others_are_told_of_events_users_and_dead_letters() {
+    let world = World::start().await;
+    let log = world.log("ingest").await;
+    let pipeline = world.pipeline("one", "pipeline").await;
+    let at = 1_767_225_600_000; // 2026-01-01
+    let text =
+        |name: &'static str, value| PropertyRef { name, kind: PropertyKind::String, value: ValueRef::Text(value) };
+    let number = |name: &'static str, kind, x| PropertyRef { name, kind, value: ValueRef::Number(x) };
+    let event = |event_id| Body::Event { event_id, event_type: "buy", timestamp_ms: at };
+    let record = |user_id, body| RecordRef { tenant: "acme", app: "web", user_id, received_at_ms: at + 1, body };
+    let refused = Body::DeadLetter { event_id: "e3", event_type: "buy", timestamp_ms: at, code: "TOO_OLD" };
+    let properties = [
+        text("status", "done"),
+        number("amount", PropertyKind::Number, 1.5),
+        number("paid", PropertyKind::Bool, 1.0),
+        number("due", PropertyKind::Time, at as f64),
+    ];
+    let (mut buffer, mut ends) = (Vec::new(), Vec::new());
+    for (record, properties) in [
+        (record("u1", Body::Identify), &[text("plan", "pro"), text("country", "DE")][..]),
+        (record("u1", event("e1")), &properties),
+        (record("u1", event("e1")), &properties), // the second of one id
+        (record("", event("e2")), &[]),
+        (record("u1", refused), &properties),
+        (record("u1", Body::Identify), &[text("plan", "free")]),
+    ] {
+        record::encode(&record, properties, None, &mut buffer);
+        ends.push(buffer.len() as u32);
+    }
+    log.append(vec![Batch { partition: 1, buffer: buffer.into(), ends }]).await.unwrap();
+    world.drained(&*log).await;
+
+    let (of, received) = (|user: &str| format!("acme/web/{user}"), "2026-01-01T00:00:00.001Z");
+    let incarnation = log.incarnation().to_string();
+    let position = |offset: u64| json!({"incarnation": incarnation, "partition": 1, "offset": offset});
+    let properties = json!({"status": "done", "amount": 1.5, "paid": true, "due": {"time": "2026-01-01T00:00:00Z"}});
+    let event = |id, user, properties, offset| {
+        json!({"tenant_id": "acme", "app_id": "web", "event_id": id, "event_type": "buy", "user_id": user,
+            "timestamp": "2026-01-01T00:00:00Z", "received_at": received, "properties": properties,
+            "position": position(offset)})
+    };
+    let with = |mut value: Value, more: Value| {
+        value.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        value
+    };
+    let mut told = world.told(&world.tee().enriched_events);
+    told.sort_by_key(|(_, event)| event["event_id"].to_string());
+    let known = json!({"country": "DE", "user_plan": "pro"});
+    let unknown = json!({"country": null, "user_plan": null});
+    let first = (of("u1"), with(event("e1", "u1", properties.clone(), 1), known));
+    assert_eq!(told, [first, (of("e2"), with(event("e2", "", json!({}), 3), unknown))]);
+    let refused = with(event("e3", "u1", properties, 4), json!({"code": "TOO_OLD"}));
+    assert_eq!(world.told(&world.tee().dead_letters), [(of("u1"), refused)]);
+    let user = |plan: &str, offset| {
+        let traits = json!({"plan": plan, "country": "DE"});
+        let user = json!({"tenant_id": "acme", "app_id": "web", "user_id": "u1", "traits": traits,
+            "received_at": received, "position": position(offset)});
+        (of("u1"), user)
+    };
+    assert_eq!(world.told(&world.tee().users), [user("pro", 0), user("free", 5)]);
+    pipeline.stop().await;
+    log.close().await.unwrap();
+}
+
 /// Two groups, so both are assigned everything, as a zombie believes of itself: the ledger alone keeps them apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pipelines_that_fight_for_the_partitions_still_count_once() {
@@ -272,6 +355,9 @@ async fn pipelines_that_fight_for_the_partitions_still_count_once() {
     assert_eq!(world.stored().await, (EVENTS as i64, EVENTS as i64));
     let states = world.states(&*ingest).await;
     assert!(states.iter().any(|state| state.generation >= 2), "they did not fight: {states:?}");
+    let told = world.told(&world.tee().enriched_events);
+    let ids: BTreeSet<_> = told.iter().map(|(_, event)| event["event_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, (0..EVENTS).map(|number| format!("event-{number}")).collect(), "each at least once");
     one.stop().await;
     two.stop().await;
     ingest.close().await.unwrap();

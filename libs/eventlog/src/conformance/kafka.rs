@@ -14,7 +14,12 @@ use async_trait::async_trait;
 use model::Incarnation;
 use parking_lot::Mutex;
 
-use super::{Factory, PARTITIONS};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+
+use super::{Factory, PARTITIONS, PATIENCE};
 use crate::{EventLog, Incarnations, LogError, LogOptions};
 
 /// Brokers on loopback that end with this process, or when this is dropped.
@@ -73,6 +78,29 @@ impl KafkaStand {
         options.kafka.group.clone_from(&url);
         options.kafka.properties = properties;
         KafkaTopic { url, options, incarnations: MemoryIncarnations::default() }
+    }
+
+    /// What is in a topic now, keys and values, one partition after another. Blocks.
+    pub fn messages(&self, topic: &str) -> Vec<(String, String)> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.servers).set("group.id", "messages").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+        let mut messages = Vec::new();
+        for partition in metadata.topics()[0].partitions() {
+            let (begin, end) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE).unwrap();
+            let mut place = TopicPartitionList::new();
+            place.add_partition_offset(topic, partition.id(), Offset::Offset(begin)).unwrap();
+            consumer.assign(&place).unwrap();
+            let mut next = begin;
+            while next < end {
+                let message = consumer.poll(PATIENCE).unwrap().unwrap();
+                messages.push((text(message.key()), text(message.payload())));
+                next = message.offset() + 1;
+            }
+        }
+        messages
     }
 
     /// Kills a broker, from 1, as a crash does.

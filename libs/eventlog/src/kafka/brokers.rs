@@ -49,13 +49,13 @@ impl Brokers {
     /// Finds the topic, or makes it, and checks that it is one that the log can live in. Two may do so at once.
     pub(super) async fn prepare(self: &Arc<Self>, options: &LogOptions) -> Result<Topic, LogError> {
         let topic = &self.topic;
-        let found = match self.describe().await? {
-            Some(found) => found,
-            None => {
-                self.create(options).await?;
-                self.created().await?
-            }
-        };
+        let retention_ms = options.kafka.retention_ms.to_string();
+        let settings = [
+            ("message.timestamp.type", "LogAppendTime"),
+            ("cleanup.policy", "delete"),
+            ("retention.ms", retention_ms.as_str()),
+        ];
+        let found = self.find(options.partitions, &settings).await?;
         let config = self.suitable_config().await?;
         let get = |name| config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
         let insync = get("min.insync.replicas");
@@ -67,8 +67,20 @@ impl Brokers {
                 "what this topic acknowledges can be lost with one broker; 3 replicas with min.insync.replicas=2 outlive it"
             );
         }
-        let max_message_bytes = get("max.message.bytes").parse().unwrap_or(usize::MAX);
-        Ok(Topic { id: found.id, partitions: found.partitions, max_message_bytes })
+        Ok(Topic { id: found.id, partitions: found.partitions, max_message_bytes: max_message_bytes(&config) })
+    }
+
+    /// The topic, made with these settings if it isn't there.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        partitions: u32,
+        settings: &[(&str, &str)],
+    ) -> Result<Description, LogError> {
+        if let Some(found) = self.describe().await? {
+            return Ok(found);
+        }
+        self.create(partitions, settings).await?;
+        self.created().await
     }
 
     /// What the topic is now; `None` if there is none.
@@ -87,23 +99,20 @@ impl Brokers {
     }
 
     /// Replicated as far as there are brokers, up to 3 times.
-    async fn create(self: &Arc<Self>, options: &LogOptions) -> Result<(), LogError> {
+    async fn create(self: &Arc<Self>, partitions: u32, settings: &[(&str, &str)]) -> Result<(), LogError> {
         let brokers = Arc::clone(self);
         let count = blocking(move || {
             let cluster = brokers.admin.inner().fetch_metadata(None, brokers.timeout).map_err(unavailable)?;
             Ok(cluster.brokers().len())
         });
         let replicas = count.await?.clamp(1, 3) as i32;
-        let retention_ms = options.kafka.retention_ms.to_string();
-        let topic = NewTopic::new(&self.topic, options.partitions as i32, TopicReplication::Fixed(replicas))
-            .set("message.timestamp.type", "LogAppendTime")
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", &retention_ms)
+        let topic = NewTopic::new(&self.topic, partitions as i32, TopicReplication::Fixed(replicas))
             .set("min.insync.replicas", if replicas == 3 { "2" } else { "1" });
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let made = self.admin.create_topics([&topic], &self.limits()).await.map_err(unavailable)?;
         for result in made {
             match result {
-                Ok(topic) => info!(topic, partitions = options.partitions, replicas, "made the topic"),
+                Ok(topic) => info!(topic, partitions, replicas, "made the topic"),
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {} // another process was quicker
                 Err((topic, error)) => {
                     return Err(LogError::Unavailable(format!("the topic {topic} can't be made: {error}")));
@@ -141,6 +150,11 @@ impl Brokers {
                 Some(_) => tokio::time::sleep(PAUSE).await,
             }
         }
+    }
+
+    /// The largest message that the topic takes, bytes.
+    pub(super) async fn max_message_bytes(&self) -> Result<usize, LogError> {
+        self.config().await.map(|config| max_message_bytes(&config))
     }
 
     async fn config(&self) -> Result<ConfigResource, LogError> {
@@ -184,6 +198,11 @@ pub(super) fn of_leader<T>(timeout: Duration, ask: impl Fn(Duration) -> KafkaRes
             Err(_) => thread::sleep(PAUSE),
         }
     }
+}
+
+fn max_message_bytes(config: &ConfigResource) -> usize {
+    let given = config.get("max.message.bytes").and_then(|entry| entry.value.as_deref());
+    given.and_then(|bytes| bytes.parse().ok()).unwrap_or(usize::MAX)
 }
 
 /// Why the log can't live in a topic with this configuration, and what would make it fit.

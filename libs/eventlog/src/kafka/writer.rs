@@ -30,6 +30,32 @@ pub(super) struct Writer {
     producer: Mutex<Option<Arc<ThreadedProducer<Context>>>>,
 }
 
+/// One message on its way.
+pub(super) struct Item<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) payload: &'a [u8],
+}
+
+impl Item<'_> {
+    /// Of the key and the payload.
+    pub(super) fn bytes(&self) -> usize {
+        let Place::Key(key) = self.place else { return self.payload.len() };
+        key.len() + self.payload.len()
+    }
+
+    pub(super) fn key(&self) -> std::borrow::Cow<'_, str> {
+        let Place::Key(key) = self.place else { return "".into() };
+        String::from_utf8_lossy(key)
+    }
+}
+
+/// Where a message is to lie.
+pub(super) enum Place<'a> {
+    Partition(PartitionId),
+    /// Wherever the key leads.
+    Key(&'a [u8]),
+}
+
 /// One append: what becomes of its records, counted as they are delivered.
 pub(super) struct Call(Mutex<Outcome>);
 
@@ -93,27 +119,37 @@ impl Writer {
 
     /// Appends, and returns for each partition that got a record the offset after its last of this call.
     pub(super) async fn append(&self, batches: &[Batch]) -> Result<BTreeMap<PartitionId, Offset>, LogError> {
-        let records = batches.iter().map(|batch| batch.ends.len()).sum::<usize>();
+        let mut items = Vec::with_capacity(batches.iter().map(|batch| batch.ends.len()).sum());
+        for batch in batches {
+            items.extend(payloads(batch).map(|payload| Item { place: Place::Partition(batch.partition), payload }));
+        }
+        self.send(&items).await
+    }
+
+    /// Sends, and returns for each partition that got one the offset after the last.
+    pub(super) async fn send(&self, items: &[Item<'_>]) -> Result<BTreeMap<PartitionId, Offset>, LogError> {
+        let records = items.len();
         if records == 0 {
             return Ok(BTreeMap::new());
         }
-        let largest = batches.iter().flat_map(payloads).map(<[u8]>::len).max().unwrap_or(0);
+        let bytes = items.iter().map(Item::bytes).sum::<usize>();
+        let largest = items.iter().map(Item::bytes).max().unwrap_or(0);
         if largest > self.max_record_bytes {
             let most = self.max_record_bytes;
             return Err(LogError::Invalid(format!("a record has at most {most} bytes here, not {largest}")));
         }
-        let room =
-            self.room(batches.iter().map(|batch| batch.buffer.len()).sum::<usize>() + RECORD_BYTES * records).await?;
+        let room = self.room(bytes + RECORD_BYTES * records).await?;
         let producer = self.producer()?;
         let (reply, answer) = oneshot::channel();
         let outcome =
             Outcome { left: records, ends: BTreeMap::new(), failure: None, reply: Some(reply), room: Some(room) };
         let call = Arc::new(Call(Mutex::new(outcome)));
-        let all = batches.iter().flat_map(|batch| payloads(batch).map(|payload| (batch.partition, payload)));
-        for (index, (partition, payload)) in all.enumerate() {
-            let record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&call))
-                .partition(partition as i32)
-                .payload(payload);
+        for (index, Item { place, payload }) in items.iter().enumerate() {
+            let record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&call)).payload(*payload);
+            let record = match place {
+                Place::Partition(partition) => record.partition(*partition as i32),
+                Place::Key(key) => record.key(key),
+            };
             if let Err((error, _)) = producer.send(record) {
                 call.settle(records - index, Err(error));
                 break;
