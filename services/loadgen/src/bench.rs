@@ -1,7 +1,7 @@
 //! Penstock measured, with what somebody would use instead beside it.
 //!
 //! One run on one machine, from an empty directory: the raw engine takes the rows, in Penstock's own format and by the ordinary
-//! client ([`raw`]); Penstock takes the same rows ([`write`]); questions are asked through Penstock and around it ([`read`]); last,
+//! client ([`raw`]); a day of events is stored and weighed ([`stored`]); Penstock takes the rows ([`write`]); questions are asked through Penstock and around it ([`read`]); last,
 //! events come at a fixed rate while it is seen how long each waits ([`latency`]). All on the same engine, so the ratios hold
 //! where the numbers don't. At the end every accepted event must be counted exactly once, or there is no result.
 
@@ -15,6 +15,7 @@ mod read;
 mod report;
 mod rows;
 mod stats;
+mod stored;
 mod write;
 
 use std::{io::Write, path::Path};
@@ -36,8 +37,6 @@ use rows::Rows;
 
 /// Rates at which waiting is measured, in events a second. The second is 2 billion a day.
 const RATES: [u64; 2] = [5_000, 23_000];
-/// Events before the measured ones: properties get registered, connections and caches warm.
-const WARM_UP: u64 = 20_000;
 
 /// Measures, writes the file and prints the table.
 pub(crate) async fn run(arguments: &BenchArguments, out: &mut impl Write) -> Result<(), LoadError> {
@@ -70,13 +69,15 @@ async fn measure(
     say("the engine alone");
     let (raw_native, raw_row_binary) = write::raw(house, rows, count).await?;
 
-    house.reset_peaks()?;
     let connection = house.connect().await?;
     identify(&connection.ingest(), rows.users(), APP).await?;
-    let mut counted = write::load(&connection, (0..WARM_UP).map(|n| rows.get(n).into_event(now_ms()))).await?;
-    write::check(WARM_UP, counted)?;
+    // Before the measured ones: properties get registered, connections and caches warm.
+    say("a day of events to weigh");
+    let stored = stored::measure(house, &connection, rows.users(), arguments.seed, count / 2).await?;
+    let mut counted = stored.events;
+    house.reset_peaks()?;
     say("Penstock, end to end");
-    let penstock = write::end_to_end(house, &connection, rows, WARM_UP, count, counted).await?;
+    let penstock = write::end_to_end(house, &connection, rows, count, counted).await?;
     counted += count;
 
     say("a week of events to ask about");
@@ -86,7 +87,7 @@ async fn measure(
     say("questions");
     let readings = read::questions(house, &connection, now_ms()).await?;
 
-    let mut next = WARM_UP + count;
+    let mut next = count;
     let mut latencies = Vec::new();
     for rate in RATES {
         say(&format!("{rate} events a second"));
@@ -106,6 +107,7 @@ async fn measure(
         raw_native,
         raw_row_binary,
         penstock,
+        stored,
         events_read,
         readings,
         latencies,

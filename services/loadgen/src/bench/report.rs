@@ -8,6 +8,7 @@ use super::{
     latency::Latency,
     machine::Machine,
     read::Reading,
+    stored::Stored,
     write::{EndToEnd, Raw},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Report {
     pub(crate) raw_native: Raw,
     pub(crate) raw_row_binary: Raw,
     pub(crate) penstock: EndToEnd,
+    pub(crate) stored: Stored,
     /// Events that the questions were asked of.
     pub(crate) events_read: u64,
     pub(crate) readings: Vec<Reading>,
@@ -39,6 +41,7 @@ impl Report {
         let mut text = String::new();
         self.head(&mut text);
         self.writing(&mut text);
+        self.storing(&mut text);
         self.waiting(&mut text);
         self.reading(&mut text);
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -76,6 +79,14 @@ impl Report {
         let rate = penstock.events_per_cpu_second_of_penstock;
         line(text, "    without the load generator", &[&whole(rate), &ratio(rate), ""]);
         line(text, "    queryable", &["", "", &whole(penstock.queryable_per_second)]);
+    }
+
+    fn storing(&self, text: &mut String) {
+        let Stored { events, json_bytes, disk_bytes, .. } = self.stored;
+        let each = |bytes: u64| format!("{:.1}", bytes as f64 / events.max(1) as f64);
+        line(text, &format!("\nstoring {events} events, bytes each"), &["JSON", "stored", "ratio"]);
+        let ratio = format!("{:.1}", self.stored.ratio());
+        line(text, "  UUIDs as ids, all different", &[&each(json_bytes), &each(disk_bytes), &ratio]);
     }
 
     fn waiting(&self, text: &mut String) {

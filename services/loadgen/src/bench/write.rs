@@ -105,12 +105,11 @@ async fn measure(
     Ok(Raw { rows, seconds, cpu, rows_per_cpu_second })
 }
 
-/// Publishes the rows numbered from `first` on and waits until all are counted: `counted_before` and `events`.
+/// Publishes the first rows and waits until all are counted: `counted_before` and `events`.
 pub(crate) async fn end_to_end(
     house: &House,
     connection: &Connection,
     rows: &'static Rows,
-    first: u64,
     events: u64,
     counted_before: u64,
 ) -> Result<EndToEnd, LoadError> {
@@ -118,7 +117,7 @@ pub(crate) async fn end_to_end(
     let (before, started) = (house.cpu()?, Instant::now());
     let mut streams = tokio::task::JoinSet::new();
     for stream in 0..STREAMS {
-        let (from, to) = (first + events * stream / STREAMS, first + events * (stream + 1) / STREAMS);
+        let (from, to) = (events * stream / STREAMS, events * (stream + 1) / STREAMS);
         let client = house.connect().await?.ingest();
         let batches = Batches::new(APP, (from..to).map(|number| rows.get(number).into_event(now_ms())));
         streams.spawn(publish::stream(client, batches, IN_FLIGHT, |_| {}));

@@ -5,6 +5,7 @@ use api::{
     v1::{self, value::Kind},
 };
 use model::DAY_MS;
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 use super::{Form, Made, NUMBERS, TEXTS, User, week::WEEK_MS};
 
@@ -21,6 +22,16 @@ pub(crate) fn time_in_last_week(event: &Made, now_ms: i64) -> i64 {
 /// The id of an event.
 pub(crate) fn event_id(seed: u64, number: u64) -> String {
     format!("{seed:x}-{number:012x}")
+}
+
+/// The id of an event as a random UUID: what most clients send.
+pub(crate) fn uuid(seed: u64, number: u64) -> String {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
+    let bits =
+        rng.random::<u128>() & !0x0000_0000_0000_f000_c000_0000_0000_0000 | 0x0000_0000_0000_4000_8000_0000_0000_0000;
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// The message. The app is the batch's.
