@@ -19,6 +19,7 @@
 //! Faults carry a place, a rule and what would be right (`diagnostics`, `suggest`). Nothing here does I/O or reads a clock.
 
 mod ast;
+mod buckets;
 mod diagnostics;
 mod explain;
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod typed;
 mod types;
 mod verify;
 
+pub use buckets::Buckets;
 pub use grain::Grain;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
 pub use query::{Dimension, Measure, OrderColumn, TIME_COLUMN, TypedQuery, validate_formula};

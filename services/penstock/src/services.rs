@@ -79,6 +79,7 @@ impl Services {
                 topic: Topic { name: log.topic().to_owned(), incarnation: log.incarnation() },
                 partitions: log.partitions(),
                 warehouse: warehouse.clone(),
+                cache: Arc::clone(&cache),
                 options: config.query.clone(),
                 token_key,
                 context_key: context_key.clone(),

@@ -1,10 +1,10 @@
 //! How fresh an answer is, and waiting until it is fresh enough.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use api::{convert::time_to_wire, v1};
 use mesh::signed::SigningKey;
-use model::{Error, ErrorCode, Position};
+use model::{AppId, Error, ErrorCode, HOUR_MS, Position, TenantId};
 use parking_lot::Mutex;
 use storage::{Ledger, MetaError, PartitionState, Topic};
 use tokio::time::{Instant, sleep_until};
@@ -25,7 +25,23 @@ pub(crate) struct Freshness {
     pub(crate) known: Mutex<Option<Vec<PartitionState>>>,
 }
 
+/// Which hours of an app have ended, and as what they are now, read in one snapshot.
+pub(crate) struct Ended {
+    /// Every hour that ended by then gets a new epoch with whatever is added to it. The start of an hour.
+    pub(crate) until_ms: i64,
+    /// The epochs that are not the first ones, by hour.
+    pub(crate) epochs: Vec<(i64, u128)>,
+}
+
 impl Freshness {
+    /// The ended hours in this time; `None` while the ledger can't say.
+    pub(crate) async fn ended(&self, tenant: &TenantId, app: &AppId, times: Range<i64>) -> Option<Ended> {
+        let from_ms = times.start.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
+        let (epochs, partitions) = self.ledger.epochs(&self.topic, tenant, app, from_ms, times.end).await.ok()?;
+        let frontier_ms = self.frontier_ms(&partitions)?;
+        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs })
+    }
+
     /// Waits for the token of the options, if there is one, and returns the watermark that held *before* the query runs:
     /// so what it promises is in the answer.
     pub(crate) async fn ready(&self, options: &v1::ReadOptions) -> Result<v1::Watermark, Error> {
@@ -72,11 +88,15 @@ impl Freshness {
         Position::new(self.topic.incarnation, partitions.iter().map(|p| (p.partition, p.committed)).collect())
     }
 
-    fn watermark(&self, partitions: &[PartitionState], reached: &Position) -> v1::Watermark {
+    /// Up to when nothing is missing; `None` if not every partition has said so.
+    fn frontier_ms(&self, partitions: &[PartitionState]) -> Option<i64> {
         // A partition that isn't in the ledger yet has promised nothing.
         let all_there = partitions.len() >= self.partitions as usize;
-        let slowest = partitions.iter().map(|p| p.frontier_ms).min().filter(|_| all_there);
-        let frontier_ms = slowest.unwrap_or(0);
+        partitions.iter().map(|p| p.frontier_ms).min().filter(|_| all_there)
+    }
+
+    fn watermark(&self, partitions: &[PartitionState], reached: &Position) -> v1::Watermark {
+        let frontier_ms = self.frontier_ms(partitions).unwrap_or(0);
         v1::Watermark { complete_until: Some(time_to_wire(frontier_ms)), position_token: self.token_key.sign(reached) }
     }
 }

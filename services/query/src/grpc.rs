@@ -9,7 +9,7 @@ use api::{
         query_service_server::{QueryService, QueryServiceServer},
     },
 };
-use formula::SealedPlan;
+use formula::{SealedPlan, Statement};
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context};
 use model::Error;
@@ -117,6 +117,19 @@ impl QueryService for Grpc {
     }
 }
 
+fn reason(plan: &SealedPlan, statement: &Statement) -> String {
+    let kept = match plan.buckets() {
+        Some(buckets) if buckets.range.start > i64::MIN => {
+            "whole buckets of hours that have ended come from the cache, if it has them"
+        }
+        Some(_) => "nothing comes from the cache, since the range has no beginning",
+        None => {
+            "nothing comes from the cache: it keeps time buckets, of answers without DISTINCT and LIMIT that are ordered by them first"
+        }
+    };
+    format!("{}; {kept}", statement.route())
+}
+
 fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
     let statement = plan.compile()?;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
@@ -132,6 +145,6 @@ fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
             .collect(),
         columns: statement.columns().iter().map(answer::column).collect(),
         route: answer::route(statement.route()).into(),
-        route_reason: statement.route().to_string(),
+        route_reason: reason(plan, &statement),
     })
 }

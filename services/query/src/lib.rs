@@ -1,7 +1,8 @@
 //! Answers out.
 //!
 //! The path of a query: [`ask`] turns the request, typed or SQL, into one plan and seals it with the scope of the key;
-//! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`admit`] lets it in;
+//! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`kept`] finds what was
+//! answered before; for what is left [`admit`] lets it in;
 //! [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
 //! with it the query in the warehouse.
 
@@ -10,13 +11,14 @@ mod answer;
 mod ask;
 mod freshness;
 mod grpc;
+mod kept;
 mod run;
 
 use std::sync::Arc;
 
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Ledger, Topic, Warehouse};
+use storage::{Apps, Cache, Ledger, Topic, Warehouse};
 use tower::{Layer, util::BoxCloneSyncService};
 
 /// The bounds of queries.
@@ -62,6 +64,8 @@ pub struct Parts {
     pub partitions: u32,
     /// Where events are.
     pub warehouse: Warehouse,
+    /// Where answers are kept.
+    pub cache: Arc<dyn Cache>,
     /// The bounds.
     pub options: Options,
     /// Signs position tokens.

@@ -9,7 +9,7 @@ use mesh::{context::CallContext, trace};
 use model::Error;
 use parking_lot::Mutex;
 use storage::{
-    Apps, Warehouse,
+    Apps, Cache, Warehouse,
     warehouse::{QuerySettings, RowStream},
 };
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::{
     answer,
     ask::{self, Asked},
     freshness::Freshness,
+    kept::Kept,
 };
 
 /// Rows in one part of a streamed answer.
@@ -30,6 +31,7 @@ const PART_ROWS: usize = 10_000;
 pub(crate) struct Engine {
     apps: Arc<Apps>,
     warehouse: Warehouse,
+    cache: Arc<dyn Cache>,
     freshness: Freshness,
     admission: Admission,
     options: Options,
@@ -55,9 +57,9 @@ struct Running {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { apps, ledger, topic, partitions, warehouse, options, token_key, now_ms, .. } = parts;
+        let Parts { apps, ledger, topic, partitions, warehouse, cache, options, token_key, now_ms, .. } = parts;
         let freshness = Freshness { ledger, topic, partitions, token_key, known: Mutex::default() };
-        Arc::new(Self { apps, warehouse, freshness, admission: Admission::new(&options), options, now_ms })
+        Arc::new(Self { apps, warehouse, cache, freshness, admission: Admission::new(&options), options, now_ms })
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -71,19 +73,62 @@ impl Engine {
 
     /// The whole answer, up to the row cap.
     pub(crate) async fn answer(&self, asked: &Asked, caller: &Caller) -> Result<v1::Result, Error> {
-        let mut running = self.start(asked, caller).await?;
+        let started = Instant::now();
+        let plan = self.seal(asked, caller).await?;
+        let watermark = self.freshness.ready(&caller.options).await?;
+        let kept = Kept::find(&plan, &self.freshness, &*self.cache).await?;
+        if let Some(kept) = kept
+            && let Some(answer) = self.put_together(&plan, kept, caller, &watermark, started).await?
+        {
+            return Ok(answer);
+        }
+        let mut running = self.run(&plan, caller, watermark, started).await?;
+        let (rows, truncated) = self.rows(&mut running).await?;
+        let columns = running.statement.columns().iter().map(answer::column).collect();
+        Ok(v1::Result { columns, rows, info: Some(running.info(truncated, true)) })
+    }
+
+    /// The answer from what is kept and what is left to compute; `None` if that is more than the row cap.
+    async fn put_together(
+        &self,
+        plan: &SealedPlan,
+        kept: Kept,
+        caller: &Caller,
+        watermark: &v1::Watermark,
+        started: Instant,
+    ) -> Result<Option<v1::Result>, Error> {
+        let (missing, mut route, mut computed) = (kept.missing(), v1::Route::Cache.into(), Vec::new());
+        if !missing.is_empty() {
+            let mut running = self.run(&plan.over(&missing), caller, watermark.clone(), started).await?;
+            let (rows, truncated) = self.rows(&mut running).await?;
+            if truncated {
+                return Ok(None); // some of them between others, where nobody would look for the end
+            }
+            if !kept.has_any() {
+                route = running.info(false, false).route;
+            }
+            computed = rows;
+        }
+        let mut rows = kept.put_together(computed, &*self.cache).await;
+        let truncated = rows.len() > self.options.max_rows;
+        rows.truncate(self.options.max_rows);
+        let columns = plan.plan().columns().map(answer::column).collect();
+        let cost = Some(v1::Cost { elapsed_us: started.elapsed().as_micros() as u64 });
+        let info = v1::ResultInfo { watermark: Some(watermark.clone()), route, cost, truncated };
+        Ok(Some(v1::Result { columns, rows, info: Some(info) }))
+    }
+
+    /// All rows, up to the row cap, and whether there are more.
+    async fn rows(&self, running: &mut Running) -> Result<(Vec<v1::Row>, bool), Error> {
         let mut rows: Vec<v1::Row> = Vec::new();
-        let mut truncated = false;
         while let Some(block) = running.next().await? {
             rows.extend(answer::rows(block));
             if rows.len() > self.options.max_rows {
                 rows.truncate(self.options.max_rows);
-                truncated = true;
-                break; // dropping the stream stops the query
+                return Ok((rows, true)); // dropping the stream stops the query
             }
         }
-        let columns = running.statement.columns().iter().map(answer::column).collect();
-        Ok(v1::Result { columns, rows, info: Some(running.info(truncated, true)) })
+        Ok((rows, false))
     }
 
     /// The answer as it comes.
@@ -121,6 +166,16 @@ impl Engine {
         let started = Instant::now();
         let plan = self.seal(asked, caller).await?;
         let watermark = self.freshness.ready(&caller.options).await?;
+        self.run(&plan, caller, watermark, started).await
+    }
+
+    async fn run(
+        &self,
+        plan: &SealedPlan,
+        caller: &Caller,
+        watermark: v1::Watermark,
+        started: Instant,
+    ) -> Result<Running, Error> {
         let leave = self.admission.enter(plan.tenant()).await?;
         let statement = plan.compile()?;
         let query_id = uuid::Uuid::new_v4().to_string();

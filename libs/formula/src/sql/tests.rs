@@ -3,7 +3,7 @@
 use model::{AppId, AppSet, ErrorCode, FilterOp, MetricFilter, Permissions, TenantId, Value};
 
 use crate::{
-    Accuracy, ColumnKind, Dimension, Grain, Measure, OrderColumn, TypedQuery,
+    Accuracy, ColumnKind, Dimension, Grain, Measure, OrderColumn, SealedPlan, TypedQuery,
     fixture::{NOW_MS, compile, context, plan, readable, schema, scope},
     parse_sql,
 };
@@ -307,4 +307,72 @@ fn faults_of_typed_queries_name_the_part() {
         assert_eq!(error.violations[0].field, field);
         assert!(error.message.contains(want), "{}", error.message);
     }
+}
+
+#[test]
+fn buckets_are_answered_apart() {
+    let hour = 3_600_000;
+    let sealed = |sql: &str| plan(sql).unwrap().seal(&scope()).unwrap();
+    let by_hour = "SELECT date_trunc('hour', timestamp) AS t, country, COUNT(*) AS n FROM events WHERE status = 'x' \
+        AND timestamp >= '2024-05-01 00:30' AND timestamp < '2024-05-01 05:00' GROUP BY t, country";
+    let start = 1_714_521_600_000; // 2024-05-01
+    let buckets = sealed(by_hour).buckets().unwrap();
+    assert_eq!((buckets.column, buckets.descending), (0, None));
+    assert_eq!(buckets.range, start + hour / 2..start + 5 * hour);
+    let whole = |until, most| buckets.whole(until, most).map(|whole| whole.len());
+    let first = buckets.whole(i64::MAX, 10).unwrap()[0].clone();
+    assert_eq!(first, start + hour..start + 2 * hour);
+    assert_eq!([whole(i64::MAX, 10), whole(i64::MAX, 3)], [Some(4), None]);
+    assert_eq!(
+        [whole(start + 3 * hour, 10), whole(start + 3 * hour - 1, 10), whole(0, 10)],
+        [Some(2), Some(1), Some(0)]
+    );
+
+    let text = |plan: SealedPlan| {
+        let text = readable(&plan.compile().unwrap());
+        text.split("{app:String} AND ").nth(1).unwrap().split(" GROUP").next().unwrap().to_owned()
+    };
+    assert_eq!(text(sealed(by_hour).over(&[])), "(s0 = <x>)");
+    assert_eq!(
+        text(sealed(by_hour).over(&[start..start + hour, start + 2 * hour..i64::MAX])),
+        "(s0 = <x>) AND (((ts >= <2024-05-01 00:00:00.000>) AND (ts < <2024-05-01 01:00:00.000>)) \
+         OR ((ts >= <2024-05-01 02:00:00.000>)))"
+    );
+
+    let ordered = |order: &str| sealed(&format!("{by_hour} ORDER BY {order}")).buckets().map(|b| b.descending);
+    assert_eq!(ordered("t DESC, n"), Some(Some(true)));
+    assert_eq!(ordered("t"), Some(Some(false)));
+    assert_eq!([ordered("n, t"), ordered("t LIMIT 5")], [None, None]);
+    for none in [
+        "SELECT COUNT(*) FROM events",
+        "SELECT country, COUNT(*) FROM events GROUP BY country",
+        "SELECT COUNT(*) FROM events GROUP BY date_trunc('day', timestamp)", // in which bucket is a row?
+        "SELECT DISTINCT date_trunc('day', timestamp) t, COUNT(*) FROM events GROUP BY t, country",
+        "SELECT timestamp FROM events",
+    ] {
+        assert_eq!(sealed(none).buckets(), None, "{none}");
+    }
+}
+
+#[test]
+fn buckets_follow_the_zone_s_clock() {
+    let zoned = |zone: &str, condition: &str| {
+        let query = parse_sql(&format!(
+            "SELECT date_trunc('day', timestamp) t, COUNT(*) n FROM events WHERE {condition} GROUP BY t"
+        ));
+        let schema = schema();
+        let plan = query.unwrap().plan(&crate::Context { time_zone: zone, ..context(&schema) }).unwrap();
+        let hours = |buckets: Vec<std::ops::Range<i64>>| {
+            buckets.into_iter().map(|b| (b.end - b.start) / 3_600_000).collect::<Vec<_>>()
+        };
+        hours(plan.seal(&scope()).unwrap().buckets().unwrap().whole(i64::MAX, 10).unwrap())
+    };
+    let march = "timestamp >= '2024-03-30' AND timestamp < '2024-04-02'";
+    assert_eq!(zoned("UTC", march), [24, 24, 24]);
+    assert_eq!(zoned("Europe/Berlin", march), [24, 23, 24]);
+    assert_eq!(
+        zoned("Europe/Berlin", "timestamp >= '2024-03-30' AND timestamp <= '2024-04-01 23:59:59.999'"),
+        [24, 23, 24]
+    );
+    assert_eq!(zoned("Europe/Berlin", "timestamp > '2024-03-30' AND timestamp < '2024-04-02'"), [23, 24]);
 }

@@ -12,6 +12,7 @@ mod faults;
 mod flow;
 mod house;
 mod isolation;
+mod kept;
 mod late;
 mod load;
 mod oracle;
