@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc};
 use model::{AppId, AppSchema, PropertyKind, TenantId};
 use parking_lot::RwLock;
 
-use crate::{App, MetaError, Metastore, RegistryError};
+use crate::{App, MetaError, Metastore, RegistryError, Retention};
 
 /// An app and its registry, as read together.
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ pub struct AppInfo {
     pub app: App,
     /// Its properties.
     pub schema: Arc<AppSchema>,
+    /// For how long its events are kept.
+    pub retention: Retention,
     read_at_ms: i64,
 }
 
@@ -51,7 +53,8 @@ impl Apps {
         let found = self.meta.app(tenant, app).await?;
         let found = found.ok_or_else(|| MetaError::NotFound(format!("app {app}")))?;
         let schema = self.meta.schema(tenant, app).await?;
-        Ok(self.keep(found, schema))
+        let retention = self.meta.retention(tenant, Some(app)).await?;
+        Ok(self.keep(found, schema, retention))
     }
 
     /// Registers properties of an app (see [`crate::Registry::register`]) and returns it with them.
@@ -62,12 +65,12 @@ impl Apps {
         limit: usize,
     ) -> Result<Arc<AppInfo>, RegistryError> {
         let schema = self.meta.register(&info.app.tenant, &info.app.id, properties, limit).await?;
-        Ok(self.keep(info.app.clone(), schema))
+        Ok(self.keep(info.app.clone(), schema, info.retention))
     }
 
-    fn keep(&self, app: App, schema: AppSchema) -> Arc<AppInfo> {
+    fn keep(&self, app: App, schema: AppSchema, retention: Retention) -> Arc<AppInfo> {
         let key = (app.tenant.clone(), app.id.clone());
-        let info = Arc::new(AppInfo { app, schema: Arc::new(schema), read_at_ms: (self.now_ms)() });
+        let info = Arc::new(AppInfo { app, schema: Arc::new(schema), retention, read_at_ms: (self.now_ms)() });
         let mut known = self.known.write();
         // Two readers may come back in the other order: the longer registry is the later one.
         match known.get(&key) {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use model::{AppId, Scope, TenantId};
+use model::{AppId, DAY_MS, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::MetaError;
@@ -75,6 +75,32 @@ impl Quota {
     pub const MAX: u64 = 1_000_000_000_000;
 }
 
+/// For how many days events are kept, where it is other than the configuration says; 0, for ever. See [`kept_from_ms`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Those of the tenant's apps that have none of their own.
+    pub tenant: Option<u32>,
+    /// Those of this app.
+    pub app: Option<u32>,
+}
+
+impl Retention {
+    /// The longest that can be set.
+    pub const MAX_DAYS: u32 = 36_500;
+
+    /// The days that hold, where the configuration says `default`.
+    pub fn days(&self, default: u32) -> u32 {
+        self.app.or(self.tenant).unwrap_or(default)
+    }
+}
+
+/// The start of the first UTC day of which events are kept at `now_ms`, if they are kept for `days`; `None` if they are kept for ever.
+///
+/// Days come and go whole: an event is kept until its day is over since that many days.
+pub fn kept_from_ms(days: u32, now_ms: i64) -> Option<i64> {
+    (days > 0).then(|| (now_ms.div_euclid(DAY_MS) - i64::from(days)) * DAY_MS)
+}
+
 /// Tenants, their apps, their keys.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
@@ -114,6 +140,16 @@ pub trait Directory: Send + Sync + 'static {
 
     /// All quotas that were set.
     async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError>;
+
+    /// Sets for how many days the events of a tenant's app are kept, or without an app those of its apps that have none of their own.
+    /// No days: takes it back. `NotFound` without the tenant or the app.
+    async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError>;
+
+    /// What was set for a tenant and an app of it; without an app only the tenant's. Nothing for what isn't there.
+    async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError>;
+
+    /// All retentions that were set: of whole tenants without an app.
+    async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError>;
 
     /// A secret of this installation by name: made by `make` on the first call and the same ever after, for every process.
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError>;

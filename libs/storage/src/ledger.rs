@@ -62,6 +62,17 @@ pub struct Commit {
     pub hours: Vec<TouchedHour>,
 }
 
+/// The events of one app on one day, which are to go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExpiringDay {
+    /// The UTC day's start, ms.
+    pub day_ms: i64,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The app.
+    pub app: AppId,
+}
+
 /// Why the ledger refuses a write.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -146,4 +157,21 @@ pub trait Ledger: Send + Sync + 'static {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError>;
+
+    /// Records that the events of these days are about to be deleted: from now on they may be gone. Again changes nothing.
+    async fn expire(&self, days: &[ExpiringDay]) -> Result<(), MetaError>;
+
+    /// The days that [`Ledger::expire`] recorded and [`Ledger::expired`] didn't end, by day.
+    async fn expiring(&self) -> Result<Vec<ExpiringDay>, MetaError>;
+
+    /// Records that the events of these days are deleted, and changes the epochs of all their hours. Both at once: no answer that
+    /// was kept from before is taken for one of after.
+    async fn expired(&self, days: &[ExpiringDay]) -> Result<(), MetaError>;
+
+    /// The end of the last day of the app that was ever recorded by [`Ledger::expire`]: events of before may be gone.
+    async fn expired_before(&self, tenant: &TenantId, app: &AppId) -> Result<Option<i64>, MetaError>;
+
+    /// Makes the caller the one that does what `name` says, until `until_ms`; again prolongs that. Returns whether it is: not while
+    /// another's time isn't over by `now_ms`. No more than a way to save work: clocks differ.
+    async fn lease(&self, name: &str, owner: &str, now_ms: i64, until_ms: i64) -> Result<bool, MetaError>;
 }

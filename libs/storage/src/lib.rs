@@ -28,8 +28,8 @@ pub mod conformance;
 
 pub use apps::{AppInfo, Apps};
 pub use cache::{Cache, CacheError, open_cache};
-pub use directory::{App, Directory, Key, Quota, Tenant};
-pub use ledger::{Commit, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
+pub use directory::{App, Directory, Key, Quota, Retention, Tenant, kept_from_ms};
+pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
 pub use metrics::Metrics;
 pub use open::open;
 pub use registry::{Registry, RegistryError};

@@ -14,7 +14,7 @@ pub(crate) use errors::{migrated, taken};
 use crate::MetaError;
 
 /// A row that this program can't have written.
-fn damaged(what: impl std::fmt::Display) -> MetaError {
+pub(crate) fn damaged(what: impl std::fmt::Display) -> MetaError {
     MetaError::Inconsistent(what.to_string())
 }
 

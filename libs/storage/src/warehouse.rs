@@ -10,6 +10,7 @@ mod daily;
 mod dictionary;
 mod error;
 mod events;
+mod expire;
 mod insert;
 mod native;
 pub mod param;

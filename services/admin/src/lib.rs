@@ -3,7 +3,7 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `apps`, `keys`, `reconcile` and `dead_letters` do what was asked.
+//! `retention`, `apps`, `keys`, `reconcile` and `dead_letters` do what was asked. [`Expiry`] works by itself.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
@@ -13,9 +13,11 @@ mod apps;
 mod caller;
 mod check;
 mod dead_letters;
+mod expiry;
 mod keys;
 mod quotas;
 mod reconcile;
+mod retention;
 mod service;
 mod tenants;
 mod wire;
@@ -28,7 +30,9 @@ use storage::{Cache, Directory};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
 
+pub use expiry::Expiry;
 pub use keys::mint;
+pub use retention::RetentionOptions;
 pub use service::Ground;
 
 /// The largest request, in bytes, as gRPC and as JSON.
@@ -39,15 +43,17 @@ pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// The service, in gRPC and in JSON.
 ///
 /// It takes calls whose context `key` signed, and reads the time (UTC ms) from `now_ms`. Copies of revoked keys are deleted from
-/// `cache`, the one that the gateways use. What is asked of events is answered from `ground`.
+/// `cache`, the one that the gateways use. What is asked of events is answered from `ground`. Events are kept for `retention_days` unless
+/// it was set otherwise; 0 is for ever.
 pub fn service(
     directory: Arc<dyn Directory>,
     cache: Arc<dyn Cache>,
     ground: Option<Ground>,
+    retention_days: u32,
     key: SigningKey,
     now_ms: fn() -> i64,
 ) -> HttpService {
-    let grpc = AdminServiceServer::new(service::Admin { directory, cache, ground, now_ms })
+    let grpc = AdminServiceServer::new(service::Admin { directory, cache, ground, retention_days, now_ms })
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

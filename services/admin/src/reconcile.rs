@@ -43,14 +43,23 @@ struct Question<'a> {
     tenant: &'a TenantId,
     app: &'a AppId,
     received: Range<i64>,
+    /// Events that happened before may be gone because they were no longer kept.
+    expired_ms: Option<i64>,
 }
 
 #[derive(Default)]
 struct Findings {
     /// By hour and kind, the events there.
     differences: Vec<Difference>,
-    /// Missing and doubled, by hour.
-    hours: BTreeMap<i64, (u64, u64)>,
+    /// By hour.
+    hours: BTreeMap<i64, Found>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    missing: u64,
+    doubled: u64,
+    expired: u64,
 }
 
 impl Admin {
@@ -72,7 +81,9 @@ impl Admin {
             (0..log.partitions()).map(|partition| state(partition).map_or(0, |state| state.committed)).collect();
         let settled_ms = (0..log.partitions()).map(|p| state(p).map_or(0, |state| state.frontier_ms)).min();
 
-        let question = Question { tenant: &tenant, app: &app, received };
+        // Before the warehouse is asked: it is recorded before anything is deleted.
+        let expired_ms = ground.ledger.expired_before(&tenant, &app).await.map_err(stored)?;
+        let question = Question { tenant: &tenant, app: &app, received, expired_ms };
         let account = Account {
             warehouse: &ground.warehouse,
             incarnation: topic.incarnation,
@@ -84,8 +95,9 @@ impl Admin {
 
         let mut hours: BTreeMap<i64, ReconciledHour> = BTreeMap::new();
         for start in question.received.clone().step_by(HOUR_MS as usize) {
-            let (missing, doubled) = findings.hours.get(&start).copied().unwrap_or_default();
-            let hour = ReconciledHour { start: Some(time_to_wire(start)), missing, doubled, ..Default::default() };
+            let Found { missing, doubled, expired } = findings.hours.get(&start).copied().unwrap_or_default();
+            let start_time = Some(time_to_wire(start));
+            let hour = ReconciledHour { start: start_time, missing, doubled, expired, ..Default::default() };
             hours.insert(start, hour);
         }
         for count in counts {
@@ -98,7 +110,7 @@ impl Admin {
             }
         }
         for hour in hours.values_mut() {
-            let rows = hour.stored + hour.duplicates + hour.dead_letters;
+            let rows = hour.stored + hour.duplicates + hour.dead_letters + hour.expired;
             hour.accepted = (rows + hour.missing).saturating_sub(hour.doubled);
         }
         Ok(ReconcileResponse {
@@ -218,8 +230,15 @@ impl Question<'_> {
             for entry in &records {
                 let Ok(content) = record::decode(&entry.payload, &mut properties) else { continue };
                 let ours = content.tenant == self.tenant.as_str() && content.app == self.app.as_str();
-                if ours && !matches!(content.body, Body::Identify) && self.received.contains(&content.received_at_ms) {
-                    findings.add(Kind::Missing, content.received_at_ms, partition, entry.offset, 1);
+                let (Body::Event { timestamp_ms, .. } | Body::DeadLetter { timestamp_ms, .. }) = content.body else {
+                    continue;
+                };
+                if !ours || !self.received.contains(&content.received_at_ms) {
+                    continue;
+                }
+                match self.expired_ms {
+                    Some(expired_ms) if timestamp_ms < expired_ms => findings.hour(content.received_at_ms).expired += 1,
+                    _ => findings.add(Kind::Missing, content.received_at_ms, partition, entry.offset, 1),
                 }
             }
         }
@@ -240,15 +259,22 @@ fn holes(range: &Range<Offset>, there: &[Offset]) -> Vec<Range<Offset>> {
     holes
 }
 
+fn hour_of(ms: i64) -> i64 {
+    ms.div_euclid(HOUR_MS) * HOUR_MS
+}
+
 impl Findings {
+    fn hour(&mut self, received_ms: i64) -> &mut Found {
+        self.hours.entry(hour_of(received_ms)).or_default()
+    }
+
     fn add(&mut self, kind: Kind, received_ms: i64, partition: PartitionId, offset: Offset, events: u64) {
-        let hour_ms = received_ms.div_euclid(HOUR_MS) * HOUR_MS;
-        let (missing, doubled) = self.hours.entry(hour_ms).or_default();
+        let found = self.hour(received_ms);
         match kind {
-            Kind::Doubled => *doubled += events,
-            _ => *missing += events,
+            Kind::Doubled => found.doubled += events,
+            _ => found.missing += events,
         }
-        let hour = Some(time_to_wire(hour_ms));
+        let hour = Some(time_to_wire(hour_of(received_ms)));
         let same = |d: &Difference| d.kind == kind as i32 && d.hour == hour && d.partition == partition;
         // Offsets come in order, so what belongs to a difference comes soon after it; hours may take turns.
         let near = |d: &&mut Difference| same(d) && offset - d.last_offset <= BUCKET;

@@ -6,10 +6,11 @@ use api::{
     status::to_status,
     v1::{
         CreateAppRequest, CreateAppResponse, CreateKeyRequest, CreateKeyResponse, CreateTenantRequest,
-        CreateTenantResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, ListAppsRequest, ListAppsResponse,
-        ListDeadLettersRequest, ListDeadLettersResponse, ListKeysRequest, ListKeysResponse, ListTenantsRequest,
-        ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse,
-        SetTenantQuotaRequest, SetTenantQuotaResponse, admin_service_server::AdminService,
+        CreateTenantResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest,
+        GetTenantRetentionResponse, ListAppsRequest, ListAppsResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+        ListKeysRequest, ListKeysResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest,
+        ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
+        SetTenantRetentionRequest, SetTenantRetentionResponse, admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
@@ -25,6 +26,7 @@ pub(crate) struct Admin {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) ground: Option<Ground>,
+    pub(crate) retention_days: u32,
     pub(crate) now_ms: fn() -> i64,
 }
 
@@ -95,6 +97,22 @@ impl AdminService for Admin {
     ) -> Result<Response<GetTenantQuotaResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.quota(&caller, &message).await)
+    }
+
+    async fn set_tenant_retention(
+        &self,
+        request: Request<SetTenantRetentionRequest>,
+    ) -> Result<Response<SetTenantRetentionResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.set_retention(&caller, &message).await)
+    }
+
+    async fn get_tenant_retention(
+        &self,
+        request: Request<GetTenantRetentionRequest>,
+    ) -> Result<Response<GetTenantRetentionResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.retention(&caller, &message).await)
     }
 
     async fn reconcile(&self, request: Request<ReconcileRequest>) -> Result<Response<ReconcileResponse>, Status> {

@@ -42,7 +42,7 @@ impl Target {
             "events" | "identify" => Some(Self::Ingest),
             "query" | "sql" | "explain" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
-            "tenants" | "apps" | "keys" | "quota" | "reconcile" | "dead-letters" => Some(Self::Admin),
+            "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" => Some(Self::Admin),
             _ => None,
         }
     }
@@ -108,6 +108,7 @@ mod tests {
             ("/v1/apps/x/metrics/m:evaluate", Some(Target::Metrics)),
             ("/v1/keys/k", Some(Target::Admin)),
             ("/v1/quota", Some(Target::Admin)),
+            ("/v1/retention", Some(Target::Admin)),
             ("/v1/reconcile", Some(Target::Admin)),
             ("/v1/dead-letters", Some(Target::Admin)),
             ("/grpc.health.v1.Health/Check", Some(Target::Public)),

@@ -95,6 +95,8 @@ pub struct Parts {
     pub meta: Arc<dyn Metastore>,
     /// The bounds.
     pub limits: Limits,
+    /// For how many days events are kept whose tenant has no retention; 0: for ever.
+    pub retention_days: u32,
     /// Signs position tokens.
     pub token_key: SigningKey,
     /// Signs the gateway's contexts.

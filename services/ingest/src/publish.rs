@@ -27,6 +27,7 @@ pub struct Publisher {
     apps: Arc<Apps>,
     flow: Arc<Flow>,
     limits: Limits,
+    retention_days: u32,
     token_key: SigningKey,
     now_ms: fn() -> i64,
 }
@@ -58,8 +59,8 @@ struct Kept<'a> {
 impl Publisher {
     /// Publishes to the parts' log what `flow` lets in.
     pub(crate) fn new(parts: Parts, flow: Arc<Flow>) -> Self {
-        let Parts { log, apps, limits, token_key, now_ms, .. } = parts;
-        Self { log, apps, flow, limits, token_key, now_ms }
+        let Parts { log, apps, limits, retention_days, token_key, now_ms, .. } = parts;
+        Self { log, apps, flow, limits, retention_days, token_key, now_ms }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -168,6 +169,7 @@ impl Publisher {
                 Err(AppError::Batch(error)) => return Err(error),
                 Err(AppError::Event(error)) => Err(error),
                 Ok(app) => judge.event(index, &event).and_then(|good| {
+                    judge.kept(index, &good, apps.known(app).retention.days(self.retention_days))?;
                     let (given, at) = (&given[event.properties.clone()], || format!("events[{index}].properties"));
                     let any_new = judge.properties(at, given, &apps.known(app).schema, &mut properties)?;
                     Ok(Kept { index, app, event: good, properties: start..properties.len(), any_new })

@@ -72,6 +72,16 @@ impl Judge<'_> {
         Ok(Good { event_id, event_type: event.event_type, user_id: event.user_id, timestamp_ms, dead })
     }
 
+    /// Refuses what would be deleted at once: an event that counts, of a day that an app that keeps `days` (0: for ever) no longer keeps.
+    pub(crate) fn kept(&self, index: usize, good: &Good<'_>, days: u32) -> Result<(), Error> {
+        let from_ms = storage::kept_from_ms(days, self.received_at_ms).filter(|_| good.dead.is_none());
+        if from_ms.is_none_or(|from_ms| good.timestamp_ms >= from_ms) {
+            return Ok(());
+        }
+        let description = format!("is of a day that is no longer kept: this app's events are kept for {days} days");
+        Err(Error::invalid(format!("events[{index}].timestamp"), "EXPIRED", description))
+    }
+
     /// Puts properties or traits, checked and typed, into `good`. `schema`: names in it were checked when they were registered.
     ///
     /// Returns whether any isn't in the schema. On an error `good` has some of them.
@@ -242,6 +252,25 @@ mod tests {
         assert!(judge(at(NOW + 300_000), false).is_ok());
         assert_eq!(judge(at(NOW + 300_001), true).unwrap_err().1, "IN_THE_FUTURE");
         assert_eq!(judge(at(-1), true).unwrap_err().1, "MALFORMED");
+    }
+
+    #[test]
+    fn what_is_no_longer_kept_is_refused_by_the_day() {
+        let limits = Limits::default();
+        let judge = Judge { limits: &limits, received_at_ms: NOW, backfill: true };
+        let kept = |timestamp_ms, days| {
+            let events = [Ok(at(timestamp_ms))];
+            let batch = Batch::of("", &events);
+            let good = judge.event(0, batch.events[0].as_ref().unwrap()).unwrap();
+            judge.kept(0, &good, days).map_err(|e| e.violations[0].reason.clone())
+        };
+        let today_ms = NOW.div_euclid(model::DAY_MS) * model::DAY_MS;
+        for days in [1, 30] {
+            let first_ms = today_ms - i64::from(days) * model::DAY_MS;
+            assert_eq!(kept(first_ms, days), Ok(()));
+            assert_eq!(kept(first_ms - 1, days), Err("EXPIRED".into()));
+        }
+        assert_eq!(kept(0, 0), Ok(()));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) gateway: gateway::Options,
     /// What events may be.
     pub(crate) ingest: ingest::Limits,
+    /// For how long events are kept.
+    pub(crate) retention: admin::RetentionOptions,
     /// How Kafka is spoken to.
     pub(crate) kafka: KafkaOptions,
     /// How blocks are cut.
@@ -101,6 +103,7 @@ impl Default for Config {
             mesh_tls: TlsOptions::default(),
             gateway: gateway::Options::default(),
             ingest: ingest::Limits::default(),
+            retention: admin::RetentionOptions::default(),
             kafka: KafkaOptions::default(),
             pipeline: pipeline::Options::default(),
             tee: pipeline::TeeOptions::default(),

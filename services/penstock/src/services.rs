@@ -63,6 +63,7 @@ impl Services {
                 apps: Arc::clone(apps),
                 meta: Arc::clone(meta),
                 limits: config.ingest.clone(),
+                retention_days: config.retention.days,
                 token_key: token_key.clone(),
                 context_key: context_key.clone(),
                 now_ms,
@@ -93,8 +94,9 @@ impl Services {
             here.insert(Role::Metrics, metrics);
         }
         if roles.has(Role::Admin) {
-            let ground = stores.ground();
-            let admin = admin::service(Arc::clone(meta) as _, Arc::clone(&cache), ground, context_key.clone(), now_ms);
+            let (ground, days) = (stores.ground(), config.retention.days);
+            let (directory, key) = (Arc::clone(meta) as _, context_key.clone());
+            let admin = admin::service(directory, Arc::clone(&cache), ground, days, key, now_ms);
             here.insert(Role::Admin, admin);
         }
         let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));

@@ -80,6 +80,17 @@ impl Stores {
         Some(admin::Ground { log: self.log.clone()?, ledger: self.meta.clone()?, warehouse: self.warehouse.clone()? })
     }
 
+    /// What deletes events that are no longer kept.
+    pub(crate) fn expiry(&self, config: &Config) -> Option<admin::Expiry> {
+        Some(admin::Expiry {
+            meta: self.meta.clone()?,
+            warehouse: self.warehouse.clone()?,
+            options: config.retention.clone(),
+            owner: owner(),
+            now_ms,
+        })
+    }
+
     /// Whether the warehouse answers. One that is not ours is its own operator's to watch.
     pub(crate) fn ready(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
         match &self.supervisor {

@@ -99,6 +99,9 @@ pub(crate) async fn serve(
         true => stores.pipeline(config).await?.map(|parts| tokio::spawn(pipeline::run(parts, pipeline_stop.clone()))),
         false => None,
     };
+    if let (Some(expiry), true) = (stores.expiry(config), roles.has(Role::Admin)) {
+        tokio::spawn(expiry.run(stop.clone()));
+    }
     let mut servers = Vec::new();
     if let (Some(services), Some(listener)) = (&services, doors.mesh) {
         let door = tls.map(|tls| Door { tls, roles: CALLERS.map(|role| role.name().to_owned()).into() });

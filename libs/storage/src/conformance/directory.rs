@@ -3,7 +3,7 @@ use std::sync::Arc;
 use model::{AppSet, Permission, Priority, Scope};
 
 use super::{app, tenant};
-use crate::{App, Directory, Key, MetaError, Metastore, Quota, Tenant};
+use crate::{App, Directory, Key, MetaError, Metastore, Quota, Retention, Tenant};
 
 /// Tenants, apps, keys and secrets.
 pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
@@ -13,6 +13,7 @@ pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     a_key_needs_what_its_scope_names(&*new().await).await;
     revoking_keeps_the_first_time(&*new().await).await;
     a_quota_is_the_one_set_last(&*new().await).await;
+    a_retention_is_the_one_set_last(&*new().await).await;
     a_secret_is_made_once(new().await).await;
 }
 
@@ -147,6 +148,34 @@ async fn a_quota_is_the_one_set_last(store: &dyn Directory) {
     assert_eq!(store.quota(&tenant("acme")).await.unwrap().events_burst, Some(Quota::MAX));
     store.set_quota(&tenant("acme"), &Quota::default()).await.unwrap();
     assert_eq!(store.quota(&tenant("acme")).await.unwrap(), Quota::default());
+}
+
+async fn a_retention_is_the_one_set_last(store: &dyn Directory) {
+    with_two_apps(store).await;
+    store.create_tenant(&a_tenant("beta")).await.unwrap();
+    let (acme, web) = (tenant("acme"), app("web"));
+    assert_eq!(store.retention(&acme, Some(&web)).await.unwrap(), Retention::default());
+    for (of, id) in [("nobody", None), ("nobody", Some("web")), ("beta", Some("web")), ("acme", Some("none"))] {
+        let unknown = store.set_retention(&tenant(of), id.map(app).as_ref(), Some(1)).await;
+        assert!(matches!(unknown, Err(MetaError::NotFound(_))), "{unknown:?}");
+    }
+    assert_eq!(store.retentions().await.unwrap(), []);
+    for days in [7, 30] {
+        store.set_retention(&acme, None, Some(days)).await.unwrap();
+    }
+    store.set_retention(&acme, Some(&web), Some(0)).await.unwrap();
+    let of_app = store.retention(&acme, Some(&web)).await.unwrap();
+    assert_eq!((of_app, of_app.days(9)), (Retention { tenant: Some(30), app: Some(0) }, 0));
+    let of_another = store.retention(&acme, Some(&app("ios"))).await.unwrap();
+    assert_eq!((of_another, of_another.days(9)), (Retention { tenant: Some(30), app: None }, 30));
+    assert_eq!(store.retention(&tenant("beta"), None).await.unwrap().days(9), 9);
+    let mut all = store.retentions().await.unwrap();
+    all.sort();
+    assert_eq!(all, [(acme.clone(), None, 30), (acme.clone(), Some(web.clone()), 0)]);
+    store.set_retention(&acme, Some(&web), None).await.unwrap();
+    assert_eq!(store.retention(&acme, Some(&web)).await.unwrap().days(9), 30);
+    store.set_retention(&acme, None, None).await.unwrap();
+    assert_eq!(store.retentions().await.unwrap(), []);
 }
 
 async fn a_secret_is_made_once(store: Arc<dyn Metastore>) {

@@ -3,10 +3,12 @@ use std::{
     sync::Arc,
 };
 
-use model::HOUR_MS;
+use model::{DAY_MS, HOUR_MS};
 
 use super::{app, tenant};
-use crate::{Commit, Ledger, LedgerError, MetaError, Metastore, PartitionState, Pending, Topic, TouchedHour};
+use crate::{
+    Commit, ExpiringDay, Ledger, LedgerError, MetaError, Metastore, PartitionState, Pending, Topic, TouchedHour,
+};
 
 /// The ledger's protocol, rule by rule.
 pub async fn ledger(new: impl AsyncFn() -> Arc<dyn Metastore>) {
@@ -25,6 +27,8 @@ pub async fn ledger(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     of_racing_owners_only_the_last_commits(new().await).await;
     a_topics_lives_are_numbered(&*new().await).await;
     racing_callers_agree_on_a_topics_lives(new().await).await;
+    a_day_expires_with_the_epochs_of_its_hours(&*new().await).await;
+    one_has_a_lease_until_its_time_is_over(&*new().await).await;
 }
 
 fn topic() -> Topic {
@@ -372,4 +376,36 @@ async fn racing_callers_agree_on_a_topics_lives(store: Arc<dyn Metastore>) {
     let mut numbers: Vec<_> = lives.into_values().collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [1000, 1001, 1002, 1003]);
+}
+
+async fn a_day_expires_with_the_epochs_of_its_hours(store: &dyn Ledger) {
+    let day = |number: i64, id: &str| ExpiringDay { day_ms: number * DAY_MS, tenant: tenant("acme"), app: app(id) };
+    let before = async |id: &str| store.expired_before(&tenant("acme"), &app(id)).await.unwrap();
+    assert_eq!((before("web").await, store.expiring().await.unwrap()), (None, vec![]));
+    for days in [vec![day(3, "web"), day(2, "web"), day(2, "ios")], vec![day(2, "web")], vec![]] {
+        store.expire(&days).await.unwrap();
+    }
+    assert_eq!(store.expiring().await.unwrap(), [day(2, "ios"), day(2, "web"), day(3, "web")]);
+    assert_eq!(
+        (before("web").await, before("ios").await, before("tv").await),
+        (Some(4 * DAY_MS), Some(3 * DAY_MS), None)
+    );
+    assert!(epochs(store).await.is_empty(), "nothing is gone yet");
+    store.expired(&[day(2, "web"), day(2, "ios")]).await.unwrap();
+    assert_eq!(store.expiring().await.unwrap(), [day(3, "web")]);
+    let first = epochs(store).await;
+    let mut hours: Vec<_> = first.keys().copied().collect();
+    hours.sort_unstable();
+    assert!(hours.into_iter().eq(48..72), "all hours of the day and no other");
+    store.expired(&[day(2, "web")]).await.unwrap();
+    assert!(epochs(store).await.iter().all(|(hour, epoch)| first[hour] != *epoch), "each time a new one");
+    assert_eq!(before("web").await, Some(4 * DAY_MS), "it never falls");
+}
+
+async fn one_has_a_lease_until_its_time_is_over(store: &dyn Ledger) {
+    let lease = async |owner: &str, now_ms| store.lease("sweep", owner, now_ms, now_ms + 10).await.unwrap();
+    assert!(lease("a", 0).await && lease("a", 5).await);
+    assert!(!lease("b", 14).await);
+    assert!(lease("b", 15).await && !lease("a", 24).await);
+    assert!(store.lease("other", "a", 15, 25).await.unwrap(), "names are apart");
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use model::{DAY_MS, PropertyKind, Slot, record::ValueRef};
 
+use super::{app, tenant};
 use crate::warehouse::{
     Cell, DayOfPartition, EventColumns, EventRow, QuerySettings, Reason, UncountedColumns, UncountedRow, UserColumns,
     UserRow, Warehouse, WarehouseError, param,
@@ -23,6 +24,7 @@ pub async fn warehouse(warehouse: &Warehouse) {
     nasty_texts_survive_columns_and_parameters(warehouse).await;
     a_token_counts_once(warehouse).await;
     users_are_counted_by_day(warehouse).await;
+    a_day_expires_for_whom_it_is_due(warehouse).await;
     a_large_block_is_one_part(warehouse).await;
     limits_and_refusals_are_told_apart(warehouse).await;
     a_dropped_stream_stops_its_query(warehouse).await;
@@ -238,6 +240,56 @@ async fn users_are_counted_by_day(warehouse: &Warehouse) {
         warehouse.rebuild_daily_users(of_day).await.unwrap();
         assert_eq!(rows(warehouse, statement, &params).await, expected);
     }
+}
+
+async fn a_day_expires_for_whom_it_is_due(warehouse: &Warehouse) {
+    let days = [DAY - 9 * DAY_MS, DAY - 8 * DAY_MS];
+    for day in days {
+        let mut events = EventColumns::for_day_of(day);
+        for (tenant, app) in [("acme", "web"), ("acme", "ios"), ("beta", "web")] {
+            events.push(&EventRow { tenant, app, timestamp_ms: day, ..row("expires", "e", 1) }).unwrap();
+        }
+        warehouse.insert_events(&events, &format!("expires {day}")).await.unwrap();
+    }
+    assert_eq!(warehouse.days().await.unwrap()[..2], days);
+    let (acme, beta) = (tenant("acme"), tenant("beta"));
+    let due = [(acme.clone(), app("ios")), (acme.clone(), app("web"))];
+    assert_eq!(warehouse.apps_of_day(days[0], std::slice::from_ref(&acme)).await.unwrap(), due);
+    assert_eq!(warehouse.apps_of_day(days[0] - DAY_MS, &[acme.clone(), beta.clone()]).await.unwrap(), []);
+
+    warehouse.expire(days[0], &due[1..]).await.unwrap();
+    let left = [(acme.clone(), app("ios")), (beta.clone(), app("web"))];
+    assert_eq!(warehouse.apps_of_day(days[0], &[acme.clone(), beta.clone()]).await.unwrap(), left);
+    assert_eq!(count(warehouse, "expires").await, 5, "the other day is whole");
+    for day in days {
+        warehouse.expire(day, &[left[0].clone(), due[1].clone(), left[1].clone()]).await.unwrap();
+    }
+    assert_eq!(count(warehouse, "expires").await, 0);
+
+    // Far ahead: what is old the table keeps no longer by itself.
+    let late = 40_000 * DAY_MS;
+    let mut records = UncountedColumns::default();
+    for (id, received_at_ms) in [("old", late), ("new", late + 1)] {
+        records.push(&UncountedRow {
+            tenant: "expires",
+            app: "web",
+            reason: Reason::DeadLetter,
+            user_id: "",
+            event_id: id,
+            received_at_ms,
+            record: &[],
+            incarnation: 1,
+            partition: 0,
+            offset: 0,
+        });
+    }
+    warehouse.insert_uncounted(&records, "expires uncounted").await.unwrap();
+    let due = [(tenant("expires"), app("web"), late + 1)];
+    assert_eq!(warehouse.uncounted_before(&due).await.unwrap().len(), 1);
+    warehouse.expire_uncounted(&due).await.unwrap();
+    assert_eq!(warehouse.uncounted_before(&due).await.unwrap(), []);
+    let left = "SELECT event_id FROM uncounted WHERE tenant = 'expires'";
+    assert_eq!(rows(warehouse, left, &[]).await, [[text("new")]]);
 }
 
 async fn a_large_block_is_one_part(warehouse: &Warehouse) {

@@ -3,8 +3,8 @@ use model::{AppId, AppSet, TenantId};
 
 use super::SqlMetastore;
 use crate::{
-    App, Directory, Key, MetaError, Quota, Tenant,
-    sql::{Transaction, directory as sql, hex, query, taken, unhex},
+    App, Directory, Key, MetaError, Quota, Retention, Tenant,
+    sql::{Transaction, damaged, directory as sql, hex, query, taken, unhex},
 };
 
 #[async_trait]
@@ -115,6 +115,41 @@ impl Directory for SqlMetastore {
     async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError> {
         let rows: Vec<sql::QuotaRow> = self.database.fetch_all(query(sql::QUOTAS)).await?;
         rows.into_iter().map(TryFrom::try_from).collect()
+    }
+
+    async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError> {
+        let mut transaction = self.database.write().await?;
+        require_tenant(&mut transaction, tenant).await?;
+        if let Some(app) = app {
+            require_app(&mut transaction, tenant, app).await?;
+        }
+        let of = |text| query(text).bind(tenant.as_str()).bind(app.map_or("", AppId::as_str));
+        let change = match days {
+            Some(days) => of(sql::SET_RETENTION).bind(i64::from(days)),
+            None => of(sql::UNSET_RETENTION),
+        };
+        transaction.execute(change).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError> {
+        let select = query(sql::RETENTION).bind(tenant.as_str()).bind(app.map_or("", AppId::as_str));
+        let rows: Vec<(String, i64)> = self.database.fetch_all(select).await?;
+        let mut retention = Retention::default();
+        for (app, days) in rows {
+            let days = Some(u32::try_from(days).map_err(damaged)?);
+            *if app.is_empty() { &mut retention.tenant } else { &mut retention.app } = days;
+        }
+        Ok(retention)
+    }
+
+    async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError> {
+        let rows: Vec<(String, String, i64)> = self.database.fetch_all(query(sql::RETENTIONS)).await?;
+        let read = |(tenant, app, days): (String, String, i64)| {
+            let app = if app.is_empty() { None } else { Some(AppId::new(&app).map_err(damaged)?) };
+            Ok((TenantId::new(&tenant).map_err(damaged)?, app, u32::try_from(days).map_err(damaged)?))
+        };
+        rows.into_iter().map(read).collect()
     }
 
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError> {

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
-use model::{AppId, HOUR_MS, Incarnation, Offset, PartitionId, TenantId};
+use model::{AppId, DAY_MS, HOUR_MS, Incarnation, Offset, PartitionId, TenantId};
 
 use super::SqlMetastore;
 use crate::{
-    Commit, Ledger, LedgerError, MetaError, PartitionState, Pending, Topic, TouchedHour,
+    Commit, ExpiringDay, Ledger, LedgerError, MetaError, PartitionState, Pending, Topic, TouchedHour,
     sql::{
         Statement, Transaction,
         ledger::{self as sql, stored},
@@ -127,6 +127,55 @@ impl Ledger for SqlMetastore {
         let epochs = rows.into_iter().map(|(hour_ms, epoch)| Ok((hour_ms, sql::epoch_id(&epoch)?)));
         Ok((epochs.collect::<Result<_, MetaError>>()?, partitions))
     }
+
+    async fn expire(&self, days: &[ExpiringDay]) -> Result<(), MetaError> {
+        let mut transaction = self.database.write().await?;
+        for day in in_order(days) {
+            let (tenant, app) = (day.tenant.as_str(), day.app.as_str());
+            let raise = query(sql::RAISE_EXPIRED).bind(tenant).bind(app).bind(day.day_ms.saturating_add(DAY_MS));
+            transaction.execute(raise).await?;
+            transaction.execute(query(sql::INSERT_EXPIRING).bind(day.day_ms).bind(tenant).bind(app)).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn expiring(&self) -> Result<Vec<ExpiringDay>, MetaError> {
+        let rows: Vec<sql::ExpiringRow> = self.database.fetch_all(query(sql::EXPIRING)).await?;
+        rows.into_iter().map(ExpiringDay::try_from).collect()
+    }
+
+    async fn expired(&self, days: &[ExpiringDay]) -> Result<(), MetaError> {
+        let mut transaction = self.database.write().await?;
+        for ExpiringDay { day_ms, tenant, app } in in_order(days) {
+            let delete = query(sql::DELETE_EXPIRING).bind(*day_ms).bind(tenant.as_str()).bind(app.as_str());
+            transaction.execute(delete).await?;
+            let hours = (0..DAY_MS / HOUR_MS).map(|hour| TouchedHour {
+                tenant: tenant.clone(),
+                app: app.clone(),
+                hour_ms: day_ms + hour * HOUR_MS,
+            });
+            change_epochs(&mut transaction, hours.collect(), i64::MAX).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn expired_before(&self, tenant: &TenantId, app: &AppId) -> Result<Option<i64>, MetaError> {
+        let select = query(sql::EXPIRED_BEFORE).bind(tenant.as_str()).bind(app.as_str());
+        let row: Option<(i64,)> = self.database.fetch_optional(select).await?;
+        Ok(row.map(|(before_ms,)| before_ms))
+    }
+
+    async fn lease(&self, name: &str, owner: &str, now_ms: i64, until_ms: i64) -> Result<bool, MetaError> {
+        let lease = query(sql::LEASE).bind(name).bind(owner).bind(now_ms).bind(until_ms);
+        Ok(self.database.execute(lease).await? > 0)
+    }
+}
+
+/// Rows are locked in one order by everybody: by tenant, app and hour, as a commit changes epochs.
+fn in_order(days: &[ExpiringDay]) -> Vec<&ExpiringDay> {
+    let mut days: Vec<_> = days.iter().collect();
+    days.sort_unstable_by_key(|day| (&day.tenant, &day.app, day.day_ms));
+    days
 }
 
 /// A statement whose first three parameters name the partition.

@@ -35,6 +35,15 @@ pub(crate) const QUOTA: &str = "SELECT tenant, events_per_second, events_burst, 
 pub(crate) const QUOTAS: &str =
     "SELECT tenant, events_per_second, events_burst, bytes_per_second, bytes_burst FROM tenant_quotas";
 
+/// $1 tenant, $2 app, $3 days.
+pub(crate) const SET_RETENTION: &str = "INSERT INTO retentions (tenant, app, days) VALUES ($1, $2, $3) \
+     ON CONFLICT (tenant, app) DO UPDATE SET days = $3";
+pub(crate) const UNSET_RETENTION: &str = "DELETE FROM retentions WHERE tenant = $1 AND app = $2";
+/// $1 tenant, $2 app.
+pub(crate) const RETENTION: &str = "SELECT app, days FROM retentions WHERE tenant = $1 AND app IN ('', $2)";
+
+pub(crate) const RETENTIONS: &str = "SELECT tenant, app, days FROM retentions";
+
 pub(crate) const SECRET: &str = "SELECT value FROM secrets WHERE name = $1";
 pub(crate) const INSERT_SECRET: &str =
     "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";

@@ -1,10 +1,10 @@
 //! The ledger. Each write is one conditional UPDATE first: it takes the row's lock and is the fence.
 
-use model::PartitionId;
+use model::{AppId, PartitionId, TenantId};
 use sqlx::FromRow;
 
 use super::damaged;
-use crate::{LedgerError, MetaError, PartitionState, Pending};
+use crate::{ExpiringDay, LedgerError, MetaError, PartitionState, Pending};
 
 /// $1 topic, $2 incarnation, $3 partition, $4 owner.
 pub(crate) const CLAIM: &str = "INSERT INTO ledger_partitions (topic, incarnation, number, generation, owner, committed, \
@@ -56,6 +56,19 @@ pub(crate) const LAST_LIFE: &str = "SELECT MAX(incarnation) FROM \
 /// $1 topic, $2 identity, $3 incarnation.
 pub(crate) const INSERT_LIFE: &str = "INSERT INTO ledger_topics (topic, identity, incarnation) VALUES ($1, $2, $3)";
 
+/// $1 tenant, $2 app, $3 before.
+pub(crate) const RAISE_EXPIRED: &str = "INSERT INTO ledger_expired (tenant, app, before_ms) VALUES ($1, $2, $3) \
+     ON CONFLICT (tenant, app) DO UPDATE SET before_ms = $3 WHERE ledger_expired.before_ms < $3";
+pub(crate) const EXPIRED_BEFORE: &str = "SELECT before_ms FROM ledger_expired WHERE tenant = $1 AND app = $2";
+/// $1 day, $2 tenant, $3 app.
+pub(crate) const INSERT_EXPIRING: &str = "INSERT INTO ledger_expiring (day_ms, tenant, app) VALUES ($1, $2, $3) \
+     ON CONFLICT (day_ms, tenant, app) DO NOTHING";
+pub(crate) const DELETE_EXPIRING: &str = "DELETE FROM ledger_expiring WHERE day_ms = $1 AND tenant = $2 AND app = $3";
+pub(crate) const EXPIRING: &str = "SELECT day_ms, tenant, app FROM ledger_expiring ORDER BY day_ms, tenant, app";
+/// $1 name, $2 owner, $3 now, $4 until.
+pub(crate) const LEASE: &str = "INSERT INTO leases (name, owner, until_ms) VALUES ($1, $2, $4) \
+     ON CONFLICT (name) DO UPDATE SET owner = $2, until_ms = $4 WHERE leases.owner = $2 OR leases.until_ms <= $3";
+
 #[derive(FromRow)]
 pub(crate) struct PartitionRow {
     number: i64,
@@ -85,6 +98,24 @@ impl TryFrom<PartitionRow> for PartitionState {
             committed,
             pending,
             frontier_ms: row.frontier_ms,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(crate) struct ExpiringRow {
+    day_ms: i64,
+    tenant: String,
+    app: String,
+}
+
+impl TryFrom<ExpiringRow> for ExpiringDay {
+    type Error = MetaError;
+    fn try_from(row: ExpiringRow) -> Result<Self, MetaError> {
+        Ok(Self {
+            day_ms: row.day_ms,
+            tenant: TenantId::new(&row.tenant).map_err(damaged)?,
+            app: AppId::new(&row.app).map_err(damaged)?,
         })
     }
 }

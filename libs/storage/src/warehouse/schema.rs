@@ -21,6 +21,8 @@ pub const DAILY_USERS_VIEW: &str = "daily_users_view";
 pub(super) const DAILY_USERS_SELECT: &str = "SELECT tenant, app, toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC') AS day, user, \
     _incarnation, _partition, count() AS events FROM events";
 pub(super) const DAILY_USERS_GROUP: &str = "GROUP BY tenant, app, day, user, _incarnation, _partition";
+/// The tables that hold what events say day by day: partitioned by the UTC day, with `tenant` and `app`, so that a day can expire.
+pub(super) const BY_DAY: [&str; 2] = [EVENTS, DAILY_USERS];
 /// For how many days after its receipt a row stays among the uncounted.
 pub const UNCOUNTED_DAYS: i64 = 30;
 

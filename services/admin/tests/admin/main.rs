@@ -6,5 +6,6 @@ mod apps;
 mod json;
 mod keys;
 mod quotas;
+mod retention;
 mod tenants;
 mod world;

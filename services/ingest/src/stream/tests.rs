@@ -96,6 +96,7 @@ impl World {
         let (open, is_open) = watch::channel(false);
         let flow = Arc::new(Flow::new(limits.flow.clone(), limits.quota.clone()));
         let parts = Parts {
+            retention_days: 0,
             log: Arc::new(Gate { log: Arc::clone(&log), open: is_open }),
             apps: Arc::new(Apps::new(Arc::clone(&meta), now_ms)),
             meta,

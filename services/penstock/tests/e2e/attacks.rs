@@ -282,12 +282,14 @@ fn admin() -> Vec<Attack> {
         push("ListApps", json!({"tenant_id": tenant}));
         push("ListKeys", json!({"tenant_id": tenant}));
         push("GetTenantQuota", json!({"tenant_id": tenant}));
+        push("GetTenantRetention", json!({"tenant_id": tenant}));
         for app in ["shop", "lab", "shop' OR '1'='1"] {
             push("ListDeadLetters", json!({"tenant_id": tenant, "app_id": app, "page_token": "0-0-0-0"}));
             let [from, to] =
                 [-1, 1].map(|hours| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string());
             push("Reconcile", json!({"tenant_id": tenant, "app_id": app, "from": from, "to": to}));
         }
+        push("SetTenantRetention", json!({"tenant_id": tenant, "days": 1}));
         push("SetTenantQuota", json!({"tenant_id": tenant, "quota": {"events_per_second": 1, "events_burst": 1}}));
         push("CreateApp", json!({"tenant_id": tenant, "app": {"app_id": "attack"}}));
         push("CreateTenant", json!({"tenant": {"tenant_id": tenant}}));

@@ -77,6 +77,7 @@ impl World {
             ("AdminService/ListApps", json!({})),
             ("AdminService/ListKeys", json!({})),
             ("AdminService/GetTenantQuota", json!({})),
+            ("AdminService/GetTenantRetention", json!({"app_id": app})),
         ];
         let mut all = String::new();
         for (method, body) in asked {

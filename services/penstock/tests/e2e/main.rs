@@ -20,6 +20,7 @@ mod permissions;
 mod polyglot;
 mod protocols;
 mod readme;
+mod retention;
 mod stand;
 mod story;
 mod streams;

@@ -37,6 +37,8 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/RevokeKey", &["admin", "operator"]),
     ("AdminService/SetTenantQuota", &["operator"]),
     ("AdminService/GetTenantQuota", &["admin", "operator"]),
+    ("AdminService/SetTenantRetention", &["operator"]),
+    ("AdminService/GetTenantRetention", &["admin", "operator"]),
     ("AdminService/Reconcile", &["admin", "operator"]),
     ("AdminService/ListDeadLetters", &["admin", "operator"]),
 ];

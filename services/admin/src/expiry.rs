@@ -1,0 +1,176 @@
+//! Deletes what is older than its tenant keeps it.
+//!
+//! Days go whole ([`storage::kept_from_ms`]). The ledger records first which days of which apps are to go, and, with the change of their
+//! hours' epochs, that they are gone: whoever is stopped in between, the next look ends it. Looking again finds what came in late.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{AppId, TenantId};
+use storage::{
+    ExpiringDay, MetaError, Metastore, Warehouse, WarehouseError, kept_from_ms, warehouse::schema::UNCOUNTED_DAYS,
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::RetentionOptions;
+
+/// What the ledger calls the task, and for how long a look has it: longer than a deletion should take.
+const LEASE: &str = "retention";
+const LEASE_MS: i64 = 15 * 60_000;
+
+/// What expiry stands on.
+pub struct Expiry {
+    /// Who keeps what, and what is to go.
+    pub meta: Arc<dyn Metastore>,
+    /// Where events lie.
+    pub warehouse: Warehouse,
+    /// For how long.
+    pub options: RetentionOptions,
+    /// This process's name in the ledger.
+    pub owner: String,
+    /// UTC ms.
+    pub now_ms: fn() -> i64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ExpiryError {
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    #[error(transparent)]
+    Warehouse(#[from] WarehouseError),
+}
+
+/// For how many days each keeps events.
+struct Kept {
+    default: u32,
+    set: HashMap<(TenantId, Option<AppId>), u32>,
+    tenants: Vec<TenantId>,
+}
+
+impl Expiry {
+    /// Looks now and again for what is older, until `stop`. Of several processes one does.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = interval(Duration::from_secs(self.options.look_seconds.max(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return, // the next look ends what is recorded
+                looked = self.look() => if let Err(error) = looked {
+                    warn!(%error, "what is older than it is kept can't be deleted now");
+                },
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), ExpiryError> {
+        if !self.lease().await? {
+            return Ok(());
+        }
+        let mut left: BTreeMap<i64, Vec<ExpiringDay>> = BTreeMap::new();
+        for day in self.meta.expiring().await? {
+            left.entry(day.day_ms).or_default().push(day);
+        }
+        for (day_ms, apps) in left {
+            self.delete(day_ms, &apps).await?;
+        }
+        let kept = Kept::of(&*self.meta, self.options.days).await?;
+        for day_ms in self.warehouse.days().await? {
+            let tenants = kept.due(day_ms, (self.now_ms)());
+            if tenants.is_empty() {
+                continue;
+            }
+            let there = self.warehouse.apps_of_day(day_ms, &tenants).await?;
+            let due = there.into_iter().filter(|(tenant, app)| {
+                kept.since_ms(tenant, app, (self.now_ms)()).is_some_and(|from_ms| day_ms < from_ms)
+            });
+            let due: Vec<_> = due.map(|(tenant, app)| ExpiringDay { day_ms, tenant, app }).collect();
+            if !due.is_empty() {
+                self.meta.expire(&due).await?;
+                self.delete(day_ms, &due).await?;
+            }
+        }
+        self.delete_uncounted(&kept).await
+    }
+
+    /// Deletes what is recorded.
+    async fn delete(&self, day_ms: i64, days: &[ExpiringDay]) -> Result<(), ExpiryError> {
+        self.lease().await?; // so much longer
+        let apps: Vec<_> = days.iter().map(|day| (day.tenant.clone(), day.app.clone())).collect();
+        self.warehouse.expire(day_ms, &apps).await?;
+        self.meta.expired(days).await?;
+        info!(day_ms, apps = apps.len(), "deleted the events of a day that is no longer kept");
+        Ok(())
+    }
+
+    /// Dead letters are events too. They go by when they were received: later than they happened but for the difference of clocks, for
+    /// which a day more is given, so that all of it happened before the day that the ledger then records. The table itself keeps none
+    /// for longer than [`UNCOUNTED_DAYS`].
+    async fn delete_uncounted(&self, kept: &Kept) -> Result<(), ExpiryError> {
+        let mut due = Vec::new();
+        for tenant in
+            kept.tenants.iter().filter(|tenant| kept.least(tenant).is_some_and(|days| i64::from(days) < UNCOUNTED_DAYS))
+        {
+            for app in self.meta.apps(tenant).await? {
+                let before_ms = kept.since_ms(tenant, &app.id, (self.now_ms)());
+                due.extend(before_ms.map(|before_ms| (tenant.clone(), app.id, before_ms - model::DAY_MS)));
+            }
+        }
+        let there = self.warehouse.uncounted_before(&due).await?;
+        due.retain(|(tenant, app, _)| there.iter().any(|(of, id)| (of, id) == (tenant, app)));
+        let days: Vec<_> = due
+            .iter()
+            .map(|(tenant, app, before_ms)| ExpiringDay {
+                day_ms: *before_ms,
+                tenant: tenant.clone(),
+                app: app.clone(),
+            })
+            .collect();
+        self.meta.expire(&days).await?;
+        self.warehouse.expire_uncounted(&due).await?;
+        Ok(self.meta.expired(&days).await?)
+    }
+
+    async fn lease(&self) -> Result<bool, MetaError> {
+        let now_ms = (self.now_ms)();
+        self.meta.lease(LEASE, &self.owner, now_ms, now_ms + LEASE_MS).await
+    }
+}
+
+impl Kept {
+    async fn of(meta: &dyn Metastore, default: u32) -> Result<Self, MetaError> {
+        let set = meta.retentions().await?.into_iter().map(|(tenant, app, days)| ((tenant, app), days)).collect();
+        let tenants = meta.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
+        Ok(Self { default, set, tenants })
+    }
+
+    /// The start of the first day that is kept.
+    fn since_ms(&self, tenant: &TenantId, app: &AppId, now_ms: i64) -> Option<i64> {
+        let of = |app| self.set.get(&(tenant.clone(), app)).copied();
+        kept_from_ms(of(Some(app.clone())).or_else(|| of(None)).unwrap_or(self.default), now_ms)
+    }
+
+    /// The shortest time for which any app of the tenant keeps events, in days; none if all keep them for ever.
+    fn least(&self, tenant: &TenantId) -> Option<u32> {
+        let all = self.set.iter().filter(|((of, _), _)| of == tenant).map(|(_, days)| *days);
+        all.chain((!self.set.contains_key(&(tenant.clone(), None))).then_some(self.default))
+            .filter(|days| *days > 0)
+            .min()
+    }
+
+    /// The tenants of which some app keeps the day no longer.
+    fn due(&self, day_ms: i64, now_ms: i64) -> Vec<TenantId> {
+        let is_due = |tenant: &&TenantId| {
+            self.least(tenant).and_then(|days| kept_from_ms(days, now_ms)).is_some_and(|from_ms| day_ms < from_ms)
+        };
+        self.tenants.iter().filter(is_due).cloned().collect()
+    }
+}
