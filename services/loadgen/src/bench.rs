@@ -14,6 +14,7 @@ mod raw;
 mod read;
 mod report;
 mod rows;
+mod skew;
 mod stats;
 mod stored;
 mod write;
@@ -97,6 +98,8 @@ async fn measure(
         write::check(counted, caught_up(house, &connection, counted).await?)?;
         latencies.push(latency);
     }
+    say("one large tenant among many");
+    let skew = skew::measure(house, rows, next, penstock.queryable_per_second, arguments.seconds).await?;
     let (server_peak_rss_bytes, warehouse_peak_rss_bytes) = house.peak_rss_bytes()?;
     Ok(Report {
         machine,
@@ -111,6 +114,7 @@ async fn measure(
         events_read,
         readings,
         latencies,
+        skew,
         server_peak_rss_bytes,
         warehouse_peak_rss_bytes,
         run_seconds: started.elapsed().as_secs_f64(),

@@ -55,6 +55,17 @@ impl Connection {
         Ok(Self { channel, bearer: Bearer(bearer) })
     }
 
+    /// The same connection, with another key.
+    pub(crate) fn with_key(&self, key: &str) -> Result<Self, LoadError> {
+        let bearer = format!("Bearer {}", key.trim()).parse().map_err(|_| LoadError::BadKey)?;
+        Ok(Self { channel: self.channel.clone(), bearer: Bearer(bearer) })
+    }
+
+    /// What a generated client stands on.
+    pub(crate) fn service(&self) -> InterceptedService<Channel, Bearer> {
+        InterceptedService::new(self.channel.clone(), self.bearer.clone())
+    }
+
     pub(crate) fn ingest(&self) -> Ingest {
         IngestServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }

@@ -94,6 +94,12 @@ impl House {
         Ok(Self { child, server_pid, warehouse_pid, url, key_file, warehouse_url, access_key })
     }
 
+    /// The key that may do everything.
+    pub(crate) fn operator_key(&self) -> Result<String, LoadError> {
+        let path = self.key_file.with_file_name("operator.key");
+        std::fs::read_to_string(&path).map_err(|source| LoadError::KeyFile { path, source })
+    }
+
     /// A connection with the demonstration's key.
     pub(crate) async fn connect(&self) -> Result<Connection, LoadError> {
         Connection::open(&self.url, &self.key_file).await

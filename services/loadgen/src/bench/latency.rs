@@ -17,7 +17,7 @@ use crate::{connection::Connection, demo::now_ms, error::LoadError, publish::ver
 /// Events in a call: what an SDK gathers in a moment.
 pub(crate) const BATCH_EVENTS: u64 = 100;
 /// How often freshness is asked for.
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// What was seen at one rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -32,9 +32,9 @@ pub(crate) struct Latency {
 }
 
 /// When a call was acknowledged, and when an answer had its events, if it was asked.
-struct Answered {
-    acknowledged: Instant,
-    fresh: Option<Instant>,
+pub(crate) struct Answered {
+    pub(crate) acknowledged: Instant,
+    pub(crate) fresh: Option<Instant>,
 }
 
 /// Publishes rows numbered from `first` on at a fixed rate for `seconds`.
@@ -45,14 +45,13 @@ pub(crate) async fn at_rate(
     events_per_second: u64,
     seconds: u64,
 ) -> Result<Latency, LoadError> {
-    let calls = (events_per_second * seconds / BATCH_EVENTS).max(1);
-    let schedule = Schedule { calls, span: Duration::from_secs(seconds) };
+    let schedule = Schedule::of(events_per_second / BATCH_EVENTS, seconds);
     let sample_every = (SAMPLE_EVERY.as_millis() as u64 * events_per_second / BATCH_EVENTS / 1000).max(1);
     // Questions go by a connection of their own: an answer shall not wait behind events.
     let (writer, reader) = (house.connect().await?, house.connect().await?);
     let done = open_loop::run(schedule, |call| {
         let sampled = (call % sample_every == 0).then(|| reader.clone());
-        publish(rows, first + call * BATCH_EVENTS, writer.clone(), sampled)
+        publish(rows, first + call * BATCH_EVENTS, BATCH_EVENTS, writer.clone(), sampled)
     });
     let (mut acknowledge, mut freshness) = (Vec::new(), Vec::new());
     for (due, answered) in done.await? {
@@ -63,19 +62,21 @@ pub(crate) async fn at_rate(
     Ok(Latency {
         events_per_second,
         events_in_a_call: BATCH_EVENTS,
-        events: calls * BATCH_EVENTS,
+        events: schedule.calls * BATCH_EVENTS,
         acknowledge: Times::of(acknowledge),
         fresh: Times::of(freshness),
     })
 }
 
-async fn publish(
+/// Publishes so many rows in one call, and has the reader, if there is one, ask until its answer includes them.
+pub(crate) async fn publish(
     rows: &'static Rows,
     first: u64,
+    events: u64,
     writer: Connection,
     reader: Option<Connection>,
 ) -> Result<Answered, LoadError> {
-    let events = (first..first + BATCH_EVENTS).map(|number| rows.get(number).into_event(now_ms())).collect();
+    let events = (first..first + events).map(|number| rows.get(number).into_event(now_ms())).collect();
     let request = v1::PublishRequest { app_id: APP.to_owned(), events };
     let answer = writer.ingest().publish(request).await?.into_inner();
     let acknowledged = Instant::now();

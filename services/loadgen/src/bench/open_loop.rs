@@ -22,6 +22,11 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// So many calls a second.
+    pub(crate) fn of(calls_per_second: u64, seconds: u64) -> Self {
+        Self { calls: (calls_per_second * seconds).max(1), span: Duration::from_secs(seconds) }
+    }
+
     /// When the call is due, from the start on. Computed from its number: no rounding adds up.
     pub(crate) fn due(&self, call: u64) -> Duration {
         let ns = self.span.as_nanos() * u128::from(call) / u128::from(self.calls.max(1));

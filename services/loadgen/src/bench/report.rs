@@ -8,6 +8,7 @@ use super::{
     latency::Latency,
     machine::Machine,
     read::Reading,
+    skew::Skew,
     stored::Stored,
     write::{EndToEnd, Raw},
 };
@@ -29,6 +30,7 @@ pub(crate) struct Report {
     pub(crate) events_read: u64,
     pub(crate) readings: Vec<Reading>,
     pub(crate) latencies: Vec<Latency>,
+    pub(crate) skew: Skew,
     /// Peaks while Penstock worked, without the raw engine's inserts.
     pub(crate) server_peak_rss_bytes: u64,
     pub(crate) warehouse_peak_rss_bytes: u64,
@@ -43,6 +45,7 @@ impl Report {
         self.writing(&mut text);
         self.storing(&mut text);
         self.waiting(&mut text);
+        self.skewed(&mut text);
         self.reading(&mut text);
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         line(&mut text, "peak memory", &["MiB"]);
@@ -97,6 +100,18 @@ impl Report {
                 line(text, name, &[&ms(times.p50_ms), &ms(times.p99_ms), &ms(times.max_ms)]);
             }
         }
+    }
+
+    fn skewed(&self, text: &mut String) {
+        let Skew { others_events_per_second: others, large_events_per_second: large, max_to_mean, .. } = self.skew;
+        let head = format!("\n200 tenants, {others} events/s, queryable in ms");
+        line(text, &head, &["P50", "P99", "max", "ratio P99"]);
+        let (alone, beside) = (&self.skew.fresh_alone, &self.skew.fresh_beside_large);
+        let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
+        line(text, "  by themselves", &[&ms(alone.p50_ms), &ms(alone.p99_ms), &ms(alone.max_ms), "1.00"]);
+        let name = format!("  beside one with {large} events/s");
+        line(text, &name, &[&ms(beside.p50_ms), &ms(beside.p99_ms), &ms(beside.max_ms), &ratio]);
+        line(text, "  its fullest partition / mean", &[&format!("{max_to_mean:.2}")]);
     }
 
     fn reading(&self, text: &mut String) {
