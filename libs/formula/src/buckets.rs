@@ -1,8 +1,9 @@
-//! Plans that can be answered bucket by bucket.
+//! Parts of an answer that can be computed apart.
 //!
 //! Where a plan groups events by a time bucket and returns it, each row of its answer is computed from that bucket's events alone. So
 //! the buckets can be answered apart, at different times, and put together: whatever the aggregates are, and whatever else is
-//! grouped by. Only what looks across buckets forbids it: a limit, DISTINCT, an order by anything else first.
+//! grouped by. Only what looks across buckets forbids it: a limit, DISTINCT, an order by anything else first. Any other answer is
+//! of one part, its whole range.
 
 use std::ops::Range;
 
@@ -19,14 +20,13 @@ use crate::{
 /// How the rows of a plan lie in time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buckets {
-    /// The column of the result that holds the start of a row's bucket.
-    pub column: usize,
+    /// The column of the result that holds the start of a row's bucket; `None` if the answer is one part.
+    pub column: Option<usize>,
     /// Whether rows come from the latest bucket to the earliest; `None` if their order doesn't matter.
     pub descending: Option<bool>,
     /// The event times that the plan asks for, UTC ms; a bound that isn't set lies beyond every event.
     pub range: Range<i64>,
-    grain: Grain,
-    zone: Zone,
+    grain: Option<(Grain, Zone)>,
 }
 
 impl Buckets {
@@ -34,20 +34,24 @@ impl Buckets {
     /// `most`, or the range has no beginning.
     pub fn whole(&self, until_ms: i64, most: usize) -> Option<Vec<Range<i64>>> {
         let Range { start, end } = self.range;
-        let end = end.min(until_ms);
         let mut buckets = Vec::new();
         if start == i64::MIN {
             return None;
         }
+        let Some((grain, zone)) = &self.grain else {
+            buckets.extend(Some(start..end).filter(|range| !range.is_empty() && end <= until_ms));
+            return Some(buckets);
+        };
+        let end = end.min(until_ms);
         if start >= end {
             return Some(buckets);
         }
-        let mut next = bucket_start(start, self.grain, &self.zone)?;
+        let mut next = bucket_start(start, *grain, zone)?;
         if next < start {
-            next = next_bucket(start, self.grain, &self.zone)?;
+            next = next_bucket(start, *grain, zone)?;
         }
         loop {
-            let after = next_bucket(next, self.grain, &self.zone)?;
+            let after = next_bucket(next, *grain, zone)?;
             if after > end {
                 return Some(buckets);
             }
@@ -61,8 +65,8 @@ impl Buckets {
 }
 
 impl SealedPlan {
-    /// How its rows lie in time, if it can be answered bucket by bucket.
-    pub fn buckets(&self) -> Option<Buckets> {
+    /// How its rows lie in time.
+    pub fn buckets(&self) -> Buckets {
         self.plan().buckets()
     }
 
@@ -74,7 +78,18 @@ impl SealedPlan {
 }
 
 impl Plan {
-    fn buckets(&self) -> Option<Buckets> {
+    fn buckets(&self) -> Buckets {
+        let range = self.range();
+        let range = range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX);
+        let (column, descending, grain) = match self.by_bucket() {
+            Some((column, descending, grain)) => (Some(column), descending, Some(grain)),
+            None => (None, None, None),
+        };
+        Buckets { column, descending, range, grain }
+    }
+
+    /// The bucket's column, its order, and what a bucket is, if each row is of one.
+    fn by_bucket(&self) -> Option<(usize, Option<bool>, (Grain, Zone))> {
         let groups = self.groups.as_ref()?;
         if self.distinct || self.limit.is_some() || self.offset > 0 {
             return None;
@@ -93,9 +108,7 @@ impl Plan {
             Some(Order { by, descending, .. }) if by_bucket(by) => Some(*descending),
             Some(_) => return None,
         };
-        let range = self.range();
-        let range = range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX);
-        Some(Buckets { column, descending, range, grain: *grain, zone: zone.clone() })
+        Some((column, descending, (*grain, zone.clone())))
     }
 
     fn over(&self, times: &[Range<i64>]) -> Self {

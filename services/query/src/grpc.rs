@@ -9,7 +9,7 @@ use api::{
         query_service_server::{QueryService, QueryServiceServer},
     },
 };
-use formula::{SealedPlan, Statement};
+use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context};
 use model::Error;
@@ -118,13 +118,13 @@ impl QueryService for Grpc {
 }
 
 fn reason(plan: &SealedPlan, statement: &Statement) -> String {
-    let kept = match plan.buckets() {
-        Some(buckets) if buckets.range.start > i64::MIN => {
-            "whole buckets of hours that have ended come from the cache, if it has them"
-        }
-        Some(_) => "nothing comes from the cache, since the range has no beginning",
+    let Buckets { column, range, .. } = plan.buckets();
+    let kept = match column {
+        _ if range.start == i64::MIN => "nothing comes from the cache, since the range has no beginning",
+        Some(_) => "whole buckets of hours that have ended come from the cache, if it has them",
         None => {
-            "nothing comes from the cache: it keeps time buckets, of answers without DISTINCT and LIMIT that are ordered by them first"
+            "the answer comes from the cache if it has it and all hours of the range have ended; by buckets only what \
+             groups by time, without DISTINCT and LIMIT, ordered by time first"
         }
     };
     format!("{}; {kept}", statement.route())

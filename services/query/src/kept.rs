@@ -2,7 +2,7 @@
 //!
 //! A plan that groups by time is cut into whole buckets of hours that have ended, and what is left: open buckets, and those that
 //! the range cuts. The rows of a whole bucket are kept in the cache under the question without its range, the bucket, and the
-//! epochs of its hours. A commit that touches an ended hour gives it a new epoch, so what was kept before is not asked for any more:
+//! epochs of its hours; likewise an answer that has no buckets, if its whole range has ended. A commit that touches an ended hour gives it a new epoch, so what was kept before is not asked for any more:
 //! the cache can make an answer slow, never wrong. So a range that moves on by a minute recomputes its two ends.
 
 use std::{iter, ops::Range, time::Duration};
@@ -43,13 +43,13 @@ struct Bucket {
 }
 
 impl Kept {
-    /// Looks into the cache; `None` if the plan can't be answered by buckets or has no whole one. Errors are the compiler's.
+    /// Looks into the cache; `None` if the plan has no whole bucket of ended hours. Errors are the compiler's.
     pub(crate) async fn find(
         plan: &SealedPlan,
         freshness: &Freshness,
         cache: &dyn Cache,
     ) -> Result<Option<Self>, Error> {
-        let Some(buckets) = plan.buckets() else { return Ok(None) };
+        let buckets = plan.buckets();
         let Range { start, end } = buckets.range;
         let Some(ended) = freshness.ended(plan.tenant(), plan.app(), start..end).await else { return Ok(None) };
         let Some(whole) = buckets.whole(ended.until_ms, MOST_BUCKETS).filter(|whole| !whole.is_empty()) else {
@@ -109,7 +109,7 @@ impl Kept {
         let mut sound = true;
         let mut fresh: Vec<v1::RowBatch> = whole.iter().map(|_| v1::RowBatch::default()).collect();
         for row in computed {
-            let Some(time) = time(&row, buckets.column) else {
+            let Some(time) = buckets.column.map_or(Some(buckets.range.start), |column| time(&row, column)) else {
                 sound = false; // no bucket of ours
                 rows.push((i64::MIN, row));
                 continue;
