@@ -68,10 +68,11 @@ verify: lint test bench ## Everything, with what takes too long for CI
 .PHONY: engine backends venv stubs buf deny
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
-backends: ## Fetch what a cluster stands on: Kafka, Redis, PostgreSQL
+backends: ## Fetch what a cluster stands on: Kafka, Redis, PostgreSQL, S3
 	@deploy/tools/kafka.sh
 	@deploy/tools/redis.sh > /dev/null
 	@deploy/tools/postgres.sh > /dev/null
+	@deploy/tools/versitygw.sh
 venv: ## Install the tests' Python packages
 	@deploy/tools/venv.sh
 stubs: venv ## Generate and build the tests' clients in Go, Python and TypeScript

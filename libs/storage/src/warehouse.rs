@@ -5,6 +5,7 @@
 //! as [`Cell`]s. The tables' DDL stands in [`schema`] alone.
 
 mod cell;
+mod cold;
 mod columns;
 mod daily;
 mod dictionary;

@@ -19,9 +19,9 @@ use tracing::{info, warn};
 
 use crate::RetentionOptions;
 
-/// What the ledger calls the task, and for how long a look has it: longer than a deletion should take.
+/// What the ledger calls the task, and for how long it is another's after that one was last heard of. Two at once only work twice.
 const LEASE: &str = "retention";
-const LEASE_MS: i64 = 15 * 60_000;
+const LEASE_MS: i64 = 60_000;
 
 /// What expiry stands on.
 pub struct Expiry {
@@ -72,9 +72,15 @@ impl Expiry {
     }
 
     async fn look(&self) -> Result<(), ExpiryError> {
-        if !self.lease().await? {
+        if !self.lease(LEASE_MS).await? {
             return Ok(());
         }
+        let looked = self.look_alone().await;
+        self.lease(0).await?;
+        looked
+    }
+
+    async fn look_alone(&self) -> Result<(), ExpiryError> {
         let mut left: BTreeMap<i64, Vec<ExpiringDay>> = BTreeMap::new();
         for day in self.meta.expiring().await? {
             left.entry(day.day_ms).or_default().push(day);
@@ -103,7 +109,7 @@ impl Expiry {
 
     /// Deletes what is recorded.
     async fn delete(&self, day_ms: i64, days: &[ExpiringDay]) -> Result<(), ExpiryError> {
-        self.lease().await?; // so much longer
+        self.lease(LEASE_MS).await?; // so much longer
         let apps: Vec<_> = days.iter().map(|day| (day.tenant.clone(), day.app.clone())).collect();
         self.warehouse.expire(day_ms, &apps).await?;
         self.meta.expired(days).await?;
@@ -139,9 +145,9 @@ impl Expiry {
         Ok(self.meta.expired(&days).await?)
     }
 
-    async fn lease(&self) -> Result<bool, MetaError> {
+    async fn lease(&self, for_ms: i64) -> Result<bool, MetaError> {
         let now_ms = (self.now_ms)();
-        self.meta.lease(LEASE, &self.owner, now_ms, now_ms + LEASE_MS).await
+        self.meta.lease(LEASE, &self.owner, now_ms, now_ms + for_ms).await
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cold::ColdStore;
+
 /// Settings of one warehouse process. [`ChdbConfig::new`] gives the defaults named at each field.
 #[derive(Clone, Debug)]
 pub struct ChdbConfig {
@@ -43,7 +45,9 @@ pub struct ChdbConfig {
     pub query_log_entries: usize,
     /// Table functions and engines that reach outside and are nevertheless allowed, such as `s3` or `S3`; default none.
     pub allowed_external: Vec<String>,
-    /// XML elements to put into the engine's configuration file (`storage_configuration`, `remote_servers`, caches).
+    /// Where tables with the storage policy `penstock` have their volume `cold`; default none: the policy isn't there.
+    pub cold: Option<ColdStore>,
+    /// XML elements to put into the engine's configuration file (`remote_servers`, caches).
     pub engine_config: String,
     /// Exit when standard input ends, so that a supervised process never outlives its parent; default false.
     pub exit_with_stdin: bool,
@@ -70,6 +74,7 @@ impl ChdbConfig {
             lock_timeout: Duration::from_secs(30),
             query_log_entries: 1000,
             allowed_external: Vec::new(),
+            cold: None,
             engine_config: String::new(),
             exit_with_stdin: false,
         }

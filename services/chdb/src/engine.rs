@@ -1,12 +1,14 @@
 //! One running engine over one data directory: starting it safely, connections for requests, stopping queries.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::cold;
 use crate::config::{ChdbConfig, ChdbError};
 use crate::error::QueryError;
 use crate::ffi::{Connection, Library};
@@ -51,16 +53,19 @@ impl Engine {
             fs::create_dir_all(root.join(directory)).map_err(at(&root.join(directory)))?;
         }
         let file = root.join("engine.xml");
-        fs::write(&file, engine_xml(config, &root)).map_err(at(&file))?;
+        write_private(&file, &engine_xml(config, &root)).map_err(at(&file))?;
 
         forget_empty_default(&root).map_err(at(&root))?;
 
         let library = Library::load(&config.library)?;
-        let arguments = vec![
+        let mut arguments = vec![
             format!("--config-file={}", file.display()),
             format!("--path={}", root.join("store").display()),
             "--async_insert=0".into(),
         ];
+        if config.cold.is_some() {
+            arguments.extend(cold::FEW_ATTEMPTS.iter().map(|&a| a.to_owned()));
+        }
         let mut parked = library.connect(&arguments)?;
         own_default_database(&mut parked, &root).map_err(ChdbError::Boot)?;
         let mut names = |sql: &str| -> Result<Vec<String>, ChdbError> {
@@ -163,14 +168,19 @@ fn forget_empty_default(root: &Path) -> io::Result<()> {
     }
 }
 
+/// It may hold a bucket's secret.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?; // it may have been there
+    file.write_all(text.as_bytes())
+}
+
 fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
-    let directory = |name: &str| {
-        let path = root.join(name).display().to_string();
-        path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-    };
+    let directory = |name: &str| cold::escape(&root.join(name).display().to_string());
+    let storage = config.cold.as_ref().map(|store| cold::storage_xml(store, &root.join("cold"))).unwrap_or_default();
     format!(
         "<clickhouse>\n<max_server_memory_usage>{}</max_server_memory_usage>\n<tmp_path>{}/</tmp_path>\n\
-         <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{}\n</clickhouse>\n",
+         <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{storage}\n{}\n</clickhouse>\n",
         config.max_server_memory_bytes,
         directory("tmp"),
         directory("user_files"),

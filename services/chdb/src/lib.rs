@@ -20,6 +20,7 @@
 mod admission;
 mod block;
 mod body;
+mod cold;
 mod config;
 mod encoding;
 mod engine;
@@ -39,6 +40,7 @@ mod session;
 mod statement;
 mod supervisor;
 
+pub use cold::ColdStore;
 pub use config::{ChdbConfig, ChdbError};
 pub use engine::find_library;
 pub use error::QueryError;

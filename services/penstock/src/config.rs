@@ -6,6 +6,7 @@ use eventlog::{KafkaOptions, LogOptions};
 use mesh::{serve::ServeOptions, telemetry::TelemetryOptions, tls::TlsOptions, upstream::Addresses};
 use serde::{Deserialize, Serialize};
 
+use crate::cold::ColdOptions;
 use crate::roles::{Role, Roles};
 
 /// Why a configuration can't be used.
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) ingest: ingest::Limits,
     /// For how long events are kept.
     pub(crate) retention: admin::RetentionOptions,
+    /// Where events lie that are old.
+    pub(crate) cold: ColdOptions,
     /// How Kafka is spoken to.
     pub(crate) kafka: KafkaOptions,
     /// How blocks are cut.
@@ -104,6 +107,7 @@ impl Default for Config {
             gateway: gateway::Options::default(),
             ingest: ingest::Limits::default(),
             retention: admin::RetentionOptions::default(),
+            cold: ColdOptions::default(),
             kafka: KafkaOptions::default(),
             pipeline: pipeline::Options::default(),
             tee: pipeline::TeeOptions::default(),
@@ -168,7 +172,8 @@ impl Config {
         if self.metastore.is_empty() {
             self.metastore = format!("sqlite://{}", under("meta.db"));
         }
-        self.warehouse_url()?;
+        let embedded = matches!(self.warehouse_url()?, WarehouseUrl::Embedded(_));
+        self.cold.check(embedded)?;
         self.roles().check(&self)?;
         Ok(self)
     }

@@ -4,6 +4,7 @@ mod bootstrap;
 mod certs;
 mod cli;
 mod client;
+mod cold;
 mod config;
 mod ops;
 mod roles;

@@ -135,7 +135,7 @@ async fn open_warehouse(config: &Config, needed: bool) -> Result<(Option<Warehou
     let database = storage::warehouse::schema::DEFAULT_DATABASE;
     let (warehouse, supervisor) = match config.warehouse_url()? {
         WarehouseUrl::Embedded(dir) => {
-            let embedded = warehouse::start(dir, &config.engine, &config.warehouse_listen, &config.telemetry)?;
+            let embedded = warehouse::start(dir, config)?;
             let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
             (warehouse, Some(embedded.supervisor))
         }
@@ -147,6 +147,15 @@ async fn open_warehouse(config: &Config, needed: bool) -> Result<(Option<Warehou
     if needed {
         warehouse.wait_ready(WAREHOUSE_START).await?;
         warehouse.migrate().await?;
+        if let Some(days) = config.cold.days() {
+            warehouse.move_to_cold_after(days).await?;
+            let warehouse = warehouse.clone();
+            tokio::spawn(async move {
+                if let Err(error) = warehouse.check_cold().await {
+                    warn!(%error, "old events can't move to where `cold` says; they stay until they can");
+                }
+            });
+        }
     }
     Ok((Some(warehouse), supervisor))
 }

@@ -8,8 +8,9 @@ use std::{
 use chdb::{ChdbConfig, Supervisor, SupervisorConfig};
 use clap::Args;
 use mesh::telemetry::{self, TelemetryOptions};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{bootstrap, wire::StartError};
+use crate::{bootstrap, cold::ColdOptions, config::Config, wire::StartError};
 
 /// What `penstock warehouse` is told by `penstock serve`.
 #[derive(Debug, Args)]
@@ -27,11 +28,14 @@ pub(crate) struct WarehouseArguments {
     #[arg(long)]
     access_key_file: PathBuf,
     /// Logs and traces, as the `telemetry` table of a configuration file.
-    #[arg(long, value_parser = parse_telemetry)]
+    #[arg(long, value_parser = parse::<TelemetryOptions>)]
     telemetry: TelemetryOptions,
+    /// Where old events lie, as the `cold` table of a configuration file.
+    #[arg(long, value_parser = parse::<ColdOptions>)]
+    cold: ColdOptions,
 }
 
-fn parse_telemetry(text: &str) -> Result<TelemetryOptions, toml::de::Error> {
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, toml::de::Error> {
     toml::from_str(text)
 }
 
@@ -44,6 +48,7 @@ pub(crate) async fn run(arguments: WarehouseArguments) -> Result<(), StartError>
     config.listen = arguments.listen;
     config.access_key = Some(access_key.trim().to_owned());
     config.exit_with_stdin = true;
+    config.cold = arguments.cold.store().map_err(StartError::Warehouse)?;
     chdb::run(config).await.map_err(|e| StartError::Warehouse(e.to_string()))
 }
 
@@ -55,17 +60,13 @@ pub(crate) struct Embedded {
 }
 
 /// Starts the warehouse at `listen`, or on a free port of the loopback interface, with a key of its own.
-pub(crate) fn start(
-    dir: &Path,
-    engine: &Path,
-    listen: &str,
-    telemetry: &TelemetryOptions,
-) -> Result<Embedded, StartError> {
-    let engine = find_engine(engine)?;
+pub(crate) fn start(dir: &Path, config: &Config) -> Result<Embedded, StartError> {
+    let engine = find_engine(&config.engine)?;
+    config.cold.store().map_err(StartError::Warehouse)?; // what is wrong with it is said here, not by a child that ends
     let program = std::env::current_exe().map_err(|e| StartError::Warehouse(e.to_string()))?;
     let access_key_file = dir.join("access.key");
     let access_key = bootstrap::secret_file(&access_key_file)?;
-    let address = match listen {
+    let address = match config.warehouse_listen.as_str() {
         "" => free_address().map_err(|e| StartError::Warehouse(e.to_string()))?,
         listen => {
             listen.parse().map_err(|_| StartError::Warehouse(format!("warehouse_listen: {listen:?} is not IP:PORT")))?
@@ -82,10 +83,17 @@ pub(crate) fn start(
         "--access-key-file".into(),
         access_key_file.into(),
         "--telemetry".into(),
-        toml::to_string(telemetry).expect("telemetry is a table of plain values").into(),
+        table(&config.telemetry).into(),
+        "--cold".into(),
+        table(&config.cold).into(),
     ];
     let supervisor = Supervisor::start(SupervisorConfig::new(program, arguments.into(), address));
     Ok(Embedded { supervisor, url: format!("http://{address}"), access_key })
+}
+
+/// As a table of a configuration file.
+fn table(options: &impl Serialize) -> String {
+    toml::to_string(options).expect("options are a table of plain values")
 }
 
 fn find_engine(configured: &Path) -> Result<PathBuf, StartError> {

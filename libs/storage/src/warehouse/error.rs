@@ -69,10 +69,12 @@ impl WarehouseError {
             // TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
             // TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, ALL_CONNECTION_TRIES_FAILED,
             // TOO_FEW_LIVE_REPLICAS, UNKNOWN_STATUS_OF_INSERT, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED,
-            // KEEPER_EXCEPTION
-            202 | 203 | 209 | 210 | 225 | 236 | 242 | 243 | 252 | 279 | 285 | 319 | 439 | 745 | 999 => {
+            // S3_ERROR (the bucket of old events), KEEPER_EXCEPTION
+            202 | 203 | 209 | 210 | 225 | 236 | 242 | 243 | 252 | 279 | 285 | 319 | 439 | 499 | 745 | 999 => {
                 Self::Unavailable(message)
             }
+            // STD_EXCEPTION: what a thread that reads ahead has met
+            1001 if message.contains("Code: 499.") => Self::Unavailable(message),
             _ => Self::Rejected { code, message },
         }
     }
@@ -147,6 +149,11 @@ mod tests {
         for code in [202, 209, 210, 236, 242, 745] {
             assert!(read(&format!("Code: {code}. DB::Exception: busy")).is_unavailable(), "{code}");
         }
+        assert!(
+            read("Code: 1001. DB::Exception: Code: 499. DB::Exception: This error happened for S3 disk")
+                .is_unavailable()
+        );
+        assert!(matches!(read("Code: 1001. DB::Exception: bad"), WarehouseError::Rejected { code: 1001, .. }));
         assert!(matches!(read("Code: 62. DB::Exception: Syntax error"), WarehouseError::Rejected { code: 62, .. }));
         assert!(read("503 Service Unavailable").is_unavailable());
         assert!(read("upstream connect error").is_unavailable());

@@ -36,6 +36,11 @@ pub(super) const TEXT_MAP: &str = "Map(LowCardinality(String), String)";
 pub(super) const U64: &str = "UInt64";
 pub(super) const U32: &str = "UInt32";
 
+/// The storage policy with which old events can lie elsewhere, and the volume of it where they do. Its first volume is `default`.
+pub const COLD_POLICY: &str = "penstock";
+/// See [`COLD_POLICY`].
+pub const COLD_VOLUME: &str = "cold";
+
 /// How many of the latest blocks are remembered by their tokens. Without a window a retry would insert twice.
 const DEDUPLICATION_WINDOW: u32 = 10_000;
 

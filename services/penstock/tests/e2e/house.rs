@@ -57,6 +57,11 @@ impl House {
         Self { dir, _scratch: None, config, child: None, address, ops_address, http: reqwest::Client::new() }
     }
 
+    /// Gives a house that stands still another configuration.
+    pub fn configure(&mut self, config: &str) {
+        self.config = config.to_owned();
+    }
+
     /// Starts the program again on the same data, on new ports, and waits until it is ready.
     pub async fn launch(&mut self) {
         self.spawn();
@@ -252,7 +257,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Below the ports that the system gives to clients and those of a stand, so that nobody takes it before its owner does.
-fn free_address() -> String {
+pub fn free_address() -> String {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = rand::rng().random_range(10_000..20_000);

@@ -5,6 +5,7 @@ mod account;
 mod attacks;
 mod bodies;
 mod clients;
+mod cold;
 mod crash;
 mod dialect;
 mod every;

@@ -1,0 +1,56 @@
+//! Where old data go: a bucket in the engine's configuration, as the volume `cold` beside its own disk.
+
+use std::path::Path;
+
+/// A bucket, or a folder of one, that speaks S3.
+#[derive(Clone)]
+pub struct ColdStore {
+    /// `https://HOST/BUCKET/FOLDER/`, or `http://`.
+    pub url: String,
+    /// The region; may be empty where the host says it.
+    pub region: String,
+    /// The id of the access key and its secret. Without them the engine looks for the environment's: `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`, or the machine's role.
+    pub key: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for ColdStore {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ColdStore").field("url", &self.url).field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// Of requests to the bucket: some seconds. With the engine's own 500 a query would hang for minutes instead of failing.
+pub(crate) const FEW_ATTEMPTS: &[&str] = &["--s3_retry_attempts=5", "--s3_max_single_read_retries=3"];
+
+/// The disk, and the policy `penstock`: nothing moves but what a table's TTL says, and an insert of old data needs no bucket.
+pub(crate) fn storage_xml(store: &ColdStore, metadata: &Path) -> String {
+    let key = match &store.key {
+        Some((id, secret)) => format!(
+            "<access_key_id>{}</access_key_id><secret_access_key>{}</secret_access_key>",
+            escape(id),
+            escape(secret)
+        ),
+        None => "<use_environment_credentials>true</use_environment_credentials>".to_owned(),
+    };
+    let region = match store.region.as_str() {
+        "" => String::new(),
+        region => format!("<region>{}</region>", escape(region)),
+    };
+    format!(
+        "<storage_configuration>\n<disks><cold><type>s3</type><endpoint>{}</endpoint>{key}{region}\
+         <metadata_path>{}/</metadata_path><connect_timeout_ms>2000</connect_timeout_ms>\
+         <request_timeout_ms>30000</request_timeout_ms></cold></disks>\n\
+         <policies><penstock><move_factor>0</move_factor><volumes><default><disk>default</disk></default>\
+         <cold><disk>cold</disk><perform_ttl_move_on_insert>false</perform_ttl_move_on_insert></cold>\
+         </volumes></penstock></policies>\n</storage_configuration>",
+        escape(&store.url),
+        escape(&metadata.display().to_string()),
+    )
+}
+
+/// Text within an element.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
