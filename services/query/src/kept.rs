@@ -51,6 +51,10 @@ impl Kept {
     ) -> Result<Option<Self>, Error> {
         let buckets = plan.buckets();
         let Range { start, end } = buckets.range;
+        // The ledger need not be asked for what is never whole.
+        if start == i64::MIN || (buckets.column.is_none() && end == i64::MAX) {
+            return Ok(None);
+        }
         let Some(ended) = freshness.ended(plan.tenant(), plan.app(), start..end).await else { return Ok(None) };
         let Some(whole) = buckets.whole(ended.until_ms, MOST_BUCKETS).filter(|whole| !whole.is_empty()) else {
             return Ok(None);

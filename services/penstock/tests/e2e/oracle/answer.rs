@@ -20,9 +20,13 @@ pub enum Cell {
 pub enum Bound {
     /// Within this share of the next further column: for a sum, the sum of absolute values.
     Within(f64),
-    /// Between the next two further columns, ends included.
+    /// Between the next two further columns, ends included, or beyond by [`INTERPOLATED`].
     Between,
 }
+
+/// A sketch that means the value at a bound may say a little more or less, between it and the next: the data's are whole minutes and
+/// speeds of hundreds.
+const INTERPOLATED: f64 = 0.01;
 
 /// A sum of floats depends on the order of its terms: 1e-9 of the sum of absolute values.
 pub const ROUNDING: Bound = Bound::Within(1e-9);
@@ -88,7 +92,7 @@ impl Cell {
             }
             (Some(Bound::Between), ours, _) => {
                 let (low, high) = (number(), number());
-                matches!(ours, Self::Number(x) if (low..=high).contains(x))
+                matches!(ours, Self::Number(x) if (low - INTERPOLATED..=high + INTERPOLATED).contains(x))
             }
         }
     }
