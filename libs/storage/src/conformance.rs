@@ -8,6 +8,7 @@
 
 mod cache;
 mod directory;
+mod erasures;
 mod ledger;
 mod ledger_history;
 mod metrics;
@@ -18,6 +19,7 @@ mod warehouse;
 
 pub use cache::cache;
 pub use directory::directory;
+pub use erasures::erasures;
 pub use ledger::ledger;
 pub use ledger_history::ledger_history;
 pub use metrics::metrics;

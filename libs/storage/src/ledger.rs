@@ -143,6 +143,9 @@ pub trait Ledger: Send + Sync + 'static {
         frontier_ms: i64,
     ) -> Result<(), LedgerError>;
 
+    /// Gives each of these hours a new epoch, ended or not: what was derived from them before is no longer true. All or none.
+    async fn change_epochs(&self, hours: Vec<TouchedHour>) -> Result<(), MetaError>;
+
     /// All partitions of the topic by number, read in one snapshot.
     async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionState>, MetaError>;
 

@@ -1,8 +1,8 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is four small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
-//! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, and the [`Metrics`] that tenants
-//! define. [`Metastore`] is all four; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks
+//! The metastore is five small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
+//! define, and the [`Erasures`] of users. [`Metastore`] is all five; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks
 //! the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
@@ -13,6 +13,7 @@
 mod apps;
 mod cache;
 mod directory;
+mod erasures;
 mod ledger;
 mod metastore;
 mod metrics;
@@ -29,6 +30,7 @@ pub mod conformance;
 pub use apps::{AppInfo, Apps};
 pub use cache::{Cache, CacheError, open_cache};
 pub use directory::{App, Directory, Key, Quota, Retention, Tenant, kept_from_ms};
+pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
 pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
 pub use metrics::Metrics;
 pub use open::open;
@@ -36,8 +38,8 @@ pub use registry::{Registry, RegistryError};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
-pub trait Metastore: Directory + Registry + Ledger + Metrics {}
-impl<T: Directory + Registry + Ledger + Metrics> Metastore for T {}
+pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures {}
+impl<T: Directory + Registry + Ledger + Metrics + Erasures> Metastore for T {}
 
 /// What the metastore can't do.
 #[derive(Debug, thiserror::Error)]

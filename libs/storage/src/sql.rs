@@ -3,6 +3,7 @@
 
 mod database;
 pub(crate) mod directory;
+pub(crate) mod erasures;
 mod errors;
 pub(crate) mod ledger;
 pub(crate) mod metrics;

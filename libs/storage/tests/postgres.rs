@@ -71,6 +71,11 @@ async fn ledger_histories() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn erasures() {
+    conformance::erasures(metastore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     conformance::metrics(metastore).await;
 }

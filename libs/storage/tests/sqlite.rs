@@ -53,6 +53,12 @@ async fn ledger_histories() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn erasures() {
+    let folders = Folders::new();
+    conformance::erasures(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     let folders = Folders::new();
     conformance::metrics(async || folders.metastore().await).await;

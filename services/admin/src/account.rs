@@ -67,10 +67,16 @@ impl Account<'_> {
     ) -> Result<Vec<Count>, WarehouseError> {
         let rows =
             format!("{OF_APP} AND {RECEIVED} AND NOT ({OF_LOG} AND _offset >= {{ends:Array(UInt64)}}[_partition + 1])");
+        // What is erased is that, whether its own row still is there or not, and once, whoever said so how often.
+        let (place, of_erased) = ("_incarnation, _partition, _offset", of_erased());
+        let erased = format!("SELECT {place} FROM {UNCOUNTED} WHERE {OF_APP} AND {RECEIVED} AND {of_erased}");
+        let others = format!("{rows} AND ({place}) NOT IN ({erased})");
         let statement = format!(
             "SELECT intDiv(toUnixTimestamp64Milli(received_at), 3600000) * 3600000 AS hour, why, toInt64(count()) FROM (\
-             SELECT received_at, '' AS why FROM {EVENTS} WHERE {rows} UNION ALL \
-             SELECT received_at, toString(reason) AS why FROM {UNCOUNTED} WHERE {rows}) GROUP BY hour, why"
+             SELECT received_at, '' AS why FROM {EVENTS} WHERE {others} UNION ALL \
+             SELECT received_at, toString(reason) AS why FROM {UNCOUNTED} WHERE {others} UNION ALL \
+             SELECT received_at, why FROM (SELECT DISTINCT received_at, toString(reason) AS why, {place} FROM {UNCOUNTED} \
+             WHERE {rows} AND {of_erased})) GROUP BY hour, why"
         );
         let params =
             [("tenant", param::string(tenant.as_str())), ("app", param::string(app.as_str())), ("ends", array(ends))];
@@ -129,7 +135,7 @@ impl Account<'_> {
         .await
     }
 
-    /// The offsets within a range that an app's rows have more than once.
+    /// The offsets within a range that an app's rows have more than once. One that is erased may, for a while.
     pub(crate) async fn doubles(
         &self,
         tenant: &TenantId,
@@ -142,8 +148,10 @@ impl Account<'_> {
         );
         let statement = format!(
             "SELECT toInt64(_offset), toUnixTimestamp64Milli(min(received_at)), toInt64(count()) FROM ({}) \
-             GROUP BY _offset HAVING count() > 1 ORDER BY _offset",
-            everywhere("_offset, received_at", &inside)
+             GROUP BY _offset HAVING count() > 1 AND _offset NOT IN \
+             (SELECT _offset FROM {UNCOUNTED} WHERE {OF_LOG} AND {RECEIVED} AND {inside} AND {}) ORDER BY _offset",
+            everywhere("_offset, received_at", &inside),
+            of_erased()
         );
         let mut params = of_range(partition, range);
         params.extend([("tenant", param::string(tenant.as_str())), ("app", param::string(app.as_str()))]);
@@ -196,6 +204,11 @@ fn everywhere(columns: &str, inside: &str) -> String {
     [EVENTS, USERS, UNCOUNTED]
         .map(|table| format!("SELECT {columns} FROM {table} WHERE {OF_LOG} AND {RECEIVED} AND {inside}"))
         .join(" UNION ALL ")
+}
+
+fn of_erased() -> String {
+    let [event, identify] = Reason::OF_ERASED.map(Reason::name);
+    format!("reason IN ('{event}', '{identify}')")
 }
 
 fn of_range(partition: PartitionId, range: &Range<Offset>) -> Vec<(&'static str, String)> {

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use jiff::tz::TimeZoneDatabase;
 use model::Error;
 
+/// The longest id of a user, in bytes: no setting of ingest takes a longer one.
+const MAX_USER_BYTES: usize = 1024;
 /// The longest name for people, in bytes.
 const MAX_DISPLAY_NAME_BYTES: usize = 128;
 
@@ -28,6 +30,31 @@ pub(crate) fn display_name(field: &str, given: String, default: &str) -> Result<
         return Err(Error::invalid(field, "MALFORMED", "must not have the character U+0000"));
     }
     Ok(if given.is_empty() { default.to_owned() } else { given })
+}
+
+/// The id of a user, as ingest takes it.
+pub(crate) fn user_id(field: &str, given: String) -> Result<String, Error> {
+    let fault = |rule, what: String| Err(Error::invalid(field, rule, what));
+    match given.len() {
+        0 => fault("REQUIRED", format!("must have 1 to {MAX_USER_BYTES} bytes")),
+        bytes if bytes > MAX_USER_BYTES => {
+            fault("TOO_LONG", format!("must have at most {MAX_USER_BYTES} bytes, not {bytes}"))
+        }
+        _ if given.bytes().any(|b| b.is_ascii_control()) => {
+            fault("MALFORMED", "must have no control characters: no user's id has".to_owned())
+        }
+        _ => Ok(given),
+    }
+}
+
+/// How many to list: of what was asked for, or a hundred.
+pub(crate) fn page_size(given: u32) -> Result<u32, Error> {
+    const MOST: u32 = 1_000;
+    match given {
+        0 => Ok(100),
+        size if size <= MOST => Ok(size),
+        size => Err(Error::invalid("page_size", "TOO_MANY", format!("is {size}, the limit is {MOST}"))),
+    }
 }
 
 /// The IANA name of a time zone as the database spells it; `UTC` if none is given.

@@ -19,10 +19,8 @@ use storage::{
     },
 };
 
-use crate::{MAX_ANSWER_BYTES, account, caller::Caller, service::Admin, wire::app_of};
+use crate::{MAX_ANSWER_BYTES, account, caller::Caller, check, service::Admin, wire::app_of};
 
-const DEFAULT_PAGE: u32 = 100;
-const MOST: u32 = 1_000;
 /// Bytes of records in one answer, leaving room for what an answer adds to them.
 const PAGE_BYTES: usize = MAX_ANSWER_BYTES / 2;
 
@@ -49,14 +47,7 @@ impl Admin {
     ) -> Result<ListDeadLettersResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
         let app = app_of(caller, &request.app_id)?;
-        let page_size = match request.page_size {
-            0 => DEFAULT_PAGE,
-            size if size <= MOST => size,
-            size => {
-                let description = format!("is {size}, the limit is {MOST}");
-                return Err(Error::invalid("page_size", "TOO_MANY", description));
-            }
-        };
+        let page_size = check::page_size(request.page_size)?;
         let after = Place::after(&request.page_token)?;
         self.require_app(&tenant, &app).await?;
         let warehouse = &self.ground()?.warehouse;

@@ -3,7 +3,7 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `retention`, `apps`, `keys`, `reconcile` and `dead_letters` do what was asked. [`Expiry`] works by itself.
+//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters` and `erasures` do what was asked. [`Expiry`] and [`Eraser`] work by themselves.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
@@ -13,6 +13,8 @@ mod apps;
 mod caller;
 mod check;
 mod dead_letters;
+mod eraser;
+mod erasures;
 mod expiry;
 mod keys;
 mod quotas;
@@ -30,6 +32,7 @@ use storage::{Cache, Directory};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
 
+pub use eraser::{Eraser, Options};
 pub use expiry::Expiry;
 pub use keys::mint;
 pub use retention::RetentionOptions;

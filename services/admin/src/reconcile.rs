@@ -1,6 +1,7 @@
 //! Whether every event that the log has of an app is accounted for in the warehouse.
 //!
-//! Each offset of the log is in exactly one row: of the events, of the users, or of what doesn't count. So whether anything is
+//! Each offset of the log is in exactly one row: of the events, of the users, or of what doesn't count. (Where a user is erased, the
+//! row that says so may stand beside the other for a while.) So whether anything is
 //! missing shows by counting offsets, of all tenants together; only where some are missing is the log read, to see whose they are.
 //! All of it is of offsets below those that were committed when it began, so what comes in meanwhile changes nothing.
 
@@ -106,11 +107,13 @@ impl Admin {
                 None => hour.stored += count.rows,
                 Some(Reason::Duplicate) => hour.duplicates += count.rows,
                 Some(Reason::DeadLetter) => hour.dead_letters += count.rows,
-                Some(Reason::Damaged) => {} // nobody's
+                Some(Reason::Erased) => hour.erased += count.rows,
+                // Nobody's, and no event.
+                Some(Reason::Damaged | Reason::ErasedIdentify) => {}
             }
         }
         for hour in hours.values_mut() {
-            let rows = hour.stored + hour.duplicates + hour.dead_letters + hour.expired;
+            let rows = hour.stored + hour.duplicates + hour.dead_letters + hour.expired + hour.erased;
             hour.accepted = (rows + hour.missing).saturating_sub(hour.doubled);
         }
         Ok(ReconcileResponse {
@@ -288,8 +291,8 @@ impl Findings {
     }
 }
 
-fn unreadable(error: LogError) -> Error {
-    warn!(%error, "the event log can't be reconciled");
+pub(crate) fn unreadable(error: LogError) -> Error {
+    warn!(%error, "the event log can't be read");
     match error {
         LogError::Unavailable(_) => {
             Error::unavailable("the event log can't be read now", std::time::Duration::from_secs(1))

@@ -6,16 +6,18 @@ use api::{
     status::to_status,
     v1::{
         CreateAppRequest, CreateAppResponse, CreateKeyRequest, CreateKeyResponse, CreateTenantRequest,
-        CreateTenantResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest,
-        GetTenantRetentionResponse, ListAppsRequest, ListAppsResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-        ListKeysRequest, ListKeysResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest,
-        ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
-        SetTenantRetentionRequest, SetTenantRetentionResponse, admin_service_server::AdminService,
+        CreateTenantResponse, EraseUserRequest, EraseUserResponse, GetErasureRequest, GetErasureResponse,
+        GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse,
+        ListAppsRequest, ListAppsResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest,
+        ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListTenantsRequest, ListTenantsResponse,
+        ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest,
+        SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse,
+        admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
 use model::Error;
-use storage::{Cache, Directory, Ledger, MetaError, Warehouse};
+use storage::{Cache, Directory, Erasures, Ledger, MetaError, Warehouse};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -31,11 +33,14 @@ pub(crate) struct Admin {
 }
 
 /// What events are kept in, on their way and at its end.
+#[derive(Clone)]
 pub struct Ground {
     /// Where they are first.
     pub log: Arc<dyn EventLog>,
     /// How far they came.
     pub ledger: Arc<dyn Ledger>,
+    /// Whose are to be erased.
+    pub erasures: Arc<dyn Erasures>,
     /// Where they end.
     pub warehouse: Warehouse,
 }
@@ -126,6 +131,24 @@ impl AdminService for Admin {
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.dead_letters(&caller, &message).await)
+    }
+
+    async fn erase_user(&self, request: Request<EraseUserRequest>) -> Result<Response<EraseUserResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.erase(&caller, message).await)
+    }
+
+    async fn get_erasure(&self, request: Request<GetErasureRequest>) -> Result<Response<GetErasureResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.erasure(&caller, &message).await)
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.erasures(&caller, &message).await)
     }
 }
 

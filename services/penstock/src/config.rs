@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) tee: pipeline::TeeOptions,
     /// The bounds of queries.
     pub(crate) query: query::Options,
+    /// How the admin role works.
+    pub(crate) admin: admin::Options,
     /// The bounds of the server.
     pub(crate) server: ServeOptions,
     /// Logs and traces.
@@ -112,6 +114,7 @@ impl Default for Config {
             pipeline: pipeline::Options::default(),
             tee: pipeline::TeeOptions::default(),
             query: query::Options::default(),
+            admin: admin::Options::default(),
             server: ServeOptions::default(),
             telemetry: TelemetryOptions::default(),
         }

@@ -64,7 +64,8 @@ impl Stores {
         let tee = pipeline::Tee::open(&config.log, &config.tee, &options).await?;
         Ok(Some(pipeline::Parts {
             log,
-            ledger: meta,
+            ledger: Arc::clone(&meta) as _,
+            erasures: meta,
             apps,
             warehouse,
             tee,
@@ -77,7 +78,17 @@ impl Stores {
 
     /// What the admin role looks into.
     pub(crate) fn ground(&self) -> Option<admin::Ground> {
-        Some(admin::Ground { log: self.log.clone()?, ledger: self.meta.clone()?, warehouse: self.warehouse.clone()? })
+        Some(admin::Ground {
+            log: self.log.clone()?,
+            ledger: self.meta.clone()?,
+            erasures: self.meta.clone()?,
+            warehouse: self.warehouse.clone()?,
+        })
+    }
+
+    /// What erases users, in the admin role.
+    pub(crate) fn eraser(&self, config: &Config) -> Option<admin::Eraser> {
+        Some(admin::Eraser { ground: self.ground()?, options: config.admin.clone(), holder: owner(), now_ms })
     }
 
     /// What deletes events that are no longer kept.

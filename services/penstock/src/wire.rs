@@ -102,6 +102,11 @@ pub(crate) async fn serve(
     if let (Some(expiry), true) = (stores.expiry(config), roles.has(Role::Admin)) {
         tokio::spawn(expiry.run(stop.clone()));
     }
+    let eraser_stop = CancellationToken::new();
+    let eraser = match stores.eraser(config) {
+        Some(eraser) if roles.has(Role::Admin) => Some(tokio::spawn(eraser.run(eraser_stop.clone()))),
+        _ => None,
+    };
     let mut servers = Vec::new();
     if let (Some(services), Some(listener)) = (&services, doors.mesh) {
         let door = tls.map(|tls| Door { tls, roles: CALLERS.map(|role| role.name().to_owned()).into() });
@@ -134,6 +139,13 @@ pub(crate) async fn serve(
         let _ = server.await;
     }
     drop(services);
+    eraser_stop.cancel();
+    if let Some(Err(error)) = match eraser {
+        Some(eraser) => Some(eraser.await),
+        None => None,
+    } {
+        warn!(%error, "the eraser did not end well; it goes on at the next start");
+    }
     pipeline_stop.cancel();
     if let Some(Err(error)) = match pipeline {
         Some(pipeline) => Some(pipeline.await),

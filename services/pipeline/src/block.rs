@@ -1,6 +1,7 @@
 //! Records into columns: what a range of the log adds to the warehouse.
 //!
-//! Building is a function of the records and of what was committed before them, so the same range gives the same block again.
+//! Building is a function of the records, of what was committed before them and of who was erased, so the same range gives the
+//! same block again, unless a tombstone came in between: see [`crate::erased`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +23,7 @@ use tracing::error;
 
 use crate::{
     PipelineError,
+    erased::Erased,
     patience::patiently,
     seen::Seen,
     tee::Told,
@@ -40,6 +42,8 @@ pub(crate) struct Block {
     pub(crate) users: UserColumns,
     /// The records that are neither.
     pub(crate) uncounted: UncountedColumns,
+    /// Of those of erased users, that there was one.
+    pub(crate) erased: UncountedColumns,
     /// Hours of apps that got events.
     pub(crate) hours: BTreeSet<TouchedHour>,
     /// Events that count.
@@ -57,6 +61,7 @@ pub(crate) struct Block {
 pub(crate) struct Memory {
     pub(crate) seen: Seen,
     pub(crate) users: Users,
+    pub(crate) erased: Erased,
 }
 
 /// Where the records come from.
@@ -93,6 +98,11 @@ pub(crate) async fn build(
                 continue;
             }
         };
+        let end = memory.erased.end(content.tenant, content.app, content.user_id);
+        if record.offset < end {
+            block.add_erased(&content, place, record.offset);
+            continue;
+        }
         match content.body {
             Body::Identify => {
                 let user = memory.users.identify(content.tenant, content.app, content.user_id, &properties);
@@ -101,7 +111,7 @@ pub(crate) async fn build(
             }
             Body::Event { event_id, timestamp_ms, .. } => {
                 let identity = identity_hash(content.tenant, content.app, content.user_id, event_id);
-                if memory.seen.is_duplicate(identity, record.offset, content.received_at_ms) {
+                if memory.seen.is_duplicate(identity, record.offset, content.received_at_ms, end) {
                     block.duplicates += 1;
                     block.add_uncounted(&content, Reason::Duplicate, event_id, &[], place, record.offset);
                     continue;
@@ -172,6 +182,22 @@ impl Block {
             event_id,
             received_at_ms: content.received_at_ms,
             record,
+            incarnation: place.incarnation,
+            partition: place.partition,
+            offset,
+        });
+    }
+
+    /// Nothing of the record, but that it was there: so every offset has its row.
+    fn add_erased(&mut self, content: &RecordRef<'_>, place: Place, offset: u64) {
+        self.erased.push(&UncountedRow {
+            tenant: content.tenant,
+            app: content.app,
+            reason: if content.body == Body::Identify { Reason::ErasedIdentify } else { Reason::Erased },
+            user_id: "",
+            event_id: "",
+            received_at_ms: content.received_at_ms,
+            record: &[],
             incarnation: place.incarnation,
             partition: place.partition,
             offset,

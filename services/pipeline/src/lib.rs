@@ -6,9 +6,9 @@
 //! The path of a block, one worker a partition ([`worker`]):
 //!
 //! 1. read records from the committed offset on;
-//! 2. decode each once ([`block`]): drop what its identity says was seen ([`seen`]), join what is known of the user
-//!    ([`users`]), lay the rest into columns, one set a UTC day;
-//! 3. record the range as pending in the ledger, fenced by the worker's generation;
+//! 2. record the range as pending in the ledger, fenced by the worker's generation;
+//! 3. decode each once ([`block`]): pass over those of users who were erased ([`erased`]), drop what its identity says was seen
+//!    ([`seen`]), join what is known of the user ([`users`]), lay the rest into columns, one set a UTC day;
 //! 4. insert each day as one block, under a token made of the range and the day;
 //! 5. tell others, if any want to be told ([`tee`]);
 //! 6. commit in the ledger: offset, epochs and frontier time in one transaction.
@@ -19,6 +19,7 @@
 //! is away it waits ([`patience`]); one that was stopped for a while and wakes up asks the ledger before it inserts.
 
 mod block;
+mod erased;
 mod patience;
 mod recover;
 mod retention;
@@ -39,7 +40,7 @@ use std::{
 use eventlog::{Assignment, EventLog, LogError};
 use model::PartitionId;
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Ledger, LedgerError, MetaError, Topic, Warehouse, WarehouseError};
+use storage::{Apps, Erasures, Ledger, LedgerError, MetaError, Topic, Warehouse, WarehouseError};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -117,6 +118,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// What is committed.
     pub ledger: Arc<dyn Ledger>,
+    /// Who was erased.
+    pub erasures: Arc<dyn Erasures>,
     /// Apps and their properties.
     pub apps: Arc<Apps>,
     /// Where events go.

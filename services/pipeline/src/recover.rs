@@ -9,6 +9,7 @@ use storage::{
 use crate::{
     PipelineError,
     block::{Memory, Place},
+    erased::Erased,
     seen::{Seen, WINDOW_MS},
     users::{TraitValue, User, UserKey, Users},
 };
@@ -17,7 +18,8 @@ const SEEN: &str = "SELECT tenant, app, user, event_id, toInt64(_offset), toUnix
     WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
     AND received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
 
-const USERS: &str = "SELECT tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)) FROM users \
+const USERS: &str = "SELECT tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)), \
+    toInt64(max(_offset)) FROM users \
     WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
     GROUP BY tenant, app, user";
 
@@ -26,7 +28,11 @@ const DAY_THERE: &str = "SELECT 1 FROM events WHERE _incarnation = {incarnation:
     AND ts >= fromUnixTimestamp64Milli({day:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({day:Int64} + 86400000, 'UTC') LIMIT 1";
 
 const UNCOUNTED_THERE: &str = "SELECT 1 FROM uncounted WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
-    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} LIMIT 1";
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND reason NOT LIKE 'erased%' LIMIT 1";
+
+/// All of them, not some: each try may have had others.
+const ERASED_THERE: &str = "SELECT 1 FROM uncounted WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND reason LIKE 'erased%' HAVING uniqExact(_offset) >= {rows:UInt64}";
 
 const USERS_THERE: &str = "SELECT 1 FROM users WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} LIMIT 1";
@@ -40,18 +46,23 @@ pub(crate) enum Part {
     Users,
     /// What doesn't count.
     Uncounted,
+    /// What stands for the records of erased users, and how many there are. Not atomic with another try's.
+    Erased(usize),
 }
 
 /// The memory of a worker that goes on at `committed`. `received_ms`: when the record there was received, or now if there is none.
+/// Of users who are erased it has nothing, whatever the warehouse still has.
 pub(crate) async fn memory(
     warehouse: &Warehouse,
     place: Place,
     committed: Offset,
     received_ms: i64,
+    erased: Erased,
 ) -> Result<Memory, PipelineError> {
     Ok(Memory {
         seen: seen(warehouse, place, received_ms - WINDOW_MS).await?,
-        users: users(warehouse, place, committed).await?,
+        users: users(warehouse, place, committed, &erased).await?,
+        erased,
     })
 }
 
@@ -68,6 +79,10 @@ pub(crate) async fn is_there(
     let statement = match part {
         Part::Users => USERS_THERE,
         Part::Uncounted => UNCOUNTED_THERE,
+        Part::Erased(rows) => {
+            params.push(("rows", rows.to_string()));
+            ERASED_THERE
+        }
         Part::Day(day_ms) => {
             params.push(("day", day_ms.to_string()));
             DAY_THERE
@@ -97,7 +112,7 @@ async fn seen(warehouse: &Warehouse, place: Place, since_ms: i64) -> Result<Seen
     Ok(seen)
 }
 
-async fn users(warehouse: &Warehouse, place: Place, before: Offset) -> Result<Users, PipelineError> {
+async fn users(warehouse: &Warehouse, place: Place, before: Offset, erased: &Erased) -> Result<Users, PipelineError> {
     let mut users = Users::default();
     each_row(warehouse, USERS, place, &[("before", before.to_string())], |row| match row {
         [
@@ -106,10 +121,11 @@ async fn users(warehouse: &Warehouse, place: Place, before: Offset) -> Result<Us
             Cell::String(user_id),
             Cell::String(numbers),
             Cell::String(texts),
+            Cell::Integer(offset),
         ] => {
-            let key =
-                UserKey { tenant: tenant.as_str().into(), app: app.as_str().into(), user_id: user_id.as_str().into() };
-            users.restore(key, user(numbers, texts)?);
+            if offset.unsigned_abs() >= erased.end(tenant, app, user_id) {
+                users.restore(UserKey::new(tenant, app, user_id), user(numbers, texts)?);
+            }
             Some(())
         }
         _ => None,

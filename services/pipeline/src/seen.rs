@@ -21,8 +21,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// Whether an event with this identity came before the record at `offset`, within the window. If not, it is the first now.
     ///
-    /// A record is a duplicate only of one with a lower offset, so a replay never condemns itself.
-    pub(crate) fn is_duplicate(&mut self, identity: u128, offset: Offset, received_ms: i64) -> bool {
+    /// A record is a duplicate only of one with a lower offset, so a replay never condemns itself; and of none before `since`, where
+    /// its user begins: what an erased user sent no longer counts, be it still known or not.
+    pub(crate) fn is_duplicate(&mut self, identity: u128, offset: Offset, received_ms: i64, since: Offset) -> bool {
         self.sweep(received_ms);
         match self.first.entry(identity) {
             Entry::Vacant(vacant) => {
@@ -31,7 +32,7 @@ impl Seen {
             }
             Entry::Occupied(mut there) => {
                 let (first, arrived_ms) = *there.get();
-                if first < offset && received_ms - arrived_ms < WINDOW_MS {
+                if (since..offset).contains(&first) && received_ms - arrived_ms < WINDOW_MS {
                     return true;
                 }
                 there.insert((offset, received_ms));
@@ -71,12 +72,12 @@ mod tests {
     #[test]
     fn an_identity_counts_once_within_a_day_of_its_first_arrival() {
         let mut seen = Seen::default();
-        assert!(!seen.is_duplicate(7, 10, T));
-        assert!(seen.is_duplicate(7, 11, T));
-        assert!(!seen.is_duplicate(8, 12, T));
-        assert!(seen.is_duplicate(7, 13, T + WINDOW_MS - 1));
-        assert!(!seen.is_duplicate(7, 14, T + WINDOW_MS));
-        assert!(seen.is_duplicate(7, 15, T + WINDOW_MS + 1));
+        assert!(!seen.is_duplicate(7, 10, T, 0));
+        assert!(seen.is_duplicate(7, 11, T, 0));
+        assert!(!seen.is_duplicate(8, 12, T, 0));
+        assert!(seen.is_duplicate(7, 13, T + WINDOW_MS - 1, 0));
+        assert!(!seen.is_duplicate(7, 14, T + WINDOW_MS, 0));
+        assert!(seen.is_duplicate(7, 15, T + WINDOW_MS + 1, 0));
     }
 
     #[test]
@@ -84,9 +85,18 @@ mod tests {
         let mut seen = Seen::default();
         seen.restore(7, 10, T); // already in the warehouse, from the pending range
         seen.restore(9, 11, T);
-        assert!(!seen.is_duplicate(7, 10, T));
-        assert!(seen.is_duplicate(7, 12, T));
-        assert!(!seen.is_duplicate(9, 5, T), "a lower offset came first, whatever was restored");
-        assert!(seen.is_duplicate(9, 11, T));
+        assert!(!seen.is_duplicate(7, 10, T, 0));
+        assert!(seen.is_duplicate(7, 12, T, 0));
+        assert!(!seen.is_duplicate(9, 5, T, 0), "a lower offset came first, whatever was restored");
+        assert!(seen.is_duplicate(9, 11, T, 0));
+    }
+
+    #[test]
+    fn what_was_before_its_user_does_not_count() {
+        let mut seen = Seen::default();
+        assert!(!seen.is_duplicate(7, 10, T, 0));
+        assert!(!seen.is_duplicate(7, 20, T, 15), "an erased user's");
+        assert!(seen.is_duplicate(7, 21, T, 15));
+        assert!(seen.is_duplicate(7, 22, T, 20), "the first offset is the new user's");
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 /// Topics that are told of what the pipeline does; empty: not told. They are on the brokers of the event log, and made with as
 /// many partitions as it has if they aren't there.
 ///
+/// A user's erasure doesn't reach what they hold already.
+///
 /// Keys are `TENANT/APP/USER`, or `TENANT/APP/` and the event's id where no user is known. Values are JSON objects, instants RFC 3339.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -16,6 +16,12 @@ pub(crate) struct UserKey {
     pub(crate) user_id: Box<str>,
 }
 
+impl UserKey {
+    pub(crate) fn new(tenant: &str, app: &str, user_id: &str) -> Self {
+        Self { tenant: tenant.into(), app: app.into(), user_id: user_id.into() }
+    }
+}
+
 /// A trait's value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TraitValue {
@@ -71,22 +77,23 @@ impl Users {
         self.known.insert(key, Arc::new(user));
     }
 
+    /// Forgets all that is known of a user.
+    pub(crate) fn forget(&mut self, tenant: &str, app: &str, user_id: &str) {
+        self.known.remove(&UserKey::new(tenant, app, user_id));
+    }
+
     /// What is known of the user at this point of the log.
     pub(crate) fn get(&self, tenant: &str, app: &str, user_id: &str) -> Option<Arc<User>> {
         if user_id.is_empty() || self.known.is_empty() {
             return None;
         }
-        self.known.get(&key(tenant, app, user_id)).cloned()
+        self.known.get(&UserKey::new(tenant, app, user_id)).cloned()
     }
 
     /// Takes an Identify, and returns all that is known after it.
     pub(crate) fn identify(&mut self, tenant: &str, app: &str, user_id: &str, traits: &[PropertyRef<'_>]) -> Arc<User> {
-        let user = self.known.entry(key(tenant, app, user_id)).or_default();
+        let user = self.known.entry(UserKey::new(tenant, app, user_id)).or_default();
         Arc::make_mut(user).merge(traits);
         Arc::clone(user)
     }
-}
-
-fn key(tenant: &str, app: &str, user_id: &str) -> UserKey {
-    UserKey { tenant: tenant.into(), app: app.into(), user_id: user_id.into() }
 }

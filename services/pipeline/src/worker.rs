@@ -15,9 +15,11 @@ use tracing::{Instrument, info, warn};
 use crate::{
     Parts, PipelineError,
     block::{self, Block, Memory, Place},
+    erased::Erased,
     patience::patiently,
     recover::{self, Part},
     retention, trace,
+    users::Users,
 };
 
 /// A worker is at work for one part in so many of its time, as far as its intervals may grow. The slower the house, the larger
@@ -50,7 +52,10 @@ pub(crate) async fn run(
     let state = patiently(stop, || parts.ledger.claim(&topic, partition, &parts.owner)).await?;
     let place = Place { incarnation: topic.incarnation, partition };
     let received_ms = patiently(stop, || first_received(parts, partition, state.committed)).await?;
-    let memory = recover::memory(&parts.warehouse, place, state.committed, received_ms).await?;
+    let mut erased = Erased::default();
+    let news = patiently(stop, || erased.news(&*parts.erasures, &topic, partition)).await?;
+    erased.learn(news, &mut Users::default());
+    let memory = recover::memory(&parts.warehouse, place, state.committed, received_ms, erased).await?;
     info!(partition, generation = state.generation, committed = state.committed, pending = ?state.pending, "partition claimed");
 
     let generation = state.generation;
@@ -182,10 +187,12 @@ impl Worker<'_> {
 
     async fn process(&mut self, records: &[Record]) -> Result<(), PipelineError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
-        let Parts { apps, tee, .. } = self.parts;
-        let block = block::build(records, self.place, &mut self.memory, apps, tee.empty(), self.stop).await?;
         let pending = Pending { first: first.offset, last: last.offset, since_ms: (self.parts.now_ms)() };
         let mut claim = self.begin(pending).await?;
+        // Only now: a tombstone that is put up from here on lies behind the range.
+        self.learn_of_erased().await?;
+        let Parts { apps, tee, .. } = self.parts;
+        let block = block::build(records, self.place, &mut self.memory, apps, tee.empty(), self.stop).await?;
         self.insert(&block, &mut claim).await?;
         patiently(self.stop, || tee.publish(&block.told)).await?;
         self.commit(Commit {
@@ -210,6 +217,13 @@ impl Worker<'_> {
         };
         patiently(self.stop, begin).await?;
         Ok(Claim { pending, confirmed })
+    }
+
+    async fn learn_of_erased(&mut self) -> Result<(), PipelineError> {
+        let (erasures, partition) = (&*self.parts.erasures, self.place.partition);
+        let news = patiently(self.stop, || self.memory.erased.news(erasures, &self.topic, partition)).await?;
+        self.memory.erased.learn(news, &mut self.memory.users);
+        Ok(())
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), PipelineError> {
@@ -246,6 +260,14 @@ impl Worker<'_> {
                 async move { warehouse.insert_uncounted(uncounted, &token).await }.instrument(span)
             };
             self.once(Part::Uncounted, claim, insert).await?;
+        }
+        if !block.erased.is_empty() {
+            let erased = &block.erased;
+            let insert = |token: String| {
+                let (span, warehouse) = trace::insert(warehouse, erased.len());
+                async move { warehouse.insert_uncounted(erased, &token).await }.instrument(span)
+            };
+            self.once(Part::Erased(erased.len()), claim, insert).await?;
         }
         for (day_ms, columns) in &block.days {
             let insert = |token: String| {
@@ -365,6 +387,8 @@ impl Worker<'_> {
             Part::Day(day_ms) => format!("{range}:{}:{attempt}", day_ms / model::DAY_MS),
             Part::Users => format!("{range}:users:{attempt}"),
             Part::Uncounted => format!("{range}:uncounted:{attempt}"),
+            // A later try knows the same tombstones or more, so their number says which they are.
+            Part::Erased(rows) => format!("{range}:erased {rows}:{attempt}"),
         }
     }
 
@@ -372,6 +396,7 @@ impl Worker<'_> {
         metrics::counter!("penstock_pipeline_events_total", "outcome" => "stored").increment(block.stored);
         metrics::counter!("penstock_pipeline_events_total", "outcome" => "duplicate").increment(block.duplicates);
         metrics::counter!("penstock_pipeline_events_total", "outcome" => "dead letter").increment(block.dead_letters);
+        metrics::counter!("penstock_pipeline_events_total", "outcome" => "erased").increment(block.erased.len() as u64);
         let delay_ms = ((self.parts.now_ms)() - first.appended_ms).max(0);
         metrics::histogram!("penstock_pipeline_delay_seconds").record(delay_ms as f64 / 1000.0);
     }

@@ -19,6 +19,7 @@ pub async fn ledger(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     what_does_not_fit_is_refused(&*new().await).await;
     a_fenced_worker_changes_nothing(&*new().await).await;
     only_hours_that_had_ended_get_a_new_epoch(&*new().await).await;
+    epochs_change_when_asked_to(&*new().await).await;
     the_frontier_never_falls(&*new().await).await;
     only_an_idle_partition_advances(&*new().await).await;
     epochs_are_listed_for_one_app_and_range(&*new().await).await;
@@ -196,6 +197,17 @@ async fn only_hours_that_had_ended_get_a_new_epoch(store: &dyn Ledger) {
         assert!(changed.iter().all(|hour| seen.insert(after[hour])), "an epoch id came twice");
         before = after;
     }
+}
+
+async fn epochs_change_when_asked_to(store: &dyn Ledger) {
+    store.change_epochs(vec![]).await.unwrap();
+    assert_eq!(epochs(store).await.len(), 0);
+    store.change_epochs(vec![hour(5), hour(1_000_000), hour(5)]).await.unwrap();
+    let first = epochs(store).await;
+    assert_eq!(first.keys().copied().collect::<HashSet<_>>(), HashSet::from([5, 1_000_000]), "ended or not");
+    store.change_epochs(vec![hour(5)]).await.unwrap();
+    let second = epochs(store).await;
+    assert!(second[&5] != first[&5] && second[&1_000_000] == first[&1_000_000]);
 }
 
 async fn the_frontier_never_falls(store: &dyn Ledger) {

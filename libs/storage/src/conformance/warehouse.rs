@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use model::{DAY_MS, PropertyKind, Slot, record::ValueRef};
+use model::{DAY_MS, HOUR_MS, PropertyKind, Slot, record::ValueRef};
 
 use super::{app, tenant};
 use crate::warehouse::{
-    Cell, DayOfPartition, EventColumns, EventRow, QuerySettings, Reason, UncountedColumns, UncountedRow, UserColumns,
-    UserRow, Warehouse, WarehouseError, param,
+    Cell, DayOfPartition, ErasedUser, EventColumns, EventRow, QuerySettings, Reason, UncountedColumns, UncountedRow,
+    UserColumns, UserRow, Warehouse, WarehouseError, param,
 };
 
 const DAY: i64 = 19_675 * DAY_MS;
@@ -28,6 +28,7 @@ pub async fn warehouse(warehouse: &Warehouse) {
     a_large_block_is_one_part(warehouse).await;
     limits_and_refusals_are_told_apart(warehouse).await;
     a_dropped_stream_stops_its_query(warehouse).await;
+    an_erased_user_is_gone_and_no_other(warehouse).await;
 }
 
 fn row<'a>(event_type: &'a str, event_id: &'a str, offset: u64) -> EventRow<'a> {
@@ -356,4 +357,103 @@ async fn a_dropped_stream_stops_its_query(warehouse: &Warehouse) {
     drop(stream);
     // Well below the query's own limit of 60 s: it can't have ended by that.
     tokio::time::timeout(Duration::from_secs(30), until(false)).await.unwrap();
+}
+
+/// In every table one row of the user each at this place, and an event received now.
+async fn put_user(warehouse: &Warehouse, user_id: &str, incarnation: u64, offset: u64) {
+    let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let token = |what: &str| format!("erase {user_id:?} {incarnation} {offset} {what}");
+    let mut events = EventColumns::for_day_of(DAY);
+    let event = EventRow { tenant: "erasing", user_id, incarnation, received_at_ms: now_ms, ..row("x", "x", offset) };
+    events.push(&event).unwrap();
+    warehouse.insert_events(&events, &token("event")).await.unwrap();
+    let mut users = UserColumns::default();
+    users.push(&UserRow {
+        tenant: "erasing",
+        app: "web",
+        user_id,
+        country: None,
+        plan: None,
+        received_at_ms: now_ms,
+        incarnation,
+        partition: 3,
+        offset: offset + 1,
+    });
+    warehouse.insert_users(&users, &token("user")).await.unwrap();
+    let mut uncounted = UncountedColumns::default();
+    uncounted.push(&UncountedRow {
+        tenant: "erasing",
+        app: "web",
+        reason: Reason::DeadLetter,
+        user_id,
+        event_id: "x",
+        received_at_ms: now_ms,
+        record: b"all of it",
+        incarnation,
+        partition: 3,
+        offset: offset + 2,
+    });
+    warehouse.insert_uncounted(&uncounted, &token("letter")).await.unwrap();
+}
+
+async fn an_erased_user_is_gone_and_no_other(warehouse: &Warehouse) {
+    let erased: Vec<_> = NASTY.into_iter().filter(|user| !user.is_empty()).collect();
+    for user in erased.iter().copied().chain(["other"]) {
+        put_user(warehouse, user, 6, 500).await;
+        put_user(warehouse, user, 7, 10).await;
+        put_user(warehouse, user, 7, 100).await; // a new user's, as is what comes with the next life of the log
+        put_user(warehouse, user, 8, 0).await;
+    }
+    let (tenant, app) = (tenant("erasing"), app("web"));
+    let ended = |user_id| ErasedUser { tenant: &tenant, app: &app, user_id, incarnation: 7, end: 100 };
+    let users: Vec<_> = erased.iter().copied().map(ended).collect();
+    for user in &users {
+        let remains = warehouse.remains(user).await.unwrap();
+        assert_eq!(remains.rows, [("events", 2), ("uncounted", 2), ("users", 2)].into(), "{user:?}");
+        assert_eq!(remains.hours, [DAY / HOUR_MS * HOUR_MS].into());
+    }
+    for _ in 0..2 {
+        warehouse.mark_erased(&users).await.unwrap();
+    }
+    warehouse.delete_erased(&users).await.unwrap();
+    for user in &users {
+        let remains = warehouse.remains(user).await.unwrap();
+        assert!(remains.rows.len() == 3 && remains.rows.values().all(|rows| *rows == 0), "{remains:?}");
+        assert!(remains.hours.is_empty());
+    }
+    // The rollup: what stood of both users on a day is counted again.
+    for user in &users {
+        assert_eq!(warehouse.erased_daily_users(user).await.unwrap(), (0, 2), "{user:?}");
+    }
+    warehouse.delete_daily_users(&users).await.unwrap();
+    for user in &users {
+        assert_eq!(warehouse.erased_daily_users(user).await.unwrap(), (1, 0), "{user:?}");
+        for _ in 0..2 {
+            warehouse.fill_daily_users(user).await.unwrap();
+            assert_eq!(warehouse.erased_daily_users(user).await.unwrap(), (0, 0), "{user:?}");
+        }
+    }
+    let daily = async |user: &str| {
+        let statement = "SELECT toString(_incarnation), toInt64(sum(events)) FROM daily_users \
+            WHERE tenant = 'erasing' AND user = {user: String} GROUP BY _incarnation ORDER BY _incarnation";
+        rows(warehouse, statement, &[("user", param::string(user))]).await
+    };
+    let of_life = |life: &str, events| vec![text(life), Cell::Integer(events)];
+    assert_eq!(daily("other").await, [of_life("6", 1), of_life("7", 2), of_life("8", 1)]);
+    for user in &erased {
+        assert_eq!(daily(user).await, [of_life("7", 1), of_life("8", 1)], "{user:?}");
+    }
+    let left =
+        |table: &str, what: &str| format!("SELECT toInt64(count()) FROM {table} WHERE tenant = 'erasing' AND {what}");
+    let left = async |table: &str, what: &str| rows(warehouse, &left(table, what), &[]).await;
+    let number = |number: usize| [vec![Cell::Integer(number as i64)]];
+    for table in ["events", "users", "uncounted"] {
+        assert_eq!(left(table, "user = 'other'").await, number(4), "{table}");
+        assert_eq!(left(table, "user NOT IN ('other', '')").await, number(2 * erased.len()), "{table}");
+    }
+    let marks = "user = '' AND event_id = '' AND record = '' AND app = 'web' AND received_at > now() - 600";
+    for (reason, each) in [("erased", 4), ("erased identify", 2)] {
+        let wanted = number(each * erased.len());
+        assert_eq!(left("uncounted", &format!("{marks} AND reason = '{reason}'")).await, wanted);
+    }
 }

@@ -172,7 +172,11 @@ async fn require_tenant(transaction: &mut Transaction, tenant: &TenantId) -> Res
     found.map(|_| ()).ok_or_else(|| MetaError::NotFound(tenant_named(tenant)))
 }
 
-async fn require_app(transaction: &mut Transaction, tenant: &TenantId, app: &AppId) -> Result<(), MetaError> {
+pub(super) async fn require_app(
+    transaction: &mut Transaction,
+    tenant: &TenantId,
+    app: &AppId,
+) -> Result<(), MetaError> {
     let select = query(sql::APP).bind(tenant.as_str()).bind(app.as_str());
     let found: Option<sql::AppRow> = transaction.fetch_optional(select).await?;
     found.map(|_| ()).ok_or_else(|| MetaError::NotFound(app_named(app)))

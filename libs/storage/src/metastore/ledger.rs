@@ -107,6 +107,12 @@ impl Ledger for SqlMetastore {
         Ok(transaction.commit().await?)
     }
 
+    async fn change_epochs(&self, hours: Vec<TouchedHour>) -> Result<(), MetaError> {
+        let mut transaction = self.database.write().await?;
+        change_epochs(&mut transaction, hours, i64::MAX).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionState>, MetaError> {
         states(self.database.fetch_all(all_partitions(topic)).await?)
     }
@@ -179,7 +185,7 @@ fn in_order(days: &[ExpiringDay]) -> Vec<&ExpiringDay> {
 }
 
 /// A statement whose first three parameters name the partition.
-fn on_partition(text: &'static str, topic: &Topic, partition: PartitionId) -> Statement {
+pub(super) fn on_partition(text: &'static str, topic: &Topic, partition: PartitionId) -> Statement {
     query(text).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition))
 }
 

@@ -1,14 +1,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::{EventColumns, UncountedColumns, UserColumns, Warehouse, WarehouseError, schema};
 
+/// How long a block may be on its way, from when it is sent until it is on disk. Who looked for rows this long after the last block was
+/// sent, and found none, will find none later.
+pub const LONGEST_INSERT: Duration = Duration::from_secs(300);
+
 /// How much is handed to the connection at once.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How long the server may not take more of a block, and how long it may work on a whole one.
+/// How long the server may not take more of a block.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-const END_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What of a block makes it one block for the server, whole and once.
 ///
@@ -76,15 +80,19 @@ impl Warehouse {
             .clone()
             .with_compression(self.insert_compression())
             .insert_formatted_with(statement)
-            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
+            .with_timeouts(Some(SEND_TIMEOUT), Some(LONGEST_INSERT))
             .with_setting("insert_deduplication_token", token);
         for (name, value) in SETTINGS.into_iter().chain(self.insert_quorum()) {
             insert = insert.with_setting(name, value);
         }
-        while !block.is_empty() {
-            insert.send(block.split_to(CHUNK_BYTES.min(block.len()))).await?;
-        }
-        insert.end().await?;
+        let whole = async {
+            while !block.is_empty() {
+                insert.send(block.split_to(CHUNK_BYTES.min(block.len()))).await?;
+            }
+            insert.end().await
+        };
+        let too_long = |_| WarehouseError::Unavailable(format!("a block was on its way for {LONGEST_INSERT:?}"));
+        timeout(LONGEST_INSERT, whole).await.map_err(too_long)??;
         Ok(InsertOutcome { rows, bytes })
     }
 }

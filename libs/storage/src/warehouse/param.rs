@@ -1,5 +1,5 @@
 //! The text forms in which ClickHouse takes the values of a statement's parameters: tab-separated, so that no value can
-//! end early or become another.
+//! end early or become another; and of texts in a statement that can't have parameters.
 
 /// NULL, for a Nullable type.
 pub const NULL: &str = r"\N";
@@ -18,11 +18,18 @@ pub fn strings<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         if out.len() > 1 {
             out.push(',');
         }
-        out.push('\'');
-        escape(text, &mut out);
-        out.push('\'');
+        out.push_str(&literal(text));
     }
     out.push(']');
+    out
+}
+
+/// A text as it stands in a statement: with its quotes.
+pub fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('\'');
+    escape(text, &mut out);
+    out.push('\'');
     out
 }
 
@@ -49,6 +56,7 @@ mod tests {
         assert_eq!(string("plain ä"), "plain ä");
         assert_eq!(string("a'b\\c\td\ne\0\r"), r"a\'b\\c\td\ne\0\r");
         assert_eq!(string(r"\N"), r"\\N");
+        assert_eq!(literal("a'b\\"), r"'a\'b\\'");
         assert_eq!(strings([]), "[]");
         assert_eq!(strings(["", "a','b", "c]"]), r"['','a\',\'b','c]']");
     }

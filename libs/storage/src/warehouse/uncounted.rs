@@ -13,11 +13,18 @@ pub enum Reason {
     DeadLetter,
     /// A record that can't be read.
     Damaged,
+    /// An event, of whatever kind, of a user who was erased. Nothing is kept of it but its place and time. One that was stored
+    /// before stands beside this row until it is deleted.
+    Erased,
+    /// An Identify of a user who was erased; otherwise as [`Reason::Erased`].
+    ErasedIdentify,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Duplicate, Self::DeadLetter, Self::Damaged];
+    pub const ALL: [Self; 5] = [Self::Duplicate, Self::DeadLetter, Self::Damaged, Self::Erased, Self::ErasedIdentify];
+    /// Those that stand in the place of a record that may still have its row.
+    pub const OF_ERASED: [Self; 2] = [Self::Erased, Self::ErasedIdentify];
 
     /// As it stands in the table.
     pub fn name(self) -> &'static str {
@@ -25,6 +32,8 @@ impl Reason {
             Self::Duplicate => "duplicate",
             Self::DeadLetter => "dead letter",
             Self::Damaged => "damaged",
+            Self::Erased => "erased",
+            Self::ErasedIdentify => "erased identify",
         }
     }
 }

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{clients::event, house::House};
 
-const APP: &str = "shop";
+pub const APP: &str = "shop";
 const HOUR_MS: i64 = 3_600_000;
 
-async fn publish(house: &House, key: &str, events: Vec<v1::Event>) -> v1::Acknowledgement {
+pub async fn publish(house: &House, key: &str, events: Vec<v1::Event>) -> v1::Acknowledgement {
     let mut client = IngestServiceClient::new(house.keyed(key).await);
     let batch = PublishRequest { app_id: APP.to_owned(), events };
     client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap()
@@ -54,7 +54,7 @@ fn sums(answer: &ReconcileResponse) -> [u64; 6] {
 }
 
 /// Publishes an event of its own, and waits until it and all before it are stored.
-async fn settle(house: &House, key: &str) {
+pub async fn settle(house: &House, key: &str) {
     let token = publish(house, key, vec![event("last", "", "", &[])]).await.position_token;
     house.sql(key, "SELECT COUNT(*) FROM events", &token).await;
     // The token reaches the partition of that event: the others are idle, and their frontier follows.
@@ -231,6 +231,6 @@ async fn dead_letters_can_be_listed_mended_and_sent_again() {
 }
 
 /// A key of the tenant's that may do all but backfill.
-async fn keys(house: &House, tenant: &str) -> String {
+pub async fn keys(house: &House, tenant: &str) -> String {
     house.tenant(tenant, APP, &["ingest", "query", "admin"]).await
 }

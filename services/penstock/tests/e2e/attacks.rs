@@ -285,6 +285,10 @@ fn admin() -> Vec<Attack> {
         push("GetTenantRetention", json!({"tenant_id": tenant}));
         for app in ["shop", "lab", "shop' OR '1'='1"] {
             push("ListDeadLetters", json!({"tenant_id": tenant, "app_id": app, "page_token": "0-0-0-0"}));
+            push("EraseUser", json!({"tenant_id": tenant, "app_id": app, "user_id": "u2"}));
+            push("EraseUser", json!({"tenant_id": tenant, "app_id": app, "user_id": "u2' OR user <> '"}));
+            push("ListErasures", json!({"tenant_id": tenant, "app_id": app, "page_token": "99999999999999-z"}));
+            push("GetErasure", json!({"tenant_id": tenant, "erasure_id": "0"}));
             let [from, to] =
                 [-1, 1].map(|hours| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string());
             push("Reconcile", json!({"tenant_id": tenant, "app_id": app, "from": from, "to": to}));

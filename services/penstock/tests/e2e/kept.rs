@@ -14,7 +14,7 @@ use crate::{
     stand,
 };
 
-const APP: &str = "board";
+pub const APP: &str = "board";
 const HOUR_MS: i64 = 3_600_000;
 
 fn now_ms() -> i64 {
@@ -26,7 +26,7 @@ fn instant(ms: i64) -> String {
 }
 
 /// Someone who sends events and looks at a dashboard.
-struct Board<'a> {
+pub struct Board<'a> {
     house: &'a House,
     key: String,
     /// Of the last events sent.
@@ -34,13 +34,13 @@ struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    async fn new(house: &'a House, tenant: &str) -> Self {
+    pub async fn new(house: &'a House, tenant: &str) -> Self {
         let key = house.tenant(tenant, APP, &["ingest", "backfill", "query"]).await;
         Self { house, key, token: String::new() }
     }
 
     /// Sends an event of each user, so many ms ago.
-    async fn send(&mut self, events: &[(i64, u32)]) {
+    pub async fn send(&mut self, events: &[(i64, u32)]) {
         let now = now_ms();
         let events: Vec<_> = events
             .iter()
@@ -65,7 +65,7 @@ impl<'a> Board<'a> {
     }
 
     /// The same from the events themselves: no limit is asked for twice, so nobody has kept the answer.
-    async fn computed(&self, sql: &str, zone: &str) -> Vec<Vec<Value>> {
+    pub async fn computed(&self, sql: &str, zone: &str) -> Vec<Vec<Value>> {
         static LIMIT: AtomicU32 = AtomicU32::new(1_000);
         let limit = LIMIT.fetch_add(1, Ordering::Relaxed);
         let (rows, route) = self.ask(&format!("{sql} LIMIT {limit}"), zone).await;
@@ -74,7 +74,7 @@ impl<'a> Board<'a> {
     }
 
     /// Asks until the answer comes from the cache: hours count as ended only once every partition has said so.
-    async fn kept(&self, sql: &str) -> Vec<Vec<Value>> {
+    pub async fn kept(&self, sql: &str) -> Vec<Vec<Value>> {
         let started = Instant::now();
         loop {
             let (rows, route) = self.ask(sql, "").await;

@@ -8,6 +8,7 @@ mod clients;
 mod cold;
 mod crash;
 mod dialect;
+mod erasure;
 mod every;
 mod faults;
 mod flow;

@@ -41,6 +41,9 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/GetTenantRetention", &["admin", "operator"]),
     ("AdminService/Reconcile", &["admin", "operator"]),
     ("AdminService/ListDeadLetters", &["admin", "operator"]),
+    ("AdminService/EraseUser", &["admin", "operator"]),
+    ("AdminService/GetErasure", &["admin", "operator"]),
+    ("AdminService/ListErasures", &["admin", "operator"]),
 ];
 
 /// By gRPC, and by JSON where there is a mapping.

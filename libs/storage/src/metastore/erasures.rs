@@ -1,0 +1,93 @@
+use async_trait::async_trait;
+use model::{AppId, Offset, PartitionId, TenantId};
+
+use super::{SqlMetastore, directory::require_app, ledger::on_partition};
+use crate::{
+    Erasure, ErasureRequest, ErasureState, Erasures, MetaError, Progress, Tombstone, Topic,
+    sql::{erasures as sql, query, taken},
+};
+
+#[async_trait]
+impl Erasures for SqlMetastore {
+    async fn request_erasure(
+        &self,
+        request: ErasureRequest,
+        topic: &Topic,
+        partition: PartitionId,
+        log_end: Offset,
+    ) -> Result<Erasure, MetaError> {
+        let mut transaction = self.database.write().await?;
+        require_app(&mut transaction, &request.tenant, &request.app).await?;
+        let hold = on_partition(sql::HOLD_PARTITION, topic, partition);
+        let held: Option<(i64, Option<i64>)> = transaction.fetch_optional(hold).await?;
+        let (committed, pending_last) = held.ok_or(sqlx::Error::RowNotFound)?;
+        let worked_on = pending_last.map_or(committed, |last| last.saturating_add(1));
+        let end = log_end.max(worked_on.unsigned_abs());
+        let last = on_partition(sql::LAST_ORDINAL, topic, partition);
+        let last: Option<(Option<i64>,)> = transaction.fetch_optional(last).await?;
+        let ordinal = last.and_then(|(last,)| last).unwrap_or(0) + 1;
+        let insert = on_partition(sql::INSERT, topic, partition)
+            .bind(&request.id)
+            .bind(request.tenant.as_str())
+            .bind(request.app.as_str())
+            .bind(&request.user_id)
+            .bind(request.requested_at_ms)
+            .bind(&request.requested_by)
+            .bind(end.cast_signed())
+            .bind(ordinal);
+        let inserted = transaction.execute(insert).await;
+        inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(format!("erasure {}", request.id))))?;
+        transaction.commit().await?;
+        let progress = Progress {
+            state: ErasureState::Waiting,
+            look_again_at_ms: None,
+            finished_at_ms: None,
+            hours: Default::default(),
+            gone: Default::default(),
+        };
+        Ok(Erasure { request, topic: topic.clone(), partition, end, progress })
+    }
+
+    async fn tombstones(&self, topic: &Topic, partition: PartitionId, after: u64) -> Result<Vec<Tombstone>, MetaError> {
+        let select = on_partition(sql::TOMBSTONES, topic, partition).bind(after.cast_signed());
+        let rows: Vec<sql::TombstoneRow> = self.database.fetch_all(select).await?;
+        rows.into_iter().map(Tombstone::try_from).collect()
+    }
+
+    async fn erasure(&self, tenant: &TenantId, id: &str) -> Result<Option<Erasure>, MetaError> {
+        let select = query(sql::ONE).bind(tenant.as_str()).bind(id);
+        let row: Option<sql::ErasureRow> = self.database.fetch_optional(select).await?;
+        row.map(Erasure::try_from).transpose()
+    }
+
+    async fn erasures(
+        &self,
+        tenant: &TenantId,
+        app: &AppId,
+        before: Option<(i64, &str)>,
+        most: u32,
+    ) -> Result<Vec<Erasure>, MetaError> {
+        let (time_ms, id) = before.unwrap_or((i64::MAX, ""));
+        let select = query(sql::PAGE).bind(tenant.as_str()).bind(app.as_str()).bind(time_ms).bind(id);
+        let rows: Vec<sql::ErasureRow> = self.database.fetch_all(select.bind(i64::from(most))).await?;
+        rows.into_iter().map(Erasure::try_from).collect()
+    }
+
+    async fn open_erasures(&self, most: u32) -> Result<Vec<Erasure>, MetaError> {
+        let rows: Vec<sql::ErasureRow> = self.database.fetch_all(query(sql::OPEN).bind(i64::from(most))).await?;
+        rows.into_iter().map(Erasure::try_from).collect()
+    }
+
+    async fn note_erasure(&self, id: &str, progress: &Progress) -> Result<(), MetaError> {
+        let json = "numbers and plain names";
+        let update = query(sql::NOTE)
+            .bind(id)
+            .bind(progress.state.name())
+            .bind(progress.look_again_at_ms)
+            .bind(progress.finished_at_ms)
+            .bind(serde_json::to_string(&progress.hours).expect(json))
+            .bind(serde_json::to_string(&progress.gone).expect(json));
+        self.database.execute(update).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! Erases users in the background: one process for all, as long as it holds the lease.
+//!
+//! The steps of an erasure, each of which can be done again, so that a crash anywhere costs only time:
+//!
+//! 1. wait until the pipeline has committed everything before the tombstone: what it stores later is no longer the user's;
+//! 2. note which hours lose events: once they are deleted nobody could tell;
+//! 3. put a row in the place of each record, so that [Reconcile](crate) still balances, and delete the others;
+//! 4. count the user's rollup again. Rows there have no offsets, so a new user's go too and are put back: compared while nothing is pending
+//!    in the partition, until it is right;
+//! 5. give the noted hours new epochs, and only then note that it is done;
+//! 6. after the longest life of an insert look again, from step 2 on.
+//!
+//! Two that work at once, because one was stopped for longer than its lease, do no harm: they do the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use storage::{
+    Erasure, ErasureState, MetaError, PartitionState, Topic, TouchedHour, WarehouseError,
+    warehouse::{ErasedUser, LONGEST_INSERT},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Ground;
+
+/// The work's name among the leases.
+const LEASE: &str = "erasures";
+/// For how long one is at it without saying so again, and how often it does.
+const LEASE_MS: i64 = 5_000;
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether there is something to do.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two comparisons of the rollup, and how many are made before others get their turn.
+const COMPARE_EVERY: Duration = Duration::from_millis(50);
+const COMPARISONS: usize = 100;
+/// How many erasures are looked at, and how many of them are carried out at once: one mutation a table for all. The statement of so many
+/// of the longest ids is still one that a server takes.
+const MOST_OPEN: u32 = 1_000;
+const BATCH: usize = 32;
+/// How many epochs change in one transaction: others wait for it.
+const EPOCHS: usize = 1_000;
+
+/// How the admin role works.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// After how many seconds an erasure looks again for rows that an insert brought which hung. Fewer than 300, the longest life of an
+    /// insert, may miss some.
+    pub look_again_seconds: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { look_again_seconds: LONGEST_INSERT.as_secs() as u32 }
+    }
+}
+
+/// What erases.
+pub struct Eraser {
+    /// What it works on.
+    pub ground: Ground,
+    /// How.
+    pub options: Options,
+    /// This process among those that could do it.
+    pub holder: String,
+    /// UTC ms.
+    pub now_ms: fn() -> i64,
+}
+
+/// Why a step failed. It is done again.
+#[derive(Debug, thiserror::Error)]
+enum EraserError {
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    #[error(transparent)]
+    Warehouse(#[from] WarehouseError),
+}
+
+impl Eraser {
+    /// Erases whoever is to be erased, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(LOOK_EVERY) => {}
+            }
+            let outcome = tokio::select! {
+                () = stop.cancelled() => break,
+                outcome = self.look() => outcome,
+            };
+            if let (Err(error), false) = (&outcome, failed) {
+                warn!(%error, "users can't be erased now; it is tried again");
+            }
+            failed = outcome.is_err();
+        }
+        let now_ms = (self.now_ms)();
+        let _ = self.ground.ledger.lease(LEASE, &self.holder, now_ms, now_ms).await; // it ends by itself too
+    }
+
+    /// Does what there is to do, if nobody else does.
+    async fn look(&self) -> Result<(), EraserError> {
+        if self.ground.erasures.open_erasures(1).await?.is_empty() || !self.lease().await? {
+            return Ok(());
+        }
+        let work = self.work();
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = sleep(RENEW_EVERY) => {
+                    if !self.lease().await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lease(&self) -> Result<bool, MetaError> {
+        let now_ms = (self.now_ms)();
+        self.ground.ledger.lease(LEASE, &self.holder, now_ms, now_ms + LEASE_MS).await
+    }
+
+    async fn work(&self) -> Result<(), EraserError> {
+        let open = self.ground.erasures.open_erasures(MOST_OPEN).await?;
+        metrics::gauge!("penstock_erasures_open").set(open.len() as f64);
+        let mut topics = HashMap::new();
+        for erasure in open.iter().filter(|erasure| erasure.progress.state == ErasureState::Waiting) {
+            if !topics.contains_key(&erasure.topic) {
+                topics.insert(erasure.topic.clone(), self.ground.ledger.partitions(&erasure.topic).await?);
+            }
+        }
+        let mut due: Vec<_> = open.into_iter().filter(|erasure| self.is_due(erasure, &topics)).collect();
+        for batch in due.chunks_mut(BATCH) {
+            self.erase(batch).await?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, erasure: &Erasure, topics: &HashMap<Topic, Vec<PartitionState>>) -> bool {
+        match erasure.progress.state {
+            ErasureState::Waiting => {
+                let states = topics.get(&erasure.topic).map_or(&[][..], Vec::as_slice);
+                let state = states.iter().find(|state| state.partition == erasure.partition);
+                // Nothing more comes of a log that is no longer read.
+                state.map_or(0, |state| state.committed) >= erasure.end || !self.is_read(&erasure.topic)
+            }
+            ErasureState::Deleting => true,
+            ErasureState::Settling => erasure.progress.look_again_at_ms.is_none_or(|at| at <= (self.now_ms)()),
+            ErasureState::Done => false,
+        }
+    }
+
+    fn is_read(&self, topic: &Topic) -> bool {
+        let log = &self.ground.log;
+        log.topic() == topic.name && log.incarnation() == topic.incarnation
+    }
+
+    async fn partition(&self, erasure: &Erasure) -> Result<Option<PartitionState>, MetaError> {
+        let states = self.ground.ledger.partitions(&erasure.topic).await?;
+        Ok(states.into_iter().find(|state| state.partition == erasure.partition))
+    }
+
+    /// Deletes what these users have, and notes how far each came then.
+    async fn erase(&self, batch: &mut [Erasure]) -> Result<(), EraserError> {
+        let mut found = Vec::new();
+        for (at, erasure) in batch.iter_mut().enumerate() {
+            if self.count(erasure).await? > 0 {
+                found.push(at);
+            }
+            if erasure.progress.state == ErasureState::Waiting {
+                erasure.progress.state = ErasureState::Deleting;
+            }
+            self.note(erasure).await?;
+        }
+        let users: Vec<_> = found.iter().map(|at| user(&batch[*at])).collect();
+        self.ground.warehouse.mark_erased(&users).await?;
+        self.ground.warehouse.delete_erased(&users).await?;
+        let unsettled = self.settle_daily_users(batch).await?;
+        self.change_epochs(batch).await?;
+        for erasure in batch {
+            // An insert came meanwhile, or one after the other: all of it again.
+            if self.count(erasure).await? > 0 || unsettled.contains(&erasure.request.id) {
+                self.note(erasure).await?;
+                continue;
+            }
+            let now_ms = (self.now_ms)();
+            let progress = &mut erasure.progress;
+            progress.hours.clear();
+            if progress.state == ErasureState::Deleting {
+                progress.state = ErasureState::Settling;
+                progress.look_again_at_ms = Some(now_ms + i64::from(self.options.look_again_seconds) * 1_000);
+            } else {
+                progress.state = ErasureState::Done;
+                progress.finished_at_ms = Some(now_ms);
+            }
+            self.note(erasure).await?;
+            let (id, state) = (&erasure.request.id, erasure.progress.state.name());
+            info!(tenant = %erasure.request.tenant, erasure = id, state, "a user's rows are gone");
+        }
+        Ok(())
+    }
+
+    /// Looks what there is of the user: how many rows in all.
+    async fn count(&self, erasure: &mut Erasure) -> Result<u64, EraserError> {
+        let remains = self.ground.warehouse.remains(&user(erasure)).await?;
+        for (table, rows) in &remains.rows {
+            erasure.progress.gone.entry((*table).to_owned()).or_default().look(*rows);
+        }
+        erasure.progress.hours.extend(remains.hours);
+        Ok(remains.rows.values().sum())
+    }
+
+    async fn note(&self, erasure: &Erasure) -> Result<(), MetaError> {
+        self.ground.erasures.note_erasure(&erasure.request.id, &erasure.progress).await
+    }
+
+    /// Counts the users' rollups again; returns, by id, those that never were at rest for long enough.
+    async fn settle_daily_users(&self, batch: &[Erasure]) -> Result<BTreeSet<String>, EraserError> {
+        let warehouse = &self.ground.warehouse;
+        let mut open: Vec<&Erasure> = batch.iter().collect();
+        for _ in 0..COMPARISONS {
+            let (mut again, mut surplus) = (Vec::new(), Vec::new());
+            for erasure in open {
+                match self.daily_users(erasure).await? {
+                    Some((0, 0)) => continue,
+                    Some((_, 1..)) => surplus.push(user(erasure)),
+                    Some((1.., 0)) => warehouse.fill_daily_users(&user(erasure)).await?,
+                    None => {}
+                }
+                again.push(erasure);
+            }
+            warehouse.delete_daily_users(&surplus).await?;
+            open = again;
+            if open.is_empty() {
+                break;
+            }
+            sleep(COMPARE_EVERY).await;
+        }
+        Ok(open.into_iter().map(|erasure| erasure.request.id.clone()).collect())
+    }
+
+    /// How the user's rollup differs from the events; `None` if that can't be told, since something was inserted.
+    async fn daily_users(&self, erasure: &Erasure) -> Result<Option<(u64, u64)>, EraserError> {
+        let at_rest = async || -> Result<_, EraserError> {
+            let state = self.partition(erasure).await?;
+            Ok(state.map(|state| (state.generation, state.committed, state.pending)))
+        };
+        let before = at_rest().await?;
+        let differs = self.ground.warehouse.erased_daily_users(&user(erasure)).await?;
+        let is_still = before == at_rest().await? && before.is_none_or(|(.., pending)| pending.is_none());
+        Ok((is_still || !self.is_read(&erasure.topic)).then_some(differs))
+    }
+
+    async fn change_epochs(&self, batch: &[Erasure]) -> Result<(), EraserError> {
+        let mut hours: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
+        for Erasure { request, progress, .. } in batch {
+            hours.entry((&request.tenant, &request.app)).or_default().extend(&progress.hours);
+        }
+        let hours = hours.into_iter().flat_map(|((tenant, app), hours)| {
+            hours.into_iter().map(|hour_ms| TouchedHour { tenant: tenant.clone(), app: app.clone(), hour_ms })
+        });
+        for some in hours.collect::<Vec<_>>().chunks(EPOCHS) {
+            self.ground.ledger.change_epochs(some.to_vec()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn user(erasure: &Erasure) -> ErasedUser<'_> {
+    ErasedUser {
+        tenant: &erasure.request.tenant,
+        app: &erasure.request.app,
+        user_id: &erasure.request.user_id,
+        incarnation: erasure.topic.incarnation,
+        end: erasure.end,
+    }
+}

@@ -1,0 +1,137 @@
+//! Users to erase: requests are taken here, and carried out by the [`crate::Eraser`].
+
+use api::{
+    convert::time_to_wire,
+    v1::{
+        self, EraseUserRequest, EraseUserResponse, GetErasureRequest, GetErasureResponse, ListErasuresRequest,
+        ListErasuresResponse, erasure::State,
+    },
+};
+use model::{Error, ErrorCode, partition_of};
+use storage::{
+    Erasure, ErasureRequest, ErasureState, Topic,
+    warehouse::schema::{EVENTS, UNCOUNTED, USERS},
+};
+use tracing::info;
+
+use crate::{
+    caller::Caller,
+    check::{self, both},
+    reconcile::unreadable,
+    service::{Admin, stored},
+    wire::app_of,
+};
+
+impl Admin {
+    pub(crate) async fn erase(&self, caller: &Caller, request: EraseUserRequest) -> Result<EraseUserResponse, Error> {
+        let tenant = caller.tenant(&request.tenant_id)?;
+        let (app, user_id) = both(app_of(caller, &request.app_id), check::user_id("user_id", request.user_id))?;
+        self.require_app(&tenant, &app).await?;
+        let ground = self.ground()?;
+        let log = &*ground.log;
+        let partition = partition_of(&tenant, &app, &user_id, "", log.partitions());
+        // Whatever was acknowledged by now stands before this.
+        let end = log.tail(partition).await.map_err(unreadable)?.end;
+        let topic = Topic { name: log.topic().to_owned(), incarnation: log.incarnation() };
+        let request = ErasureRequest {
+            id: format!("{:032x}", rand::random::<u128>()),
+            tenant,
+            app,
+            user_id,
+            requested_at_ms: (self.now_ms)(),
+            requested_by: caller.key_id().to_owned(),
+        };
+        let erasure = ground.erasures.request_erasure(request, &topic, partition, end).await.map_err(stored)?;
+        let ErasureRequest { id, tenant, app, .. } = &erasure.request;
+        info!(by = caller.key_id(), %tenant, %app, erasure = id, "a user is to be erased");
+        Ok(EraseUserResponse { erasure: Some(to_wire(erasure)) })
+    }
+
+    pub(crate) async fn erasure(
+        &self,
+        caller: &Caller,
+        request: &GetErasureRequest,
+    ) -> Result<GetErasureResponse, Error> {
+        let tenant = caller.tenant(&request.tenant_id)?;
+        let id = &request.erasure_id;
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            let rule = if id.is_empty() { "REQUIRED" } else { "MALFORMED" };
+            return Err(Error::invalid("erasure_id", rule, "must be the `erasure_id` of an answer to EraseUser"));
+        }
+        let erasure = self.ground()?.erasures.erasure(&tenant, id).await.map_err(stored)?;
+        // What the caller can't list doesn't exist for the caller.
+        let listed = erasure.filter(|erasure| caller.reaches(&erasure.request.app));
+        let erasure = listed.ok_or_else(|| Error::new(ErrorCode::NotFound, "the tenant has no such erasure"))?;
+        Ok(GetErasureResponse { erasure: Some(to_wire(erasure)) })
+    }
+
+    pub(crate) async fn erasures(
+        &self,
+        caller: &Caller,
+        request: &ListErasuresRequest,
+    ) -> Result<ListErasuresResponse, Error> {
+        let tenant = caller.tenant(&request.tenant_id)?;
+        let app = app_of(caller, &request.app_id)?;
+        let page_size = check::page_size(request.page_size)?;
+        let before = before(&request.page_token)?;
+        self.require_app(&tenant, &app).await?;
+        let erasures = &self.ground()?.erasures;
+        let mut page = erasures.erasures(&tenant, &app, before, page_size + 1).await.map_err(stored)?;
+        let there_is_more = page.len() > page_size as usize;
+        page.truncate(page_size as usize);
+        let next_page_token = match page.last() {
+            Some(last) if there_is_more => format!("{}-{}", last.request.requested_at_ms, last.request.id),
+            _ => String::new(),
+        };
+        Ok(ListErasuresResponse { erasures: page.into_iter().map(to_wire).collect(), next_page_token })
+    }
+}
+
+/// The time and id of the last erasure that was listed.
+fn before(token: &str) -> Result<Option<(i64, &str)>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parts = token.split_once('-').and_then(|(time_ms, id)| Some((time_ms.parse().ok()?, id)));
+    let parts = parts.filter(|(_, id)| id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let wrong = || Error::invalid("page_token", "MALFORMED", "must be the `next_page_token` of an earlier answer");
+    parts.ok_or_else(wrong).map(Some)
+}
+
+fn to_wire(erasure: Erasure) -> v1::Erasure {
+    let Erasure { request, progress, .. } = erasure;
+    let state = match progress.state {
+        ErasureState::Waiting => State::Waiting,
+        ErasureState::Deleting => State::Deleting,
+        ErasureState::Settling => State::Settling,
+        ErasureState::Done => State::Done,
+    };
+    let deleted = |table: &str| progress.gone.get(table).map_or(0, |gone| gone.deleted);
+    v1::Erasure {
+        erasure_id: request.id,
+        app_id: request.app.into(),
+        user_id: request.user_id,
+        requested_at: Some(time_to_wire(request.requested_at_ms)),
+        requested_by: request.requested_by,
+        state: state.into(),
+        finished_at: progress.finished_at_ms.map(time_to_wire),
+        events_deleted: deleted(EVENTS),
+        identifies_deleted: deleted(USERS),
+        uncounted_deleted: deleted(UNCOUNTED),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_leads_on_and_nothing_else_is_one() {
+        assert_eq!(before("").unwrap(), None);
+        assert_eq!(before("17-ab0").unwrap(), Some((17, "ab0")));
+        for bad in ["x", "17", "x-ab", "17-a'b", "17-a-b"] {
+            assert_eq!(before(bad).unwrap_err().violations[0].field, "page_token");
+        }
+    }
+}
