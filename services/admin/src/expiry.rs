@@ -64,8 +64,10 @@ impl Expiry {
             }
             tokio::select! {
                 () = stop.cancelled() => return, // the next look ends what is recorded
-                looked = self.look() => if let Err(error) = looked {
-                    warn!(%error, "what is older than it is kept can't be deleted now");
+                looked = self.look() => match looked {
+                    // UNKNOWN_TABLE, UNKNOWN_DATABASE: nobody has stored anything yet.
+                    Ok(()) | Err(ExpiryError::Warehouse(WarehouseError::Rejected { code: 60 | 81, .. })) => {}
+                    Err(error) => warn!(%error, "what is older than it is kept can't be deleted now"),
                 },
             }
         }
