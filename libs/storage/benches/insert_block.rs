@@ -42,10 +42,10 @@ fn main() {
     measure("EventColumns: build", || columns(&records).len());
     measure("EventColumns: build, encode", || columns(&records).to_native().len());
     measure("EventColumns: build, encode, send", || {
-        runtime.block_on(warehouse.insert_events(&columns(&records), "token")).unwrap().bytes
+        runtime.block_on(warehouse.insert(&columns(&records), "token")).unwrap().bytes
     });
     measure("EventColumns: build, encode, compress, send", || {
-        runtime.block_on(compressing.insert_events(&columns(&records), "token")).unwrap().bytes
+        runtime.block_on(compressing.insert(&columns(&records), "token")).unwrap().bytes
     });
     measure("BlockBuilder: build", || builder(&records).build().unwrap().num_rows());
     measure("BlockBuilder: build, insert_native", || {

@@ -1,7 +1,7 @@
 //! ClickHouse over HTTP, by the official client.
 //!
 //! Writing: [`EventColumns`] and [`UserColumns`] take rows as the pipeline decodes them and lie ready for the wire;
-//! [`Warehouse::insert_events`] sends them as one block under a token. Reading: [`Warehouse::select`] streams a result
+//! [`Warehouse::insert`] sends them as one block under a token. Reading: [`Warehouse::select`] streams a result
 //! as [`Cell`]s. The tables' DDL stands in [`schema`] alone.
 
 mod cell;
@@ -27,7 +27,7 @@ pub use daily::DayOfPartition;
 pub use erase::{ErasedUser, Remains};
 pub use error::WarehouseError;
 pub use events::{ColumnsError, EventColumns, EventRow};
-pub use insert::{InsertOutcome, LONGEST_INSERT};
+pub use insert::{Columns, InsertOutcome, LONGEST_INSERT};
 pub use select::{QuerySettings, RowStream};
 pub use uncounted::{Reason, UncountedColumns, UncountedRow};
 pub use users::{UserColumns, UserRow};

@@ -203,7 +203,7 @@ async fn an_insert_is_one_block_under_its_token() {
     }
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let warehouse = warehouse.with_insert_quorum("auto").with_traceparent(traceparent);
-    let outcome = warehouse.insert_events(&events, "events:2:0-59999:19675").await.unwrap();
+    let outcome = warehouse.insert(&events, "events:2:0-59999:19675").await.unwrap();
     let request = requests.recv().await.unwrap();
     assert_eq!(request.body, events.to_native());
     assert_eq!((outcome.rows, outcome.bytes), (60_000, request.body.len()));
@@ -231,9 +231,9 @@ async fn an_insert_is_one_block_under_its_token() {
 async fn nothing_is_sent_without_rows_or_token() {
     let (warehouse, mut requests, _hangups) = server(vec![]).await;
     let mut events = EventColumns::for_day_of(DAY);
-    assert_eq!(warehouse.insert_events(&events, "t").await.unwrap().rows, 0);
+    assert_eq!(warehouse.insert(&events, "t").await.unwrap().rows, 0);
     events.push(&row(0)).unwrap();
-    assert!(matches!(warehouse.insert_events(&events, "").await, Err(WarehouseError::Protocol(_))));
+    assert!(matches!(warehouse.insert(&events, "").await, Err(WarehouseError::Protocol(_))));
     assert!(requests.try_recv().is_err());
 }
 

@@ -6,7 +6,7 @@ use eventlog::{Assignment, Record};
 use model::{Offset, PartitionId, record};
 use storage::{
     Commit, LedgerError, Pending, Topic, WarehouseError,
-    warehouse::{DayOfPartition, InsertOutcome},
+    warehouse::{Columns, DayOfPartition},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -244,39 +244,16 @@ impl Worker<'_> {
 
     /// Each day, the users and what doesn't count as one block each.
     async fn insert(&self, block: &Block, claim: &mut Claim) -> Result<(), PipelineError> {
-        let warehouse = &self.parts.warehouse;
-        if !block.users.is_empty() {
-            let users = &block.users;
-            let insert = |token: String| {
-                let (span, warehouse) = trace::insert(warehouse, users.len());
-                async move { warehouse.insert_users(users, &token).await }.instrument(span)
-            };
-            self.once(Part::Users, claim, insert).await?;
-        }
-        if !block.uncounted.is_empty() {
-            let uncounted = &block.uncounted;
-            let insert = |token: String| {
-                let (span, warehouse) = trace::insert(warehouse, uncounted.len());
-                async move { warehouse.insert_uncounted(uncounted, &token).await }.instrument(span)
-            };
-            self.once(Part::Uncounted, claim, insert).await?;
-        }
-        if !block.erased.is_empty() {
-            let erased = &block.erased;
-            let insert = |token: String| {
-                let (span, warehouse) = trace::insert(warehouse, erased.len());
-                async move { warehouse.insert_uncounted(erased, &token).await }.instrument(span)
-            };
-            self.once(Part::Erased(erased.len()), claim, insert).await?;
-        }
-        for (day_ms, columns) in &block.days {
-            let insert = |token: String| {
-                let (span, warehouse) = trace::insert(warehouse, columns.len());
-                async move { warehouse.insert_events(columns, &token).await }.instrument(span)
-            };
-            let certain = self.once(Part::Day(*day_ms), claim, insert).await?;
-            if !certain {
-                self.settle_daily_users(*day_ms, claim).await?;
+        let parts = [
+            (Part::Users, Columns::Users(&block.users)),
+            (Part::Uncounted, Columns::Uncounted(&block.uncounted)),
+            (Part::Erased(block.erased.len()), Columns::Uncounted(&block.erased)),
+        ];
+        let days = block.days.iter().map(|(day_ms, events)| (Part::Day(*day_ms), Columns::Events(events)));
+        for (part, columns) in parts.into_iter().chain(days).filter(|(_, columns)| !columns.is_empty()) {
+            let certain = self.once(part, columns, claim).await?;
+            if let (Part::Day(day_ms), false) = (part, certain) {
+                self.settle_daily_users(day_ms, claim).await?;
             }
         }
         Ok(())
@@ -328,10 +305,7 @@ impl Worker<'_> {
     /// in between refuses the block ever after as a duplicate of rows that aren't there. Then the block goes in under the next token.
     ///
     /// Whether it was certain at every moment what became of it.
-    async fn once<F>(&self, part: Part, claim: &mut Claim, insert: impl Fn(String) -> F) -> Result<bool, PipelineError>
-    where
-        F: Future<Output = Result<InsertOutcome, WarehouseError>>,
-    {
+    async fn once(&self, part: Part, columns: Columns<'_>, claim: &mut Claim) -> Result<bool, PipelineError> {
         let pending = claim.pending;
         let (mut certain, mut attempt) = (!self.recovering, 0);
         let mut pause = FIRST_PAUSE;
@@ -343,7 +317,8 @@ impl Worker<'_> {
                 if claim.confirmed.elapsed() > CONFIRMED {
                     *claim = self.begin(pending).await?;
                 }
-                insert(self.token(part, pending, attempt)).await?;
+                let (span, warehouse) = trace::insert(&self.parts.warehouse, columns.len());
+                warehouse.insert(columns, &self.token(part, pending, attempt)).instrument(span).await?;
                 Ok::<_, PipelineError>(certain || self.appears(part, pending).await?)
             };
             match outcome.await {

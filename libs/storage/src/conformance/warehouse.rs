@@ -92,7 +92,7 @@ async fn an_event_comes_back_as_it_was_sent(warehouse: &Warehouse) {
         events.set(slot, name, kind, value).unwrap();
     }
     events.push(&row("shape", "last", 3)).unwrap();
-    warehouse.insert_events(&events, "shape").await.unwrap();
+    warehouse.insert(&events, "shape").await.unwrap();
 
     let statement = "SELECT event_id, tenant, app, user, ts, received_at, country, plan, n0, n15, s0, s15, \
          n_more['x'], n_more[concat('x', char(0), 'time')], s_more['x'], length(n_more), _incarnation = 18446744073709551615, \
@@ -128,7 +128,7 @@ async fn a_user_comes_back_as_sent(warehouse: &Warehouse) {
     users.set("age", PropertyKind::Number, ValueRef::Number(30.0));
     users.set("name", PropertyKind::String, ValueRef::Text("Ada"));
     for _ in 0..2 {
-        warehouse.insert_users(&users, "users").await.unwrap();
+        warehouse.insert(&users, "users").await.unwrap();
     }
     let statement = "SELECT user, country, plan, received_at, n_more['age'], s_more['name'] FROM users ORDER BY user";
     let first = [text("u1"), text("DE"), text("pro"), Cell::Time(DAY), Cell::Number(0.0), text("")];
@@ -152,8 +152,8 @@ async fn what_does_not_count_comes_back_as_sent(warehouse: &Warehouse) {
     let mut columns = UncountedColumns::default();
     columns.push(&row);
     columns.push(&UncountedRow { reason: Reason::Damaged, tenant: "", app: "", offset: 2, ..row });
-    warehouse.insert_uncounted(&columns, "uncounted").await.unwrap();
-    warehouse.insert_uncounted(&columns, "uncounted").await.unwrap();
+    warehouse.insert(&columns, "uncounted").await.unwrap();
+    warehouse.insert(&columns, "uncounted").await.unwrap();
     let statement = "SELECT tenant, app, reason, user, event_id, received_at, hex(record), _incarnation = 18446744073709551615, \
          _partition, _offset FROM uncounted ORDER BY _offset";
     let wanted = |tenant: &str, app: &str, reason: Reason, offset: i64| {
@@ -177,7 +177,7 @@ async fn nasty_texts_survive_columns_and_parameters(warehouse: &Warehouse) {
         events.push(&row("nasty", nasty, offset)).unwrap();
         events.set(Slot::Text(0), "x", PropertyKind::String, ValueRef::Text(nasty)).unwrap();
     }
-    warehouse.insert_events(&events, "nasty").await.unwrap();
+    warehouse.insert(&events, "nasty").await.unwrap();
     for nasty in NASTY {
         let found = "SELECT event_id, s0 FROM events WHERE event = 'nasty' AND s0 = {x: String}";
         let found = rows(warehouse, found, &[("x", param::string(nasty))]).await;
@@ -196,12 +196,12 @@ async fn a_token_counts_once(warehouse: &Warehouse) {
         events
     };
     for event_id in ["a", "a", "b"] {
-        warehouse.insert_events(&block(event_id), "token:1").await.unwrap();
+        warehouse.insert(&block(event_id), "token:1").await.unwrap();
     }
     assert_eq!(count(warehouse, "token").await, 1); // the first insert wins, whatever the retry holds
     let first = rows(warehouse, "SELECT event_id FROM events WHERE event = 'token'", &[]).await;
     assert_eq!(first, [[text("a")]]);
-    warehouse.insert_events(&block("a"), "token:2").await.unwrap();
+    warehouse.insert(&block("a"), "token:2").await.unwrap();
     assert_eq!(count(warehouse, "token").await, 2); // alike, but another block
 }
 
@@ -220,7 +220,7 @@ async fn users_are_counted_by_day(warehouse: &Warehouse) {
         events
     };
     for (partition, first, token) in [(3, 0, "a"), (3, 6, "b"), (3, 6, "b"), (4, 0, "c")] {
-        warehouse.insert_events(&block(partition, first), token).await.unwrap();
+        warehouse.insert(&block(partition, first), token).await.unwrap();
     }
     let statement = "SELECT user, day, sum(events) FROM daily_users WHERE tenant = 'acme' \
         AND toUnixTimestamp64Milli(day) = {day: Int64} GROUP BY user, day ORDER BY user";
@@ -250,7 +250,7 @@ async fn a_day_expires_for_whom_it_is_due(warehouse: &Warehouse) {
         for (tenant, app) in [("acme", "web"), ("acme", "ios"), ("beta", "web")] {
             events.push(&EventRow { tenant, app, timestamp_ms: day, ..row("expires", "e", 1) }).unwrap();
         }
-        warehouse.insert_events(&events, &format!("expires {day}")).await.unwrap();
+        warehouse.insert(&events, &format!("expires {day}")).await.unwrap();
     }
     assert_eq!(warehouse.days().await.unwrap()[..2], days);
     let (acme, beta) = (tenant("acme"), tenant("beta"));
@@ -284,7 +284,7 @@ async fn a_day_expires_for_whom_it_is_due(warehouse: &Warehouse) {
             offset: 0,
         });
     }
-    warehouse.insert_uncounted(&records, "expires uncounted").await.unwrap();
+    warehouse.insert(&records, "expires uncounted").await.unwrap();
     let due = [(tenant("expires"), app("web"), late + 1)];
     assert_eq!(warehouse.uncounted_before(&due).await.unwrap().len(), 1);
     warehouse.expire_uncounted(&due).await.unwrap();
@@ -300,7 +300,7 @@ async fn a_large_block_is_one_part(warehouse: &Warehouse) {
         events.push(&EventRow { timestamp_ms: DAY + DAY_MS, user_id: &user_id, ..row("large", "e", offset) }).unwrap();
     }
     for _ in 0..2 {
-        warehouse.insert_events(&events, "large").await.unwrap();
+        warehouse.insert(&events, "large").await.unwrap();
     }
     assert_eq!(count(warehouse, "large").await, LARGE as i64);
     let parts = "SELECT uniqExact(_part), max(_offset) FROM events WHERE event = 'large'";
@@ -366,7 +366,7 @@ async fn put_user(warehouse: &Warehouse, user_id: &str, incarnation: u64, offset
     let mut events = EventColumns::for_day_of(DAY);
     let event = EventRow { tenant: "erasing", user_id, incarnation, received_at_ms: now_ms, ..row("x", "x", offset) };
     events.push(&event).unwrap();
-    warehouse.insert_events(&events, &token("event")).await.unwrap();
+    warehouse.insert(&events, &token("event")).await.unwrap();
     let mut users = UserColumns::default();
     users.push(&UserRow {
         tenant: "erasing",
@@ -379,7 +379,7 @@ async fn put_user(warehouse: &Warehouse, user_id: &str, incarnation: u64, offset
         partition: 3,
         offset: offset + 1,
     });
-    warehouse.insert_users(&users, &token("user")).await.unwrap();
+    warehouse.insert(&users, &token("user")).await.unwrap();
     let mut uncounted = UncountedColumns::default();
     uncounted.push(&UncountedRow {
         tenant: "erasing",
@@ -393,7 +393,7 @@ async fn put_user(warehouse: &Warehouse, user_id: &str, incarnation: u64, offset
         partition: 3,
         offset: offset + 2,
     });
-    warehouse.insert_uncounted(&uncounted, &token("letter")).await.unwrap();
+    warehouse.insert(&uncounted, &token("letter")).await.unwrap();
 }
 
 async fn an_erased_user_is_gone_and_no_other(warehouse: &Warehouse) {

@@ -37,34 +37,77 @@ pub struct InsertOutcome {
     pub bytes: usize,
 }
 
+/// Rows for one table on their way.
+#[derive(Debug, Clone, Copy)]
+pub enum Columns<'a> {
+    /// Events of a day.
+    Events(&'a EventColumns),
+    /// Users' states.
+    Users(&'a UserColumns),
+    /// Records that don't count.
+    Uncounted(&'a UncountedColumns),
+}
+
+impl Columns<'_> {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Events(events) => events.len(),
+            Self::Users(users) => users.len(),
+            Self::Uncounted(records) => records.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    const fn table(&self) -> &'static str {
+        match self {
+            Self::Events(_) => schema::EVENTS,
+            Self::Users(_) => schema::USERS,
+            Self::Uncounted(_) => schema::UNCOUNTED,
+        }
+    }
+
+    fn to_native(self) -> Vec<u8> {
+        match self {
+            Self::Events(events) => events.to_native(),
+            Self::Users(users) => users.to_native(),
+            Self::Uncounted(records) => records.to_native(),
+        }
+    }
+}
+
+impl<'a> From<&'a EventColumns> for Columns<'a> {
+    fn from(events: &'a EventColumns) -> Self {
+        Self::Events(events)
+    }
+}
+
+impl<'a> From<&'a UserColumns> for Columns<'a> {
+    fn from(users: &'a UserColumns) -> Self {
+        Self::Users(users)
+    }
+}
+
+impl<'a> From<&'a UncountedColumns> for Columns<'a> {
+    fn from(records: &'a UncountedColumns) -> Self {
+        Self::Uncounted(records)
+    }
+}
+
 impl Warehouse {
-    /// Inserts the events as one block, all or none of them. A block whose `token` the table has seen within its window
-    /// changes nothing, so after `Unavailable` the same columns are sent again. No columns: nothing is sent.
-    pub async fn insert_events(&self, events: &EventColumns, token: &str) -> Result<InsertOutcome, WarehouseError> {
-        self.insert(schema::EVENTS, events.len(), || events.to_native(), token).await
-    }
-
-    /// Inserts the users' states as one block; otherwise as [`Warehouse::insert_events`].
-    pub async fn insert_users(&self, users: &UserColumns, token: &str) -> Result<InsertOutcome, WarehouseError> {
-        self.insert(schema::USERS, users.len(), || users.to_native(), token).await
-    }
-
-    /// Inserts records that don't count as one block; otherwise as [`Warehouse::insert_events`].
-    pub async fn insert_uncounted(
+    /// Inserts the rows as one block, all or none of them. A block whose `token` the table has seen within its window
+    /// changes nothing, so after `Unavailable` the same columns are sent again. No rows: nothing is sent.
+    pub async fn insert<'a>(
         &self,
-        records: &UncountedColumns,
+        columns: impl Into<Columns<'a>>,
         token: &str,
     ) -> Result<InsertOutcome, WarehouseError> {
-        self.insert(schema::UNCOUNTED, records.len(), || records.to_native(), token).await
-    }
-
-    async fn insert(
-        &self,
-        table: &str,
-        rows: usize,
-        block: impl FnOnce() -> Vec<u8>,
-        token: &str,
-    ) -> Result<InsertOutcome, WarehouseError> {
+        let columns = columns.into();
+        let rows = columns.len();
         if token.is_empty() {
             // The server would compare contents instead, and drop a different block that looks the same.
             return Err(WarehouseError::Protocol("an insert needs a token".to_owned()));
@@ -72,9 +115,9 @@ impl Warehouse {
         if rows == 0 {
             return Ok(InsertOutcome::default());
         }
-        let mut block = Bytes::from(block());
+        let mut block = Bytes::from(columns.to_native());
         let bytes = block.len();
-        let statement = format!("INSERT INTO {table} FORMAT Native");
+        let statement = format!("INSERT INTO {} FORMAT Native", columns.table());
         let mut insert = self
             .client()
             .clone()

@@ -42,7 +42,7 @@ pub(crate) async fn native(warehouse: &Warehouse, rows: &Rows, count: u64) -> Re
             columns.push(&head(&row, timestamp_ms(start_ms, i), number))?;
             fill(&mut columns, &row)?;
         }
-        warehouse.insert_events(&columns, &format!("bench:{first}:{start_ms}")).await?;
+        warehouse.insert(&columns, &format!("bench:{first}:{start_ms}")).await?;
     }
     Ok(())
 }
