@@ -2,10 +2,11 @@
 //!
 //! A plan that groups by time is cut into whole buckets of hours that have ended, and what is left: open buckets, and those that
 //! the range cuts. The rows of a whole bucket are kept in the cache under the question without its range, the bucket, and the
-//! epochs of its hours; likewise an answer that has no buckets, if its whole range has ended. A commit that touches an ended hour gives it a new epoch, so what was kept before is not asked for any more:
-//! the cache can make an answer slow, never wrong. So a range that moves on by a minute recomputes its two ends.
+//! epochs of its hours; likewise an answer that has no buckets, if its whole range has ended. A commit that touches an ended hour
+//! gives it a new epoch, so what was kept before is not asked for any more: the cache can make an answer slow, never wrong. And a
+//! range that moves on by a minute recomputes its two ends alone.
 
-use std::{iter, ops::Range, time::Duration};
+use std::{iter, ops::Range, sync::Arc, time::Duration};
 
 use api::v1;
 use formula::{Buckets, SealedPlan};
@@ -106,9 +107,9 @@ impl Kept {
         missing
     }
 
-    /// The whole answer, given all rows of the missing times in the engine's order. They are kept.
-    pub(crate) async fn put_together(self, computed: Vec<v1::Row>, cache: &dyn Cache) -> Vec<v1::Row> {
-        let Self { buckets, mut whole } = self;
+    /// The whole answer, given all rows of the missing times in the engine's order. They are kept, which nobody waits for.
+    pub(crate) fn put_together(self, computed: Vec<v1::Row>, cache: &Arc<dyn Cache>) -> Vec<v1::Row> {
+        let Self { buckets, whole } = self;
         let mut rows: Vec<(i64, v1::Row)> = Vec::with_capacity(computed.len());
         let mut sound = true;
         let mut fresh: Vec<v1::RowBatch> = whole.iter().map(|_| v1::RowBatch::default()).collect();
@@ -130,15 +131,15 @@ impl Kept {
             }
             rows.push((time, row));
         }
-        for (bucket, fresh) in whole.iter_mut().zip(fresh) {
-            match bucket.rows.take() {
+        let mut news = Vec::new();
+        for (bucket, fresh) in whole.into_iter().zip(fresh) {
+            match bucket.rows {
                 Some(known) => rows.extend(known.into_iter().map(|row| (bucket.times.start, row))),
-                None if sound && fresh.encoded_len() <= MOST_BYTES => {
-                    cache.set(&bucket.key, fresh.encode_to_vec().into(), TTL).await;
-                }
+                None if sound && fresh.encoded_len() <= MOST_BYTES => news.push((bucket.key, fresh)),
                 None => {}
             }
         }
+        keep(news, Arc::clone(cache));
         if !sound {
             debug!("an answer has rows in buckets that were not expected; nothing of it is kept");
         }
@@ -150,6 +151,19 @@ impl Kept {
         }
         rows.into_iter().map(|(_, row)| row).collect()
     }
+}
+
+fn keep(news: Vec<(String, v1::RowBatch)>, cache: Arc<dyn Cache>) {
+    if news.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        let set = |(key, rows): (String, v1::RowBatch)| {
+            let cache = &cache;
+            async move { cache.set(&key, rows.encode_to_vec().into(), TTL).await }
+        };
+        stream::iter(news).for_each_concurrent(AT_ONCE, set).await;
+    });
 }
 
 /// Of the question that is in the hash, for one bucket, as its hours are now.

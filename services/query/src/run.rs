@@ -109,7 +109,7 @@ impl Engine {
             }
             computed = rows;
         }
-        let mut rows = kept.put_together(computed, &*self.cache).await;
+        let mut rows = kept.put_together(computed, &self.cache);
         let truncated = rows.len() > self.options.max_rows;
         rows.truncate(self.options.max_rows);
         let columns = plan.plan().columns().map(answer::column).collect();
