@@ -139,6 +139,11 @@ impl Warehouse {
         Ok(query.execute().await?)
     }
 
+    /// Runs a deletion, and returns when it is done on every replica.
+    async fn delete(&self, statement: &str) -> Result<(), WarehouseError> {
+        self.execute(statement, &[("mutations_sync", "2")]).await
+    }
+
     /// A client that needs no database of ours to be there.
     fn anywhere(&self) -> Client {
         self.client.clone().with_database("default")

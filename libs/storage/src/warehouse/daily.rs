@@ -6,7 +6,7 @@
 
 use model::DAY_MS;
 
-use super::{Cell, QuerySettings, Warehouse, WarehouseError, schema};
+use super::{Cell, QuerySettings, Warehouse, WarehouseError, param::instant, schema};
 
 /// The rows of one UTC day that came from one log partition: only its owner adds to them.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +32,6 @@ impl DayOfPartition {
     fn of_log(self) -> String {
         format!("_incarnation = {} AND _partition = {}", self.incarnation, self.partition)
     }
-}
-
-fn instant(ms: i64) -> String {
-    format!("fromUnixTimestamp64Milli(toInt64({ms}), 'UTC')")
 }
 
 impl Warehouse {
@@ -87,7 +83,7 @@ impl Warehouse {
             rows.of_events(),
             schema::DAILY_USERS_GROUP
         );
-        self.execute(&delete, &[("mutations_sync", "2")]).await?;
+        self.delete(&delete).await?;
         // The same rows under the same token again would be taken for a retry: their first insert was just deleted.
         self.execute(&fill, &[("insert_deduplicate", "0")]).await
     }

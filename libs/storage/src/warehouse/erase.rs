@@ -101,7 +101,7 @@ impl Warehouse {
         let condition = any_of(users, condition);
         for table in TABLES {
             let statement = format!("ALTER TABLE {table} DELETE WHERE {condition}");
-            self.execute(&statement, &[("mutations_sync", "2")]).await?;
+            self.delete(&statement).await?;
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Warehouse {
         }
         let any = any_of(users, |user| format!("{} AND _incarnation <= {}", whose(user), user.incarnation));
         let statement = format!("ALTER TABLE {} DELETE WHERE {any}", schema::DAILY_USERS);
-        self.execute(&statement, &[("mutations_sync", "2")]).await
+        self.delete(&statement).await
     }
 
     /// Adds to the user's rollup what it lacks. Right only as far as nothing of the user is inserted meanwhile: look again.

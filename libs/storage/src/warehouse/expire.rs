@@ -9,9 +9,6 @@ use model::{AppId, DAY_MS, TenantId};
 
 use super::{Cell, QuerySettings, Warehouse, WarehouseError, param, schema};
 
-/// A deletion ends when it is done on every replica.
-const EVERYWHERE: &[(&str, &str)] = &[("mutations_sync", "2")];
-
 impl Warehouse {
     /// The UTC days that hold events (their starts, ms), the earliest first.
     pub async fn days(&self) -> Result<Vec<i64>, WarehouseError> {
@@ -56,7 +53,7 @@ impl Warehouse {
         let day = partition(day_ms)?;
         for table in schema::BY_DAY {
             let statement = format!("ALTER TABLE {table} DELETE IN PARTITION ID '{day}' WHERE {}", one_of(apps));
-            self.execute(&statement, EVERYWHERE).await?;
+            self.delete(&statement).await?;
         }
         Ok(())
     }
@@ -79,7 +76,7 @@ impl Warehouse {
             return Ok(());
         }
         let statement = format!("ALTER TABLE {} DELETE WHERE {}", schema::UNCOUNTED, received_before(apps));
-        self.execute(&statement, EVERYWHERE).await
+        self.delete(&statement).await
     }
 
     async fn apps(&self, statement: &str, params: &[(&str, String)]) -> Result<Vec<(TenantId, AppId)>, WarehouseError> {
@@ -106,7 +103,7 @@ fn one_of(apps: &[(TenantId, AppId)]) -> String {
 
 fn received_before(apps: &[(TenantId, AppId, i64)]) -> String {
     let before = |(tenant, app, ms): &(TenantId, AppId, i64)| {
-        let time = format!("fromUnixTimestamp64Milli(toInt64({ms}), 'UTC')");
+        let time = param::instant(*ms);
         format!("(tenant = '{tenant}' AND app = '{app}' AND received_at < {time})")
     };
     apps.iter().map(before).collect::<Vec<_>>().join(" OR ")

@@ -1,6 +1,11 @@
 //! The text forms in which ClickHouse takes the values of a statement's parameters: tab-separated, so that no value can
 //! end early or become another; and of texts in a statement that can't have parameters.
 
+/// An instant, UTC ms, for the text of a statement that takes no parameters.
+pub(super) fn instant(ms: i64) -> String {
+    format!("fromUnixTimestamp64Milli(toInt64({ms}), 'UTC')")
+}
+
 /// NULL, for a Nullable type.
 pub const NULL: &str = r"\N";
 
