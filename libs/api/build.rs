@@ -1,6 +1,11 @@
 //! Compiles the contracts with protox, so that no protoc needs to be installed.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -16,25 +21,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .btree_map(".penstock.v1.ExplainResponse.parameters")
         .compile_fds(compiler.file_descriptor_set())?;
-    raw_ingest();
-    Ok(())
+    raw_ingest(&out)
 }
 
-/// The server of the Ingest service once more, with its batches as they came.
-fn raw_ingest() {
+/// The Ingest service once more, server and client, with its batches as bytes.
+fn raw_ingest(out: &Path) -> Result<(), Box<dyn Error>> {
     use tonic_prost_build::manual::{Builder, Method, Service};
-    let method = |name: &str, route: &str| {
-        let method = Method::builder().name(name).route_name(route).output_type(format!("crate::v1::{route}Response"));
-        method.codec_path("crate::raw::Codec")
+    let service = |codec: &str| {
+        let method = |name: &str, route: &str| {
+            let output = format!("crate::v1::{route}Response");
+            let method = Method::builder().name(name).route_name(route).codec_path(codec);
+            method.input_type("prost::bytes::Bytes").output_type(output)
+        };
+        Service::builder()
+            .name("IngestService")
+            .package("penstock.v1")
+            .method(method("publish", "Publish").build())
+            .method(method("publish_stream", "PublishStream").client_streaming().server_streaming().build())
+            .method(method("identify", "Identify").build())
+            .build()
     };
-    let bytes = "prost::bytes::Bytes";
-    let service = Service::builder()
-        .name("IngestService")
-        .package("penstock.v1")
-        .method(method("publish", "Publish").input_type(bytes).build())
-        .method(
-            method("publish_stream", "PublishStream").input_type(bytes).client_streaming().server_streaming().build(),
-        )
-        .method(method("identify", "Identify").input_type(bytes).build());
-    Builder::new().build_client(false).compile(&[service.build()]);
+    Builder::new().build_client(false).compile(&[service("crate::raw::Codec")]);
+    let client = out.join("client"); // the files would have one name
+    fs::create_dir_all(&client)?;
+    Builder::new().build_server(false).out_dir(client).compile(&[service("crate::raw::ClientCodec")]);
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use api::v1::{ingest_service_client::IngestServiceClient, query_service_client::QueryServiceClient};
+use api::{raw::IngestServiceClient, v1::query_service_client::QueryServiceClient};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
@@ -25,7 +25,7 @@ impl Interceptor for Bearer {
     }
 }
 
-/// The generated client for events.
+/// The client for events as bytes.
 pub(crate) type Ingest = IngestServiceClient<InterceptedService<Channel, Bearer>>;
 /// The generated client for questions.
 pub(crate) type Query = QueryServiceClient<InterceptedService<Channel, Bearer>>;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
+use prost::{Message, bytes::Bytes};
 use tokio::time::Instant;
 
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) async fn run(arguments: &DemoArguments, out: &mut impl Write) -> Resu
     let (seed, now_ms) = (arguments.seed, now_ms());
     let events = Week::new(seed, &users, arguments.events, Density::Natural).map(|made| {
         let id = wire::event_id(seed, made.number);
-        wire::event(&made, users.get(made.user), id, wire::time_in_last_week(&made, now_ms))
+        wire::event(&made, users.get(made.user), &id, wire::time_in_last_week(&made, now_ms))
     });
     let started = Instant::now();
     let (mut acknowledged, mut said) = (0, started);
@@ -63,8 +64,8 @@ pub(crate) async fn run(arguments: &DemoArguments, out: &mut impl Write) -> Resu
 /// Makes the users known, so that later events carry their country and plan.
 pub(crate) async fn identify(client: &Ingest, users: &Users, app: &str) -> Result<(), LoadError> {
     let calls = users.iter().map(|user| {
-        let (mut client, request) = (client.clone(), wire::identify(user, app));
-        async move { client.identify(request).await }
+        let (mut client, request) = (client.clone(), wire::identify(user, app).encode_to_vec());
+        async move { client.identify(Bytes::from(request)).await }
     });
     futures::stream::iter(calls).buffer_unordered(IDENTIFY_AT_ONCE).map_ok(drop).try_collect::<()>().await?;
     Ok(())

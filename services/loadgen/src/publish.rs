@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-use api::v1;
-use prost::Message;
+use api::{
+    raw::{Batch, Event},
+    v1,
+};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -13,34 +15,32 @@ use crate::{connection::Ingest, error::LoadError};
 const BATCH_EVENTS: usize = 1_000;
 /// Bytes in a batch at most; the server's default limit is 1 MiB.
 const BATCH_BYTES: usize = 900_000;
-/// Bytes that a batch needs for an event beside the event's own: a tag and a length.
-const FRAME_BYTES: usize = 5;
 
 /// Events cut into batches of one app.
-pub(crate) struct Batches<I: Iterator<Item = v1::Event>> {
+pub(crate) struct Batches<I: Iterator<Item = Event>> {
     app: String,
     events: std::iter::Peekable<I>,
 }
 
-impl<I: Iterator<Item = v1::Event>> Batches<I> {
+impl<I: Iterator<Item = Event>> Batches<I> {
     pub(crate) fn new(app: &str, events: impl IntoIterator<IntoIter = I>) -> Self {
         Self { app: app.to_owned(), events: events.into_iter().peekable() }
     }
 }
 
-impl<I: Iterator<Item = v1::Event>> Iterator for Batches<I> {
-    type Item = v1::PublishRequest;
+impl<I: Iterator<Item = Event>> Iterator for Batches<I> {
+    type Item = Batch;
 
-    fn next(&mut self) -> Option<v1::PublishRequest> {
-        let (mut events, mut bytes) = (Vec::new(), self.app.len() + FRAME_BYTES);
-        while let Some(next) = self.events.peek() {
-            bytes += next.encoded_len() + FRAME_BYTES;
-            if !events.is_empty() && (bytes > BATCH_BYTES || events.len() == BATCH_EVENTS) {
-                break;
-            }
-            events.extend(self.events.next());
+    fn next(&mut self) -> Option<Batch> {
+        let mut batch = Batch::new(&self.app);
+        let fits = |batch: &Batch, event: &Event| match batch.events() {
+            0 => true,
+            events => events < BATCH_EVENTS && batch.len_with(event) <= BATCH_BYTES,
+        };
+        while let Some(event) = self.events.next_if(|event| fits(&batch, event)) {
+            batch.push(&event);
         }
-        (!events.is_empty()).then(|| v1::PublishRequest { app_id: self.app.clone(), events })
+        (batch.events() > 0).then_some(batch)
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Outcome {
 /// A rejected event is an error: made events are valid.
 pub(crate) async fn stream(
     mut client: Ingest,
-    mut batches: impl Iterator<Item = v1::PublishRequest>,
+    mut batches: impl Iterator<Item = Batch>,
     in_flight: usize,
     mut on_ack: impl FnMut(u64),
 ) -> Result<Outcome, LoadError> {
@@ -70,7 +70,7 @@ pub(crate) async fn stream(
     let (mut sent, mut acknowledged, mut tokens) = (0u64, 0u64, VecDeque::new());
     loop {
         while let Some(open) = sender.as_ref().filter(|_| sent - acknowledged < in_flight as u64) {
-            let message = batches.next().map(|batch| v1::PublishStreamRequest { sequence: sent, batch: Some(batch) });
+            let message = batches.next().map(|batch| batch.into_stream_request(sent));
             match message {
                 // If the stream has failed, the next answer says why.
                 Some(message) => match open.send(message).await {
@@ -115,33 +115,32 @@ pub(crate) fn verdict(acknowledgement: Option<v1::Acknowledgement>) -> Result<(u
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use api::raw::Value;
+    use prost::Message;
+
     use super::*;
     use crate::events::{Density, Users, Week, wire};
 
     #[test]
     fn batches_keep_order_and_limits_and_lose_nothing() {
         let users = Users::new(1);
-        let large = |made: &crate::events::Made| wire::event(made, users.get(made.user), "x".repeat(128), 1);
+        let large = |made: &crate::events::Made| wire::event(made, users.get(made.user), &"x".repeat(128), 1);
         let mut events: Vec<_> = Week::new(1, &users, 4_321, Density::Full).map(|made| large(&made)).collect();
         for (i, event) in events.iter_mut().enumerate() {
-            event.event_id = i.to_string();
+            *event = event.clone().with_id(&i.to_string());
             if i % 2 == 0 {
-                let more = (0..3).map(|n| {
-                    (format!("note {n}"), api::convert::value_to_wire(&model::Value::String("ä".repeat(512))))
-                });
-                event.properties.extend(more);
+                (0..3).for_each(|n| event.set(&format!("note {n}"), Value::Text(&"ä".repeat(512))));
             }
         }
         let batches: Vec<_> = Batches::new("app", events.clone()).collect();
-        for batch in &batches {
-            assert!(
-                batch.events.len() <= BATCH_EVENTS && batch.encoded_len() <= BATCH_BYTES,
-                "{}",
-                batch.encoded_len()
-            );
+        assert!(batches.iter().any(|batch| batch.events() < BATCH_EVENTS - 1), "bytes cut some");
+        let mut sent = Vec::new();
+        for batch in batches {
+            let (events, request) = (batch.events(), batch.into_request());
+            assert!(events <= BATCH_EVENTS && request.len() <= BATCH_BYTES, "{events} {}", request.len());
+            sent.extend(v1::PublishRequest::decode(request).unwrap().events);
         }
-        assert!(batches.iter().any(|batch| batch.events.len() < BATCH_EVENTS - 1), "bytes cut some");
-        let sent: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).collect();
+        let events: Vec<_> = events.iter().map(|event| v1::Event::decode(event.bytes()).unwrap()).collect();
         assert_eq!(sent, events);
         assert_eq!(Batches::new("app", Vec::new()).count(), 0);
     }

@@ -43,6 +43,13 @@ pub(crate) struct House {
     access_key: String,
 }
 
+/// The most memory that was resident at once.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Peaks {
+    pub(crate) server_rss_bytes: u64,
+    pub(crate) warehouse_rss_bytes: u64,
+}
+
 /// CPU seconds of the processes concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Cpu {
@@ -137,9 +144,11 @@ impl House {
         })
     }
 
-    /// Peak memory of the server and of the warehouse process, in bytes.
-    pub(crate) fn peak_rss_bytes(&self) -> Result<(u64, u64), LoadError> {
-        Ok((process::peak_rss_bytes(self.server_pid)?, process::peak_rss_bytes(self.warehouse_pid)?))
+    /// Since the start or the last reset.
+    pub(crate) fn peaks(&self) -> Result<Peaks, LoadError> {
+        let [server_rss_bytes, warehouse_rss_bytes] =
+            [self.server_pid, self.warehouse_pid].map(process::peak_rss_bytes);
+        Ok(Peaks { server_rss_bytes: server_rss_bytes?, warehouse_rss_bytes: warehouse_rss_bytes? })
     }
 
     /// Lets the peaks begin anew.

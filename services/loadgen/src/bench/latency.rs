@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::v1;
+use api::raw::Batch;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -76,9 +76,9 @@ pub(crate) async fn publish(
     writer: Connection,
     reader: Option<Connection>,
 ) -> Result<Answered, LoadError> {
-    let events = (first..first + events).map(|number| rows.get(number).into_event(now_ms())).collect();
-    let request = v1::PublishRequest { app_id: APP.to_owned(), events };
-    let answer = writer.ingest().publish(request).await?.into_inner();
+    let mut batch = Batch::new(APP);
+    (first..first + events).for_each(|number| batch.push(&rows.get(number).into_event(now_ms())));
+    let answer = writer.ingest().publish(batch.into_request()).await?.into_inner();
     let acknowledged = Instant::now();
     let (_, token) = verdict(answer.acknowledgement)?;
     let Some(reader) = reader else { return Ok(Answered { acknowledged, fresh: None }) };

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{
+    house::Peaks,
     latency::Latency,
     machine::Machine,
     read::Reading,
@@ -31,9 +32,10 @@ pub(crate) struct Report {
     pub(crate) readings: Vec<Reading>,
     pub(crate) latencies: Vec<Latency>,
     pub(crate) skew: Skew,
-    /// Peaks while Penstock worked, without the raw engine's inserts.
-    pub(crate) server_peak_rss_bytes: u64,
-    pub(crate) warehouse_peak_rss_bytes: u64,
+    /// While events came as fast as they go.
+    pub(crate) sustained_peaks: Peaks,
+    /// While Penstock worked, without the raw engine's inserts.
+    pub(crate) peaks: Peaks,
     pub(crate) run_seconds: f64,
 }
 
@@ -47,11 +49,18 @@ impl Report {
         self.waiting(&mut text);
         self.skewed(&mut text);
         self.reading(&mut text);
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        line(&mut text, "peak memory", &["MiB"]);
-        line(&mut text, "  server", &[&format!("{:.0}", mib(self.server_peak_rss_bytes))]);
-        line(&mut text, "  warehouse process", &[&format!("{:.0}", mib(self.warehouse_peak_rss_bytes))]);
+        self.remembering(&mut text);
         text
+    }
+
+    fn remembering(&self, text: &mut String) {
+        let peaks = [self.sustained_peaks, self.peaks];
+        let mib = |bytes: u64| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
+        let [server, warehouse] =
+            [peaks.map(|peak| mib(peak.server_rss_bytes)), peaks.map(|peak| mib(peak.warehouse_rss_bytes))];
+        line(text, "peak memory, in MiB", &["writing", "in all"]);
+        line(text, "  server", &[&server[0], &server[1]]);
+        line(text, "  warehouse process", &[&warehouse[0], &warehouse[1]]);
     }
 
     fn head(&self, text: &mut String) {
@@ -68,7 +77,7 @@ impl Report {
     fn writing(&self, text: &mut String) {
         let native = self.raw_native.rows_per_cpu_second;
         let ratio = |rate: f64| format!("{:.2}", rate / native);
-        let head = format!("\nwriting {} rows, {} properties each", self.penstock.events, self.properties);
+        let head = format!("\nwriting {} events, {} properties each", self.penstock.events, self.properties);
         line(text, &head, &["rows/CPU-s", "ratio", "rows/s"]);
         for (name, raw) in [("Native", &self.raw_native), ("RowBinary", &self.raw_row_binary)] {
             let rate = raw.rows_per_cpu_second;

@@ -1,6 +1,6 @@
 //! The rows that every way of writing gets.
 
-use api::v1;
+use api::raw::Event;
 
 use crate::events::{Density, Made, User, Users, Week, wire};
 
@@ -41,7 +41,7 @@ impl Rows {
 
 impl Row<'_> {
     /// The row as a message.
-    pub(crate) fn into_event(self, timestamp_ms: i64) -> v1::Event {
-        wire::event(self.made, self.user, self.event_id, timestamp_ms)
+    pub(crate) fn into_event(self, timestamp_ms: i64) -> Event {
+        wire::event(self.made, self.user, &self.event_id, timestamp_ms)
     }
 }

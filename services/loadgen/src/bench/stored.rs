@@ -52,7 +52,7 @@ pub(crate) async fn measure(
         let (user, id) = (users.get(made.user), wire::uuid(seed, made.number));
         let at_ms = yesterday_ms + made.at_ms % DAY_MS;
         json_bytes += json(&made, user, &id, at_ms).len() as u64 + 1;
-        wire::event(&made, user, id, at_ms)
+        wire::event(&made, user, &id, at_ms)
     });
     let counted = write::load(connection, made).await?;
     write::check(events, counted)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::v1;
+use api::raw::Event;
 use serde::Serialize;
 use storage::warehouse::{Cell, QuerySettings, schema::DAILY_USERS_VIEW};
 use tokio::time::Instant;
@@ -142,7 +142,7 @@ pub(crate) async fn end_to_end(
 }
 
 /// Publishes events that are there for the questions alone; returns how many of the app's are counted then.
-pub(crate) async fn load(connection: &Connection, events: impl Iterator<Item = v1::Event>) -> Result<u64, LoadError> {
+pub(crate) async fn load(connection: &Connection, events: impl Iterator<Item = Event>) -> Result<u64, LoadError> {
     let outcome = publish::stream(connection.ingest(), Batches::new(APP, events), IN_FLIGHT, |_| {}).await?;
     count(connection, &outcome.tokens).await
 }

@@ -1,7 +1,7 @@
 //! A made event as Penstock's message.
 
 use api::{
-    convert::time_to_wire,
+    raw::{Event, Value},
     v1::{self, value::Kind},
 };
 use model::DAY_MS;
@@ -34,22 +34,20 @@ pub(crate) fn uuid(seed: u64, number: u64) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// The message. The app is the batch's.
-pub(crate) fn event(made: &Made, user: &User, event_id: String, timestamp_ms: i64) -> v1::Event {
-    let numbers =
-        NUMBERS.iter().zip(made.numbers).filter_map(|((name, form), value)| Some((*name, number(*form, value?))));
-    let texts = TEXTS.iter().zip(made.texts).filter_map(|(name, text)| Some((*name, Kind::String(text?.to_owned()))));
-    v1::Event {
-        event_id,
-        event_type: made.event_type.to_owned(),
-        user_id: user.id.clone(),
-        timestamp: Some(time_to_wire(timestamp_ms)),
-        properties: numbers
-            .chain(texts)
-            .map(|(name, kind)| (name.to_owned(), v1::Value { kind: Some(kind) }))
-            .collect(),
-        app_id: String::new(),
+/// The message, written as it goes out. The app is the batch's.
+pub(crate) fn event(made: &Made, user: &User, event_id: &str, timestamp_ms: i64) -> Event {
+    let mut event = Event::new(made.event_type).with_id(event_id).by(&user.id).at(timestamp_ms);
+    for ((name, form), value) in NUMBERS.iter().zip(made.numbers) {
+        if let Some(value) = value {
+            event.set(name, number(*form, value));
+        }
     }
+    for (name, text) in TEXTS.iter().zip(made.texts) {
+        if let Some(text) = text {
+            event.set(name, Value::Text(text));
+        }
+    }
+    event
 }
 
 /// What is known of a user.
@@ -62,11 +60,11 @@ pub(crate) fn identify(user: &User, app: &str) -> v1::IdentifyRequest {
     }
 }
 
-fn number(form: Form, value: f64) -> Kind {
+fn number(form: Form, value: f64) -> Value<'static> {
     match form {
-        Form::Float => Kind::Number(value),
-        Form::Integer => Kind::Integer(value as i64),
-        Form::Bool => Kind::Bool(value != 0.0),
+        Form::Float => Value::Number(value),
+        Form::Integer => Value::Integer(value as i64),
+        Form::Bool => Value::Bool(value != 0.0),
     }
 }
 
@@ -74,6 +72,8 @@ fn number(form: Form, value: f64) -> Kind {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::HashSet;
+
+    use prost::Message;
 
     use super::*;
     use crate::events::{Density, Users, Week};
@@ -98,7 +98,8 @@ mod tests {
         for density in [Density::Natural, Density::Full] {
             for made in Week::new(3, &users, 3_000, density) {
                 let number = made.number + if density == Density::Full { 1 << 40 } else { 0 };
-                let event = event(&made, users.get(made.user), event_id(3, number), NOW_MS);
+                let event = event(&made, users.get(made.user), &event_id(3, number), NOW_MS);
+                let event = v1::Event::decode(event.bytes()).unwrap();
                 assert!((1..=128).contains(&event.event_type.len()) && (1..=256).contains(&event.user_id.len()));
                 assert!((1..=128).contains(&event.event_id.len()) && ids.insert(event.event_id));
                 for (name, value) in event.properties {
