@@ -21,6 +21,7 @@ mod fault;
 mod identity;
 mod journal;
 mod layout;
+mod mending;
 mod recent;
 mod slots;
 mod store;
@@ -32,6 +33,7 @@ mod writer;
 
 use chunk::Chunk;
 use layout::Layout;
+pub(crate) use mending::MendingLog;
 use recent::Recent;
 use store::Store;
 use timeline::Timeline;
@@ -117,6 +119,11 @@ impl EmbeddedLog {
             commands,
             writer: Arc::new(Mutex::new(Some(writer))),
         })
+    }
+
+    /// Whether it takes nothing any more.
+    fn has_stopped(&self) -> bool {
+        self.shared.stopped.borrow().is_some()
     }
 
     fn check_partition(&self, partition: PartitionId) -> Result<(), LogError> {

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use crate::{EmbeddedLog, EventLog, Incarnations, KafkaLog, KafkaOptions, LogError, system_clock};
+use crate::{EventLog, Incarnations, KafkaLog, KafkaOptions, LogError, embedded::MendingLog, system_clock};
 
 /// What a log is, and how much memory it may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub async fn open(
 ) -> Result<Arc<dyn EventLog>, LogError> {
     match (url.split_once(':'), incarnations) {
         (Some(("embedded", dir)), _) if !dir.is_empty() => {
-            Ok(Arc::new(EmbeddedLog::open(Path::new(dir), options, system_clock()).await?))
+            Ok(Arc::new(MendingLog::open(Path::new(dir), options, system_clock()).await?))
         }
         (Some(("embedded", _)), _) => {
             Err(LogError::Config("embedded: needs a directory, as in embedded:data/log".into()))

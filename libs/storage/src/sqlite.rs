@@ -7,7 +7,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Error, Sqlite, SqlitePool, Transaction,
+    Connection, Error, Sqlite, SqlitePool, Transaction,
     migrate::Migrator,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -46,11 +46,7 @@ impl SqliteDatabase {
             }
             tokio::time::sleep(OPEN_PAUSE).await;
         };
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options(path).read_only(true))
-            .await?;
+        let readers = pool(READERS).connect_with(options(path).read_only(true)).await?;
         Ok(Self { writer, readers })
     }
 
@@ -60,8 +56,7 @@ impl SqliteDatabase {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
+        let writer = pool(1).connect_with(options).await?;
         let outcome = migrate(&writer).await;
         if outcome.is_err() {
             writer.close().await;
@@ -84,6 +79,14 @@ impl SqliteDatabase {
     pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.readers.begin().await
     }
+}
+
+/// On a full disk SQLite ends a transaction by itself. sqlx goes on to think that the connection has one, and can never begin another.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

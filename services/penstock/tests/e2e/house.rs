@@ -37,8 +37,15 @@ impl House {
 
     /// A house whose configuration file has this text.
     pub async fn start_with(config: &str) -> Self {
+        let mut house = Self::prepared(config);
+        house.launch().await;
+        house
+    }
+
+    /// One that was not launched yet.
+    pub fn prepared(config: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let mut house = Self {
+        Self {
             dir: scratch.path().to_owned(),
             _scratch: Some(scratch),
             config: config.to_owned(),
@@ -46,9 +53,7 @@ impl House {
             address: String::new(),
             ops_address: String::new(),
             http: reqwest::Client::new(),
-        };
-        house.launch().await;
-        house
+        }
     }
 
     /// What a stand in `dir` is to its customers, by the gateway at `address`.
@@ -120,6 +125,12 @@ impl House {
         let mut child = self.child.take().expect("the house runs");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Server and warehouse stand still.
+    pub fn freeze(&self) {
+        let pids = [Some(self.pid()), self.warehouse_pid()].into_iter().flatten().map(|pid| pid.to_string());
+        assert!(Command::new("kill").arg("-STOP").args(pids).status().unwrap().success());
     }
 
     /// SIGTERM, and waits for the orderly end.

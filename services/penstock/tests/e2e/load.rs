@@ -32,6 +32,8 @@ pub struct Field {
     pub address: watch::Sender<String>,
     /// Batches acknowledged so far, by all clients.
     pub acknowledged: watch::Sender<u64>,
+    /// Attempts that took a client not all the way, by all clients.
+    pub refused: watch::Sender<u64>,
     /// Whether clients are to send what they have and end.
     pub over: watch::Sender<bool>,
     /// The tenant's key.
@@ -45,7 +47,7 @@ impl Field {
     pub fn new(address: &str, key: String) -> Self {
         let (address, acknowledged) = (watch::Sender::new(address.to_owned()), watch::Sender::new(0));
         let run = format!("{:08x}", rand::rng().next_u32());
-        Self { address, acknowledged, over: watch::Sender::new(false), key, run }
+        Self { address, acknowledged, refused: watch::Sender::new(0), over: watch::Sender::new(false), key, run }
     }
 
     /// Waits until `more` further batches are acknowledged.
@@ -199,6 +201,7 @@ impl Client {
             if left.is_empty() {
                 return attempt.token;
             }
+            self.field.refused.send_modify(|n| *n += 1);
             // Again when the server is back, or soon: a new address may have been missed.
             let _ = timeout(Duration::from_millis(20), self.address.changed()).await;
         }
@@ -295,6 +298,17 @@ impl Load {
         let progress = timeout(PATIENCE, self.field.progress(more));
         tokio::select! {
             progress = progress => progress.expect("the clients get on"),
+            Some(ended) = self.clients.join_next() => panic!("a client ended: {ended:?}"),
+        }
+    }
+
+    /// Waits until a server refuses every client for now.
+    pub async fn refused(&mut self) {
+        let mut refused = self.field.refused.subscribe();
+        let target = *refused.borrow_and_update() + 4 * CLIENTS;
+        let refused = timeout(PATIENCE, refused.wait_for(|n| *n >= target));
+        tokio::select! {
+            refused = refused => drop(refused.expect("the server refuses").unwrap()),
             Some(ended) = self.clients.join_next() => panic!("a client ended: {ended:?}"),
         }
     }

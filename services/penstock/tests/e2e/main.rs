@@ -8,6 +8,7 @@ mod clients;
 mod cold;
 mod crash;
 mod dialect;
+mod disk;
 mod erasure;
 mod every;
 mod faults;
