@@ -111,16 +111,19 @@ impl Eraser {
         if self.ground.erasures.open_erasures(1).await?.is_empty() || !self.lease().await? {
             return Ok(());
         }
-        let work = self.work();
-        tokio::pin!(work);
+        // Side by side: one that stood still while the other is asked could hold what that needs.
+        tokio::select! {
+            done = self.work() => done,
+            lost = self.keep_lease() => lost,
+        }
+    }
+
+    /// Returns when the lease is another's.
+    async fn keep_lease(&self) -> Result<(), EraserError> {
         loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = sleep(RENEW_EVERY) => {
-                    if !self.lease().await? {
-                        return Ok(());
-                    }
-                }
+            sleep(RENEW_EVERY).await;
+            if !self.lease().await? {
+                return Ok(());
             }
         }
     }

@@ -97,21 +97,24 @@ async fn look(parts: &Parts, stop: &CancellationToken) -> Result<(), PipelineErr
     if !lease(parts).await? {
         return Ok(());
     }
-    let work = work(parts, &id, stop);
-    tokio::pin!(work);
+    // Side by side: one that stood still while the other is asked could hold what that needs.
+    tokio::select! {
+        done = work(parts, &id, stop) => done,
+        over = may_go_on(parts, &id, stop) => over,
+    }
+}
+
+/// Renews the lease; returns when it is lost, or the attempt is to end.
+async fn may_go_on(parts: &Parts, id: &str, stop: &CancellationToken) -> Result<(), PipelineError> {
     loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = sleep(RENEW_EVERY) => {
-                if !patiently(stop, || lease(parts)).await? {
-                    return Ok(());
-                }
-                let replay = patiently(stop, || parts.replays.replay(&id)).await?;
-                // The next attempt ends it.
-                if replay.is_some_and(|replay| replay.to_cancel && replay.state == ReplayState::Building) {
-                    return Ok(());
-                }
-            }
+        sleep(RENEW_EVERY).await;
+        if !patiently(stop, || lease(parts)).await? {
+            return Ok(());
+        }
+        let replay = patiently(stop, || parts.replays.replay(id)).await?;
+        // The next attempt ends it.
+        if replay.is_some_and(|replay| replay.to_cancel && replay.state == ReplayState::Building) {
+            return Ok(());
         }
     }
 }

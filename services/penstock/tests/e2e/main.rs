@@ -22,6 +22,7 @@ mod permissions;
 mod polyglot;
 mod protocols;
 mod readme;
+mod replay;
 mod retention;
 mod stand;
 mod story;
