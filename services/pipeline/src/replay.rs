@@ -185,6 +185,7 @@ impl Attempt<'_> {
         for range in self.request.ranges.clone() {
             self.build(&mut rebuild, range).await?;
         }
+        rebuild.check_sent().await?;
         let mut expired = Vec::new();
         for (tenant, app) in rebuild.apps().await? {
             if let Some(before_ms) = ledger.expired_before(&tenant, &app).await? {
@@ -302,8 +303,7 @@ impl Attempt<'_> {
     }
 
     async fn note(&self) -> Result<(), PipelineError> {
-        Ok(patiently(self.stop, || self.parts.replays.note_replay(&self.request.id, self.number, &self.progress))
-            .await?)
+        patiently(self.stop, || self.parts.replays.note_replay(&self.request.id, self.number, &self.progress)).await
     }
 
     /// Tells readers that what they kept may be other now, and ends it.

@@ -96,17 +96,21 @@ impl Rebuild {
         Ok(rows.into_iter().filter_map(app).collect())
     }
 
-    /// Takes the new rows of what may be gone since it is no longer kept, and leaves the old ones in their place. `expired`: before which
-    /// time events of an app may be gone (UTC ms); of what doesn't count, what was received a day earlier.
-    pub async fn leave_expired(&mut self, expired: &[(TenantId, AppId, i64)]) -> Result<(), WarehouseError> {
-        for (table, sent) in &self.sent {
+    /// Makes sure that all rows sent are there. The uncounted may go at any time, by their age.
+    pub async fn check_sent(&self) -> Result<(), WarehouseError> {
+        for (table, sent) in self.sent.iter().filter(|(table, _)| **table != schema::UNCOUNTED) {
             let rows = self.rows(&format!("SELECT toInt64(count()) FROM {}", self.beside(table))).await?;
-            // The uncounted may go at any time, by their age.
-            if rows != [[Cell::Integer(sent.cast_signed())]] && *table != schema::UNCOUNTED {
+            if rows != [[Cell::Integer(sent.cast_signed())]] {
                 let what = format!("{} has other rows than the {sent} sent there: {rows:?}", self.beside(table));
                 return Err(WarehouseError::Protocol(what));
             }
         }
+        Ok(())
+    }
+
+    /// Takes the new rows of what may be gone since it is no longer kept, and leaves the old ones in their place. `expired`: before which
+    /// time events of an app may be gone (UTC ms); of what doesn't count, what was received a day earlier.
+    pub async fn leave_expired(&mut self, expired: &[(TenantId, AppId, i64)]) -> Result<(), WarehouseError> {
         if expired.is_empty() {
             return Ok(());
         }
