@@ -116,11 +116,11 @@ async fn what_was_lost_or_wrong_is_right_again_while_events_flow_and_who_was_era
     backfill(&house, 5).await;
     settle(&house, &key).await;
     erasure::done(&house, &key, &erasure::erase(&house, &key, "bob").await).await;
-    let mut load = Load::start(&house, seed());
-    load.progress(40).await;
     let before = answers(&house, &key).await;
     let books = erasure::books(&house, &key).await;
 
+    let mut load = Load::start(&house, seed());
+    load.progress(10).await;
     damage(&house).await;
     assert_ne!(answers(&house, &key).await, before);
     assert_ne!(reconcile(&house, &key, APP).await.differences, []);
@@ -140,9 +140,8 @@ async fn what_was_lost_or_wrong_is_right_again_while_events_flow_and_who_was_era
     );
     // Asked for amid it, and done: the copies don't bring the user back.
     let dan = erasure::erase(&house, &key, "dan").await;
-    load.progress(60).await;
+    load.progress(10).await;
     let replay = done(&house, &id).await;
-    load.progress(20).await;
     erasure::done(&house, &key, &dan).await;
     assert_eq!(replay["records"], replay["records_read"]);
     let table = |name: &str| {
@@ -184,13 +183,13 @@ async fn a_replay_goes_on_wherever_it_was_killed() {
     for user in ["ada", "bob"] {
         erasure::live(&house, &key, user).await;
     }
-    // Many days, to be swapped one by one.
-    backfill(&house, 60).await;
+    // Some days, to be swapped one by one.
+    backfill(&house, 12).await;
     settle(&house, &key).await;
-    let mut load = Load::start(&house, seed());
-    load.progress(40).await;
     let before = answers(&house, &key).await;
     let books = erasure::books(&house, &key).await;
+    let mut load = Load::start(&house, seed());
+    load.progress(10).await;
     damage(&house).await;
 
     let id = start(&house).await;
@@ -212,7 +211,7 @@ async fn a_replay_goes_on_wherever_it_was_killed() {
     }
     let replay = done(&house, &id).await;
     assert!(number(&replay["attempts"]) >= 3, "no kill hit it: {replay}");
-    load.progress(20).await;
+    load.progress(10).await;
     assert_eq!(answers(&house, &key).await, before);
     let after = erasure::books(&house, &key).await;
     assert_eq!(after, [books[0] + 1, books[1] + 1, books[2], books[3], books[4]]);
