@@ -14,6 +14,7 @@ mod ledger_history;
 mod metrics;
 mod opening;
 mod registry;
+mod replays;
 pub mod stand;
 mod warehouse;
 
@@ -25,6 +26,7 @@ pub use ledger_history::ledger_history;
 pub use metrics::metrics;
 pub use opening::opening;
 pub use registry::registry;
+pub use replays::replays;
 pub use warehouse::warehouse;
 
 use std::time::Duration;

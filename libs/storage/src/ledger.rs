@@ -27,6 +27,8 @@ pub struct PartitionState {
     pub pending: Option<Pending>,
     /// Every record that the log took before this instant (log's clock, UTC ms) is committed. Never falls.
     pub frontier_ms: i64,
+    /// Whether it stands still: see [`crate::Replays::hold`].
+    pub held: bool,
 }
 
 /// A range of records whose rows may or may not be in the warehouse.
@@ -94,6 +96,12 @@ pub enum LedgerError {
         /// What doesn't fit.
         what: String,
     },
+    /// The partition stands still for a replay ([`crate::Replays::hold`]): the same range can begin later. Nothing was changed.
+    #[error("partition {partition} stands still until a replay has put its rows in their places")]
+    Held {
+        /// The partition.
+        partition: PartitionId,
+    },
     /// The metastore's own failure.
     #[error(transparent)]
     Meta(#[from] MetaError),
@@ -114,7 +122,7 @@ pub trait Ledger: Send + Sync + 'static {
     async fn claim(&self, topic: &Topic, partition: PartitionId, owner: &str) -> Result<PartitionState, MetaError>;
 
     /// Records that `pending` is about to be inserted. It must start at the committed offset. Where one is pending
-    /// already, only the same range is accepted, and its `since_ms` stays.
+    /// already, only the same range is accepted, and its `since_ms` stays. `Held` while the partition stands still, unless it is that range.
     async fn begin(
         &self,
         topic: &Topic,

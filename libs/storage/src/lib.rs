@@ -1,8 +1,8 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is five small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is six small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
-//! define, and the [`Erasures`] of users. [`Metastore`] is all five; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks
+//! define, the [`Erasures`] of users, and the [`Replays`] of the log. [`Metastore`] is all six; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks
 //! the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
@@ -21,6 +21,7 @@ mod open;
 pub mod place;
 mod postgres;
 mod registry;
+mod replays;
 mod sql;
 mod sqlite;
 pub mod warehouse;
@@ -35,11 +36,12 @@ pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pendi
 pub use metrics::Metrics;
 pub use open::open;
 pub use registry::{Registry, RegistryError};
+pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
-pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures {}
-impl<T: Directory + Registry + Ledger + Metrics + Erasures> Metastore for T {}
+pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures + Replays {}
+impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays> Metastore for T {}
 
 /// What the metastore can't do.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The five traits of the metastore, over either database.
+//! The six traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -11,6 +11,7 @@ mod erasures;
 mod ledger;
 mod metrics;
 mod registry;
+mod replays;
 
 use crate::sql::Database;
 

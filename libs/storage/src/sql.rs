@@ -8,6 +8,7 @@ mod errors;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod registry;
+pub(crate) mod replays;
 
 pub(crate) use database::{Database, Statement, Transaction, query};
 pub(crate) use errors::{migrated, taken};

@@ -59,6 +59,12 @@ async fn erasures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn replays() {
+    let folders = Folders::new();
+    conformance::replays(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     let folders = Folders::new();
     conformance::metrics(async || folders.metastore().await).await;

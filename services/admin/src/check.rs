@@ -57,6 +57,31 @@ pub(crate) fn page_size(given: u32) -> Result<u32, Error> {
     }
 }
 
+/// The id of a thing that an answer of `method` named.
+pub(crate) fn given_id<'a>(field: &str, id: &'a str, method: &str) -> Result<&'a str, Error> {
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Ok(id);
+    }
+    let rule = if id.is_empty() { "REQUIRED" } else { "MALFORMED" };
+    Err(Error::invalid(field, rule, format!("must be the `{field}` of an answer to {method}")))
+}
+
+/// Where a list goes on: after the thing of that time and id.
+pub(crate) fn page_token(time_ms: i64, id: &str) -> String {
+    format!("{time_ms}-{id}")
+}
+
+/// The time and id in a [`page_token`].
+pub(crate) fn before(token: &str) -> Result<Option<(i64, &str)>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parts = token.split_once('-').and_then(|(time_ms, id)| Some((time_ms.parse().ok()?, id)));
+    let parts = parts.filter(|(_, id)| id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let wrong = || Error::invalid("page_token", "MALFORMED", "must be the `next_page_token` of an earlier answer");
+    parts.ok_or_else(wrong).map(Some)
+}
+
 /// The IANA name of a time zone as the database spells it; `UTC` if none is given.
 pub(crate) fn time_zone(field: &str, given: &str) -> Result<String, Error> {
     static DATABASE: OnceLock<TimeZoneDatabase> = OnceLock::new();
@@ -104,5 +129,14 @@ mod tests {
         let fault = |field: &str| Err::<(), _>(Error::invalid(field, "R", "is wrong"));
         let error = both(both(fault("a"), Ok(())), fault("c")).unwrap_err();
         assert_eq!(error.violations.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_token_leads_on_and_nothing_else_is_one() {
+        assert_eq!(before("").unwrap(), None);
+        assert_eq!(before("17-ab0").unwrap(), Some((17, "ab0")));
+        for bad in ["x", "17", "x-ab", "17-a'b", "17-a-b"] {
+            assert_eq!(before(bad).unwrap_err().violations[0].field, "page_token");
+        }
     }
 }

@@ -11,6 +11,9 @@
 //! 6. after the longest life of an insert look again, from step 2 on.
 //!
 //! Two that work at once, because one was stopped for longer than its lease, do no harm: they do the same.
+//!
+//! A replay copies rows, and a copy that it made before a deletion may come after it. So nothing is erased during one, and what was begun
+//! when it began is noted as done only after a round in which none was under way.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -108,16 +111,19 @@ impl Eraser {
         if self.ground.erasures.open_erasures(1).await?.is_empty() || !self.lease().await? {
             return Ok(());
         }
-        let work = self.work();
-        tokio::pin!(work);
+        // Side by side: one that stood still while the other is asked could hold what that needs.
+        tokio::select! {
+            done = self.work() => done,
+            lost = self.keep_lease() => lost,
+        }
+    }
+
+    /// Returns when the lease is another's.
+    async fn keep_lease(&self) -> Result<(), EraserError> {
         loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = sleep(RENEW_EVERY) => {
-                    if !self.lease().await? {
-                        return Ok(());
-                    }
-                }
+            sleep(RENEW_EVERY).await;
+            if !self.lease().await? {
+                return Ok(());
             }
         }
     }
@@ -169,6 +175,10 @@ impl Eraser {
 
     /// Deletes what these users have, and notes how far each came then.
     async fn erase(&self, batch: &mut [Erasure]) -> Result<(), EraserError> {
+        let clock = self.ground.replays.replay_clock().await?;
+        if clock.running {
+            return Ok(());
+        }
         let mut found = Vec::new();
         for (at, erasure) in batch.iter_mut().enumerate() {
             if self.count(erasure).await? > 0 {
@@ -185,8 +195,11 @@ impl Eraser {
         let unsettled = self.settle_daily_users(batch).await?;
         self.change_epochs(batch).await?;
         for erasure in batch {
-            // An insert came meanwhile, or one after the other: all of it again.
-            if self.count(erasure).await? > 0 || unsettled.contains(&erasure.request.id) {
+            let left = self.count(erasure).await?;
+            // After the count: what a replay that begins later copies is what was counted.
+            let replayed = self.ground.replays.replay_clock().await? != clock;
+            // An insert came meanwhile, or one after the other, or a copy may: all of it again.
+            if left > 0 || replayed || unsettled.contains(&erasure.request.id) {
                 self.note(erasure).await?;
                 continue;
             }

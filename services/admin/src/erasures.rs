@@ -16,7 +16,7 @@ use tracing::info;
 
 use crate::{
     caller::Caller,
-    check::{self, both},
+    check::{self, before, both, page_token},
     reconcile::unreadable,
     service::{Admin, stored},
     wire::app_of,
@@ -53,11 +53,7 @@ impl Admin {
         request: &GetErasureRequest,
     ) -> Result<GetErasureResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
-        let id = &request.erasure_id;
-        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            let rule = if id.is_empty() { "REQUIRED" } else { "MALFORMED" };
-            return Err(Error::invalid("erasure_id", rule, "must be the `erasure_id` of an answer to EraseUser"));
-        }
+        let id = check::given_id("erasure_id", &request.erasure_id, "EraseUser")?;
         let erasure = self.ground()?.erasures.erasure(&tenant, id).await.map_err(stored)?;
         // What the caller can't list doesn't exist for the caller.
         let listed = erasure.filter(|erasure| caller.reaches(&erasure.request.app));
@@ -79,23 +75,10 @@ impl Admin {
         let mut page = erasures.erasures(&tenant, &app, before, page_size + 1).await.map_err(stored)?;
         let there_is_more = page.len() > page_size as usize;
         page.truncate(page_size as usize);
-        let next_page_token = match page.last() {
-            Some(last) if there_is_more => format!("{}-{}", last.request.requested_at_ms, last.request.id),
-            _ => String::new(),
-        };
+        let last = page.last().filter(|_| there_is_more).map(|last| &last.request);
+        let next_page_token = last.map_or_else(String::new, |last| page_token(last.requested_at_ms, &last.id));
         Ok(ListErasuresResponse { erasures: page.into_iter().map(to_wire).collect(), next_page_token })
     }
-}
-
-/// The time and id of the last erasure that was listed.
-fn before(token: &str) -> Result<Option<(i64, &str)>, Error> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    let parts = token.split_once('-').and_then(|(time_ms, id)| Some((time_ms.parse().ok()?, id)));
-    let parts = parts.filter(|(_, id)| id.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let wrong = || Error::invalid("page_token", "MALFORMED", "must be the `next_page_token` of an earlier answer");
-    parts.ok_or_else(wrong).map(Some)
 }
 
 fn to_wire(erasure: Erasure) -> v1::Erasure {
@@ -118,20 +101,5 @@ fn to_wire(erasure: Erasure) -> v1::Erasure {
         events_deleted: deleted(EVENTS),
         identifies_deleted: deleted(USERS),
         uncounted_deleted: deleted(UNCOUNTED),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_leads_on_and_nothing_else_is_one() {
-        assert_eq!(before("").unwrap(), None);
-        assert_eq!(before("17-ab0").unwrap(), Some((17, "ab0")));
-        for bad in ["x", "17", "x-ab", "17-a'b", "17-a-b"] {
-            assert_eq!(before(bad).unwrap_err().violations[0].field, "page_token");
-        }
     }
 }

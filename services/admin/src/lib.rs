@@ -3,7 +3,7 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters` and `erasures` do what was asked. [`Expiry`] and [`Eraser`] work by themselves.
+//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures` and `replays` do what was asked. [`Expiry`] and [`Eraser`] work by themselves.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
@@ -19,6 +19,7 @@ mod expiry;
 mod keys;
 mod quotas;
 mod reconcile;
+mod replays;
 mod retention;
 mod service;
 mod tenants;

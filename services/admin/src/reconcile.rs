@@ -32,7 +32,7 @@ use crate::{
 /// How many hours one call may ask for.
 const MOST_MS: i64 = 7 * DAY_MS;
 /// How far apart the receipt of an event and its place in the log may be in time: an append's, and the clocks'.
-const SLACK_MS: i64 = 5 * 60_000;
+pub(crate) const SLACK_MS: i64 = 5 * 60_000;
 /// How many differences an answer names.
 const MOST_DIFFERENCES: usize = 1_000;
 /// How much of the log is read at once where offsets are missing.
@@ -151,7 +151,7 @@ fn hours(request: &ReconcileRequest, now_ms: i64) -> Result<Range<i64>, Error> {
 
 /// The offsets that may have been received in this time, by partition, as far as they are committed; and since when, if the log
 /// doesn't go back that far.
-async fn ranges(
+pub(crate) async fn ranges(
     log: &dyn EventLog,
     committed: &[Offset],
     received: &Range<i64>,

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use api::{
     status::to_status,
     v1::{
-        CreateAppRequest, CreateAppResponse, CreateKeyRequest, CreateKeyResponse, CreateTenantRequest,
-        CreateTenantResponse, EraseUserRequest, EraseUserResponse, GetErasureRequest, GetErasureResponse,
-        GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse,
-        ListAppsRequest, ListAppsResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest,
-        ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListTenantsRequest, ListTenantsResponse,
-        ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest,
-        SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse,
-        admin_service_server::AdminService,
+        CancelReplayRequest, CancelReplayResponse, CreateAppRequest, CreateAppResponse, CreateKeyRequest,
+        CreateKeyResponse, CreateTenantRequest, CreateTenantResponse, EraseUserRequest, EraseUserResponse,
+        GetErasureRequest, GetErasureResponse, GetReplayRequest, GetReplayResponse, GetTenantQuotaRequest,
+        GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse, ListAppsRequest,
+        ListAppsResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse,
+        ListKeysRequest, ListKeysResponse, ListReplaysRequest, ListReplaysResponse, ListTenantsRequest,
+        ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse,
+        SetTenantQuotaRequest, SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse,
+        StartReplayRequest, StartReplayResponse, admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
 use model::Error;
-use storage::{Cache, Directory, Erasures, Ledger, MetaError, Warehouse};
+use storage::{Cache, Directory, Erasures, Ledger, MetaError, Replays, Warehouse};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -41,6 +42,8 @@ pub struct Ground {
     pub ledger: Arc<dyn Ledger>,
     /// Whose are to be erased.
     pub erasures: Arc<dyn Erasures>,
+    /// Which are to be put there anew.
+    pub replays: Arc<dyn Replays>,
     /// Where they end.
     pub warehouse: Warehouse,
 }
@@ -149,6 +152,35 @@ impl AdminService for Admin {
     ) -> Result<Response<ListErasuresResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.erasures(&caller, &message).await)
+    }
+
+    async fn start_replay(
+        &self,
+        request: Request<StartReplayRequest>,
+    ) -> Result<Response<StartReplayResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.ask_replay(&caller, &message).await)
+    }
+
+    async fn get_replay(&self, request: Request<GetReplayRequest>) -> Result<Response<GetReplayResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.replay(&caller, &message).await)
+    }
+
+    async fn list_replays(
+        &self,
+        request: Request<ListReplaysRequest>,
+    ) -> Result<Response<ListReplaysResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.replays(&caller, &message).await)
+    }
+
+    async fn cancel_replay(
+        &self,
+        request: Request<CancelReplayRequest>,
+    ) -> Result<Response<CancelReplayResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.stop_replay(&caller, &message).await)
     }
 }
 

@@ -42,9 +42,8 @@ impl Target {
             "events" | "identify" => Some(Self::Ingest),
             "query" | "sql" | "explain" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
-            "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures" => {
-                Some(Self::Admin)
-            }
+            "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
+            | "replays" => Some(Self::Admin),
             _ => None,
         }
     }
@@ -114,6 +113,7 @@ mod tests {
             ("/v1/reconcile", Some(Target::Admin)),
             ("/v1/dead-letters", Some(Target::Admin)),
             ("/v1/erasures/0", Some(Target::Admin)),
+            ("/v1/replays/0", Some(Target::Admin)),
             ("/grpc.health.v1.Health/Check", Some(Target::Public)),
             ("/v1/sqlx", None),
             ("/v2/sql", None),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use api::v1::LogRange;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
@@ -50,6 +51,13 @@ pub(crate) enum Command {
         server: Server,
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Put a part of the event log into the warehouse anew, with an operator's key.
+    Replay {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: ReplayCommand,
     },
 }
 
@@ -208,4 +216,42 @@ pub(crate) enum KeyCommand {
         #[arg(long, default_value = "")]
         tenant: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// Begin a replay of what was received in a time, or of offsets; prints its id.
+    Start {
+        /// The first instant, as 2026-01-31T23:00:00Z.
+        #[arg(long, requires = "to", conflicts_with = "ranges", required_unless_present = "ranges")]
+        from: Option<jiff::Timestamp>,
+        /// The end.
+        #[arg(long, requires = "from")]
+        to: Option<jiff::Timestamp>,
+        /// Offsets of a partition, both included: PARTITION:FIRST-LAST. May be given again.
+        #[arg(long = "range", value_parser = log_range)]
+        ranges: Vec<LogRange>,
+    },
+    /// Show how far a replay came.
+    Show {
+        /// The replay's id.
+        replay_id: String,
+    },
+    /// List replays, the newest first.
+    List,
+    /// Ask for a replay's end.
+    Cancel {
+        /// The replay's id.
+        replay_id: String,
+    },
+}
+
+/// `3:100-199`.
+fn log_range(text: &str) -> Result<LogRange, String> {
+    let parts = text.split_once(':').and_then(|(partition, offsets)| Some((partition, offsets.split_once('-')?)));
+    let range = parts.and_then(|(partition, (first, last))| {
+        let (first_offset, last_offset) = (first.parse().ok()?, last.parse().ok()?);
+        Some(LogRange { partition: partition.parse().ok()?, first_offset, last_offset })
+    });
+    range.ok_or_else(|| "must be PARTITION:FIRST-LAST, as 3:100-199".to_owned())
 }

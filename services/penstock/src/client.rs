@@ -1,8 +1,11 @@
-//! `penstock tenant`, `app` and `key`: the Admin service from a terminal.
+//! `penstock tenant`, `app`, `key` and `replay`: the Admin service from a terminal.
 
 use std::{fmt::Write, path::PathBuf};
 
-use api::v1::{self, admin_service_client::AdminServiceClient};
+use api::{
+    convert::time_to_wire,
+    v1::{self, admin_service_client::AdminServiceClient, replay::State},
+};
 use model::Permission;
 use tonic::{
     metadata::{Ascii, MetadataValue},
@@ -10,7 +13,7 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::cli::{AppCommand, KeyCommand, Server, TenantCommand};
+use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,50 @@ pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, 
             Ok(format!("{key_id} revoked\n"))
         }
     }
+}
+
+pub(crate) async fn replay(server: &Server, command: ReplayCommand) -> Result<String, ClientError> {
+    let mut admin = connect(server).await?;
+    match command {
+        ReplayCommand::Start { from, to, ranges } => {
+            let [from, to] = [from, to].map(|time| time.map(|time| time_to_wire(time.as_millisecond())));
+            let started = admin.start_replay(v1::StartReplayRequest { from, to, ranges }).await?.into_inner();
+            Ok(format!("{}\n", started.replay.unwrap_or_default().replay_id))
+        }
+        ReplayCommand::Show { replay_id } => {
+            let replay = admin.get_replay(v1::GetReplayRequest { replay_id }).await?.into_inner().replay;
+            let replay = replay.unwrap_or_default();
+            let tables = replay.tables.iter().map(|table| {
+                let v1::ReplayedTable { table, rows_before, rows_after } = table;
+                format!("{table}\t{rows_before} rows before\t{rows_after} after\n")
+            });
+            let tables: String = tables.collect();
+            Ok(replay_line(replay) + &tables)
+        }
+        ReplayCommand::List => {
+            let mut list = String::new();
+            let mut page_token = String::new();
+            loop {
+                let request = v1::ListReplaysRequest { page_size: 0, page_token };
+                let page = admin.list_replays(request).await?.into_inner();
+                list.extend(page.replays.into_iter().map(replay_line));
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    return Ok(list);
+                }
+            }
+        }
+        ReplayCommand::Cancel { replay_id } => {
+            let replay = admin.cancel_replay(v1::CancelReplayRequest { replay_id }).await?.into_inner().replay;
+            Ok(replay_line(replay.unwrap_or_default()))
+        }
+    }
+}
+
+fn replay_line(replay: v1::Replay) -> String {
+    let state = State::try_from(replay.state).unwrap_or_default().as_str_name().trim_start_matches("STATE_");
+    let read = format!("{} of {} records", replay.records_read, replay.records);
+    lines([[replay.replay_id, state.to_lowercase(), read, replay.message]].into_iter())
 }
 
 fn permission_name(number: i32) -> Option<&'static str> {

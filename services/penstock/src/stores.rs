@@ -65,7 +65,8 @@ impl Stores {
         Ok(Some(pipeline::Parts {
             log,
             ledger: Arc::clone(&meta) as _,
-            erasures: meta,
+            erasures: Arc::clone(&meta) as _,
+            replays: meta,
             apps,
             warehouse,
             tee,
@@ -82,6 +83,7 @@ impl Stores {
             log: self.log.clone()?,
             ledger: self.meta.clone()?,
             erasures: self.meta.clone()?,
+            replays: self.meta.clone()?,
             warehouse: self.warehouse.clone()?,
         })
     }

@@ -17,11 +17,14 @@
 //! the very same block again and sends what isn't there. A worker's memory of ids and users is thrown away
 //! with it and rebuilt from the warehouse, so it never knows more than what is committed. While the log or the metastore
 //! is away it waits ([`patience`]); one that was stopped for a while and wakes up asks the ledger before it inserts.
+//!
+//! A range that was committed long ago can be done again the same way, beside all this: see [`replay`].
 
 mod block;
 mod erased;
 mod patience;
 mod recover;
+mod replay;
 mod retention;
 mod seen;
 mod tee;
@@ -40,7 +43,7 @@ use std::{
 use eventlog::{Assignment, EventLog, LogError};
 use model::PartitionId;
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Erasures, Ledger, LedgerError, MetaError, Topic, Warehouse, WarehouseError};
+use storage::{Apps, Erasures, Ledger, LedgerError, MetaError, Replays, Topic, Warehouse, WarehouseError};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -101,13 +104,13 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
-    /// Whether it is only that the log or the metastore is away: what was to be done can be done later.
+    /// Whether it is only that the log or the metastore is away, or a replay is: what was to be done can be done later.
     fn is_away(&self) -> bool {
         matches!(
             self,
             Self::Log(LogError::Unavailable(_))
                 | Self::Meta(MetaError::Unavailable(_))
-                | Self::Ledger(LedgerError::Meta(MetaError::Unavailable(_)))
+                | Self::Ledger(LedgerError::Meta(MetaError::Unavailable(_)) | LedgerError::Held { .. })
         )
     }
 }
@@ -120,6 +123,8 @@ pub struct Parts {
     pub ledger: Arc<dyn Ledger>,
     /// Who was erased.
     pub erasures: Arc<dyn Erasures>,
+    /// What is to be replayed.
+    pub replays: Arc<dyn Replays>,
     /// Apps and their properties.
     pub apps: Arc<Apps>,
     /// Where events go.
@@ -146,9 +151,10 @@ impl Parts {
 ///
 /// A worker whose partition is taken away commits the block under way, and only then another process gets it; the same
 /// holds at the end, after which the place in the assignment is given up. A worker that fails is started anew after a
-/// pause, from what the ledger knows.
+/// pause, from what the ledger knows. Of all processes that run one, one replays what is to be replayed.
 pub async fn run(parts: Parts, stop: CancellationToken) {
     let parts = Arc::new(parts);
+    let replays = tokio::spawn(replay::run(Arc::clone(&parts), stop.clone()));
     let Some(assignment) = take_place(&parts, &stop).await else { return };
     let mut assigned = assignment.partitions();
     let mut workers: BTreeMap<PartitionId, CancellationToken> = BTreeMap::new();
@@ -185,6 +191,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         }
     }
     assignment.leave().await;
+    if let Err(error) = replays.await {
+        error!(%error, "whoever replays panicked; it goes on elsewhere or at the next start");
+    }
 }
 
 /// The place in the assignment, as soon as the log gives one.

@@ -1,4 +1,4 @@
-//! What a new owner of a partition reads back from the warehouse.
+//! What a new owner of a partition, or a replay, reads back from the warehouse.
 
 use model::{Offset, PropertyKind, identity_hash};
 use storage::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const SEEN: &str = "SELECT tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at) FROM events \
-    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
     AND received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
 
 const USERS: &str = "SELECT tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)), \
@@ -50,18 +50,18 @@ pub(crate) enum Part {
     Erased(usize),
 }
 
-/// The memory of a worker that goes on at `committed`. `received_ms`: when the record there was received, or now if there is none.
-/// Of users who are erased it has nothing, whatever the warehouse still has.
+/// The memory of whoever goes on at `next`. `received_ms`: when the record there was received, or now if there is none. Of users who
+/// are erased it has nothing, whatever the warehouse still has.
 pub(crate) async fn memory(
     warehouse: &Warehouse,
     place: Place,
-    committed: Offset,
+    next: Offset,
     received_ms: i64,
     erased: Erased,
 ) -> Result<Memory, PipelineError> {
     Ok(Memory {
-        seen: seen(warehouse, place, received_ms - WINDOW_MS).await?,
-        users: users(warehouse, place, committed, &erased).await?,
+        seen: seen(warehouse, place, next, received_ms - WINDOW_MS).await?,
+        users: users(warehouse, place, next, &erased).await?,
         erased,
     })
 }
@@ -92,9 +92,10 @@ pub(crate) async fn is_there(
     Ok(!rows.is_empty())
 }
 
-async fn seen(warehouse: &Warehouse, place: Place, since_ms: i64) -> Result<Seen, PipelineError> {
+async fn seen(warehouse: &Warehouse, place: Place, before: Offset, since_ms: i64) -> Result<Seen, PipelineError> {
     let mut seen = Seen::default();
-    each_row(warehouse, SEEN, place, &[("since", since_ms.to_string())], |row| match row {
+    let params = [("before", before.to_string()), ("since", since_ms.to_string())];
+    each_row(warehouse, SEEN, place, &params, |row| match row {
         [
             Cell::String(tenant),
             Cell::String(app),

@@ -76,9 +76,13 @@ fn set_lag(partition: PartitionId, lag: u64) {
     metrics::gauge!("penstock_pipeline_lag_records", "partition" => partition.to_string()).set(lag as f64);
 }
 
-/// When the record at the committed offset was received: the window of seen ids is counted from there.
-async fn first_received(parts: &Parts, partition: PartitionId, committed: Offset) -> Result<i64, PipelineError> {
-    let next = parts.log.read(partition, committed, 1, 1).await?;
+/// When the record at the offset was received: the window of seen ids is counted from there.
+pub(crate) async fn first_received(
+    parts: &Parts,
+    partition: PartitionId,
+    offset: Offset,
+) -> Result<i64, PipelineError> {
+    let next = parts.log.read(partition, offset, 1, 1).await?;
     let received =
         next.first().and_then(|r| record::decode(&r.payload, &mut Vec::new()).ok()).map(|r| r.received_at_ms);
     Ok(received.unwrap_or_else(parts.now_ms))

@@ -124,6 +124,7 @@ impl World {
             log: Arc::clone(&log),
             ledger: Arc::clone(&self.meta) as _,
             erasures: Arc::clone(&self.meta) as _,
+            replays: Arc::clone(&self.meta) as _,
             apps: Arc::new(Apps::new(Arc::clone(&self.meta), now_ms)),
             warehouse: self.warehouse.clone(),
             options: Options { block_records: 100, block_interval_ms: 20, idle_ms: 100, ..Options::default() },

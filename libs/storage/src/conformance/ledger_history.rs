@@ -171,7 +171,7 @@ async fn perform(store: &dyn Ledger, topic: &Topic, op: &Op, model: &mut Model) 
         Ok(()) => Outcome::Done,
         Err(LedgerError::Fenced { current, .. }) => Outcome::Fenced(current),
         Err(LedgerError::OutOfOrder { .. }) => Outcome::OutOfOrder,
-        Err(LedgerError::Meta(error)) => panic!("{error}"),
+        Err(error @ (LedgerError::Held { .. } | LedgerError::Meta(_))) => panic!("{error}"),
     }
 }
 

@@ -57,7 +57,7 @@ impl Ledger for SqlMetastore {
         let mut transaction = self.database.write().await?;
         if transaction.execute(update).await? == 0 {
             let what = format!("the range {}..={} can't begin", pending.first, pending.last);
-            return Err(refusal(&mut transaction, topic, partition, generation, &what).await);
+            return Err(refusal(&mut transaction, topic, partition, generation, Some(pending.first), &what).await);
         }
         Ok(transaction.commit().await?)
     }
@@ -79,7 +79,7 @@ impl Ledger for SqlMetastore {
         let mut transaction = self.database.write().await?;
         let Some((frontier_ms,)) = transaction.fetch_optional(update).await? else {
             let what = format!("a commit up to {} doesn't end what is pending", commit.end);
-            return Err(refusal(&mut transaction, topic, partition, generation, &what).await);
+            return Err(refusal(&mut transaction, topic, partition, generation, None, &what).await);
         };
         change_epochs(&mut transaction, commit.hours, frontier_ms).await?;
         let raise = on_partition(sql::RAISE_FRONTIER, topic, partition).bind(commit.frontier_ms);
@@ -102,7 +102,7 @@ impl Ledger for SqlMetastore {
         let mut transaction = self.database.write().await?;
         if transaction.execute(update).await? == 0 {
             let what = format!("it is not idle at {committed}");
-            return Err(refusal(&mut transaction, topic, partition, generation, &what).await);
+            return Err(refusal(&mut transaction, topic, partition, generation, None, &what).await);
         }
         Ok(transaction.commit().await?)
     }
@@ -209,12 +209,13 @@ async fn change_epochs(
     Ok(())
 }
 
-/// Why a conditional write met no row.
+/// Why a conditional write met no row; `begins`: where the range that was to begin does.
 async fn refusal(
     transaction: &mut Transaction,
     topic: &Topic,
     partition: PartitionId,
     held: u64,
+    begins: Option<Offset>,
     what: &str,
 ) -> LedgerError {
     let row: Result<Option<sql::PartitionRow>, _> =
@@ -225,6 +226,10 @@ async fn refusal(
         Ok(None) => MetaError::NotFound(format!("partition {partition} of topic {}", topic.name)).into(),
         Ok(Some(state)) if state.generation != held => {
             LedgerError::Fenced { partition, held, current: state.generation }
+        }
+        // All else fits. Another statement may have ended the hold since.
+        Ok(Some(state)) if begins == Some(state.committed) && state.pending.is_none() => {
+            LedgerError::Held { partition }
         }
         Ok(Some(state)) => {
             let pending = match state.pending {

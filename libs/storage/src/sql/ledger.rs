@@ -11,13 +11,13 @@ pub(crate) const CLAIM: &str = "INSERT INTO ledger_partitions (topic, incarnatio
      pending_last, pending_since_ms, frontier_ms) VALUES ($1, $2, $3, 1, $4, 0, NULL, NULL, 0) \
      ON CONFLICT (topic, incarnation, number) \
      DO UPDATE SET generation = ledger_partitions.generation + 1, owner = excluded.owner \
-     RETURNING number, generation, owner, committed, pending_last, pending_since_ms, frontier_ms";
+     RETURNING number, generation, owner, committed, pending_last, pending_since_ms, frontier_ms, hold";
 
 /// $1..$3 the partition, $4 generation, $5 first, $6 last, $7 since.
 pub(crate) const BEGIN: &str = "UPDATE ledger_partitions \
      SET pending_last = $6, pending_since_ms = COALESCE(pending_since_ms, $7) \
      WHERE topic = $1 AND incarnation = $2 AND number = $3 AND generation = $4 AND committed = $5 \
-     AND (pending_last IS NULL OR pending_last = $6)";
+     AND (pending_last = $6 OR pending_last IS NULL AND hold IS NULL)";
 
 /// $1..$3 the partition, $4 generation, $5 last, $6 end. Returns the frontier as it was stored before this commit.
 pub(crate) const COMMIT: &str = "UPDATE ledger_partitions \
@@ -36,9 +36,9 @@ pub(crate) const ADVANCE: &str = "UPDATE ledger_partitions \
      AND pending_last IS NULL";
 
 pub(crate) const PARTITION: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
-     frontier_ms FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 AND number = $3";
+     frontier_ms, hold FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 AND number = $3";
 pub(crate) const PARTITIONS: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
-     frontier_ms FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 ORDER BY number";
+     frontier_ms, hold FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 ORDER BY number";
 
 /// $1 tenant, $2 app, $3 hour, $4 epoch.
 pub(crate) const CHANGE_EPOCH: &str = "INSERT INTO ledger_epochs (tenant, app, hour_ms, epoch) VALUES ($1, $2, $3, $4) \
@@ -78,6 +78,7 @@ pub(crate) struct PartitionRow {
     pending_last: Option<i64>,
     pending_since_ms: Option<i64>,
     frontier_ms: i64,
+    hold: Option<String>,
 }
 
 impl TryFrom<PartitionRow> for PartitionState {
@@ -98,6 +99,7 @@ impl TryFrom<PartitionRow> for PartitionState {
             committed,
             pending,
             frontier_ms: row.frontier_ms,
+            held: row.hold.is_some(),
         })
     }
 }

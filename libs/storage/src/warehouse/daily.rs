@@ -41,12 +41,9 @@ impl Warehouse {
         let exists = format!("EXISTS {}", schema::DAILY_USERS_VIEW);
         let exists = self.select(&exists, &[], &QuerySettings::default())?.collect().await?;
         if exists != [[Cell::Integer(1)]] {
-            let fill = format!(
-                "INSERT INTO {daily} {} WHERE (SELECT count() FROM {daily}) = 0 {}",
-                schema::DAILY_USERS_SELECT,
-                schema::DAILY_USERS_GROUP,
-                daily = schema::DAILY_USERS
-            );
+            let daily = schema::DAILY_USERS;
+            let events = format!("{} WHERE (SELECT count() FROM {daily}) = 0", schema::EVENTS);
+            let fill = format!("INSERT INTO {daily} {}", schema::daily_users_of(&events));
             // As many days as there are; and once, should two processes start together.
             let settings =
                 [("max_partitions_per_insert_block", "0"), ("insert_deduplication_token", "before the view")];
@@ -77,11 +74,9 @@ impl Warehouse {
     pub async fn rebuild_daily_users(&self, rows: DayOfPartition) -> Result<(), WarehouseError> {
         let delete = format!("ALTER TABLE {} DELETE WHERE {}", schema::DAILY_USERS, rows.of_daily_users());
         let fill = format!(
-            "INSERT INTO {} {} WHERE {} {}",
+            "INSERT INTO {} {}",
             schema::DAILY_USERS,
-            schema::DAILY_USERS_SELECT,
-            rows.of_events(),
-            schema::DAILY_USERS_GROUP
+            schema::daily_users_of(&format!("{} WHERE {}", schema::EVENTS, rows.of_events()))
         );
         self.delete(&delete).await?;
         // The same rows under the same token again would be taken for a retry: their first insert was just deleted.

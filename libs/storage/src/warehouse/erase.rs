@@ -151,10 +151,9 @@ fn daily_differences(user: &ErasedUser<'_>) -> String {
     let whose = format!("{} AND _incarnation <= {}", whose(user), user.incarnation);
     let columns = "tenant, app, day, user, _incarnation, _partition";
     format!(
-        "SELECT {columns}, toInt64(events) AS more FROM ({} WHERE {whose} {}) UNION ALL \
+        "SELECT {columns}, toInt64(events) AS more FROM ({}) UNION ALL \
          SELECT {columns}, -toInt64(events) AS more FROM {} WHERE {whose}",
-        schema::DAILY_USERS_SELECT,
-        schema::DAILY_USERS_GROUP,
+        schema::daily_users_of(&format!("{} WHERE {whose}", schema::EVENTS)),
         schema::DAILY_USERS
     )
 }

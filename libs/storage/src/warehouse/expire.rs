@@ -101,7 +101,8 @@ fn one_of(apps: &[(TenantId, AppId)]) -> String {
     format!("(tenant, app) IN ({})", pairs.join(", "))
 }
 
-fn received_before(apps: &[(TenantId, AppId, i64)]) -> String {
+/// Of each app, what was received before the time beside it (UTC ms).
+pub(super) fn received_before(apps: &[(TenantId, AppId, i64)]) -> String {
     let before = |(tenant, app, ms): &(TenantId, AppId, i64)| {
         let time = param::instant(*ms);
         format!("(tenant = '{tenant}' AND app = '{app}' AND received_at < {time})")

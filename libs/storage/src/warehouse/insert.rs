@@ -63,7 +63,7 @@ impl Columns<'_> {
         self.len() == 0
     }
 
-    const fn table(&self) -> &'static str {
+    pub(super) const fn table(&self) -> &'static str {
         match self {
             Self::Events(_) => schema::EVENTS,
             Self::Users(_) => schema::USERS,
@@ -107,6 +107,16 @@ impl Warehouse {
         token: &str,
     ) -> Result<InsertOutcome, WarehouseError> {
         let columns = columns.into();
+        self.insert_into(columns.table(), columns, token).await
+    }
+
+    /// The same, into a table of the same columns.
+    pub(super) async fn insert_into(
+        &self,
+        table: &str,
+        columns: Columns<'_>,
+        token: &str,
+    ) -> Result<InsertOutcome, WarehouseError> {
         let rows = columns.len();
         if token.is_empty() {
             // The server would compare contents instead, and drop a different block that looks the same.
@@ -117,7 +127,7 @@ impl Warehouse {
         }
         let mut block = Bytes::from(columns.to_native());
         let bytes = block.len();
-        let statement = format!("INSERT INTO {} FORMAT Native", columns.table());
+        let statement = format!("INSERT INTO {table} FORMAT Native");
         let mut insert = self
             .client()
             .clone()

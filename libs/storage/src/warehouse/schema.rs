@@ -17,14 +17,18 @@ pub const UNCOUNTED: &str = "uncounted";
 pub const DAILY_USERS: &str = "daily_users";
 /// The view that fills it.
 pub const DAILY_USERS_VIEW: &str = "daily_users_view";
-/// What it holds, as the events have it.
-pub(super) const DAILY_USERS_SELECT: &str = "SELECT tenant, app, toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC') AS day, user, \
-    _incarnation, _partition, count() AS events FROM events";
-pub(super) const DAILY_USERS_GROUP: &str = "GROUP BY tenant, app, day, user, _incarnation, _partition";
 /// The tables that hold what events say day by day: partitioned by the UTC day, with `tenant` and `app`, so that a day can expire.
 pub(super) const BY_DAY: [&str; 2] = [EVENTS, DAILY_USERS];
 /// For how many days after its receipt a row stays among the uncounted.
 pub const UNCOUNTED_DAYS: i64 = 30;
+
+/// What the rollup holds, as these events have it: those of a table, or with a condition some of them.
+pub(super) fn daily_users_of(events: &str) -> String {
+    format!(
+        "SELECT tenant, app, toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC') AS day, user, _incarnation, _partition, \
+         count() AS events FROM {events} GROUP BY tenant, app, day, user, _incarnation, _partition"
+    )
+}
 
 pub(super) const TEXT: &str = "String";
 pub(super) const WORD: &str = "LowCardinality(String)";
@@ -146,9 +150,7 @@ fn daily_users() -> String {
 
 /// From then on each insert counts in both.
 pub(super) fn daily_users_view() -> String {
-    format!(
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS {DAILY_USERS_VIEW} TO {DAILY_USERS} AS {DAILY_USERS_SELECT} {DAILY_USERS_GROUP}"
-    )
+    format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {DAILY_USERS_VIEW} TO {DAILY_USERS} AS {}", daily_users_of(EVENTS))
 }
 
 /// What is asked for by its receipt, as by a worker that takes over a partition, reads no more than that time.

@@ -304,6 +304,10 @@ fn admin() -> Vec<Attack> {
     }
     push("CreateKey", json!({"tenant_id": "blue", "permissions": ["PERMISSION_QUERY"], "app_ids": ["shop"]}));
     push("ListTenants", json!({}));
+    push("ListReplays", json!({}));
+    push("GetReplay", json!({"replay_id": "0"}));
+    push("CancelReplay", json!({"replay_id": "0"}));
+    push("StartReplay", json!({"ranges": [{"partition": 0, "first_offset": "0", "last_offset": "0"}]}));
     push("ListDeadLetters", json!({"app_id": "shop", "page_token": "0-0-0-0') OR ('1'='1"}));
     attacks
 }

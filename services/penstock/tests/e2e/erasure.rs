@@ -18,17 +18,17 @@ use crate::{
 };
 
 /// Looks again at once: no test waits for an insert that hangs.
-const CONFIG: &str = "[admin]\nlook_again_seconds = 0\n";
+pub const CONFIG: &str = "[admin]\nlook_again_seconds = 0\n";
 /// A name that would break a careless quoting.
 const NASTY: &str = r#"it's \' "ada" -- {x:String} 🦀"#;
 
-async fn get(house: &House, key: &str, path: &str) -> (u16, Value) {
+pub async fn get(house: &House, key: &str, path: &str) -> (u16, Value) {
     let answer = house.http.get(format!("http://{}{path}", house.address)).bearer_auth(key).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
 /// Asks for a user's erasure; returns its id.
-async fn erase(house: &House, key: &str, user: &str) -> String {
+pub async fn erase(house: &House, key: &str, user: &str) -> String {
     erase_of(house, key, APP, user).await
 }
 
@@ -57,7 +57,7 @@ async fn until(house: &House, key: &str, id: &str, states: &[&str]) -> Value {
     }
 }
 
-async fn done(house: &House, key: &str, id: &str) -> Value {
+pub async fn done(house: &House, key: &str, id: &str) -> Value {
     until(house, key, id, &["STATE_DONE"]).await
 }
 
@@ -83,7 +83,7 @@ async fn identify(house: &House, key: &str, user: &str, country: &str) {
 }
 
 /// A life of a user: known, ten events, each sent twice, and two that come too late.
-async fn live(house: &House, key: &str, user: &str) {
+pub async fn live(house: &House, key: &str, user: &str) {
     identify(house, key, user, "DE").await;
     let old = time_to_wire(Timestamp::now().as_millisecond() - 48 * 3_600_000);
     let mut sent = events(user, 0..10);
@@ -105,7 +105,7 @@ async fn shown(house: &House, key: &str, user: &str) -> (u64, Vec<String>) {
 }
 
 /// Rows of the warehouse's own tables in which the user stands, whatever tenant's.
-async fn rows(house: &House, user: &str) -> [u64; 5] {
+pub async fn rows(house: &House, user: &str) -> [u64; 5] {
     let quoted = user.replace('\\', r"\\").replace('\'', r"\'");
     let count = async |table: &str, what: &str| {
         house.warehouse(&format!("SELECT count() FROM {table} WHERE {what}")).await.trim().parse::<u64>().unwrap()
@@ -121,7 +121,7 @@ async fn rows(house: &House, user: &str) -> [u64; 5] {
 }
 
 /// Whether the rollup counts just what the events do.
-async fn assert_rolled_up(house: &House) {
+pub async fn assert_rolled_up(house: &House) {
     let of = |table: &str, day: &str, count: &str| {
         format!("SELECT tenant, app, user, {day} AS d, {count} FROM {table} GROUP BY tenant, app, user, d ORDER BY ALL")
     };
@@ -131,7 +131,7 @@ async fn assert_rolled_up(house: &House) {
 }
 
 /// Accepted, stored, duplicates, dead letters, erased; and that nothing is missing or doubled.
-async fn books(house: &House, key: &str) -> [u64; 5] {
+pub async fn books(house: &House, key: &str) -> [u64; 5] {
     settle(house, key).await;
     let answer: ReconcileResponse = reconcile(house, key, APP).await;
     assert_eq!(answer.differences, [], "{answer:?}");

@@ -23,6 +23,7 @@ mod permissions;
 mod polyglot;
 mod protocols;
 mod readme;
+mod replay;
 mod retention;
 mod stand;
 mod story;

@@ -44,6 +44,10 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/EraseUser", &["admin", "operator"]),
     ("AdminService/GetErasure", &["admin", "operator"]),
     ("AdminService/ListErasures", &["admin", "operator"]),
+    ("AdminService/StartReplay", &["operator"]),
+    ("AdminService/GetReplay", &["operator"]),
+    ("AdminService/ListReplays", &["operator"]),
+    ("AdminService/CancelReplay", &["operator"]),
 ];
 
 /// By gRPC, and by JSON where there is a mapping.

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::{account::reconcile, clients::event, house::House};
 
 const DAY_MS: i64 = 86_400_000;
-const APP: &str = "shop";
+pub const APP: &str = "shop";
 
 /// The tenant's only events, one on each of these days ago.
-async fn publish(house: &House, key: &str, days: &[i64]) -> Value {
+pub async fn publish(house: &House, key: &str, days: &[i64]) -> Value {
     let now_ms = Timestamp::now().as_millisecond();
     let at = |days: &i64| v1::Event {
         timestamp: Some(time_to_wire(now_ms - days * DAY_MS)),
@@ -22,19 +22,19 @@ async fn publish(house: &House, key: &str, days: &[i64]) -> Value {
     answer
 }
 
-async fn keep(house: &House, tenant: &str, days: Option<u32>) {
+pub async fn keep(house: &House, tenant: &str, days: Option<u32>) {
     let request = house.http.put(format!("http://{}/v1/retention", house.address)).bearer_auth(house.operator_key());
     let answer = request.json(&json!({"tenant_id": tenant, "days": days})).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
 }
 
 /// The ids of the app's events, oldest first.
-async fn ids(house: &House, key: &str, token: &str) -> Vec<String> {
+pub async fn ids(house: &House, key: &str, token: &str) -> Vec<String> {
     let sql = "SELECT event_id, COUNT(*) FROM events GROUP BY event_id ORDER BY event_id";
     house.sql(key, sql, token).await.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect()
 }
 
-async fn until_left(house: &House, key: &str, wanted: &[&str]) {
+pub async fn until_left(house: &House, key: &str, wanted: &[&str]) {
     for _ in 0..600 {
         if ids(house, key, "").await == wanted {
             return;
