@@ -1,6 +1,6 @@
 //! The gRPC side of the service.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use api::{
     status::to_status,
@@ -11,8 +11,9 @@ use api::{
 };
 use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, StreamExt};
-use mesh::{HttpService, context};
-use model::Error;
+use mesh::{HttpService, context, deadline};
+use model::{Error, Priority};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 use tower::util::BoxCloneSyncService;
 
@@ -60,11 +61,39 @@ impl Grpc {
 }
 
 fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<Caller, Status> {
+    let options = options.unwrap_or_default();
+    let text = |header: &str| request.metadata().get(header).and_then(|v| v.to_str().ok());
+    let context = context::of_grpc(request)?;
+    let invalid = |error: Error| to_status(&error);
     Ok(Caller {
-        context: context::of_grpc(request)?,
-        options: options.unwrap_or_default(),
-        traceparent: request.metadata().get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+        class: class(options.priority).map_err(invalid)?.max(context.priority).max(context.scope.priority),
+        max_staleness: max_staleness(&options).map_err(invalid)?,
+        deadline: text(deadline::HEADER).and_then(deadline::parse).map(|left| Instant::now() + left),
+        traceparent: text("traceparent").map(str::to_owned),
+        context,
+        options,
     })
+}
+
+/// The class that is asked for; the key's own if none is.
+fn class(priority: i32) -> Result<Priority, Error> {
+    Ok(match v1::Priority::try_from(priority) {
+        Ok(v1::Priority::Unspecified | v1::Priority::Interactive) => Priority::Interactive,
+        Ok(v1::Priority::Scheduled) => Priority::Scheduled,
+        Ok(v1::Priority::Background) => Priority::Background,
+        Err(_) => {
+            let description = "must be one of PRIORITY_INTERACTIVE to PRIORITY_BACKGROUND";
+            return Err(Error::invalid("options.priority", "MALFORMED", description));
+        }
+    })
+}
+
+fn max_staleness(options: &v1::ReadOptions) -> Result<Option<Duration>, Error> {
+    let Some(asked) = options.max_staleness else { return Ok(None) };
+    let positive = Duration::try_from(asked).ok();
+    positive
+        .map(Some)
+        .ok_or_else(|| Error::invalid("options.max_staleness", "MALFORMED", "must be a positive duration"))
 }
 
 #[tonic::async_trait]
