@@ -298,6 +298,7 @@ impl Engine {
                 (leave, fresh)
             }
         };
+        let queued = came.elapsed();
         self.breaker.pass()?;
         let query_id = uuid::Uuid::new_v4().to_string();
         let span = trace::when_sampled(|| {
@@ -316,7 +317,7 @@ impl Engine {
         debug!(query_id = %settings.query_id, %tenant, app = %work.plan.app(), "query");
         let params: Vec<_> = work.statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
         let rows = self.warehouse.select(work.statement.text(), &params, &settings)?;
-        let (breaker, estimates, queued) = (self.breaker.clone(), Arc::clone(&self.estimates), came.elapsed());
+        let (breaker, estimates) = (self.breaker.clone(), Arc::clone(&self.estimates));
         Ok(Running { work, rows, span, fresh, started, queued, breaker, estimates, leave })
     }
 }

@@ -169,6 +169,22 @@ impl House {
         request.body(statement.to_owned()).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
     }
 
+    /// What the warehouse has done of late, a query each.
+    pub async fn warehouse_log(&self) -> Vec<Value> {
+        let (address, key) = self.warehouse_address();
+        let request = self.http.get(format!("http://{address}/query_log")).header("x-clickhouse-key", key);
+        let lines = request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// A metric of the house; 0 before it was first counted.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text =
+            self.http.get(format!("http://{}/metrics", self.ops_address)).send().await.unwrap().text().await.unwrap();
+        let of = |line: &str| line.split([' ', '{']).next() == Some(name);
+        text.lines().filter(|line| of(line)).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
     /// Everything that the house keeps.
     pub fn data(&self) -> PathBuf {
         if self._scratch.is_some() { self.dir.join("data") } else { self.dir.clone() }

@@ -27,4 +27,5 @@ mod stand;
 mod story;
 mod streams;
 mod trace;
+mod turns;
 mod warehouse;
