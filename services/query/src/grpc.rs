@@ -3,6 +3,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use api::{
+    convert::priority_from_wire,
     status::to_status,
     v1::{
         self, explain_request,
@@ -12,7 +13,7 @@ use api::{
 use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context, deadline};
-use model::{Error, Priority};
+use model::Error;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 use tower::util::BoxCloneSyncService;
@@ -66,25 +67,15 @@ fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<C
     let context = context::of_grpc(request)?;
     let invalid = |error: Error| to_status(&error);
     Ok(Caller {
-        class: class(options.priority).map_err(invalid)?.max(context.priority).max(context.scope.priority),
+        class: priority_from_wire("options.priority", options.priority)
+            .map_err(invalid)?
+            .max(context.priority)
+            .max(context.scope.priority),
         max_staleness: max_staleness(&options).map_err(invalid)?,
         deadline: text(deadline::HEADER).and_then(deadline::parse).map(|left| Instant::now() + left),
         traceparent: text("traceparent").map(str::to_owned),
         context,
         options,
-    })
-}
-
-/// The class that is asked for; the key's own if none is.
-fn class(priority: i32) -> Result<Priority, Error> {
-    Ok(match v1::Priority::try_from(priority) {
-        Ok(v1::Priority::Unspecified | v1::Priority::Interactive) => Priority::Interactive,
-        Ok(v1::Priority::Scheduled) => Priority::Scheduled,
-        Ok(v1::Priority::Background) => Priority::Background,
-        Err(_) => {
-            let description = "must be one of PRIORITY_INTERACTIVE to PRIORITY_BACKGROUND";
-            return Err(Error::invalid("options.priority", "MALFORMED", description));
-        }
     })
 }
 
