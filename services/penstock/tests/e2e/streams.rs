@@ -45,7 +45,9 @@ pub async fn fill(house: &House) {
         let batch = PublishRequest { app_id: "xyz123".to_owned(), events: (0..10_000).map(of).collect() };
         token = client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap().position_token;
     }
-    let rows = house.sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", &token).await;
+    let rows = house
+        .sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE event_type = 'row' AND app_id = 'xyz123'", &token)
+        .await;
     assert_eq!(rows, [[json!(ROWS)]]);
 }
 

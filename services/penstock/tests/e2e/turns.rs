@@ -3,7 +3,7 @@
 use std::{process::Command, time::Instant};
 
 use api::v1::{Priority, ReadOptions, SqlRequest, SqlStreamRequest};
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use serde_json::{Value, json};
 use tonic::Request;
 
@@ -118,10 +118,19 @@ async fn nobody_waits(house: &House) {
     }
     ended("HTTP, hang-up").await;
     for path in ["/v1/sql", "/v1/sql:stream"] {
-        // The header by hand: the client's own clock would be first.
-        let (answer, ()) = futures::join!(post(path).header("grpc-timeout", "2S").send(), until_running(house, 1));
+        // The header by hand: the client's own clock would be first. Longer where the machine is too busy to begin in time.
+        let mut texts = (1..6u32).map(|n| {
+            let request = post(path).header("grpc-timeout", format!("{}S", 1 << n));
+            async move { request.send().await.unwrap().text().await }.boxed()
+        });
+        let text = loop {
+            let mut reading = texts.next().expect("one of them begins in time");
+            tokio::select! {
+                _ = &mut reading => {}
+                () = until_running(house, 1) => break reading.await,
+            }
+        };
         // What has begun is broken off.
-        let text = answer.unwrap().text().await;
         assert!(text.as_ref().is_err() == (path != "/v1/sql"), "{text:?}");
         assert!(text.as_ref().map_or(true, |text| text.contains("DEADLINE_EXCEEDED")), "{text:?}");
         ended(&format!("{path}, deadline")).await;
@@ -135,7 +144,7 @@ async fn nobody_waits(house: &House) {
     loop {
         let is_stopped =
             |entry: &&Value| entry["kind"] == "Select" && entry["error_code"] != 0 && !began.contains(entry);
-        if house.warehouse_log().await.iter().filter(is_stopped).count() == took.len() {
+        if house.warehouse_log().await.iter().filter(is_stopped).count() >= took.len() {
             break;
         }
         assert!(started.elapsed() < PATIENCE, "not all were stopped");
