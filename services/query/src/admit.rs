@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub(crate) use estimate::{Estimates, Extent};
+pub(crate) use estimate::{Estimates, Extent, Place};
 pub use hours::Hours;
 
 use crate::Options;
@@ -28,6 +28,8 @@ use fair::{Ask, Bounds, Fair, Full, QUANTUM, Standing};
 
 /// The least and the most that a refusal tells to wait.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
+/// How often background work looks whether its hours have begun.
+const LOOK: Duration = Duration::from_secs(1);
 /// What the time of one query counts in the mean of all.
 const RECENT: f64 = 0.1;
 /// No query is taken for more.
@@ -93,16 +95,13 @@ impl Drop for Waiting<'_> {
 
 impl Admission {
     pub(crate) fn new(options: &Options, now_ms: fn() -> i64) -> Self {
-        let bounds = Bounds {
-            places: options.concurrent,
-            tenant_places: options.tenant_concurrent,
-            waiting: options.max_waiting,
-            tenant_waiting: options.tenant_max_waiting,
-        };
+        let (places, tenant_places) = (options.concurrent.max(1), options.tenant_concurrent.max(1));
+        let bounds =
+            Bounds { places, tenant_places, waiting: options.max_waiting, tenant_waiting: options.tenant_max_waiting };
         Self(Arc::new(Inner {
             state: Mutex::new(State { fair: Fair::new(bounds), service: None }),
-            places: options.concurrent,
-            tenant_places: options.tenant_concurrent,
+            places,
+            tenant_places,
             max_waits: [options.max_queue_ms, options.scheduled_max_queue_ms, options.background_max_queue_ms]
                 .map(Duration::from_millis),
             hours: options.background_hours,
@@ -144,8 +143,13 @@ impl Admission {
         };
         self.0.start();
         let until = Instant::now() + inner.max_waits[class as usize];
-        if let Ok(Ok(leave)) = timeout_at(until, &mut told).await {
-            return Ok(leave);
+        while Instant::now() < until {
+            // Its hours may begin while nothing else happens.
+            let look = if class == Priority::Background { until.min(Instant::now() + LOOK) } else { until };
+            if let Ok(Ok(leave)) = timeout_at(look, &mut told).await {
+                return Ok(leave);
+            }
+            self.0.start();
         }
         // It may have been let in at this very moment.
         told.close();
@@ -192,7 +196,7 @@ impl Inner {
         let why = if standing.tenant_full {
             format!("the tenant has all of its {} places in use", self.tenant_places)
         } else if class == Priority::Background && !self.is_background_open(state) {
-            let till = self.hours.map(|hours| hours.opens_at((self.now_ms)()));
+            let till = self.hours.map(Hours::begin);
             let till = till.map_or_else(String::new, |till| format!("till {till} or "));
             format!("background work is closed {till}while half of the {} places are in use", self.places)
         } else {

@@ -133,7 +133,7 @@ impl QueryService for Grpc {
         };
         let asked = asked.map_err(|e| to_status(&e))?;
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
-        explain(&plan).map(Response::new).map_err(|e| to_status(&e))
+        explain(&plan, self.engine.expected_bytes(&plan)).map(Response::new).map_err(|e| to_status(&e))
     }
 }
 
@@ -150,7 +150,7 @@ fn reason(plan: &SealedPlan, statement: &Statement) -> String {
     format!("{}; {kept}", statement.route())
 }
 
-fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
+fn explain(plan: &SealedPlan, estimated_bytes: u64) -> Result<v1::ExplainResponse, Error> {
     let statement = plan.compile()?;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
     let own = |value: &str| value != plan.tenant().as_str();
@@ -166,5 +166,6 @@ fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
         columns: statement.columns().iter().map(answer::column).collect(),
         route: answer::route(statement.route()).into(),
         route_reason: reason(plan, &statement),
+        estimated_bytes,
     })
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use api::v1;
-use formula::{SealedPlan, Statement};
+use formula::{Route, SealedPlan, Statement};
 use futures::{Stream, poll, stream};
 use mesh::{context::CallContext, trace};
 use model::{Error, ErrorCode, Position, Priority};
@@ -24,7 +24,7 @@ use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
 use crate::{
     Options, Parts,
-    admit::{Admission, Estimates, Extent, Leave},
+    admit::{Admission, Estimates, Extent, Leave, Place},
     answer,
     ask::{self, Asked},
     breaker::Breaker,
@@ -162,11 +162,8 @@ impl Engine {
             return Ok(answer);
         }
         let computed = self.compute(self.work(plan.clone(), None, caller)?, &[], wanted, caller, &fresh).await?;
-        Ok(v1::Result {
-            columns: columns(plan),
-            rows: computed.rows.clone(),
-            info: Some(computed.info(&computed.fresh, computed.route, computed.truncated, started)),
-        })
+        let info = Some(computed.info(&computed.fresh, computed.route, computed.truncated, started));
+        Ok(v1::Result { columns: columns(plan), rows: rows(computed), info })
     }
 
     /// The answer from what is kept and what is left to compute; `None` if that is more than the row cap.
@@ -195,10 +192,10 @@ impl Engine {
         // What was kept is as of now, what others computed perhaps of a moment before.
         let oldest = if computed.fresh.reached.covers(&fresh.reached) { fresh } else { &computed.fresh };
         let keep = !computed.is_kept.swap(true, Ordering::Relaxed);
-        let mut rows = kept.put_together(computed.rows.clone(), keep, &self.cache);
-        let truncated = rows.len() > self.options.max_rows;
+        let mut info = computed.info(oldest, route, false, started);
+        let mut rows = kept.put_together(rows(computed), keep, &self.cache);
+        info.truncated = rows.len() > self.options.max_rows;
         rows.truncate(self.options.max_rows);
-        let info = computed.info(oldest, route, truncated, started);
         Ok(Some(v1::Result { columns: columns(plan), rows, info: Some(info) }))
     }
 
@@ -273,18 +270,27 @@ impl Engine {
     }
 
     fn work(&self, plan: SealedPlan, times: Option<&[Range<i64>]>, caller: &Caller) -> Result<Work, Error> {
-        let range = plan.plan().range();
-        let whole = [range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX)];
-        let extent = Extent::of(times.unwrap_or(&whole), self.now_ms());
+        let extent = times.map_or_else(|| self.extent(&plan), |times| Extent::of(times, self.now_ms()));
         let (statement, traceparent) = (plan.compile()?, caller.traceparent.clone());
         Ok(Work { plan, statement, extent, class: caller.class, traceparent })
+    }
+
+    fn extent(&self, plan: &SealedPlan) -> Extent {
+        let range = plan.plan().range();
+        let times = range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX);
+        Extent::of(&[times], self.now_ms())
+    }
+
+    /// What a plan is expected to read.
+    pub(crate) fn expected_bytes(&self, plan: &SealedPlan) -> u64 {
+        self.estimates.expect(&place(plan), self.extent(plan))
     }
 
     /// Begins a query when its turn comes.
     async fn run(&self, work: Work, fresh: Fresh, frontier: &Frontier, started: Instant) -> Result<Running, Error> {
         self.breaker.pass()?;
         let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
-        let bytes = self.estimates.expect(&tenant, work.plan.app(), work.extent);
+        let bytes = self.estimates.expect(&place(&work.plan), work.extent);
         let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
         let (leave, fresh) = match poll!(enter.as_mut()) {
             std::task::Poll::Ready(leave) => (leave?, fresh),
@@ -345,7 +351,7 @@ impl Running {
     fn settle(&mut self) {
         let Some(read) = self.rows.cost() else { return };
         self.leave.read(read.bytes);
-        self.estimates.learn(self.work.plan.tenant(), self.work.plan.app(), self.work.extent, read.bytes);
+        self.estimates.learn(place(&self.work.plan), self.work.extent, read.bytes);
     }
 
     fn route(&self) -> v1::Route {
@@ -373,10 +379,20 @@ impl Computed {
     }
 }
 
+fn place(plan: &SealedPlan) -> Place {
+    let rollup = matches!(plan.plan().route(), Route::DailyUsers);
+    Place { tenant: plan.tenant().clone(), app: plan.app().clone(), rollup }
+}
+
 fn cost(started: Instant, queued: Duration, read: Option<ReadCost>) -> v1::Cost {
     let ReadCost { rows, bytes } = read.unwrap_or(ReadCost { rows: 0, bytes: 0 });
     let us = |time: Duration| time.as_micros() as u64;
     v1::Cost { elapsed_us: us(started.elapsed()), read_rows: rows, read_bytes: bytes, queued_us: us(queued) }
+}
+
+/// Those that were computed; nobody else may wait for them.
+fn rows(computed: Arc<Computed>) -> Vec<v1::Row> {
+    Arc::try_unwrap(computed).map_or_else(|shared| shared.rows.clone(), |own| own.rows)
 }
 
 fn columns(plan: &SealedPlan) -> Vec<v1::Column> {

@@ -62,6 +62,11 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     let number = |name: &str| cost[name].as_u64().unwrap() as usize;
     assert_eq!(number("read_rows"), ROWS, "{cost}");
     assert!(number("read_bytes") >= 8 * ROWS, "{cost}");
+    let question = json!({"sql": {"sql": "SELECT MAX(n) FROM events", "app_id": "xyz123"}});
+    let (status, explained) = house.post(&house.demo_key(), "/v1/explain", &question).await;
+    assert_eq!(status, 200, "{explained}");
+    let learned = explained["estimated_bytes"].as_u64().unwrap();
+    assert!((1..16_000_000).contains(&learned), "by what was read, not what is expected of the unknown: {learned}");
 
     let (status, answer) = sql(&house, "SELECT SUM(n) FROM events", json!({"priority": 9})).await;
     assert_eq!(status, 400, "{answer}");

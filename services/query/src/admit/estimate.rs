@@ -1,16 +1,16 @@
-//! What a query is expected to read, from what queries of its app read before.
+//! What a query is expected to read, from what others read there before.
 
 use std::{collections::HashMap, ops::Range};
 
 use model::{AppId, HOUR_MS, TenantId};
 use parking_lot::Mutex;
 
-/// What is expected of an app of which nothing is known yet, in bytes.
+/// What is expected of a place of which nothing is known yet, in bytes.
 const UNKNOWN_BYTES: f64 = 16e6;
 /// What the last query counts in the mean.
 const RECENT: f64 = 0.2;
-/// Apps that are remembered; when there are more all are forgotten, which costs a few wrong guesses.
-const MOST_APPS: usize = 100_000;
+/// Places that are remembered; when there are more all are forgotten, which costs a few wrong guesses.
+const MOST_PLACES: usize = 100_000;
 
 /// How much time a query is about, as far as that is bounded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,9 +32,18 @@ impl Extent {
     }
 }
 
-/// What queries read, by app.
+/// What queries read, by where they read it.
 #[derive(Default)]
-pub(crate) struct Estimates(Mutex<HashMap<(TenantId, AppId), Rates>>);
+pub(crate) struct Estimates(Mutex<HashMap<Place, Rates>>);
+
+/// An app's rows in one of the tables.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) tenant: TenantId,
+    pub(crate) app: AppId,
+    /// Whether the rollup is read in place of the events.
+    pub(crate) rollup: bool,
+}
 
 /// In bytes; none before the first such query.
 #[derive(Default)]
@@ -54,10 +63,10 @@ impl Rates {
 }
 
 impl Estimates {
-    /// How many bytes a query of the app is expected to read.
-    pub(crate) fn expect(&self, tenant: &TenantId, app: &AppId, extent: Extent) -> u64 {
-        let mut apps = self.0.lock();
-        let known = apps.get_mut(&(tenant.clone(), app.clone())).and_then(|rates| {
+    /// How many bytes a query there is expected to read.
+    pub(crate) fn expect(&self, place: &Place, extent: Extent) -> u64 {
+        let mut places = self.0.lock();
+        let known = places.get_mut(place).and_then(|rates| {
             let (rate, times) = rates.of(extent);
             rate.map(|rate| rate * times)
         });
@@ -65,13 +74,12 @@ impl Estimates {
     }
 
     /// Learns what one read.
-    pub(crate) fn learn(&self, tenant: &TenantId, app: &AppId, extent: Extent, bytes: u64) {
-        let mut apps = self.0.lock();
-        if apps.len() >= MOST_APPS {
-            apps.clear();
+    pub(crate) fn learn(&self, place: Place, extent: Extent, bytes: u64) {
+        let mut places = self.0.lock();
+        if places.len() >= MOST_PLACES {
+            places.clear();
         }
-        let rates = apps.entry((tenant.clone(), app.clone())).or_default();
-        let (rate, times) = rates.of(extent);
+        let (rate, times) = places.entry(place).or_default().of(extent);
         let read = bytes as f64 / times;
         *rate = Some(rate.map_or(read, |mean| mean + RECENT * (read - mean)));
     }
@@ -83,24 +91,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_longer_range_reads_more_and_apps_differ() {
-        let (estimates, tenant) = (Estimates::default(), TenantId::new("t").unwrap());
-        let (app, other) = (AppId::new("a").unwrap(), AppId::new("b").unwrap());
-        let day = Extent::of(&[0..24 * HOUR_MS], 100 * HOUR_MS);
-        assert_eq!(day, Extent::Hours(24.0));
+    fn a_longer_range_reads_more_and_places_differ() {
+        let estimates = Estimates::default();
+        let (tenant, app) = (TenantId::new("t").unwrap(), AppId::new("a").unwrap());
+        let events = Place { tenant, app, rollup: false };
+        let rollup = Place { rollup: true, ..events.clone() };
+        let day = Extent::Hours(24.0);
         for _ in 0..50 {
-            estimates.learn(&tenant, &app, day, 24_000_000);
-            estimates.learn(&tenant, &app, Extent::All, 7_000_000_000);
+            estimates.learn(events.clone(), day, 24_000_000);
+            estimates.learn(events.clone(), Extent::All, 7_000_000_000);
         }
-        assert_eq!(estimates.expect(&tenant, &app, Extent::Hours(2.0)), 2_000_000);
-        assert_eq!(estimates.expect(&tenant, &app, Extent::All), 7_000_000_000);
-        assert_eq!(estimates.expect(&tenant, &other, day), UNKNOWN_BYTES as u64);
+        assert_eq!(estimates.expect(&events, Extent::Hours(2.0)), 2_000_000);
+        assert_eq!(estimates.expect(&events, Extent::All), 7_000_000_000);
+        assert_eq!(estimates.expect(&rollup, day), UNKNOWN_BYTES as u64);
     }
 
     #[test]
     fn an_open_end_is_now_and_an_open_beginning_everything() {
-        assert_eq!(Extent::of(&[HOUR_MS..i64::MAX], 5 * HOUR_MS), Extent::Hours(4.0));
+        let within = |times: Range<i64>, now_ms| Extent::of(&[times], now_ms);
+        assert_eq!(within(HOUR_MS..i64::MAX, 5 * HOUR_MS), Extent::Hours(4.0));
         assert_eq!(Extent::of(&[0..HOUR_MS, 5 * HOUR_MS..7 * HOUR_MS], 9 * HOUR_MS), Extent::Hours(3.0));
-        assert_eq!(Extent::of(std::slice::from_ref(&(i64::MIN..HOUR_MS)), HOUR_MS), Extent::All);
+        assert_eq!(within(i64::MIN..HOUR_MS, HOUR_MS), Extent::All);
     }
 }

@@ -26,8 +26,8 @@ impl Hours {
         }
     }
 
-    /// When they begin next, for people.
-    pub(super) fn opens_at(self, _now_ms: i64) -> String {
+    /// When they begin, for people.
+    pub(super) fn begin(self) -> String {
         format!("{} UTC", clock(self.from))
     }
 }

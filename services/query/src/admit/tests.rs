@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use futures::{FutureExt, future::join_all};
 use model::DAY_MS;
 use tokio::time::sleep;
@@ -122,6 +124,20 @@ async fn in_its_hours_background_work_runs_beside_others() {
     ];
     let refused = noon.enter(&tenant("b"), Priority::Background, MIB).await.err().unwrap();
     assert!(refused.message.contains("closed till 22:00 UTC or while half"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_its_hours_begin_background_work_starts_by_itself() {
+    static NOW: AtomicI64 = AtomicI64::new(20_000 * DAY_MS - 1);
+    let hours = Some(Hours::try_from("00:00-06:00".to_owned()).unwrap());
+    let options = Options { concurrent: 2, background_hours: hours, ..Options::default() };
+    let admission = Admission::new(&options, || NOW.load(Ordering::Relaxed));
+    let _busy = admission.enter(&tenant("a"), Priority::Interactive, MIB).await.unwrap();
+    let b = tenant("b");
+    let mut work = Box::pin(admission.enter(&b, Priority::Background, MIB));
+    assert!((&mut work).now_or_never().is_none());
+    NOW.fetch_add(1, Ordering::Relaxed);
+    work.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
