@@ -154,8 +154,9 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
         }
         Some(last) => {
             let ms = last.seconds.checked_mul(1000).and_then(|ms| ms.checked_add(i64::from(last.nanos) / 1_000_000));
-            match ms.and_then(|ms| now_ms.checked_sub(ms)).filter(|from| *from < now_ms) {
-                Some(from) => Ok((Some(from), Some(now_ms))),
+            let end_ms = now_ms + 1; // now itself is in it
+            match ms.and_then(|ms| end_ms.checked_sub(ms)).filter(|from| *from < end_ms) {
+                Some(from) => Ok((Some(from), Some(end_ms))),
                 None => Err(Error::invalid("query.range.last", "MALFORMED", "must be a positive duration")),
             }
         }

@@ -37,9 +37,9 @@ use crate::{
 /// Rows in one part of a streamed answer.
 const PART_ROWS: usize = 10_000;
 
-/// What "now" is taken for: the end of the second, so that who asks for the same within it asks for the same, and what was
-/// acknowledged a moment ago is not after now.
-const NOW_MS: i64 = 1_000;
+/// "Now" is the last millisecond of one, so that who asks for the same within it asks for the same, and what was acknowledged a
+/// moment ago is not after now.
+const SECOND_MS: i64 = 1_000;
 
 /// Answers questions.
 pub(crate) struct Engine {
@@ -114,7 +114,8 @@ impl Engine {
 
     /// What a question calls now.
     pub(crate) fn now_ms(&self) -> i64 {
-        ((self.now_ms)() / NOW_MS + 1) * NOW_MS
+        let now_ms = (self.now_ms)();
+        now_ms - now_ms.rem_euclid(SECOND_MS) + SECOND_MS - 1
     }
 
     /// The question as a sealed plan.

@@ -83,6 +83,35 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_can_not_have_its_turn_is_told_where_it_stood_why_and_when_to_come_again() {
+    let waits = "max_queue_ms = 300\nbackground_max_queue_ms = 300";
+    let house = House::start_with(&format!("[query]\nconcurrent = 1\ntenant_concurrent = 1\n{waits}")).await;
+    fill(&house).await;
+    let rival = house.tenant("rival", "shop", &["query"]).await;
+    let mut streams = client(&house).await;
+    let busy = open(&mut streams, stream_of(&large())).await;
+    let question = "SELECT COUNT(*) AS n FROM events";
+    for (key, priority, class, why) in [
+        (house.demo_key(), "PRIORITY_INTERACTIVE", "interactive", "the tenant has all of its 1 places in use"),
+        (rival.clone(), "PRIORITY_UNSPECIFIED", "interactive", "the house is full: 1 of its 1 places are in use"),
+        (rival, "PRIORITY_BACKGROUND", "background", "background work is closed while half of the 1 places are in use"),
+    ] {
+        let app = if key == house.demo_key() { "xyz123" } else { "shop" };
+        let body = json!({"sql": question, "app_id": app, "options": {"priority": priority}});
+        let (status, refusal) = house.post(&key, "/v1/sql", &body).await;
+        assert_eq!(status, 429, "{refusal}");
+        let text = refusal.to_string();
+        assert!(text.contains(&format!("at place 1 of the {class} queue; {why}")), "{text}");
+        assert!(text.contains("RESOURCE_EXHAUSTED") && text.contains("RetryInfo"), "{text}");
+    }
+    drop(busy);
+    let started = Instant::now();
+    while sql(&house, question, json!({})).await.0 != 200 {
+        assert!(started.elapsed() < PATIENCE, "the place never comes free");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_no_longer_waits_takes_the_query_along() {
     let house = House::start().await;
     fill(&house).await;
