@@ -54,7 +54,9 @@ impl House {
     /// What a stand in `dir` is to its customers, by the gateway at `address`.
     pub fn of_stand(dir: PathBuf, address: String) -> Self {
         let (config, ops_address) = (String::new(), String::new());
-        Self { dir, _scratch: None, config, child: None, address, ops_address, http: reqwest::Client::new() }
+        // No connection outlives the test that made it, and with it the runtime that it needs.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { dir, _scratch: None, config, child: None, address, ops_address, http }
     }
 
     /// Gives a house that stands still another configuration.

@@ -205,8 +205,9 @@ fn crowd(random: &mut StdRng) {
         if now != rivals {
             (rivals, charged) = (now, BTreeMap::new());
         }
-        // Deficit round robin's own bound, and for each place what a running query may be corrected by.
-        let bound = 2 * (QUANTUM + most) + 2 * places as i64 * most;
+        // Deficit round robin's own bound; and for each place, of both tenants, what a query was corrected by just before they
+        // began to wait, and what one that ran then will be.
+        let bound = 2 * (QUANTUM + most) + 4 * places as i64 * most;
         let of = |name: &str| charged.get(name).copied().unwrap_or(0);
         for one in &rivals {
             for other in &rivals {
