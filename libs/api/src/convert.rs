@@ -1,7 +1,7 @@
 //! Wire messages to and from the model's types. Each refusal names the field and what would be right.
 
 use jiff::Timestamp;
-use model::{AppId, Error, FilterOp, MetricFilter, Permission, Value};
+use model::{AppId, Error, FilterOp, MetricFilter, Permission, Priority, Value};
 pub use prost_types::Timestamp as WireTime;
 
 use crate::v1;
@@ -65,6 +65,28 @@ pub fn value_to_wire(value: &Value) -> v1::Value {
 pub fn app_from_wire(field: &str, text: &str) -> Result<AppId, Error> {
     AppId::new(text)
         .map_err(|e| Error::invalid(field, if text.is_empty() { "REQUIRED" } else { "MALFORMED" }, e.to_string()))
+}
+
+/// A priority; the most urgent if none is said.
+pub fn priority_from_wire(field: &str, number: i32) -> Result<Priority, Error> {
+    match v1::Priority::try_from(number) {
+        Ok(v1::Priority::Unspecified | v1::Priority::Interactive) => Ok(Priority::Interactive),
+        Ok(v1::Priority::Scheduled) => Ok(Priority::Scheduled),
+        Ok(v1::Priority::Background) => Ok(Priority::Background),
+        Err(_) => {
+            let description = "must be one of PRIORITY_INTERACTIVE to PRIORITY_BACKGROUND";
+            Err(Error::invalid(field, "MALFORMED", description))
+        }
+    }
+}
+
+/// A priority on the wire.
+pub fn priority_to_wire(priority: Priority) -> v1::Priority {
+    match priority {
+        Priority::Interactive => v1::Priority::Interactive,
+        Priority::Scheduled => v1::Priority::Scheduled,
+        Priority::Background => v1::Priority::Background,
+    }
 }
 
 const OPS: [(v1::FilterOp, FilterOp); 11] = [

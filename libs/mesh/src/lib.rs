@@ -1,5 +1,5 @@
 //! What every role needs to be a service of the mesh: a server that drains ([`serve`]), telemetry ([`telemetry`]), the signed
-//! context that carries who is calling ([`context`]), JSON for every gRPC method from the contracts' own HTTP
+//! context that carries who is calling ([`context`]) and the header that says how long it waits ([`deadline`]), JSON for every gRPC method from the contracts' own HTTP
 //! annotations ([`transcode`]), the trace that a call is part of ([`trace`]), the
 //! measure of who takes more than a share ([`rate`]), and the way to a role in other processes ([`upstream`], [`tls`]).
 //!
@@ -8,6 +8,7 @@
 
 pub mod body;
 pub mod context;
+pub mod deadline;
 mod linger;
 pub mod protocol;
 pub mod rate;

@@ -4,6 +4,7 @@
 //! [`Warehouse::insert`] sends them as one block under a token. Reading: [`Warehouse::select`] streams a result
 //! as [`Cell`]s. The tables' DDL stands in [`schema`] alone.
 
+mod blocks;
 mod cell;
 mod cold;
 mod columns;
@@ -23,6 +24,7 @@ mod tls;
 mod uncounted;
 mod users;
 
+pub use blocks::ReadCost;
 pub use cell::{Cell, ResultColumn, RowBlock};
 pub use daily::DayOfPartition;
 pub use erase::{ErasedUser, Remains};

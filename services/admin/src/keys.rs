@@ -37,9 +37,9 @@ impl Admin {
     ) -> Result<CreateKeyResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
         let now_ms = (self.now_ms)();
-        let WantedKey { display_name, permissions, apps, expires_at_ms } = key_to_make(request, now_ms)?;
+        let WantedKey { display_name, permissions, apps, expires_at_ms, priority } = key_to_make(request, now_ms)?;
         caller.may_give(permissions, &apps)?;
-        let scope = Scope { tenant, apps, permissions, priority: caller.priority() };
+        let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()) };
         let (key, text) = mint(display_name, scope, now_ms, expires_at_ms);
         self.directory.create_key(&key).await.map_err(stored)?;
         info!(by = caller.key_id(), tenant = %key.scope.tenant, key = key.id, "made a key");

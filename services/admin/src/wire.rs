@@ -1,10 +1,12 @@
 //! Messages to the directory's types and back.
 
 use api::{
-    convert::{app_from_wire, permission_from_wire, time_from_wire, time_to_wire},
+    convert::{
+        app_from_wire, permission_from_wire, priority_from_wire, priority_to_wire, time_from_wire, time_to_wire,
+    },
     v1,
 };
-use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, TenantId};
+use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, TenantId};
 use storage::{App, Key, Tenant};
 
 use crate::{
@@ -18,6 +20,7 @@ pub(crate) struct WantedKey {
     pub(crate) permissions: Permissions,
     pub(crate) apps: AppSet,
     pub(crate) expires_at_ms: Option<i64>,
+    pub(crate) priority: Priority,
 }
 
 pub(crate) fn tenant_id(field: &str, text: &str) -> Result<TenantId, Error> {
@@ -72,15 +75,18 @@ pub(crate) fn app_to_wire(app: App) -> v1::App {
 }
 
 pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<WantedKey, Error> {
-    let ((display_name, permissions), (apps, expires_at_ms)) = both(
+    let ((display_name, permissions), (apps, (expires_at_ms, priority))) = both(
         both(check::display_name("display_name", request.display_name, ""), permissions(&request.permissions)),
-        both(apps(&request.app_ids), expiry(request.expires_at.as_ref(), now_ms)),
+        both(
+            apps(&request.app_ids),
+            both(expiry(request.expires_at.as_ref(), now_ms), priority_from_wire("priority", request.priority)),
+        ),
     )?;
     if permissions.contains(Permission::Operator) && apps != AppSet::All {
         let description = "must be empty for an operator's key: apps belong to one tenant, operators manage all";
         return Err(Error::invalid("app_ids", "NOT_ALLOWED", description));
     }
-    Ok(WantedKey { display_name, permissions, apps, expires_at_ms })
+    Ok(WantedKey { display_name, permissions, apps, expires_at_ms, priority })
 }
 
 pub(crate) fn key_to_wire(key: Key) -> v1::Key {
@@ -96,6 +102,7 @@ pub(crate) fn key_to_wire(key: Key) -> v1::Key {
         created_at: Some(time_to_wire(key.created_at_ms)),
         expires_at: key.expires_at_ms.map(time_to_wire),
         revoked_at: key.revoked_at_ms.map(time_to_wire),
+        priority: priority_to_wire(key.scope.priority).into(),
     }
 }
 

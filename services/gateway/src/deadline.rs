@@ -13,7 +13,11 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::{Frame, SizeHint};
-use mesh::{Body, Request, Response, protocol::Protocol};
+use mesh::{
+    Body, Request, Response,
+    deadline::{HEADER, parse},
+    protocol::Protocol,
+};
 use model::{Error, ErrorCode};
 use parking_lot::Mutex;
 use tokio::{
@@ -22,8 +26,6 @@ use tokio::{
 };
 
 use crate::middleware::Next;
-
-const HEADER: &str = "grpc-timeout";
 
 /// Runs the rest of the stack within the caller's time.
 pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Response, Error> {
@@ -45,23 +47,6 @@ pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Respons
 
 fn exceeded() -> Error {
     Error::new(ErrorCode::DeadlineExceeded, "the deadline passed before the answer was complete")
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let n: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(n * 3600),
-        "M" => Duration::from_secs(n * 60),
-        "S" => Duration::from_secs(n),
-        "m" => Duration::from_millis(n),
-        "u" => Duration::from_micros(n),
-        "n" => Duration::from_nanos(n),
-        _ => return None,
-    })
 }
 
 fn format(left: Duration) -> HeaderValue {
@@ -152,15 +137,6 @@ mod tests {
 
     use super::*;
     use crate::middleware;
-
-    #[test]
-    fn timeouts_are_read_as_grpc_writes_them() {
-        assert_eq!(parse("100m"), Some(Duration::from_millis(100)));
-        assert_eq!(parse("2H"), Some(Duration::from_secs(7200)));
-        for bad in ["", "m", "1", "1x", "-1m", "123456789m", "1.5S", "ä"] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
-    }
 
     fn in_five_seconds() -> Request {
         let call = http::Request::post("/x").header("content-type", "application/grpc").header(HEADER, "5S");

@@ -4,12 +4,14 @@
 //! definition is held against the app's properties by the same language that queries are compiled with (`definition`), and kept
 //! as an immutable version (`define`, `read`). To be evaluated it becomes a typed query with one measure, which the query
 //! service answers under the caller's own context (`evaluate`, `upstream`): a metric has no compiler and no plan of its own.
-//! What the query service finds at fault is told by the fields of the request that the caller made (`origin`).
+//! What the query service finds at fault is told by the fields of the request that the caller made (`origin`). While the
+//! metastore can't be reached, metrics and apps are what they were within the last minute (`known`).
 
 mod call;
 mod define;
 mod definition;
 mod evaluate;
+mod known;
 mod origin;
 mod read;
 mod service;
@@ -36,7 +38,8 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// same key signs. It reads the time (UTC ms) from `now_ms`.
 pub fn service(store: Arc<dyn Metastore>, query: HttpService, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
     let upstream = upstream::Upstream::new(query, key.clone(), now_ms);
-    let grpc = MetricsServiceServer::new(service::Metrics { store, upstream, now_ms })
+    let known = known::Known::new(Arc::clone(&store), now_ms);
+    let grpc = MetricsServiceServer::new(service::Metrics { store, known, upstream, now_ms })
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

@@ -45,7 +45,7 @@ impl Metrics {
     pub(crate) async fn named(&self, app: &App, name: &str, version: u32) -> Result<Metric, Error> {
         metric_name("name", name)?;
         let wanted = (version != 0).then_some(version);
-        let metric = self.store.metric(&app.tenant, &app.id, name, wanted).await.map_err(stored)?;
+        let metric = self.known.metric(&app.tenant, &app.id, name, wanted).await.map_err(stored)?;
         metric.ok_or_else(|| missing(name, version))
     }
 }

@@ -16,11 +16,12 @@ use storage::{MetaError, Metastore};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::{call::Call, upstream::Upstream};
+use crate::{call::Call, known::Known, upstream::Upstream};
 
 /// What every method works on.
 pub(crate) struct Metrics {
     pub(crate) store: Arc<dyn Metastore>,
+    pub(crate) known: Known,
     pub(crate) upstream: Upstream,
     pub(crate) now_ms: fn() -> i64,
 }

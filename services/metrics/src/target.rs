@@ -18,7 +18,7 @@ impl Metrics {
         if !call.context.scope.reaches(&app) {
             return Err(Error::new(ErrorCode::PermissionDenied, format!("this key doesn't reach app {app}")));
         }
-        let found = self.store.app(call.tenant(), &app).await.map_err(stored)?;
+        let found = self.known.app(call.tenant(), &app).await.map_err(stored)?;
         found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("app {app} does not exist")))
     }
 

@@ -117,7 +117,7 @@ pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, 
                 display_name: name,
                 permissions,
                 app_ids: apps,
-                expires_at: None,
+                ..v1::CreateKeyRequest::default()
             };
             Ok(format!("{}\n", admin.create_key(request).await?.into_inner().secret))
         }

@@ -6,6 +6,7 @@ use api::{convert, v1};
 use formula::{Context, Dimension, Grain, Measure, OrderColumn, Plan, SealedPlan, SqlQuery, TypedQuery, parse_sql};
 use mesh::context::CallContext;
 use model::{AppId, Error, ErrorCode, Permission};
+use prost::Message;
 use storage::{AppInfo, Apps, MetaError};
 
 /// A question, read but not yet resolved.
@@ -18,6 +19,8 @@ pub(crate) enum Question {
 pub(crate) struct Asked {
     question: Question,
     app: Option<AppId>,
+    /// The question as it came.
+    pub(crate) words: Vec<u8>,
 }
 
 /// Reads a SELECT; `app_id` is the request's, which may be empty.
@@ -28,12 +31,13 @@ pub(crate) fn sql(text: &str, app_id: &str) -> Result<Asked, Error> {
         ("", Some(named)) => Some(convert::app_from_wire("sql", named)?),
         (named, _) => Some(convert::app_from_wire("app_id", named)?),
     };
-    Ok(Asked { question: Question::Sql(parsed), app })
+    Ok(Asked { question: Question::Sql(parsed), app, words: text.into() })
 }
 
 /// Reads a typed query.
 pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked, Error> {
     let query = query.ok_or_else(|| missing("query"))?;
+    let words = query.encode_to_vec();
     let app = match query.app_id.as_str() {
         "" => None,
         named => Some(convert::app_from_wire("query.app_id", named)?),
@@ -58,7 +62,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         limit: (query.limit > 0).then_some(query.limit.into()),
         offset: query.offset.into(),
     };
-    Ok(Asked { question: Question::Typed(typed), app })
+    Ok(Asked { question: Question::Typed(typed), app, words })
 }
 
 /// Resolves the question against its app and seals it with the caller's scope.
@@ -150,8 +154,9 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
         }
         Some(last) => {
             let ms = last.seconds.checked_mul(1000).and_then(|ms| ms.checked_add(i64::from(last.nanos) / 1_000_000));
-            match ms.and_then(|ms| now_ms.checked_sub(ms)).filter(|from| *from < now_ms) {
-                Some(from) => Ok((Some(from), Some(now_ms))),
+            let end_ms = now_ms + 1; // now itself is in it
+            match ms.and_then(|ms| end_ms.checked_sub(ms)).filter(|from| *from < end_ms) {
+                Some(from) => Ok((Some(from), Some(end_ms))),
                 None => Err(Error::invalid("query.range.last", "MALFORMED", "must be a positive duration")),
             }
         }

@@ -25,6 +25,15 @@ pub(crate) struct Freshness {
     pub(crate) known: Mutex<Option<Vec<PartitionState>>>,
 }
 
+/// How far the pipeline had come.
+#[derive(Clone)]
+pub(crate) struct Fresh {
+    /// Since when that is known.
+    pub(crate) at: Instant,
+    pub(crate) reached: Position,
+    pub(crate) watermark: v1::Watermark,
+}
+
 /// Which hours of an app have ended, and as what they are now, read in one snapshot.
 pub(crate) struct Ended {
     /// Every hour that ended by then gets a new epoch with whatever is added to it. The start of an hour.
@@ -42,26 +51,28 @@ impl Freshness {
         Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs })
     }
 
-    /// Waits for the token of the options, if there is one, and returns the watermark that held *before* the query runs:
-    /// so what it promises is in the answer.
-    pub(crate) async fn ready(&self, options: &v1::ReadOptions) -> Result<v1::Watermark, Error> {
-        let wanted = match options.position_token.as_str() {
+    /// What the token of the options covers, if there is one.
+    pub(crate) fn wanted(&self, options: &v1::ReadOptions) -> Result<Option<Position>, Error> {
+        Ok(match options.position_token.as_str() {
             "" => None,
             token => Some(self.token_key.open::<Position>(token).ok_or_else(|| {
                 let description = "is not a token that this installation gave";
                 Error::invalid("options.position_token", "MALFORMED", description)
             })?),
-        };
+        })
+    }
+
+    /// Waits for what is wanted, and returns what held *before* the query runs: so what its watermark promises is in the answer.
+    pub(crate) async fn ready(&self, wanted: Option<&Position>, options: &v1::ReadOptions) -> Result<Fresh, Error> {
         let wait = match options.max_wait_ms {
             0 => DEFAULT_WAIT,
             ms => Duration::from_millis(ms.into()).min(MAX_WAIT),
         };
         let until = Instant::now() + wait;
         loop {
-            let partitions = self.partitions().await?;
-            let reached = self.position(&partitions);
-            if wanted.as_ref().is_none_or(|wanted| reached.covers(wanted)) {
-                return Ok(self.watermark(&partitions, &reached));
+            let fresh = self.now().await?;
+            if wanted.is_none_or(|wanted| fresh.reached.covers(wanted)) {
+                return Ok(fresh);
             }
             if Instant::now() >= until {
                 let message =
@@ -70,6 +81,14 @@ impl Freshness {
             }
             sleep_until((Instant::now() + POLL).min(until)).await;
         }
+    }
+
+    /// How far it has come.
+    pub(crate) async fn now(&self) -> Result<Fresh, Error> {
+        let at = Instant::now();
+        let partitions = self.partitions().await?;
+        let reached = self.position(&partitions);
+        Ok(Fresh { at, watermark: self.watermark(&partitions, &reached), reached })
     }
 
     /// What the ledger says, or said last if it can't be reached.

@@ -1,8 +1,9 @@
 //! The gRPC side of the service.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use api::{
+    convert::priority_from_wire,
     status::to_status,
     v1::{
         self, explain_request,
@@ -11,8 +12,9 @@ use api::{
 };
 use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, StreamExt};
-use mesh::{HttpService, context};
+use mesh::{HttpService, context, deadline};
 use model::Error;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 use tower::util::BoxCloneSyncService;
 
@@ -60,11 +62,29 @@ impl Grpc {
 }
 
 fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<Caller, Status> {
+    let options = options.unwrap_or_default();
+    let text = |header: &str| request.metadata().get(header).and_then(|v| v.to_str().ok());
+    let context = context::of_grpc(request)?;
+    let invalid = |error: Error| to_status(&error);
     Ok(Caller {
-        context: context::of_grpc(request)?,
-        options: options.unwrap_or_default(),
-        traceparent: request.metadata().get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+        class: priority_from_wire("options.priority", options.priority)
+            .map_err(invalid)?
+            .max(context.priority)
+            .max(context.scope.priority),
+        max_staleness: max_staleness(&options).map_err(invalid)?,
+        deadline: text(deadline::HEADER).and_then(deadline::parse).map(|left| Instant::now() + left),
+        traceparent: text("traceparent").map(str::to_owned),
+        context,
+        options,
     })
+}
+
+fn max_staleness(options: &v1::ReadOptions) -> Result<Option<Duration>, Error> {
+    let Some(asked) = options.max_staleness else { return Ok(None) };
+    let positive = Duration::try_from(asked).ok();
+    positive
+        .map(Some)
+        .ok_or_else(|| Error::invalid("options.max_staleness", "MALFORMED", "must be a positive duration"))
 }
 
 #[tonic::async_trait]
@@ -113,7 +133,7 @@ impl QueryService for Grpc {
         };
         let asked = asked.map_err(|e| to_status(&e))?;
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
-        explain(&plan).map(Response::new).map_err(|e| to_status(&e))
+        explain(&plan, self.engine.expected_bytes(&plan)).map(Response::new).map_err(|e| to_status(&e))
     }
 }
 
@@ -130,7 +150,7 @@ fn reason(plan: &SealedPlan, statement: &Statement) -> String {
     format!("{}; {kept}", statement.route())
 }
 
-fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
+fn explain(plan: &SealedPlan, estimated_bytes: u64) -> Result<v1::ExplainResponse, Error> {
     let statement = plan.compile()?;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
     let own = |value: &str| value != plan.tenant().as_str();
@@ -146,5 +166,6 @@ fn explain(plan: &SealedPlan) -> Result<v1::ExplainResponse, Error> {
         columns: statement.columns().iter().map(answer::column).collect(),
         route: answer::route(statement.route()).into(),
         route_reason: reason(plan, &statement),
+        estimated_bytes,
     })
 }

@@ -9,7 +9,7 @@
 use std::{iter, ops::Range, sync::Arc, time::Duration};
 
 use api::v1;
-use formula::{Buckets, SealedPlan};
+use formula::{Buckets, SealedPlan, Statement};
 use futures::{StreamExt, stream};
 use model::{Error, HOUR_MS};
 use prost::Message;
@@ -60,19 +60,9 @@ impl Kept {
         let Some(whole) = buckets.whole(ended.until_ms, MOST_BUCKETS).filter(|whole| !whole.is_empty()) else {
             return Ok(None);
         };
-        let question = plan.over(&[]).compile()?;
-        let mut hash = Sha256::new();
-        let mut add = |part: &str| {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        };
-        add(question.text());
-        for param in question.params() {
-            add(&param.name);
-            add(&param.value);
-        }
+        let question = Question::of(plan)?;
         let whole = stream::iter(whole).map(|times| {
-            let key = key(hash.clone(), &times, &ended.epochs);
+            let key = key(question.clone(), &times, &ended.epochs);
             async move {
                 let rows = cache.get(&key).await.and_then(|bytes| v1::RowBatch::decode(bytes).ok());
                 Bucket { times, key, rows: rows.map(|batch| batch.rows) }
@@ -85,6 +75,11 @@ impl Kept {
     /// Whether the cache had any of it.
     pub(crate) fn has_any(&self) -> bool {
         self.whole.iter().any(|bucket| bucket.rows.is_some())
+    }
+
+    /// The keys of whole buckets that are left to compute: what is kept of their rows depends on these.
+    pub(crate) fn missing_keys(&self) -> impl Iterator<Item = &str> {
+        self.whole.iter().filter(|bucket| bucket.rows.is_none()).map(|bucket| bucket.key.as_str())
     }
 
     /// The event times that are left to compute; none if all of the answer is here.
@@ -107,8 +102,9 @@ impl Kept {
         missing
     }
 
-    /// The whole answer, given all rows of the missing times in the engine's order. They are kept, which nobody waits for.
-    pub(crate) fn put_together(self, computed: Vec<v1::Row>, cache: &Arc<dyn Cache>) -> Vec<v1::Row> {
+    /// The whole answer, given all rows of the missing times in the engine's order. They are kept if `keep` says so, which nobody
+    /// waits for.
+    pub(crate) fn put_together(self, computed: Vec<v1::Row>, keep: bool, cache: &Arc<dyn Cache>) -> Vec<v1::Row> {
         let Self { buckets, whole } = self;
         let mut rows: Vec<(i64, v1::Row)> = Vec::with_capacity(computed.len());
         let mut sound = true;
@@ -139,7 +135,9 @@ impl Kept {
                 None => {}
             }
         }
-        keep(news, Arc::clone(cache));
+        if keep {
+            put(news, Arc::clone(cache));
+        }
         if !sound {
             debug!("an answer has rows in buckets that were not expected; nothing of it is kept");
         }
@@ -153,7 +151,7 @@ impl Kept {
     }
 }
 
-fn keep(news: Vec<(String, v1::RowBatch)>, cache: Arc<dyn Cache>) {
+fn put(news: Vec<(String, v1::RowBatch)>, cache: Arc<dyn Cache>) {
     if news.is_empty() {
         return;
     }
@@ -166,8 +164,44 @@ fn keep(news: Vec<(String, v1::RowBatch)>, cache: Arc<dyn Cache>) {
     });
 }
 
-/// Of the question that is in the hash, for one bucket, as its hours are now.
-fn key(mut hash: Sha256, times: &Range<i64>, epochs: &[(i64, u128)]) -> String {
+/// A hash of a question, and of what else is to tell it from others.
+#[derive(Clone)]
+pub(crate) struct Question(Sha256);
+
+impl Question {
+    /// That of a plan, whatever its range.
+    pub(crate) fn of(plan: &SealedPlan) -> Result<Self, Error> {
+        Ok(Self::of_statement(&plan.over(&[]).compile()?))
+    }
+
+    /// That of all that a statement says.
+    pub(crate) fn of_statement(statement: &Statement) -> Self {
+        let mut question = Self(Sha256::new());
+        question.add_bytes(statement.text().as_bytes());
+        for param in statement.params() {
+            question.add_bytes(param.name.as_bytes());
+            question.add_bytes(param.value.as_bytes());
+        }
+        question
+    }
+
+    pub(crate) fn add_bytes(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    pub(crate) fn digest(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    pub(crate) fn hex(self) -> String {
+        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Of the question, for one bucket, as its hours are now.
+fn key(mut question: Question, times: &Range<i64>, epochs: &[(i64, u128)]) -> String {
+    let hash = &mut question.0;
     hash.update(times.start.to_le_bytes());
     hash.update(times.end.to_le_bytes());
     let first = epochs.partition_point(|(hour, _)| hour + HOUR_MS <= times.start);
@@ -175,8 +209,7 @@ fn key(mut hash: Sha256, times: &Range<i64>, epochs: &[(i64, u128)]) -> String {
         hash.update(hour.to_le_bytes());
         hash.update(epoch.to_le_bytes());
     }
-    let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("rows:{digest}")
+    format!("rows:{}", question.hex())
 }
 
 fn time(row: &v1::Row, column: usize) -> Option<i64> {

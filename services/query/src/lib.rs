@@ -2,16 +2,20 @@
 //!
 //! The path of a query: [`ask`] turns the request, typed or SQL, into one plan and seals it with the scope of the key;
 //! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`kept`] finds what was
-//! answered before; for what is left [`admit`] lets it in;
+//! answered before; for what is left [`flight`] joins whoever computes the same just now, or [`admit`] lets it in in its turn;
 //! [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
-//! with it the query in the warehouse.
+//! with it the query in the warehouse, if nobody else waits for it. While the warehouse is away [`breaker`] refuses at once,
+//! and [`last`] has earlier answers for those who take them.
 
 mod admit;
 mod answer;
 mod ask;
+mod breaker;
+mod flight;
 mod freshness;
 mod grpc;
 mod kept;
+mod last;
 mod run;
 
 use std::sync::Arc;
@@ -20,6 +24,8 @@ use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, tran
 use serde::{Deserialize, Serialize};
 use storage::{Apps, Cache, Ledger, Topic, Warehouse};
 use tower::{Layer, util::BoxCloneSyncService};
+
+pub use admit::Hours;
 
 /// The bounds of queries.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +43,19 @@ pub struct Options {
     pub tenant_concurrent: usize,
     /// How long a query may wait to run, in ms.
     pub max_queue_ms: u64,
+    /// The same for queries of scheduled priority.
+    pub scheduled_max_queue_ms: u64,
+    /// The same for queries of background priority.
+    pub background_max_queue_ms: u64,
+    /// Queries that wait at once; the next is refused.
+    pub max_waiting: usize,
+    /// Queries of one tenant that wait at once.
+    pub tenant_max_waiting: usize,
+    /// Hours of the UTC day in which background queries start whatever else runs, as "22:00-06:00". At other times they start
+    /// while less than half of `concurrent` run.
+    pub background_hours: Option<Hours>,
+    /// How long the warehouse may be silent, in ms, until it is asked whether it is there, and how long it may take to say so.
+    pub silence_ms: u64,
 }
 
 impl Default for Options {
@@ -48,6 +67,12 @@ impl Default for Options {
             concurrent: 16,
             tenant_concurrent: 8,
             max_queue_ms: 5_000,
+            scheduled_max_queue_ms: 60_000,
+            background_max_queue_ms: 60_000,
+            max_waiting: 4_096,
+            tenant_max_waiting: 2_048,
+            background_hours: None,
+            silence_ms: 3_000,
         }
     }
 }

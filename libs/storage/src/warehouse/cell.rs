@@ -1,10 +1,7 @@
-use clickhouse::native::{
-    Block, DataTypeNode,
-    decode::{Decode, ValueReader},
-};
+use clickhouse::native::DataTypeNode;
 use model::DAY_MS;
 
-use super::WarehouseError;
+use super::{WarehouseError, blocks::broken};
 
 /// One value of a result.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,15 +39,6 @@ pub struct ResultColumn {
 }
 
 impl RowBlock {
-    pub(super) fn decode(block: &Block) -> Result<Self, WarehouseError> {
-        let columns = block.columns().iter().map(|column| {
-            let cells = column.iter::<Cell>()?.collect::<Result<Vec<_>, _>>()?;
-            let name = String::from_utf8_lossy(column.name_bytes()).into_owned();
-            Ok(ResultColumn { name, cells })
-        });
-        Ok(Self { rows: block.num_rows(), columns: columns.collect::<Result<_, clickhouse::error::Error>>()? })
-    }
-
     /// The rows, each with its cells in the order of the columns.
     pub fn into_rows(self) -> impl Iterator<Item = Vec<Cell>> {
         let mut columns: Vec<_> = self.columns.into_iter().map(|column| column.cells.into_iter()).collect();
@@ -59,8 +47,8 @@ impl RowBlock {
 }
 
 /// How a value of a type lies in its bytes.
-#[derive(Clone, Copy)]
-enum Form {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
     Text,
     Bool,
     F64,
@@ -80,7 +68,7 @@ enum Form {
 }
 
 /// The form under Nullable and LowCardinality; none for types that no statement of ours returns.
-fn form(data_type: &DataTypeNode) -> Option<Form> {
+pub(super) fn form(data_type: &DataTypeNode) -> Option<Form> {
     use DataTypeNode as Type;
     Some(match data_type {
         Type::Nullable(inner) | Type::LowCardinality(inner) => return form(inner),
@@ -103,39 +91,44 @@ fn form(data_type: &DataTypeNode) -> Option<Form> {
     })
 }
 
-impl Decode<'_> for Cell {
-    fn compatible(data_type: &DataTypeNode) -> bool {
-        form(data_type).is_some()
-    }
-
-    fn decode(reader: &mut ValueReader<'_>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        macro_rules! read {
-            ($number:ty) => {
-                <$number>::from_le_bytes(*reader.read_bytes_fixed()?)
-            };
-        }
-        let form = form(reader.data_type()).ok_or_else(|| format!("{} is not a cell", reader.data_type()))?;
-        Ok(match form {
-            Form::Text => Self::String(String::from_utf8_lossy(reader.native_bytes()).into_owned()),
-            Form::Bool => Self::Bool(read!(u8) != 0),
-            Form::F64 => Self::Number(read!(f64)),
-            Form::F32 => Self::Number(f64::from(read!(f32))),
-            Form::I64 => Self::Integer(read!(i64)),
-            Form::I32 => Self::Integer(i64::from(read!(i32))),
-            Form::I16 => Self::Integer(i64::from(read!(i16))),
-            Form::I8 => Self::Integer(i64::from(read!(i8))),
-            Form::U64 => Self::Integer(i64::try_from(read!(u64))?),
-            Form::U32 => Self::Integer(i64::from(read!(u32))),
-            Form::U16 => Self::Integer(i64::from(read!(u16))),
-            Form::U8 => Self::Integer(i64::from(read!(u8))),
-            Form::Days => Self::Time(i64::from(read!(u16)) * DAY_MS),
-            Form::Seconds => Self::Time(i64::from(read!(u32)) * 1000),
-            Form::Ticks(digits) => Self::Time(to_ms(read!(i64), digits)),
+impl Form {
+    /// How many bytes a value has; none for texts, which say so themselves.
+    pub(super) fn width(self) -> Option<usize> {
+        Some(match self {
+            Self::Text => return None,
+            Self::Bool | Self::I8 | Self::U8 => 1,
+            Self::I16 | Self::U16 | Self::Days => 2,
+            Self::F32 | Self::I32 | Self::U32 | Self::Seconds => 4,
+            Self::F64 | Self::I64 | Self::U64 | Self::Ticks(_) => 8,
         })
     }
 
-    fn decode_null(_: &DataTypeNode) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self::Null)
+    /// A value of as many bytes.
+    pub(super) fn read(self, bytes: &[u8]) -> Result<Cell, WarehouseError> {
+        macro_rules! read {
+            ($number:ty) => {
+                <$number>::from_le_bytes(bytes.try_into().map_err(|_| broken("a value has another width"))?)
+            };
+        }
+        Ok(match self {
+            Self::Text => Cell::String(String::from_utf8_lossy(bytes).into_owned()),
+            Self::Bool => Cell::Bool(read!(u8) != 0),
+            Self::F64 => Cell::Number(read!(f64)),
+            Self::F32 => Cell::Number(f64::from(read!(f32))),
+            Self::I64 => Cell::Integer(read!(i64)),
+            Self::I32 => Cell::Integer(i64::from(read!(i32))),
+            Self::I16 => Cell::Integer(i64::from(read!(i16))),
+            Self::I8 => Cell::Integer(i64::from(read!(i8))),
+            Self::U64 => Cell::Integer(
+                i64::try_from(read!(u64)).map_err(|_| broken("a number is larger than 64 bits with a sign"))?,
+            ),
+            Self::U32 => Cell::Integer(i64::from(read!(u32))),
+            Self::U16 => Cell::Integer(i64::from(read!(u16))),
+            Self::U8 => Cell::Integer(i64::from(read!(u8))),
+            Self::Days => Cell::Time(i64::from(read!(u16)) * DAY_MS),
+            Self::Seconds => Cell::Time(i64::from(read!(u32)) * 1000),
+            Self::Ticks(digits) => Cell::Time(to_ms(read!(i64), digits)),
+        })
     }
 }
 
@@ -150,89 +143,39 @@ fn to_ms(ticks: i64, digits: u32) -> i64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clickhouse::native::{
-        builder::BlockBuilder,
-        encode::{Encode, ValueWriter},
-    };
-
     use super::*;
 
-    /// A value whose type and bytes the test gives.
-    struct Raw<const TYPE: usize>(Option<Vec<u8>>);
-
-    const TYPES: [&str; 3] = ["Nullable(DateTime64(3, 'UTC'))", "Date", "DateTime64(6)"];
-
-    impl<const TYPE: usize> Encode for Raw<TYPE> {
-        fn produces() -> DataTypeNode {
-            DataTypeNode::new(TYPES[TYPE]).unwrap()
-        }
-
-        fn encode(&self, writer: &mut ValueWriter<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-            match &self.0 {
-                None => writer.write_null()?,
-                Some(bytes) => writer.write_fixed(bytes)?,
-            }
-            Ok(())
-        }
-    }
-
-    fn ticks<const TYPE: usize>(n: i64) -> Raw<TYPE> {
-        Raw(Some(n.to_le_bytes().to_vec()))
+    fn read(kind: &str, bytes: &[u8]) -> Result<Cell, WarehouseError> {
+        form(&DataTypeNode::new(kind).unwrap()).unwrap().read(bytes)
     }
 
     #[test]
     fn every_type_that_a_statement_returns_becomes_a_cell() {
-        let mut builder = BlockBuilder::new();
-        builder.upsert_column("n").unwrap().add_all([Some(1.5f64), None]).unwrap();
-        builder.upsert_column("i").unwrap().add_all([None, Some(i64::MIN)]).unwrap();
-        builder.upsert_column("s").unwrap().add_all([Some("a"), None]).unwrap();
-        builder.upsert_column("b").unwrap().add_all([Some(true), None]).unwrap();
-        builder.upsert_column("t").unwrap().add_all([ticks::<0>(-1), Raw::<0>(None)]).unwrap();
-        builder.upsert_column("c").unwrap().add_all([7u64, 1 << 40]).unwrap();
-        builder.upsert_column("d").unwrap().add_all([Raw::<1>(Some(vec![1, 0])), Raw::<1>(Some(vec![0, 1]))]).unwrap();
-        builder.upsert_column("u").unwrap().add_all([ticks::<2>(1_500), ticks::<2>(-1)]).unwrap();
-        builder.upsert_column("x").unwrap().add_all([0.25f64, f64::INFINITY]).unwrap();
-        builder.upsert_column("y").unwrap().add_all(["", "ä"]).unwrap();
-        let block = RowBlock::decode(&builder.build().unwrap()).unwrap();
-
-        let names: Vec<_> = block.columns.iter().map(|column| column.name.as_str()).collect();
-        assert_eq!(names, ["n", "i", "s", "b", "t", "c", "d", "u", "x", "y"]);
-        let rows: Vec<_> = block.into_rows().collect();
-        let text = |s: &str| Cell::String(s.into());
-        use Cell::{Bool, Integer, Null, Number, Time};
-        let first = [
-            Number(1.5),
-            Null,
-            text("a"),
-            Bool(true),
-            Time(-1),
-            Integer(7),
-            Time(DAY_MS),
-            Time(1),
-            Number(0.25),
-            text(""),
-        ];
-        let second = [
-            Null,
-            Integer(i64::MIN),
-            Null,
-            Null,
-            Null,
-            Integer(1 << 40),
-            Time(256 * DAY_MS),
-            Time(-1),
-            Number(f64::INFINITY),
-            text("ä"),
-        ];
-        assert_eq!(rows, [first.to_vec(), second.to_vec()]);
+        use Cell::{Bool, Integer, Number, Time};
+        for (kind, bytes, cell) in [
+            ("Float64", &1.5f64.to_le_bytes()[..], Number(1.5)),
+            ("Nullable(Float64)", &f64::INFINITY.to_le_bytes(), Number(f64::INFINITY)),
+            ("Float32", &0.25f32.to_le_bytes(), Number(0.25)),
+            ("Nullable(Int64)", &i64::MIN.to_le_bytes(), Integer(i64::MIN)),
+            ("Int8", &[0xff], Integer(-1)),
+            ("UInt64", &(1u64 << 40).to_le_bytes(), Integer(1 << 40)),
+            ("UInt16", &[1, 2], Integer(513)),
+            ("Nullable(Bool)", &[1], Bool(true)),
+            ("Nullable(DateTime64(3, 'UTC'))", &(-1i64).to_le_bytes(), Time(-1)),
+            ("DateTime64(6)", &1_500i64.to_le_bytes(), Time(1)),
+            ("DateTime64(6)", &(-1i64).to_le_bytes(), Time(-1)),
+            ("Date", &[0, 1], Time(256 * DAY_MS)),
+            ("DateTime", &[1, 0, 0, 0], Time(1_000)),
+            ("LowCardinality(Nullable(String))", "ä".as_bytes(), Cell::String("ä".into())),
+        ] {
+            assert_eq!(read(kind, bytes).unwrap(), cell, "{kind}");
+        }
     }
 
     #[test]
     fn what_fits_no_cell_is_an_error() {
-        let mut builder = BlockBuilder::new();
-        builder.upsert_column("c").unwrap().add_all([u64::MAX]).unwrap();
-        assert!(matches!(RowBlock::decode(&builder.build().unwrap()), Err(WarehouseError::Protocol(_))));
-        builder.upsert_column("a").unwrap().add_all([vec![1u8]]).unwrap();
-        assert!(matches!(RowBlock::decode(&builder.build().unwrap()), Err(WarehouseError::Protocol(_))));
+        assert!(matches!(read("UInt64", &[0xff; 8]), Err(WarehouseError::Protocol(_))));
+        assert!(matches!(read("UInt64", &[0xff; 7]), Err(WarehouseError::Protocol(_))));
+        assert!(form(&DataTypeNode::new("Array(UInt8)").unwrap()).is_none());
     }
 }

@@ -1,8 +1,11 @@
 use std::time::Duration;
 
-use clickhouse::query::NativeCursor;
+use clickhouse::Compression;
 
-use super::{RowBlock, Warehouse, WarehouseError};
+use super::{
+    RowBlock, Warehouse, WarehouseError,
+    blocks::{Blocks, ReadCost},
+};
 
 /// How one query may run.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +22,8 @@ pub struct QuerySettings {
     pub max_result_rows: Option<u64>,
     /// How many threads it may use.
     pub max_threads: Option<u32>,
+    /// How urgent it is, from 1: it stands back while a query with a lower number runs.
+    pub priority: Option<u32>,
     /// The W3C trace context in which it runs: the value of a `traceparent` header.
     pub traceparent: Option<String>,
 }
@@ -38,7 +43,8 @@ impl Warehouse {
         params: &[(&str, String)],
         settings: &QuerySettings,
     ) -> Result<RowStream, WarehouseError> {
-        let mut client = self.client().clone();
+        // Not within the blocks: one host doesn't need it.
+        let mut client = self.client().clone().with_compression(Compression::None);
         if let Some(traceparent) = &settings.traceparent {
             client = client.with_header("traceparent", traceparent);
         }
@@ -47,7 +53,7 @@ impl Warehouse {
             query = query.with_setting(name, value);
         }
         let bound = settings.max_execution_time.map(|limit| limit + GRACE);
-        Ok(RowStream { cursor: query.fetch_native()?, bound })
+        Ok(RowStream { blocks: Blocks::new(query.fetch_bytes("Native")?), bound })
     }
 }
 
@@ -67,6 +73,7 @@ impl QuerySettings {
             ("max_rows_to_read", text(self.max_rows_to_read)),
             ("max_result_rows", text(self.max_result_rows)),
             ("max_threads", text(self.max_threads.map(u64::from))),
+            ("priority", text(self.priority.map(u64::from))),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -76,15 +83,16 @@ impl QuerySettings {
 /// The result of a query as it comes. Dropping it closes the request, on which the server stops the query.
 #[must_use = "a query runs only while its stream is read"]
 pub struct RowStream {
-    cursor: NativeCursor,
+    blocks: Blocks,
     bound: Option<Duration>,
 }
 
 impl RowStream {
-    /// The next rows; none at the end. A result without rows has no block at all. After an error the stream is over.
+    /// The next rows; none at the end. A result without rows has no block at all. After an error, and after a call that was not
+    /// awaited to its end, the stream is over.
     pub async fn next(&mut self) -> Result<Option<RowBlock>, WarehouseError> {
         loop {
-            let next = self.cursor.next();
+            let next = self.blocks.next();
             let block = match self.bound {
                 None => next.await?,
                 Some(bound) => match tokio::time::timeout(bound, next).await {
@@ -93,11 +101,16 @@ impl RowStream {
                 },
             };
             match block {
-                None => return Ok(None),
-                Some(block) if block.num_rows() == 0 => {}
-                Some(block) => return RowBlock::decode(&block).map(Some),
+                Some(block) if block.rows == 0 => {}
+                block => return Ok(block),
             }
         }
+    }
+
+    /// What the query read from tables; `None` before the first rows, and for a result so large that it began to come while the
+    /// query still read.
+    pub fn cost(&self) -> Option<ReadCost> {
+        self.blocks.cost()
     }
 
     /// All rows of a small result.

@@ -2,7 +2,10 @@ use std::collections::HashSet;
 
 use api::{
     convert::time_to_wire,
-    v1::{CreateKeyRequest, CreateKeyResponse, ListKeysRequest, Permission as Wire, RevokeKeyRequest},
+    v1::{
+        CreateKeyRequest, CreateKeyResponse, ListKeysRequest, Permission as Wire, Priority as WirePriority,
+        RevokeKeyRequest,
+    },
 };
 use mesh::context::CallContext;
 use model::{
@@ -19,7 +22,7 @@ fn wanted(tenant: &str, apps: &[&str], permissions: &[Wire]) -> CreateKeyRequest
         display_name: "a key".into(),
         permissions: permissions.iter().map(|p| *p as i32).collect(),
         app_ids: apps.iter().map(|app| (*app).into()).collect(),
-        expires_at: None,
+        ..CreateKeyRequest::default()
     }
 }
 
@@ -59,9 +62,13 @@ async fn a_key_s_text_is_shown_once_and_only_its_hash_is_kept() {
     assert_eq!(stored.hash, <[u8; 32]>::from(Sha256::digest(answer.secret.as_bytes())));
     assert_eq!(stored.scope.tenant.as_str(), "acme");
     assert_eq!(stored.scope.priority, Priority::Scheduled, "no key hands on more than it has");
+    assert_eq!(key.priority, WirePriority::Scheduled as i32);
+    let request = CreateKeyRequest { priority: WirePriority::Background.into(), ..wanted("", &[], &[Wire::Query]) };
+    let background = make(&world, &admin("acme"), request).await.unwrap().key.unwrap();
+    assert_eq!(background.priority, WirePriority::Background as i32);
 
     let list = world.call(&admin("acme"), ListKeysRequest::default(), method!(list_keys)).await.unwrap();
-    assert_eq!(list.keys, [key]);
+    assert!(list.keys.contains(&key) && list.keys.contains(&background) && list.keys.len() == 2);
     assert!(!format!("{list:?}").contains(&answer.secret[answer.secret.len() - 38..]));
     assert_ne!(made(&world, &admin("acme"), wanted("", &[], &[Wire::Query])).await, text.id());
 }
@@ -73,6 +80,7 @@ async fn what_a_key_may_be() {
     let field = async |request| fields(make(&world, &acme, request).await);
     assert_eq!(field(wanted("", &[], &[])).await, ["permissions"]);
     assert_eq!(field(wanted("", &[], &[Wire::Backfill])).await, ["permissions"]);
+    assert_eq!(field(CreateKeyRequest { priority: 4, ..wanted("", &[], &[Wire::Query]) }).await, ["priority"]);
     assert_eq!(
         field(wanted("", &["a b", "web", ""], &[Wire::Query, Wire::Unspecified])).await,
         ["permissions[1]", "app_ids[0]", "app_ids[2]"]

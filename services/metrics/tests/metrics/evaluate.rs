@@ -26,7 +26,12 @@ fn evaluation() -> Evaluation {
 }
 
 fn options() -> Option<ReadOptions> {
-    Some(ReadOptions { position_token: "token".into(), max_wait_ms: 100, time_zone: "Asia/Tokyo".into() })
+    Some(ReadOptions {
+        position_token: "token".into(),
+        max_wait_ms: 100,
+        time_zone: "Asia/Tokyo".into(),
+        ..ReadOptions::default()
+    })
 }
 
 fn by_name(version: u32, evaluation: Evaluation) -> EvaluateRequest {

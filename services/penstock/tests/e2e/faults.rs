@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 
 use crate::{
-    house::PATIENCE,
+    house::{PATIENCE, rows},
     load::{self, Load, seed},
     stand::{self, Stand},
 };
@@ -177,4 +177,39 @@ async fn without_postgres_ingest_goes_on_with_what_it_knows() {
     stand.part("postgres", &["up"]);
     load.progress(20).await;
     load::all_may_be_retried(&load.settle(&stand).await);
+}
+
+/// What was asked before can be asked on, by the keys, apps and metrics that are known, as of the last frontier.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_questions_are_answered_as_of_the_last_frontier() {
+    let stand = stand::alone().await;
+    let key = stand.tenant("asking", "board", &["ingest", "query", "metrics"]).await;
+    let (status, sent) = stand.post(&key, "/v1/events", &json!([{"event_type": "seen", "user_id": "u"}])).await;
+    assert_eq!(status, 200, "{sent}");
+    let definition = json!({"name": "users", "formula": "COUNT(DISTINCT user_id)"});
+    let (status, answer) = stand.post(&key, "/v1/apps/board/metrics", &json!({"definition": definition})).await;
+    assert_eq!(status, 200, "{answer}");
+    let question = json!({"sql": "SELECT COUNT(*) AS n FROM events"});
+    let with_token =
+        json!({"sql": question["sql"], "options": {"position_token": sent["position_token"], "max_wait_ms": 30_000}});
+    assert_eq!(stand.post(&key, "/v1/sql", &with_token).await.0, 200);
+    let ask = async || {
+        let (status, sql) = stand.post(&key, "/v1/sql", &question).await;
+        assert_eq!(status, 200, "{sql}");
+        let (status, metric) = stand.post(&key, "/v1/apps/board/metrics/users:evaluate", &json!({})).await;
+        assert_eq!(status, 200, "{metric}");
+        let watermark = sql["result"]["info"]["watermark"].clone();
+        ([rows(&sql["result"]), rows(&metric["result"])], watermark)
+    };
+    let (before, _) = ask().await;
+    assert_eq!(before, [[[json!(1)]], [[json!(1)]]]);
+    stand.part("postgres", &["down"]);
+    let (then, watermark) = ask().await;
+    let (again, same) = ask().await;
+    assert_eq!((then, again, same), (before.clone(), before, watermark), "nothing moves on");
+    stand.part("postgres", &["up"]);
+    let started = Instant::now();
+    while stand.post(&key, "/v1/sql", &with_token).await.0 != 200 {
+        assert!(started.elapsed() < PATIENCE, "it does not come back");
+    }
 }

@@ -59,7 +59,9 @@ impl House {
     /// What a stand in `dir` is to its customers, by the gateway at `address`.
     pub fn of_stand(dir: PathBuf, address: String) -> Self {
         let (config, ops_address) = (String::new(), String::new());
-        Self { dir, _scratch: None, config, child: None, address, ops_address, http: reqwest::Client::new() }
+        // No connection outlives the test that made it, and with it the runtime that it needs.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { dir, _scratch: None, config, child: None, address, ops_address, http }
     }
 
     /// Gives a house that stands still another configuration.
@@ -178,6 +180,22 @@ impl House {
         let (address, key) = self.warehouse_address();
         let request = self.http.post(format!("http://{address}/?database=penstock")).header("x-clickhouse-key", key);
         request.body(statement.to_owned()).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
+    }
+
+    /// What the warehouse has done of late, a query each.
+    pub async fn warehouse_log(&self) -> Vec<Value> {
+        let (address, key) = self.warehouse_address();
+        let request = self.http.get(format!("http://{address}/query_log")).header("x-clickhouse-key", key);
+        let lines = request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// A metric of the house; 0 before it was first counted.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text =
+            self.http.get(format!("http://{}/metrics", self.ops_address)).send().await.unwrap().text().await.unwrap();
+        let of = |line: &str| line.split([' ', '{']).next() == Some(name);
+        text.lines().filter(|line| of(line)).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     /// Everything that the house keeps.

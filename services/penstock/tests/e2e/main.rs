@@ -29,4 +29,5 @@ mod stand;
 mod story;
 mod streams;
 mod trace;
+mod turns;
 mod warehouse;

@@ -19,12 +19,18 @@ use crate::{
     house::{House, PATIENCE},
 };
 
-const ROWS: usize = 60_000;
+pub const ROWS: usize = 60_000;
 const ALL: &str = "SELECT event_id, n FROM events WHERE app_id = 'xyz123'";
 
 /// A house with so many events that an answer comes in many parts.
 async fn filled() -> House {
     let house = House::start().await;
+    fill(&house).await;
+    house
+}
+
+/// As many events.
+pub async fn fill(house: &House) {
     let mut client = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
     let mut token = String::new();
     for batch in 0..ROWS / 10_000 {
@@ -39,16 +45,17 @@ async fn filled() -> House {
         let batch = PublishRequest { app_id: "xyz123".to_owned(), events: (0..10_000).map(of).collect() };
         token = client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap().position_token;
     }
-    let rows = house.sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", &token).await;
+    let rows = house
+        .sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE event_type = 'row' AND app_id = 'xyz123'", &token)
+        .await;
     assert_eq!(rows, [[json!(ROWS)]]);
-    house
 }
 
-async fn client(house: &House) -> QueryServiceClient<Keyed> {
+pub async fn client(house: &House) -> QueryServiceClient<Keyed> {
     QueryServiceClient::new(house.keyed(&house.demo_key()).await).max_decoding_message_size(64 << 20)
 }
 
-fn stream_of(sql: &str) -> Request<SqlStreamRequest> {
+pub fn stream_of(sql: &str) -> Request<SqlStreamRequest> {
     Request::new(SqlStreamRequest { sql: sql.to_owned(), ..SqlStreamRequest::default() })
 }
 
@@ -112,7 +119,7 @@ async fn an_answer_that_is_cut_says_so() {
 }
 
 /// More than all the buffers between the warehouse and a caller who doesn't read.
-fn large() -> String {
+pub fn large() -> String {
     let wide = vec!["pad"; 100].join(" || ");
     format!("SELECT event_id, {wide} AS wide FROM events WHERE app_id = 'xyz123'")
 }
@@ -125,7 +132,7 @@ async fn running(house: &House) -> u64 {
 }
 
 /// Waits until so many of them run.
-async fn until_running(house: &House, wanted: u64) {
+pub async fn until_running(house: &House, wanted: u64) {
     let started = Instant::now();
     while running(house).await != wanted {
         assert!(started.elapsed() < PATIENCE, "{} queries run, not {wanted}", running(house).await);
@@ -133,7 +140,7 @@ async fn until_running(house: &House, wanted: u64) {
 }
 
 /// Opens a stream and takes its first message: from then on the query runs, and waits for its reader.
-async fn open(
+pub async fn open(
     client: &mut QueryServiceClient<Keyed>,
     request: Request<SqlStreamRequest>,
 ) -> Streaming<SqlStreamResponse> {
