@@ -7,8 +7,8 @@ use crate::{
     diagnostics::{Diagnostic, Outcome, Rule, Span, excerpt, fault},
     grain::Grain,
     parse,
-    plan::{Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, over_groups},
-    resolve::{Context, Place, Resolver, no_zone},
+    plan::{Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, Source, over_groups},
+    resolve::{Buckets, Context, Place, Resolver, no_zone},
     select::context_zone,
     suggest::did_you_mean,
     time::Zone,
@@ -84,7 +84,10 @@ pub struct OrderColumn {
 /// Errors carry the code `InvalidQuery` and one violation of the field `formula`.
 pub fn validate_formula(text: &str, context: &Context<'_>) -> Result<Column, Error> {
     let mut resolver = Resolver::new(context, context_zone(context)?);
-    let expr = measure(text, &mut resolver, &[]).map_err(|fault| fault.into_error("formula", text))?;
+    // Of a formula alone it isn't known by what it will be split.
+    resolver.buckets = Some(Buckets { time: Some(bucket(Grain::Day, &resolver.zone)), others: Vec::new() });
+    let keys: Vec<_> = resolver.buckets.iter().flat_map(|buckets| buckets.time.clone()).collect();
+    let expr = measure(text, &mut resolver, &keys).map_err(|fault| fault.into_error("formula", text))?;
     Ok(Output::new(String::new(), String::new(), expr, &resolver.aggregates).column)
 }
 
@@ -110,6 +113,8 @@ impl TypedQuery {
             .collect();
         Ok(Plan {
             app: context.app.clone(),
+            source: Source::Events,
+            joins: Vec::new(),
             filters,
             groups: Some(Groups { keys, aggregates, having }),
             outputs,
@@ -175,9 +180,7 @@ impl Planner<'_> {
             ));
         }
         if let Some(grain) = self.query.grain {
-            let timestamp = Expr::new(Node::Field(Field::Timestamp), Type::Time, Span::default());
-            let zone = self.resolver.zone.clone();
-            keys.push(Expr::new(Node::Truncate(grain, zone, Box::new(timestamp)), Type::Time, Span::default()));
+            keys.push(bucket(grain, &self.resolver.zone));
             self.names.push(TIME_COLUMN.to_owned());
         }
         for (i, dimension) in self.query.dimensions.iter().enumerate() {
@@ -197,6 +200,8 @@ impl Planner<'_> {
         if query.measures.len() + keys.len() > MAX_COLUMNS {
             return Err(value_error("measures", Rule::TooLarge, format!("a result has at most {MAX_COLUMNS} columns")));
         }
+        let (time, others) = keys.split_at(usize::from(query.grain.is_some()));
+        self.resolver.buckets = Some(Buckets { time: time.first().cloned(), others: others.to_vec() });
         let mut measures = Vec::with_capacity(query.measures.len());
         for (i, asked) in query.measures.iter().enumerate() {
             self.named(&asked.name, &format!("measures[{i}].name"))?;
@@ -257,6 +262,12 @@ impl Planner<'_> {
         self.names.push(name.to_owned());
         Ok(())
     }
+}
+
+/// The start of the bucket of an event.
+fn bucket(grain: Grain, zone: &Zone) -> Expr {
+    let timestamp = Expr::new(Node::Field(Field::Timestamp), Type::Time, Span::default());
+    Expr::new(Node::Truncate(grain, zone.clone(), Box::new(timestamp)), Type::Time, Span::default())
 }
 
 /// A formula over groups by these keys.

@@ -8,12 +8,14 @@ mod cast;
 mod expr;
 mod params;
 mod time;
+mod window;
 
 use model::{Error, ErrorCode, Scope};
 
 use self::params::Params;
 use crate::{
-    plan::{ColumnKind, Groups, Order, OrderBy, Output, Plan},
+    ast::JoinKind,
+    plan::{ColumnKind, Groups, Order, OrderBy, Output, Plan, Source},
     route::Route,
     seal::Param,
     typed::{Expr, Node},
@@ -24,13 +26,10 @@ use crate::{
 const MAX_SQL: usize = 64 * 1024;
 
 /// The text of a plan in a scope, and the values bound in it.
-pub(crate) fn emit(plan: &Plan, scope: &Scope, route: &Route) -> Result<(String, Vec<Param>), Error> {
+pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), Error> {
     let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
-    let mut emitter = Emitter { text, params, daily: *route == Route::DailyUsers };
-    match &plan.groups {
-        Some(groups) => emitter.grouped(plan, groups),
-        None => emitter.rows(plan),
-    }
+    let mut emitter = Emitter { text, params, daily: false, first_table: 0, tables: 0 };
+    emitter.plan(plan);
     if emitter.is_full() {
         let message = "the query is too large once it is written out; split it";
         return Err(Error::new(ErrorCode::InvalidQuery, message));
@@ -43,6 +42,9 @@ struct Emitter {
     params: Params,
     /// Whether rows are users' days rather than events.
     daily: bool,
+    /// The number of the first table of the plan at hand; tables are numbered through the whole text.
+    first_table: usize,
+    tables: usize,
 }
 
 impl Emitter {
@@ -64,6 +66,22 @@ impl Emitter {
             }
             write(self, item);
         }
+    }
+
+    /// A whole query, in which another one may stand.
+    fn plan(&mut self, plan: &Plan) {
+        if self.is_full() {
+            return;
+        }
+        let outside = (self.daily, self.first_table);
+        self.daily = plan.source == Source::Events && plan.own_route() == Route::DailyUsers;
+        self.first_table = self.tables;
+        self.tables += 1 + plan.joins.len();
+        match &plan.groups {
+            Some(groups) => self.grouped(plan, groups),
+            None => self.rows(plan),
+        }
+        (self.daily, self.first_table) = outside;
     }
 
     fn rows(&mut self, plan: &Plan) {
@@ -125,9 +143,36 @@ impl Emitter {
     }
 
     fn source(&mut self, plan: &Plan) {
-        self.push(if self.daily { " FROM daily_users" } else { " FROM events" });
-        self.push(" WHERE tenant = {tenant:String} AND app = {app:String}");
+        match &plan.source {
+            Source::Events => self.push(if self.daily { " FROM daily_users" } else { " FROM events" }),
+            Source::Users => self.push(" FROM users"),
+            Source::Plans(plans) => {
+                self.push(" FROM (");
+                self.list(plans, " UNION ALL ", Self::plan);
+                self.push(&format!(") AS t{}", self.first_table));
+            }
+        }
+        for (join, at) in plan.joins.iter().zip(self.first_table + 1..) {
+            self.push(match join.kind {
+                JoinKind::Inner => " INNER JOIN (",
+                JoinKind::Left => " LEFT JOIN (",
+                JoinKind::Cross => " CROSS JOIN (",
+            });
+            self.plan(&join.plan);
+            self.push(&format!(") AS t{at}"));
+            self.push(if join.on.is_empty() { "" } else { " ON " });
+            self.list(&join.on, " AND ", |e, (left, right)| {
+                e.around("(", left, " = ");
+                e.around("", right, ")");
+            });
+        }
+        let scoped = !matches!(plan.source, Source::Plans(_));
         let filters: Vec<_> = plan.filters.iter().flat_map(conjuncts).collect();
+        if scoped {
+            self.push(" WHERE tenant = {tenant:String} AND app = {app:String}");
+        } else if !filters.is_empty() {
+            self.push(" WHERE true");
+        }
         if filters.len() > expr::FLAT_CHAIN {
             self.push(" AND ");
             self.chain(&filters, " AND ");
@@ -164,6 +209,10 @@ impl Emitter {
     }
 
     fn ending(&mut self, plan: &Plan) {
+        if plan.source == Source::Users {
+            // Each row holds all that was known after it.
+            return self.push(" ORDER BY _incarnation DESC, _offset DESC LIMIT 1 BY user");
+        }
         if !plan.order.is_empty() {
             self.push(" ORDER BY ");
             self.list(&plan.order, ", ", Self::order);
@@ -181,8 +230,12 @@ impl Emitter {
             OrderBy::Output(i) => self.push(&format!("c{i}")),
             OrderBy::Expr(expr) => self.expr(expr),
         }
-        self.push(if order.descending { " DESC" } else { " ASC" });
-        self.push(if order.nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
+        self.direction(order.descending, order.nulls_first);
+    }
+
+    fn direction(&mut self, descending: bool, nulls_first: bool) {
+        self.push(if descending { " DESC" } else { " ASC" });
+        self.push(if nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
     }
 }
 

@@ -5,7 +5,7 @@ use formula::{Context, parse_sql, validate_formula, verify};
 use model::{AppId, AppSchema, AppSet, Error, Permission, Priority, Property, PropertyKind, Scope, Slot, TenantId};
 use proptest::prelude::*;
 
-const WORDS: [&str; 88] = [
+const WORDS: [&str; 108] = [
     "SELECT",
     "FROM",
     "events",
@@ -94,9 +94,29 @@ const WORDS: [&str; 88] = [
     "EXTRACT",
     "date",
     "n",
+    "WITH",
+    "users",
+    "ON",
+    "USING",
+    "LEFT",
+    "CROSS",
+    "ALL",
+    "OVER",
+    "PARTITION",
+    "ROWS",
+    "PRECEDING",
+    "CURRENT",
+    "ROW",
+    "UNBOUNDED",
+    "LAG",
+    "RANK",
+    "MOVING_AVG",
+    "SHARE",
+    "a",
+    "u",
 ];
 
-const QUERIES: [&str; 8] = [
+const QUERIES: [&str; 12] = [
     "SELECT date_trunc('day', timestamp) as date, country, COUNT(DISTINCT user_id) as n FROM events WHERE app_id = 'a' AND timestamp > now() - INTERVAL 30 DAY AND user_plan IN ('pro', 'x') GROUP BY date, country ORDER BY date DESC",
     "SELECT country c, SUM(amount) / COUNT(*) r FROM events GROUP BY c HAVING r > 1 ORDER BY 2 DESC NULLS LAST LIMIT 10 OFFSET 5",
     "SELECT CASE status WHEN 'a' THEN 1 ELSE amount END x, coalesce(status, country, '') y FROM events WHERE status NOT LIKE '%a\\_' ORDER BY round(amount, 2)",
@@ -105,6 +125,10 @@ const QUERIES: [&str; 8] = [
     "SELECT DISTINCT lower(status) || '-' || country s FROM events WHERE code IN ('a', NULL) LIMIT 3",
     "SELECT COUNT(*) n FROM events WHERE timestamp::date = '2024-05-01' AND NOT (amount / 0 > 1) AND more = 3",
     "SELECT MIN(amount::string), STDDEV(amount), date_diff('day', MIN(timestamp), now()) FROM events",
+    "WITH d AS (SELECT date_trunc('day', timestamp) AS day, COUNT(*) AS n FROM events GROUP BY 1), e AS (SELECT * FROM d WHERE n > 3) SELECT day, SUM(n) OVER (ORDER BY day ROWS BETWEEN 6 PRECEDING AND CURRENT ROW) AS w, n - LAG(n) OVER (ORDER BY day) AS c FROM e ORDER BY day",
+    "SELECT u.plan, u.age::number / 2 AS a, COUNT(*) AS n FROM events e LEFT JOIN users u ON e.user_id = u.user_id WHERE e.country = 'DE' AND u.vip::bool GROUP BY 1, 2 ORDER BY n DESC",
+    "SELECT status FROM events WHERE user_id IN (SELECT user_id FROM users WHERE plan = 'it''s') AND amount > (SELECT AVG(amount) FROM events) UNION ALL SELECT country FROM (SELECT DISTINCT country FROM events) AS x ORDER BY 1 LIMIT 3",
+    "SELECT t.s, t.n / x.total AS share, RANK() OVER (PARTITION BY t.s ORDER BY t.n DESC) AS r FROM (SELECT status AS s, COUNT(*) AS n FROM events GROUP BY 1) AS t CROSS JOIN (SELECT COUNT(*) AS total FROM events) AS x",
 ];
 
 fn schema() -> AppSchema {
@@ -140,6 +164,10 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         Ok(statement) => {
             prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(()));
             prop_assert!(statement.text().is_ascii());
+            let reads = |table: &str| statement.text().matches(&format!("FROM {table}")).count();
+            let tables = reads("events") + reads("users") + reads("daily_users");
+            let bound = statement.text().matches("WHERE tenant = {tenant:String} AND app = {app:String}").count();
+            prop_assert_eq!(tables, bound, "{}", statement.text());
         }
         Err(error) => faulty(&error, text)?,
     }

@@ -197,7 +197,11 @@ impl Parser<'_> {
 
     fn in_list(&mut self, left: Expr) -> Outcome<Expr> {
         self.expect("(", "after IN")?;
-        self.refuse_subquery()?;
+        if self.is_query() {
+            let (query, depth) = self.subquery()?;
+            let (span, depth) = (self.since(left.span), depth.max(left.depth));
+            return self.node(span, depth, Node::InQuery(Box::new(left), query));
+        }
         let list = self.list("an item of the list")?;
         self.expect(")", "after the list")?;
         let span = self.since(left.span);
@@ -263,7 +267,10 @@ impl Parser<'_> {
             }
             Kind::Symbol("(") => {
                 self.advance();
-                self.refuse_subquery()?;
+                if self.is_query() {
+                    let (query, depth) = self.subquery()?;
+                    return self.node(self.since(span), depth, Node::Subquery(query));
+                }
                 let mut inner = self.expr()?;
                 self.expect(")", "to close this bracket")?;
                 inner.span = self.since(span);
@@ -287,7 +294,7 @@ impl Parser<'_> {
             "false" => Node::Bool(false),
             "case" => return self.case(),
             "exists" | "any" if self.is_ahead(1, "(") => {
-                return self.not_available(span, "subqueries are not available yet");
+                return self.not_available(span, "EXISTS and ANY are not available; write x IN (SELECT ...)");
             }
             "interval" if text_follows || number_follows => return self.interval(),
             "timestamp" | "timestamptz" | "date" if text_follows => {

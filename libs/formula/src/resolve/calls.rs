@@ -1,6 +1,9 @@
 //! Function calls against the allow list.
 
-use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
+use super::{
+    Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault,
+    windows::{OF_BUCKETS, OVER_ROWS},
+};
 use crate::{
     ast::Call,
     diagnostics::excerpt,
@@ -11,6 +14,17 @@ use crate::{
 
 impl Resolver<'_> {
     pub(super) fn call(&mut self, call: &Call, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        if let Some(over) = &call.over {
+            return self.window(call, over, span);
+        }
+        if let Some(outcome) = self.of_buckets(call, span) {
+            return outcome;
+        }
+        if OVER_ROWS.iter().any(|name| name.eq_ignore_ascii_case(&call.name.text)) {
+            let shown = call.name.text.to_uppercase();
+            let message = format!("{shown} needs a window, as in {shown}(...) OVER (ORDER BY day)");
+            return fault(span, Rule::WrongArguments, message);
+        }
         if let Some(function) = aggregate_named(&call.name.text) {
             return self.aggregate(function, call, span, hint);
         }
@@ -116,7 +130,8 @@ fn literal(arg: &ast::Expr, least: i64, most: i64) -> Outcome<Expr> {
 fn unknown(name: &str) -> String {
     let names = SCALARS.iter().map(|f| f.name).chain(AGGREGATES.iter().map(|f| f.name));
     let calendar = CALENDAR.into_iter().chain(PART_FUNCTIONS.map(|(name, _)| name));
-    let near = did_you_mean(name, names.chain(calendar));
+    let windows = OF_BUCKETS.into_iter().chain(OVER_ROWS);
+    let near = did_you_mean(name, names.chain(calendar).chain(windows));
     format!("there is no function `{}`{near}", excerpt(name))
 }
 

@@ -32,6 +32,7 @@ impl Emitter {
             Node::Field(Field::Timestamp) if self.daily => self.push("day"),
             Node::Field(field) => self.push(column(*field)),
             Node::Property(property) => self.property(property),
+            Node::Column(column) => self.push(&format!("t{}.c{}", self.first_table + column.table, column.place)),
             Node::Negate(inner) => self.around("(-", inner, ")"),
             Node::Not(inner) => self.around("(NOT ", inner, ")"),
             Node::IsNull(inner) => self.around("(", inner, " IS NULL)"),
@@ -43,6 +44,17 @@ impl Emitter {
             Node::Compare(op, left, right) => self.infix(left, op.symbol(), right),
             Node::IsDistinct(left, right) => self.is_distinct(left, right),
             Node::In(value, list) => self.in_list(value, list),
+            Node::InPlan(value, plan) => {
+                self.around("(", value, " IN (");
+                self.plan(plan);
+                self.push("))");
+            }
+            Node::Scalar(plan) => {
+                self.push("(");
+                self.plan(plan);
+                self.push(")");
+            }
+            Node::Window(window) => self.window(window),
             Node::Like { text, pattern, ignore_case } => {
                 let pattern = self.params.text(pattern);
                 let op = if *ignore_case { " ILIKE " } else { " LIKE " };

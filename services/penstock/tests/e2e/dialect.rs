@@ -56,6 +56,21 @@ impl World {
         let world = Self { house, key };
         let token = answer["position_token"].as_str().unwrap();
         assert_eq!(world.house.sql(&world.key, "SELECT COUNT(*) FROM events", token).await, [[json!(6)]]);
+        for (user, traits) in [
+            ("u1", json!({"country": {"string": "AT"}, "plan": {"string": "free"}, "age": {"number": 29}})),
+            ("u2", json!({"country": {"string": "FR"}, "age": {"number": 40}})),
+            (
+                "u1",
+                json!({"country": {"string": "DE"}, "plan": {"string": "pro"}, "age": {"number": 30}, "vip": {"bool": true}}),
+            ),
+        ] {
+            let body = json!({"user_id": user, "traits": traits});
+            let (status, answer) = world.house.post(&world.key, "/v1/identify", &body).await;
+            assert_eq!(status, 200, "{answer}");
+            let token = answer.pointer("/acknowledgement/position_token").or(answer.get("position_token"));
+            let token = token.and_then(Value::as_str).unwrap_or_else(|| panic!("no token in {answer}"));
+            world.house.sql(&world.key, "SELECT COUNT(*) FROM events", token).await;
+        }
         world
     }
 
