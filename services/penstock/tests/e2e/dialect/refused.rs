@@ -27,7 +27,7 @@ pub(super) const QUERIES: [(&str, &str, &str); 65] = [
     ("SELECT (SELECT 1⟦)⟧ FROM events", "SYNTAX", "expected FROM and a table"),
     ("WITH x AS (SELECT 1 FROM events) SELECT COUNT(*) FROM ⟦y⟧", "UNKNOWN_TABLE", "there is no table `y`"),
     ("SELECT COUNT(*) FROM events JOIN users ON ⟦true⟧", "NOT_AVAILABLE", "ON takes terms that are equal"),
-    ("SELECT COUNT(*) FROM events JOIN ⟦events AS e⟧ USING (user_id)", "NOT_AVAILABLE", "join a subquery of it"),
+    ("SELECT COUNT(*) FROM events JOIN ⟦events⟧ AS e USING (user_id)", "NOT_AVAILABLE", "join a subquery of it"),
     ("SELECT ⟦country⟧ FROM events JOIN users USING (user_id)", "AMBIGUOUS_NAME", "say which is meant"),
     ("SELECT COUNT(*) FROM events⟦,⟧ events AS e", "NOT_AVAILABLE", "tables stand apart by JOIN"),
     ("SELECT COUNT(*) FROM events ⟦EXCEPT⟧ SELECT 1 FROM events", "NOT_AVAILABLE", "NOT IN"),
