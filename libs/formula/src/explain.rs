@@ -6,7 +6,7 @@ use crate::{
     ast::{CompareOp, Frame, JoinKind},
     functions::{Aggregation, Level},
     interval::Interval,
-    plan::{Groups, OrderBy, Plan, Source},
+    plan::{Buckets, Groups, OrderBy, Plan, Source},
     time::format_utc,
     typed::{Aggregate, Arithmetic, Expr, FIELDS, Node, Window, WindowFunction, WindowOrder},
 };
@@ -43,6 +43,10 @@ impl Display for Plan {
         for (i, key) in groups.iter().flat_map(|g| g.keys.iter()).enumerate() {
             let word = if i == 0 { "group by" } else { "       ," };
             writeln!(f, "{word} {}", In(key, None))?;
+        }
+        if let Some(Buckets { grain, zone, from, to }) = groups.and_then(|groups| groups.fill.as_ref()) {
+            let (from, to) = (format_utc(*from).unwrap_or_default(), format_utc(*to).unwrap_or_default());
+            writeln!(f, "every {} in {} from {from} to {to} UTC, events or not", grain.name(), zone.name())?;
         }
         for output in &self.outputs {
             let distinct = if self.distinct { " distinct" } else { "" };

@@ -45,7 +45,10 @@ mod verify;
 pub use buckets::Buckets;
 pub use grain::Grain;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
-pub use query::{Dimension, Measure, OrderColumn, TIME_COLUMN, TypedQuery, validate_formula};
+pub use query::{
+    BEFORE, Comparison, Dimension, Fill, Measure, OrderColumn, Period, TIME_COLUMN, TOTAL_COLUMN, Top, TypedQuery,
+    validate_formula,
+};
 pub use resolve::Context;
 pub use route::{Obstacle, Route};
 pub use seal::{Param, SealedPlan, Statement};

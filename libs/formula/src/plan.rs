@@ -121,6 +121,17 @@ pub(crate) struct Groups {
     /// Each different aggregate once.
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) having: Option<Expr>,
+    /// The buckets of the first key that have a group, events or not; absent if only those with events do.
+    pub(crate) fill: Option<Buckets>,
+}
+
+/// Time buckets from the first instant to that after the last, UTC ms.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Buckets {
+    pub(crate) grain: Grain,
+    pub(crate) zone: Zone,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -207,7 +218,8 @@ impl Plan {
     /// Whether it gathers events alone, each row on its own: no other plans, and nothing across rows.
     pub(crate) fn is_plain(&self) -> bool {
         let across = |expr: &Expr| expr.any(|node| matches!(node, Node::Window(_)));
-        self.source == Source::Events && self.nested().is_empty() && !self.exprs().into_iter().any(across)
+        let filled = self.groups.as_ref().is_some_and(|groups| groups.fill.is_some());
+        !filled && self.source == Source::Events && self.nested().is_empty() && !self.exprs().into_iter().any(across)
     }
 
     /// Whether it reads what is known of users, which has no time.
@@ -234,7 +246,7 @@ impl Plan {
     fn exprs(&self) -> Vec<&Expr> {
         let mut exprs: Vec<&Expr> = self.filters.iter().chain(self.outputs.iter().map(|output| &output.expr)).collect();
         exprs.extend(self.joins.iter().flat_map(|join| &join.on).flat_map(|(left, right)| [left, right]));
-        if let Some(Groups { keys, aggregates, having }) = &self.groups {
+        if let Some(Groups { keys, aggregates, having, .. }) = &self.groups {
             exprs.extend(keys.iter().chain(having));
             exprs.extend(aggregates.iter().flat_map(|aggregate| aggregate.args.iter().chain(&aggregate.filter)));
         }
@@ -373,6 +385,16 @@ fn sketch(expr: &Expr, aggregates: &[Aggregate]) -> Option<&'static str> {
 pub(crate) fn over_groups(mut expr: Expr, keys: &[Expr]) -> Outcome<Expr> {
     rewrite(&mut expr, keys)?;
     Ok(expr)
+}
+
+/// The condition on groups, unless it looks at others around them.
+pub(crate) fn about_groups(condition: Expr) -> Outcome<Expr> {
+    if condition.any(|node| matches!(node, Node::Window(_))) {
+        let message =
+            "a condition on groups can't see other groups; put the SELECT into a subquery and filter its rows";
+        return fault(condition.span, Rule::AggregateNotAllowed, message);
+    }
+    Ok(condition)
 }
 
 fn rewrite(expr: &mut Expr, keys: &[Expr]) -> Outcome<()> {

@@ -9,7 +9,8 @@ use crate::{
     diagnostics::{Diagnostic, Outcome, Rule, Span, excerpt, fault},
     parse,
     plan::{
-        Accuracy, Column, Groups, MAX_COLUMNS, MAX_KEYS, MAX_LEVELS, Order, OrderBy, Output, Plan, Source, over_groups,
+        Accuracy, Column, Groups, MAX_COLUMNS, MAX_KEYS, MAX_LEVELS, Order, OrderBy, Output, Plan, Source,
+        about_groups, over_groups,
     },
     resolve::{Context, Known, Place, Resolver, Rows, Table, column_expr, field, has_aggregate, no_zone},
     suggest::did_you_mean,
@@ -477,7 +478,7 @@ impl Parts {
         for (name, expr) in names.into_iter().zip(exprs) {
             outputs.push(Output::new(name, String::new(), over_groups(expr, &keys)?, &aggregates));
         }
-        let having = having.map(|having| over_groups(having, &keys)).transpose()?;
+        let having = having.map(|having| over_groups(having, &keys).and_then(about_groups)).transpose()?;
         let mut ordered = Vec::with_capacity(order.len());
         for item in order {
             let by = match item.by {
@@ -486,7 +487,7 @@ impl Parts {
             };
             ordered.push(Order { by, ..item });
         }
-        Ok((Some(Groups { keys, aggregates, having }), outputs, ordered))
+        Ok((Some(Groups { keys, aggregates, having, fill: None }), outputs, ordered))
     }
 }
 

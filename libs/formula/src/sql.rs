@@ -15,7 +15,8 @@ use model::{Error, ErrorCode, Scope};
 use self::params::Params;
 use crate::{
     ast::JoinKind,
-    plan::{ColumnKind, Groups, Order, OrderBy, Output, Plan, Source},
+    grain::Grain,
+    plan::{Buckets, ColumnKind, Groups, Order, OrderBy, Output, Plan, Source},
     route::Route,
     seal::Param,
     typed::{Expr, Node},
@@ -107,7 +108,11 @@ impl Emitter {
     fn inner(&mut self, plan: &Plan, groups: &Groups) {
         self.select(false);
         self.list(groups.keys.iter().enumerate(), ", ", |e, (i, key)| {
-            e.key(key);
+            match &groups.fill {
+                // Buckets follow one another by the clock of the zone.
+                Some(fill) if i == 0 => e.in_zone(&fill.zone, |e| e.expr(key)),
+                _ => e.key(key),
+            }
             e.push(&format!(" AS k{i}"));
         });
         if !groups.keys.is_empty() && !groups.aggregates.is_empty() {
@@ -125,6 +130,32 @@ impl Emitter {
             self.push(" GROUP BY ");
             self.list(0..groups.keys.len(), ", ", |e, i| e.push(&format!("k{i}")));
         }
+        if let Some(fill) = &groups.fill {
+            self.fill(fill, groups.keys.len());
+        }
+    }
+
+    /// Rows for the buckets that have none, for each value of the other keys.
+    fn fill(&mut self, buckets: &Buckets, keys: usize) {
+        let Buckets { grain, zone, from, to } = buckets;
+        self.push(" ORDER BY ");
+        for i in 1..keys {
+            self.push(&format!("k{i} ASC NULLS LAST, "));
+        }
+        self.push("k0 ASC WITH FILL FROM ");
+        self.in_zone(zone, |e| e.instant(*from));
+        self.push(" TO ");
+        self.in_zone(zone, |e| e.instant(*to));
+        self.push(match grain {
+            Grain::Second => " STEP INTERVAL 1 SECOND",
+            Grain::Minute => " STEP INTERVAL 1 MINUTE",
+            Grain::Hour => " STEP INTERVAL 1 HOUR",
+            Grain::Day => " STEP INTERVAL 1 DAY",
+            Grain::Week => " STEP INTERVAL 1 WEEK",
+            Grain::Month => " STEP INTERVAL 1 MONTH",
+            Grain::Quarter => " STEP INTERVAL 3 MONTH",
+            Grain::Year => " STEP INTERVAL 1 YEAR",
+        });
     }
 
     /// A key, so that equal values are one group: -0 and 0 too.

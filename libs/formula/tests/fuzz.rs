@@ -1,7 +1,9 @@
 //! Whatever is asked, the answer is a verified statement or a fault with a place, and never a panic.
 #![allow(clippy::unwrap_used)]
 
-use formula::{Context, parse_sql, validate_formula, verify};
+use formula::{
+    Comparison, Context, Dimension, Fill, Grain, Measure, Period, Top, TypedQuery, parse_sql, validate_formula, verify,
+};
 use model::{AppId, AppSchema, AppSet, Error, Permission, Priority, Property, PropertyKind, Scope, Slot, TenantId};
 use proptest::prelude::*;
 
@@ -210,6 +212,61 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
+/// A typed query with any of the things that can be done with groups.
+fn shaped() -> impl Strategy<Value = TypedQuery> {
+    const FORMULAS: [&str; 8] = [
+        "COUNT(*)",
+        "SUM(amount) / COUNT(DISTINCT user_id)",
+        "MOVING_AVG(SUM(amount), 7)",
+        "CUMULATIVE(COUNT(*))",
+        "PERCENT_CHANGE(AVG(amount))",
+        "SHARE(COUNT(*)) * 100",
+        "RANK(MAX(amount))",
+        "PERCENTILE(0.9, amount)",
+    ];
+    const DIMENSIONS: [&str; 4] = ["country", "status = 'it''s'", "round(amount)", "user_id"];
+    let parts = (
+        prop::collection::vec(0..FORMULAS.len(), 1..4),
+        prop::collection::vec(0..DIMENSIONS.len(), 0..3),
+        prop::option::of(0..Grain::ALL.len()),
+        (0..3u8, 0..400u32, 0..4u32),
+        0..4u8,
+        prop::option::of(prop_oneof![Just(Fill::Zero), Just(Fill::Null)]),
+        prop::option::of((0..4u32, "[a-z' ]{0,3}")),
+        any::<(bool, bool, bool)>(),
+    );
+    parts.prop_map(
+        |(formulas, dimensions, grain, (range, ago, count), compared, fill, top, (totals, having, limit))| {
+            let now = 1_717_243_200_000;
+            let unit = Grain::ALL[3 + (ago % 5) as usize];
+            TypedQuery {
+                measures: (formulas.into_iter().enumerate())
+                    .map(|(i, f)| Measure { name: format!("m{i}"), formula: FORMULAS[f].into(), ..Measure::default() })
+                    .collect(),
+                dimensions: (dimensions.into_iter().enumerate())
+                    .map(|(i, d)| Dimension { name: format!("d{i}"), expression: DIMENSIONS[d].into() })
+                    .collect(),
+                grain: grain.map(|grain| Grain::ALL[grain]),
+                from_ms: (range == 1).then_some(now - i64::from(ago) * 86_400_000),
+                to_ms: (range == 1 && count > 0).then_some(now),
+                period: (range == 2).then_some(Period { unit, ago, count }),
+                comparison: match compared {
+                    0 => None,
+                    1 => Some(Comparison::Previous),
+                    2 => Some(Comparison::YearBefore),
+                    _ => Some(Comparison::From(now - 900 * 86_400_000)),
+                },
+                fill,
+                top: top.map(|(n, others)| Top { n, others, ..Top::default() }),
+                totals,
+                having: having.then(|| "m0 > 1 OR COUNT(*) > 3".to_owned()),
+                limit: limit.then_some(7),
+                ..TypedQuery::default()
+            }
+        },
+    )
+}
+
 /// As many cases as `PROPTEST_CASES` says.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
@@ -232,6 +289,16 @@ proptest! {
     #[test]
     fn nearly_valid_queries(text in mutated()) {
         check(&text)?;
+    }
+
+    #[test]
+    fn any_shape_of_a_typed_query(query in shaped()) {
+        let (schema, app) = (schema(), AppId::new("a").unwrap());
+        let context = Context { schema: &schema, app, now_ms: 1_717_243_200_000, time_zone: "America/New_York" };
+        match query.plan(&context).and_then(|plan| plan.seal(&scope())?.compile()) {
+            Ok(statement) => prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(())),
+            Err(error) => prop_assert_eq!(error.code.reason(), "INVALID_QUERY", "{:?}: {}", query, error.message),
+        }
     }
 
     #[test]

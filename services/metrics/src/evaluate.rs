@@ -60,7 +60,8 @@ impl Metrics {
 
 /// The query whose one measure is the metric. Its filters are the metric's, then the evaluation's.
 fn typed_query(app: &AppId, metric: Metric, evaluation: Evaluation) -> Result<TypedQuery, Error> {
-    let Evaluation { dimensions, filters, range, grain, order_by, limit } = evaluation;
+    let Evaluation { dimensions, filters, range, grain, order_by, limit, having, comparison, fill, top, totals } =
+        evaluation;
     if limit > MAX_ROWS {
         let description = format!("must be at most {MAX_ROWS}, not {limit}");
         return Err(Error::invalid("evaluation.limit", "TOO_LARGE", description));
@@ -75,5 +76,10 @@ fn typed_query(app: &AppId, metric: Metric, evaluation: Evaluation) -> Result<Ty
         order_by,
         limit,
         offset: 0,
+        having,
+        comparison,
+        fill,
+        top,
+        totals,
     })
 }

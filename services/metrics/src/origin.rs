@@ -3,7 +3,8 @@
 use model::{Error, Violation};
 
 /// The evaluation's own parts, which stand in the query under the same names.
-const EVALUATION: [&str; 7] = ["dimensions", "range", "from", "to", "grain", "order_by", "limit"];
+const EVALUATION: [&str; 9] =
+    ["dimensions", "range", "grain", "order_by", "limit", "having", "comparison", "fill", "top"];
 
 /// Where the query's parts came from.
 #[derive(Debug, Clone, Copy)]

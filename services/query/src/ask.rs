@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use api::{convert, v1};
-use formula::{Context, Dimension, Grain, Measure, OrderColumn, Plan, SealedPlan, SqlQuery, TypedQuery, parse_sql};
+use formula::{
+    Comparison, Context, Dimension, Fill, Grain, Measure, OrderColumn, Period, Plan, SealedPlan, SqlQuery, Top,
+    TypedQuery, parse_sql,
+};
 use mesh::context::CallContext;
 use model::{AppId, Error, ErrorCode, Permission};
 use storage::{AppInfo, Apps, MetaError};
@@ -38,6 +41,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         "" => None,
         named => Some(convert::app_from_wire("query.app_id", named)?),
     };
+    let period = query.range.as_ref().and_then(|range| range.period).map(period).transpose()?;
     let (from_ms, to_ms) = range(query.range, now_ms)?;
     let filters = query.filters.into_iter().enumerate();
     let filters = filters.map(|(i, f)| convert::filter_from_wire(&format!("query.filters[{i}]"), f));
@@ -47,9 +51,11 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         filters: filters.collect::<Result<_, _>>()?,
         from_ms,
         to_ms,
-        grain: grain(query.grain)?,
+        period,
+        comparison: query.comparison.map(comparison).transpose()?,
+        grain: grain("query.grain", query.grain)?,
         time_zone: None, // the context's
-        having: None,
+        having: Some(query.having).filter(|having| !having.is_empty()),
         order_by: query
             .order_by
             .into_iter()
@@ -57,6 +63,9 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
             .collect(),
         limit: (query.limit > 0).then_some(query.limit.into()),
         offset: query.offset.into(),
+        top: query.top.map(|v1::Top { n, dimension, by, others }| Top { n, dimension, by, others }),
+        fill: fill(query.fill)?,
+        totals: query.totals,
     };
     Ok(Asked { question: Question::Typed(typed), app })
 }
@@ -143,6 +152,9 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
     {
         return Err(Error::invalid("query.range.to", "MALFORMED", "must be later than `from`"));
     }
+    if range.period.is_some() && (range.last.is_some() || from_ms.is_some() || to_ms.is_some()) {
+        return Err(Error::invalid("query.range.period", "NOT_ALLOWED", "goes without `from`, `to` and `last`"));
+    }
     match range.last {
         None => Ok((from_ms, to_ms)),
         Some(_) if from_ms.is_some() || to_ms.is_some() => {
@@ -158,7 +170,38 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
     }
 }
 
-fn grain(number: i32) -> Result<Option<Grain>, Error> {
+fn period(period: v1::Period) -> Result<Period, Error> {
+    let unit = grain("query.range.period.unit", period.unit)?;
+    let unit = unit.ok_or_else(|| missing("query.range.period.unit"))?;
+    Ok(Period { unit, ago: period.ago, count: period.count })
+}
+
+fn comparison(comparison: v1::Comparison) -> Result<Comparison, Error> {
+    use v1::{Earlier, comparison::To};
+    match comparison.to {
+        Some(To::From(from)) => convert::time_from_wire("query.comparison.from", &from).map(Comparison::From),
+        Some(To::Earlier(number)) => match Earlier::try_from(number) {
+            Ok(Earlier::Previous) => Ok(Comparison::Previous),
+            Ok(Earlier::Year) => Ok(Comparison::YearBefore),
+            _ => {
+                let description = "must be EARLIER_PREVIOUS or EARLIER_YEAR";
+                Err(Error::invalid("query.comparison.earlier", "MALFORMED", description))
+            }
+        },
+        None => Err(missing("query.comparison.earlier")),
+    }
+}
+
+fn fill(number: i32) -> Result<Option<Fill>, Error> {
+    match v1::Fill::try_from(number) {
+        Ok(v1::Fill::Unspecified) => Ok(None),
+        Ok(v1::Fill::Zero) => Ok(Some(Fill::Zero)),
+        Ok(v1::Fill::Null) => Ok(Some(Fill::Null)),
+        Err(_) => Err(Error::invalid("query.fill", "MALFORMED", "must be FILL_ZERO or FILL_NULL")),
+    }
+}
+
+fn grain(field: &str, number: i32) -> Result<Option<Grain>, Error> {
     use v1::Grain as Wire;
     Ok(match Wire::try_from(number) {
         Ok(Wire::Unspecified) => None,
@@ -169,6 +212,6 @@ fn grain(number: i32) -> Result<Option<Grain>, Error> {
         Ok(Wire::Month) => Some(Grain::Month),
         Ok(Wire::Quarter) => Some(Grain::Quarter),
         Ok(Wire::Year) => Some(Grain::Year),
-        Err(_) => return Err(Error::invalid("query.grain", "MALFORMED", "must be one of GRAIN_MINUTE to GRAIN_YEAR")),
+        Err(_) => return Err(Error::invalid(field, "MALFORMED", "must be one of GRAIN_MINUTE to GRAIN_YEAR")),
     })
 }

@@ -28,7 +28,7 @@ impl Emitter {
                 let place = self.params.text(text);
                 self.push(&place);
             }
-            Node::Time(ms) => self.bound("DateTime64(3, 'UTC')", params::instant(*ms).into_owned()),
+            Node::Time(ms) => self.instant(*ms),
             Node::Field(Field::Timestamp) if self.daily => self.push("day"),
             Node::Field(field) => self.push(column(*field)),
             Node::Property(property) => self.property(property),
@@ -74,6 +74,10 @@ impl Emitter {
     pub(super) fn bound(&mut self, kind: &'static str, value: String) {
         let place = self.params.bind(kind, value);
         self.push(&place);
+    }
+
+    pub(super) fn instant(&mut self, ms: i64) {
+        self.bound("DateTime64(3, 'UTC')", params::instant(ms).into_owned());
     }
 
     pub(super) fn around(&mut self, before: &str, inner: &Expr, after: &str) {

@@ -300,7 +300,7 @@ fn faults_of_typed_queries_name_the_part() {
         (TypedQuery { order_by: order, ..base.clone() }, "order_by[0].column", "did you mean `n`?"),
         (TypedQuery { having: Some("country = 'x'".into()), ..base.clone() }, "having", "many values in a group"),
         (TypedQuery { time_zone: Some("Mars".into()), ..base.clone() }, "time_zone", "no time zone"),
-        (TypedQuery { from_ms: Some(i64::MAX), ..base.clone() }, "from", "1900 to 2299"),
+        (TypedQuery { from_ms: Some(i64::MAX), ..base.clone() }, "range.from", "1900 to 2299"),
     ] {
         let error = query.plan(&context(&schema)).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidQuery);
@@ -496,6 +496,10 @@ fn nested_queries_are_refused_where_they_are_wrong() {
             "can't stand in WHERE; put the query into a subquery",
         ),
         ("SELECT SUM(LAG(load_time) OVER (ORDER BY timestamp)) FROM events", "can't stand inside an aggregate"),
+        (
+            "SELECT country, RANK() OVER (ORDER BY COUNT(*)) r FROM events GROUP BY 1 HAVING r < 3",
+            "can't see other groups",
+        ),
         ("SELECT RANK() r FROM events", "RANK needs a window"),
         ("SELECT LAG(load_time) OVER () r FROM events", "LAG needs an order"),
         ("SELECT MEDIAN(load_time) OVER (ORDER BY timestamp) r FROM events", "MEDIAN is no function of windows"),

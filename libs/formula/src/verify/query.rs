@@ -4,7 +4,7 @@
 use sqlparser::ast::{
     BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName,
     ObjectNamePart, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectFlavor, SelectItem,
-    SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, Value,
+    SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, Value, WithFill,
 };
 
 use super::{Refusal, allowed, expr::Names, expr::check as check_expr};
@@ -54,9 +54,14 @@ fn check_body(body: &SetExpr) -> Result<Names, Refusal> {
 }
 
 pub(super) fn check_order(item: &OrderByExpr, names: Names) -> Result<(), Refusal> {
-    let OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill: None } = item else {
-        return Err(Refusal::Construct("WITH FILL"));
-    };
+    let OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill } = item;
+    if let Some(WithFill { from, to, step }) = with_fill {
+        from.iter().chain(to).try_for_each(|end| check_expr(end, Names::Aliases))?;
+        let is_number = |e: &Expr| matches!(e, Expr::Value(v) if matches!(v.value, Value::Number(..)));
+        if !step.iter().all(|step| matches!(step, Expr::Interval(interval) if is_number(&interval.value))) {
+            return Err(Refusal::Construct("this step of WITH FILL"));
+        }
+    }
     if matches!(sort, Some(OrderBySort::Using(_))) {
         return Err(Refusal::Construct("ORDER BY USING"));
     }

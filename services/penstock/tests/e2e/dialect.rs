@@ -2,6 +2,7 @@
 
 mod accepted;
 mod refused;
+mod shapes;
 
 use serde_json::{Value, json};
 
