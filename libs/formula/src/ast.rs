@@ -60,6 +60,8 @@ pub(crate) enum Node {
     /// `EXTRACT(part FROM time)`
     Extract(Word, Box<Expr>),
     Call(Call),
+    /// `{name}`: another formula.
+    Metric(String),
     /// `*` in place of a column.
     Star,
 }

@@ -47,9 +47,9 @@ pub use grain::Grain;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
 pub use query::{
     BEFORE, Comparison, Dimension, Fill, Measure, OrderColumn, Period, TIME_COLUMN, TOTAL_COLUMN, Top, TypedQuery,
-    validate_formula,
+    references, validate_formula,
 };
-pub use resolve::Context;
+pub use resolve::{Context, Formula};
 pub use route::{Obstacle, Route};
 pub use seal::{Param, SealedPlan, Statement};
 pub use select::{SqlQuery, parse_sql};

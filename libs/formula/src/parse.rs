@@ -87,6 +87,16 @@ pub(crate) fn expression(text: &str) -> Outcome<Expr> {
     if parser.is_end() { Ok(expr) } else { parser.unexpected("the end of the expression") }
 }
 
+/// The names in braces and where they stand, braces included; nothing of a text that has faults.
+pub(crate) fn metrics(text: &str) -> Vec<(Span, &str)> {
+    let tokens = tokenize(text).unwrap_or_default().into_iter();
+    let metrics = tokens.filter_map(|token| match token.kind {
+        Kind::Metric(name) => Some((token.span, name)),
+        _ => None,
+    });
+    metrics.collect()
+}
+
 struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Token<'a>>,

@@ -110,9 +110,12 @@ pub(crate) enum Source {
 pub(crate) struct Join {
     pub(crate) kind: JoinKind,
     pub(crate) plan: Plan,
-    /// Pairs that are equal; the second is of the further table. None for CROSS JOIN, where it has one row.
-    pub(crate) on: Vec<(Expr, Expr)>,
+    /// None for CROSS JOIN, where the further table has one row.
+    pub(crate) on: Pairs,
 }
+
+/// Pairs that are equal; the second is of the further table.
+pub(crate) type Pairs = Vec<(Expr, Expr)>;
 
 /// How events are gathered: the expressions of outputs, order and `having` are then over keys and aggregates.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,8 @@
 mod range;
 mod shape;
 
+use std::ops::Range;
+
 use model::{Error, FilterOp, MetricFilter, Value};
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     plan::{
         Buckets, Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, Source, about_groups, over_groups,
     },
-    resolve::{Buckets as OfBuckets, Context, Place, Resolver, no_zone},
+    resolve::{Buckets as OfBuckets, Context, Formula, Place, Resolver, no_zone},
     select::context_zone,
     suggest::did_you_mean,
     time::{Zone, bucket_start, next_bucket},
@@ -63,6 +65,8 @@ pub struct TypedQuery {
     pub limit: Option<u64>,
     /// How many groups are left out before that.
     pub offset: u64,
+    /// Formulas that those of the measures may name, as in `{revenue}`.
+    pub formulas: Vec<Formula>,
     /// Of one dimension only its greatest values.
     pub top: Option<Top>,
     /// Every bucket of the range has a row, for each combination of the dimensions that has one at all.
@@ -104,16 +108,22 @@ pub struct OrderColumn {
     pub nulls_first: Option<bool>,
 }
 
-/// Checks a formula against an app's schema and tells what it gives; the column's name and unit are empty.
+/// Checks a formula against an app's schema and tells what it gives; the column's name and unit are empty. It may name the others.
 ///
 /// Errors carry the code `InvalidQuery` and one violation of the field `formula`.
-pub fn validate_formula(text: &str, context: &Context<'_>) -> Result<Column, Error> {
+pub fn validate_formula(text: &str, formulas: &[Formula], context: &Context<'_>) -> Result<Column, Error> {
     let mut resolver = Resolver::new(context, context_zone(context)?);
+    resolver.formulas = formulas;
     // Of a formula alone it isn't known by what it will be split.
     resolver.buckets = Some(OfBuckets { time: Some(bucket(Grain::Day, &resolver.zone)), others: Vec::new() });
     let keys: Vec<_> = resolver.buckets.iter().flat_map(|buckets| buckets.time.clone()).collect();
     let expr = measure(text, &mut resolver, &keys).map_err(|fault| fault.into_error("formula", text))?;
     Ok(Output::new(String::new(), String::new(), expr, &resolver.aggregates).column)
+}
+
+/// The metrics that a formula names in braces, as in `revenue` or `revenue@3`, and the bytes of each in the text, braces included.
+pub fn references(text: &str) -> Vec<(Range<usize>, &str)> {
+    parse::metrics(text).into_iter().map(|(span, name)| (span.start..span.end, name)).collect()
 }
 
 impl TypedQuery {
@@ -124,6 +134,7 @@ impl TypedQuery {
         let earlier = self.earlier(times, context.now_ms, &zone)?;
         let mut planner =
             Planner { query: self, times, earlier, resolver: Resolver::new(context, zone.clone()), names: Vec::new() };
+        planner.resolver.formulas = &self.formulas;
         let mut filters = planner.filters()?;
         let mut keys = planner.keys()?;
         if let (Some((dimension, greatest)), Some(top)) = (self.greatest(context)?, &self.top) {
@@ -143,7 +154,7 @@ impl TypedQuery {
                 aggregates.len() - 1
             });
             for expr in measures.iter_mut().map(|(expr, _)| expr).chain(&mut having) {
-                shape::filled(expr, fill, &aggregates, rows, &zone);
+                shape::filled(expr, fill, &aggregates, rows);
             }
         }
         let keyed = keys.iter().enumerate().map(|(i, key)| (Expr::new(Node::Key(i), key.ty, key.span), ""));
@@ -385,7 +396,7 @@ fn measure(text: &str, resolver: &mut Resolver<'_>, keys: &[Expr]) -> Outcome<Ex
 }
 
 /// A filter as the expression that says the same.
-fn condition(filter: &MetricFilter) -> Outcome<ast::Expr> {
+pub(crate) fn condition(filter: &MetricFilter) -> Outcome<ast::Expr> {
     let name = ast::Name { qualifier: None, name: filter.field.clone(), quoted: true };
     let field = Box::new(ast::Expr::given(ast::Node::Name(name)));
     let mut values: Vec<_> = filter.values.iter().map(literal).collect::<Outcome<_>>()?;

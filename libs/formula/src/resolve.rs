@@ -5,6 +5,7 @@ mod calendar;
 mod calls;
 mod casts;
 mod compare;
+mod metrics;
 mod names;
 mod operators;
 mod tables;
@@ -12,6 +13,7 @@ mod windows;
 
 use std::{cell::Cell, rc::Rc};
 
+pub use metrics::Formula;
 use model::{AppId, AppSchema};
 pub(crate) use names::{field, has_aggregate};
 pub(crate) use tables::{Known, Rows, Table, column_expr};
@@ -96,6 +98,10 @@ pub(crate) struct Resolver<'c> {
     pub(crate) measure_filter: Option<Expr>,
     /// By what a formula's windows are cut and ordered; absent in SQL, where they say so themselves.
     pub(crate) buckets: Option<Buckets>,
+    /// Formulas that others may name.
+    pub(crate) formulas: &'c [Formula],
+    /// The names of those that are open here.
+    open: Vec<String>,
     inside_aggregate: bool,
     inside_window: bool,
 }
@@ -121,6 +127,8 @@ impl<'c> Resolver<'c> {
             measure_filter: None,
             buckets: None,
             inside_aggregate: false,
+            formulas: &[],
+            open: Vec::new(),
             inside_window: false,
         }
     }
@@ -153,6 +161,7 @@ impl<'c> Resolver<'c> {
             ast::Node::Extract(part, time) => self.extract(part, time, span),
             ast::Node::Call(call) => self.call(call, span, hint),
             ast::Node::Subquery(query) => self.scalar(query, span),
+            ast::Node::Metric(name) => self.metric(name, span),
             ast::Node::Star => fault(span, Rule::NotAvailable, "`*` stands alone in SELECT, or in COUNT(*)"),
             _ => self.condition(expr),
         }

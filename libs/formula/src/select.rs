@@ -9,7 +9,7 @@ use crate::{
     diagnostics::{Diagnostic, Outcome, Rule, Span, excerpt, fault},
     parse,
     plan::{
-        Accuracy, Column, Groups, MAX_COLUMNS, MAX_KEYS, MAX_LEVELS, Order, OrderBy, Output, Plan, Source,
+        Accuracy, Column, Groups, MAX_COLUMNS, MAX_KEYS, MAX_LEVELS, Order, OrderBy, Output, Pairs, Plan, Source,
         about_groups, over_groups,
     },
     resolve::{Context, Known, Place, Resolver, Rows, Table, column_expr, field, has_aggregate, no_zone},
@@ -140,7 +140,8 @@ fn union(query: &Query, context: &Context<'_>, zone: &Zone, known: &Known<'_>) -
 /// Gives the plans' columns the types that they have in common; they are called as in the first.
 fn alike(plans: &mut [Plan], query: &Query, zone: &Zone) -> Outcome<Vec<Column>> {
     let width = plans.first().map_or(0, |first| first.outputs.len());
-    for (plan, select) in plans.iter().zip(&query.selects).filter(|(plan, _)| plan.outputs.len() != width) {
+    let mut pairs = plans.iter().zip(&query.selects);
+    if let Some((plan, select)) = pairs.find(|(plan, _)| plan.outputs.len() != width) {
         let message = format!("this SELECT has {} columns, the first one {width}", plan.outputs.len());
         return fault(select.items[0].expr.span, Rule::WrongArguments, message);
     }
@@ -208,7 +209,7 @@ impl Planner<'_> {
     }
 
     /// Makes the tables known, and tells how those after the first join.
-    fn tables(&mut self) -> Outcome<Vec<(JoinKind, Vec<(Expr, Expr)>)>> {
+    fn tables(&mut self) -> Outcome<Vec<(JoinKind, Pairs)>> {
         let select = self.select;
         let first = self.table(&select.from)?;
         self.resolver.tables.push(first);
@@ -268,7 +269,7 @@ impl Planner<'_> {
     }
 
     /// What is equal between the tables so far and this one, which is known from now on.
-    fn on(&mut self, join: &ast::Join, table: Table) -> Outcome<Vec<(Expr, Expr)>> {
+    fn on(&mut self, join: &ast::Join, table: Table) -> Outcome<Pairs> {
         self.resolver.place = Place::On;
         let at = self.resolver.tables.len();
         let mut pairs = Vec::new();

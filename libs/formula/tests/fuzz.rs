@@ -173,7 +173,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         }
         Err(error) => faulty(&error, text)?,
     }
-    validate_formula(text, &context).map_or_else(|error| faulty(&error, text), |_| Ok(()))
+    validate_formula(text, &[], &context).map_or_else(|error| faulty(&error, text), |_| Ok(()))
 }
 
 fn faulty(error: &Error, text: &str) -> Result<(), TestCaseError> {

@@ -48,6 +48,10 @@ impl Origin {
             let part = of_measure.to_owned();
             return self.rename_definition(violation, &part);
         }
+        if part.starts_with("formulas[") {
+            let part = part.to_owned();
+            return self.rename_definition(violation, &part);
+        }
         if let Some((index, rest)) = filter_index(part) {
             if index < self.filters {
                 let part = format!("filters[{index}]{rest}");

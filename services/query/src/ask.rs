@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use api::{convert, v1};
 use formula::{
-    Comparison, Context, Dimension, Fill, Grain, Measure, OrderColumn, Period, Plan, SealedPlan, SqlQuery, Top,
-    TypedQuery, parse_sql,
+    Comparison, Context, Dimension, Fill, Formula, Grain, Measure, OrderColumn, Period, Plan, SealedPlan, SqlQuery,
+    Top, TypedQuery, parse_sql,
 };
 use mesh::context::CallContext;
 use model::{AppId, Error, ErrorCode, Permission};
@@ -66,6 +66,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         top: query.top.map(|v1::Top { n, dimension, by, others }| Top { n, dimension, by, others }),
         fill: fill(query.fill)?,
         totals: query.totals,
+        formulas: query.formulas.into_iter().enumerate().map(formula).collect::<Result<_, _>>()?,
     };
     Ok(Asked { question: Question::Typed(typed), app })
 }
@@ -134,6 +135,13 @@ fn missing(field: &str) -> Error {
 fn measure(measure: v1::Measure) -> Measure {
     let name = if measure.name.is_empty() { measure.formula.clone() } else { measure.name };
     Measure { name, formula: measure.formula, unit: measure.unit, ..Measure::default() }
+}
+
+fn formula((i, formula): (usize, v1::NamedFormula)) -> Result<Formula, Error> {
+    let v1::NamedFormula { name, formula, filters } = formula;
+    let filters = filters.into_iter().enumerate();
+    let filters = filters.map(|(j, f)| convert::filter_from_wire(&format!("query.formulas[{i}].filters[{j}]"), f));
+    Ok(Formula { name, formula, filters: filters.collect::<Result<_, _>>()? })
 }
 
 fn dimension(dimension: v1::Dimension) -> Dimension {

@@ -1,6 +1,6 @@
 //! Expressions, by binding power.
 
-use super::{Outcome, Parser, Rule, Span, deepest, fault, is_reserved};
+use super::{NO_QUERIES, Outcome, Parser, Rule, Span, deepest, fault, is_reserved};
 use crate::{
     ast::{BinaryOp, CompareOp, Expr, Name, Node, Word},
     interval::Interval,
@@ -275,6 +275,13 @@ impl Parser<'_> {
                 self.expect(")", "to close this bracket")?;
                 inner.span = self.since(span);
                 Ok(inner)
+            }
+            Kind::Metric(_) if self.queries != NO_QUERIES => {
+                self.not_available(span, "metrics stand in formulas alone; write out what it is")
+            }
+            Kind::Metric(name) => {
+                self.advance();
+                self.node(span, 0, Node::Metric(name.to_owned()))
             }
             Kind::Symbol("*") => fault(span, Rule::Syntax, "`*` stands only in COUNT(*); name the columns instead"),
             Kind::Word(word) => self.word(word),

@@ -41,9 +41,9 @@ pub struct Top {
 }
 
 /// Counts and sums of nothing as [`Fill`] says; the last aggregate counts the rows of the group.
-pub(super) fn filled(expr: &mut Expr, fill: Fill, aggregates: &[Aggregate], rows: usize, zone: &Zone) {
+pub(super) fn filled(expr: &mut Expr, fill: Fill, aggregates: &[Aggregate], rows: usize) {
     let Node::Aggregate(i) = expr.node else {
-        return expr.children_mut().into_iter().for_each(|child| filled(child, fill, aggregates, rows, zone));
+        return expr.children_mut().into_iter().for_each(|child| filled(child, fill, aggregates, rows));
     };
     let sums = aggregates.get(i).is_some_and(|aggregate| aggregate.aggregation == Aggregation::Sum);
     let (ty, span) = (expr.ty, expr.span);

@@ -7,7 +7,7 @@ use model::{Property, PropertyKind, Slot};
 use super::{Expr, MAX_COPIES, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
 use crate::{
     diagnostics::excerpt,
-    plan::{Column, Join, Output, Plan, Source},
+    plan::{Column, Join, Output, Pairs, Plan, Source},
     select,
     suggest::did_you_mean,
     typed::{ColumnOf, Field},
@@ -104,10 +104,7 @@ fn column<'p>(plan: &'p Plan, name: &ast::Name) -> Option<(usize, &'p Column)> {
 
 impl Resolver<'_> {
     /// What the tables are, once all names are known: the first one, and those that join it.
-    pub(crate) fn take_tables(
-        &mut self,
-        joined: Vec<(ast::JoinKind, Vec<(Expr, Expr)>)>,
-    ) -> Option<(Source, Vec<Join>)> {
+    pub(crate) fn take_tables(&mut self, joined: Vec<(ast::JoinKind, Pairs)>) -> Option<(Source, Vec<Join>)> {
         let mut tables = std::mem::take(&mut self.tables).into_iter();
         let app = &self.context.app;
         let source = tables.next()?.into_plan(app).map_or(Source::Events, |plan| Source::Plans(vec![plan]));

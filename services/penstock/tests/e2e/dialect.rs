@@ -51,7 +51,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let house = House::start().await;
-        let key = house.tenant("language", "shop", &["ingest", "backfill", "query"]).await;
+        let key = house.tenant("language", "shop", &["ingest", "backfill", "query", "metrics"]).await;
         let (status, answer) = house.post(&key, "/v1/events", &events()).await;
         assert_eq!((status, &answer["accepted"]), (200, &json!(6)), "{answer}");
         let world = Self { house, key };

@@ -239,3 +239,65 @@ async fn what_can_not_be_done_with_groups_is_told_by_its_field() {
         );
     }
 }
+
+#[tokio::test]
+async fn metrics_build_on_metrics() {
+    let world = World::new().await;
+    let metrics = "/v1/apps/shop/metrics";
+    let define =
+        async |definition: Value| world.house.post(&world.key, metrics, &json!({"definition": definition})).await;
+    let completed = json!([{"field": "status", "op": "FILTER_OP_EQ", "values": [{"string": "completed"}]}]);
+    for definition in [
+        json!({"name": "revenue", "formula": "SUM(amount)", "filters": completed, "unit": "USD"}),
+        json!({"name": "buyers", "formula": "COUNT(DISTINCT user_id)", "filters": [{"field": "event_type", "op": "FILTER_OP_EQ", "values": [{"string": "purchase"}]}]}),
+        json!({"name": "per_buyer", "formula": "{revenue} / {buyers}"}),
+        json!({"name": "smooth", "formula": "MOVING_AVG({per_buyer}, 2) + 0 * COUNT(*)"}),
+    ] {
+        let (status, answer) = define(definition).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let evaluate = async |name: &str, evaluation: Value| {
+        let path = format!("{metrics}/{name}:evaluate");
+        let (status, answer) = world.house.post(&world.key, &path, &json!({"evaluation": evaluation})).await;
+        assert_eq!(status, 200, "{answer}");
+        json!(rows(&answer["result"]))
+    };
+    assert_eq!(evaluate("per_buyer", json!({})).await, json!([[15.25]]));
+    assert_eq!(
+        evaluate("smooth", json!({"grain": "GRAIN_DAY"})).await,
+        json!([
+            ["2024-03-30T00:00:00Z", 30.5],
+            ["2024-03-31T00:00:00Z", 30.5],
+            ["2024-04-01T00:00:00Z", null],
+            ["2024-04-02T00:00:00Z", null]
+        ])
+    );
+
+    // A version that is named stays as it is.
+    let changed = json!({"definition": {"name": "revenue", "formula": "SUM(amount) * 100"}, "base_version": 1});
+    let request = world.house.http.patch(format!("http://{}{metrics}/revenue", world.house.address));
+    let response = request.bearer_auth(&world.key).json(&changed).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(evaluate("per_buyer", json!({})).await, json!([[15.25]]));
+    let (_, answer) =
+        define(json!({"name": "newer", "formula": "{revenue} / {revenue@1}", "filters": completed})).await;
+    assert_eq!(answer["metric"]["definition"]["formula"], "{revenue@2} / {revenue@1}", "{answer}");
+    assert_eq!(evaluate("newer", json!({})).await, json!([[100.0]]));
+
+    for (formula, reason, hint) in [
+        ("1 + {revenu}", "UNKNOWN_METRIC", "there is no metric `revenu`"),
+        ("{revenue@7}", "UNKNOWN_METRIC", "there is no metric `revenue@7`"),
+        ("{smooth}", "CYCLE", "buyers -> smooth -> per_buyer -> buyers"),
+        ("SUM({revenue})", "NESTED_AGGREGATE", "can't stand inside an aggregate"),
+    ] {
+        let (status, answer) = define(json!({"name": "buyers", "formula": formula})).await;
+        let violation = &answer["error"]["details"][1]["fieldViolations"][0];
+        let said = violation["description"].as_str().unwrap_or_default();
+        assert_eq!(
+            (status, &violation["field"], &violation["reason"]),
+            (400, &json!("definition.formula"), &json!(reason)),
+            "{answer}"
+        );
+        assert!(said.contains(hint), "{said}");
+    }
+}
