@@ -10,8 +10,9 @@ use model::{Error, FilterOp, MetricFilter, Value};
 use crate::{
     ast::{self, BinaryOp, CompareOp},
     diagnostics::{Diagnostic, Outcome, Rule, Span, excerpt, fault},
-    functions::Aggregation,
-    grain::Grain,
+    functions::{Aggregation, scalars},
+    grain::{Grain, Part},
+    interval::Interval,
     parse,
     plan::{
         Buckets, Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, Source, about_groups, over_groups,
@@ -20,7 +21,7 @@ use crate::{
     select::context_zone,
     suggest::did_you_mean,
     time::{Zone, bucket_start, next_bucket},
-    typed::{Aggregate, Expr, Node},
+    typed::{Aggregate, Arithmetic, Expr, Node},
     types::Type,
 };
 
@@ -33,7 +34,7 @@ pub const BEFORE: &str = "_before";
 const MAX_FILLED: usize = 10_000;
 
 pub use range::{Comparison, Period};
-use range::{Earlier, Times, timestamp};
+use range::{Earlier, Times, instant, timestamp};
 pub use shape::{Fill, TOTAL_COLUMN, Top};
 
 /// A query in parts: what is measured, by what it is split, over which events.
@@ -115,7 +116,9 @@ pub fn validate_formula(text: &str, formulas: &[Formula], context: &Context<'_>)
     let mut resolver = Resolver::new(context, context_zone(context)?);
     resolver.formulas = formulas;
     // Of a formula alone it isn't known by what it will be split.
-    resolver.buckets = Some(OfBuckets { time: Some(bucket(Grain::Day, &resolver.zone)), others: Vec::new() });
+    let seconds = Some(Expr::new(Node::Number(86_400.0), Type::Number, Span::default()));
+    let time = Some(bucket(Grain::Day, &resolver.zone));
+    resolver.buckets = Some(OfBuckets { time, others: Vec::new(), seconds });
     let keys: Vec<_> = resolver.buckets.iter().flat_map(|buckets| buckets.time.clone()).collect();
     let expr = measure(text, &mut resolver, &keys).map_err(|fault| fault.into_error("formula", text))?;
     Ok(Output::new(String::new(), String::new(), expr, &resolver.aggregates).column)
@@ -274,6 +277,28 @@ impl<'a> Planner<'a> {
         Expr::new(node, Type::Time, Span::default())
     }
 
+    /// How long the time of a group is, in seconds: of its bucket or of all times, as far as it is asked for and over.
+    fn seconds(&self, bucket: Option<&Expr>, times: Times) -> Option<Expr> {
+        let now = self.resolver.context.now_ms;
+        let (from, to) = (times.from, times.to.map_or(now, |to| to.min(now)));
+        let number = |node| Expr::new(node, Type::Number, Span::default());
+        let (Some(start), Some(grain)) = (bucket, self.query.grain) else {
+            return from.map(|from| number(Node::Number((to - from).max(0) as f64 / 1_000.0)));
+        };
+        let call = |name, args, ty| Some(Expr::new(Node::Call(scalars(name).next()?, args), ty, Span::default()));
+        let zone = &self.resolver.zone;
+        let next = Node::Shift(Box::new(start.clone()), Interval::of(1.0, grain.name())?, zone.clone());
+        let next = Expr::new(next, Type::Time, Span::default());
+        let end = call("least", vec![next, instant(to)], Type::Time)?;
+        let begin = match from {
+            Some(from) => call("greatest", vec![start.clone(), instant(from)], Type::Time)?,
+            None => start.clone(),
+        };
+        let epoch = |time| Box::new(number(Node::Part(Part::Epoch, zone.clone(), Box::new(time))));
+        let length = number(Node::Arithmetic(Arithmetic::Subtract, epoch(end), epoch(begin)));
+        call("greatest", vec![length, number(Node::Number(0.0))], Type::Number)
+    }
+
     /// Which buckets have a row, events or not.
     fn fill(&self) -> Result<Option<Buckets>, Error> {
         if self.query.fill.is_none() {
@@ -314,11 +339,13 @@ impl<'a> Planner<'a> {
             return Err(value_error("measures", Rule::TooLarge, format!("a result has at most {MAX_COLUMNS} columns")));
         }
         let (time, others) = keys.split_at(usize::from(query.grain.is_some()));
-        self.resolver.buckets = Some(OfBuckets { time: time.first().cloned(), others: others.to_vec() });
         let mut measures = Vec::with_capacity(query.measures.len());
         for (i, asked) in query.measures.iter().enumerate() {
             for (times, suffix) in times.iter().zip(["", BEFORE]) {
                 self.named(&format!("{}{suffix}", asked.name), &format!("measures[{i}].name"))?;
+                let seconds = self.seconds(time.first(), times.unwrap_or(self.times));
+                let buckets = OfBuckets { time: time.first().cloned(), others: others.to_vec(), seconds };
+                self.resolver.buckets = Some(buckets);
                 self.resolver.place = Place::Where;
                 let mut filters = times.map(Times::bounds).unwrap_or_default();
                 filters.extend(self.conditions(&asked.filters, &format!("measures[{i}].filters"))?);

@@ -214,7 +214,7 @@ fn mutated() -> impl Strategy<Value = String> {
 
 /// A typed query with any of the things that can be done with groups.
 fn shaped() -> impl Strategy<Value = TypedQuery> {
-    const FORMULAS: [&str; 8] = [
+    const FORMULAS: [&str; 9] = [
         "COUNT(*)",
         "SUM(amount) / COUNT(DISTINCT user_id)",
         "MOVING_AVG(SUM(amount), 7)",
@@ -223,6 +223,7 @@ fn shaped() -> impl Strategy<Value = TypedQuery> {
         "SHARE(COUNT(*)) * 100",
         "RANK(MAX(amount))",
         "PERCENTILE(0.9, amount)",
+        "RATE(COUNT(*), 'hour')",
     ];
     const DIMENSIONS: [&str; 4] = ["country", "status = 'it''s'", "round(amount)", "user_id"];
     let parts = (

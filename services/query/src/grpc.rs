@@ -120,7 +120,9 @@ impl QueryService for Grpc {
 fn reason(plan: &SealedPlan, statement: &Statement) -> String {
     let Buckets { column, range, .. } = plan.buckets();
     let kept = match column {
-        _ if range.start == i64::MIN => "nothing comes from the cache, since the range has no beginning",
+        _ if range.start == i64::MIN => {
+            "nothing comes from the cache, since the range has no beginning, or what is known of users is asked for"
+        }
         Some(_) => "whole buckets of hours that have ended come from the cache, if it has them",
         None => {
             "the answer comes from the cache if it has it and all hours of the range have ended; by buckets only what \

@@ -233,6 +233,10 @@ impl Parser<'_> {
         self.advance();
         let to = self.type_name()?;
         let (span, depth) = (self.since(left.span), left.depth);
+        if let (Node::Text(text), "interval") = (&left.node, to.text.to_ascii_lowercase().as_str()) {
+            let interval = Interval::parse(text, span)?;
+            return self.node(span, 0, Node::Interval(interval));
+        }
         self.node(span, depth, Node::Cast { value: Box::new(left), to })
     }
 

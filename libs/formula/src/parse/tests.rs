@@ -62,6 +62,7 @@ fn operators_bind_as_in_postgresql() {
 fn forms_have_their_spellings() {
     check("interval '2 hours'", "[0m 0d 7200000ms]");
     check("interval '1' month", "[1m 0d 0ms]");
+    check("now() - '7 days'::interval", "(- (now ) [0m 7d 0ms])");
     check("interval -'1 day'", "[0m -1d 0ms]");
     check("interval -1 day", "[0m -1d 0ms]");
     check("cast(a as double precision)", "(cast a double)");

@@ -128,6 +128,9 @@ fn literal(arg: &ast::Expr, least: i64, most: i64) -> Outcome<Expr> {
 }
 
 fn unknown(name: &str) -> String {
+    if let Some(instead) = instead(&name.to_ascii_lowercase()) {
+        return format!("there is no function `{}`; {instead}", excerpt(name));
+    }
     let names = SCALARS.iter().map(|f| f.name).chain(AGGREGATES.iter().map(|f| f.name));
     let calendar = CALENDAR.into_iter().chain(PART_FUNCTIONS.map(|(name, _)| name));
     let windows = OF_BUCKETS.into_iter().chain(OVER_ROWS);
@@ -140,4 +143,33 @@ fn counts(name: &str, given: usize) -> String {
         .map(|f| if f.more.is_some() { format!("{} or more", f.params.len()) } else { f.params.len().to_string() })
         .collect();
     format!("{} takes {} arguments, not {given}", name.to_uppercase(), forms.join(" or "))
+}
+
+/// What to write for functions of other engines that analysts know.
+fn instead(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "to_char" | "strftime" | "date_format" => {
+            "write date_trunc('month', timestamp) for buckets, EXTRACT(month FROM timestamp) for parts of a date"
+        }
+        "string_agg" | "array_agg" | "group_concat" | "listagg" => {
+            "a value is never a list; group by what it would hold"
+        }
+        "bool_or" | "bool_and" | "every" => "write COUNT_IF(x) > 0, or COUNT_IF(NOT x) = 0",
+        "first_value" | "last_value" | "nth_value" | "ntile" => {
+            "rank the rows by ROW_NUMBER() OVER (...) in a subquery and keep the one you want"
+        }
+        "generate_series" => "a typed query with `fill` has a row for every bucket",
+        "to_timestamp" | "to_date" | "from_unixtime" | "make_date" => "write '2024-01-31'::time, or x::time for a text",
+        "age" | "timestampdiff" => "write date_diff('day', a, b)",
+        "dateadd" | "date_add" | "date_sub" => "write time + INTERVAL 1 DAY",
+        "getdate" | "sysdate" => "write now()",
+        "nvl" | "isnull" => "write COALESCE(x, y)",
+        "iif" | "decode" => "write CASE WHEN ... THEN ... ELSE ... END",
+        "len" => "write LENGTH(x)",
+        "convert" => "write CAST(x AS number), or x::number",
+        "regexp_match" | "regexp_matches" | "regexp_like" | "regexp_replace" => "patterns are those of LIKE and ILIKE",
+        "stddev_pop" | "var_pop" => "write STDDEV(x) or VARIANCE(x), which are of a sample",
+        "unnest" | "json_extract" | "jsonb_extract_path_text" => "every property is a column of its own name",
+        _ => return None,
+    })
 }

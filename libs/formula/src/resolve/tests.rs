@@ -61,6 +61,8 @@ fn unknown_names_come_with_a_suggestion() {
     refused("contry", "contry", "no field or property `contry`; did you mean `country`?");
     refused("\"COUNTRY\"", "\"COUNTRY\"", "did you mean `country`?");
     refused("lowr(status)", "lowr", "there is no function `lowr`; did you mean `lower`?");
+    refused("to_char(timestamp, 'YYYY-MM')", "to_char", "write date_trunc('month', timestamp)");
+    refused("string_agg(status, ',')", "string_agg", "a value is never a list");
     refused("sleep(3)", "sleep", "there is no function `sleep`");
     refused("file('/etc/passwd')", "file", "there is no function `file`");
     refused("u.country", "u", "`u` is no table of this query");

@@ -4,11 +4,13 @@ use super::{Expr, Node, Outcome, Place, Resolver, Rule, Span, Type, ast, fault};
 use crate::{
     ast::{Call, Frame, Over},
     functions::{Aggregation, Form, aggregate_named},
+    interval::Interval,
     typed::{Arithmetic, Window, WindowFunction, WindowOrder},
 };
 
 /// Functions of formulas; each is about the time buckets of the groups that are the same in all else.
-pub(crate) const OF_BUCKETS: [&str; 6] = ["moving_avg", "cumulative", "change", "percent_change", "share", "rank"];
+pub(crate) const OF_BUCKETS: [&str; 7] =
+    ["moving_avg", "cumulative", "change", "percent_change", "share", "rank", "rate"];
 /// Functions that need OVER.
 pub(crate) const OVER_ROWS: [&str; 5] = ["row_number", "rank", "dense_rank", "lag", "lead"];
 
@@ -20,6 +22,8 @@ const MAX_ROWS: i64 = 100_000;
 pub(crate) struct Buckets {
     pub(crate) time: Option<Expr>,
     pub(crate) others: Vec<Expr>,
+    /// How long a group's time is, in seconds; absent if it has no beginning.
+    pub(crate) seconds: Option<Expr>,
 }
 
 impl Resolver<'_> {
@@ -173,11 +177,12 @@ impl Resolver<'_> {
                 fault(span, Rule::WrongArguments, message)
             }
         };
-        if (call.args.len() == 2) != (name == "moving_avg") {
+        if (call.args.len() == 2) != matches!(name, "moving_avg" | "rate") {
             let message = match name {
                 "moving_avg" => {
                     "MOVING_AVG takes a value and how many buckets, as in MOVING_AVG(SUM(amount), 7)".into()
                 }
+                "rate" => "RATE takes a value and a unit of time, as in RATE(COUNT(*), 'minute')".into(),
                 _ => format!("{shown} takes one value"),
             };
             return fault(span, Rule::WrongArguments, message);
@@ -211,6 +216,15 @@ impl Resolver<'_> {
                 );
                 arithmetic(Arithmetic::Multiply, arithmetic(Arithmetic::Divide, change, size), hundred)
             }
+            "rate" => {
+                let unit = unit_seconds(&call.args[1])?;
+                let Some(seconds) = buckets.seconds else {
+                    let message = "RATE is about a length of time, and the query's range has no beginning";
+                    return fault(span, Rule::WrongArguments, message);
+                };
+                let unit = Expr::new(Node::Number(unit), Type::Number, span);
+                arithmetic(Arithmetic::Divide, value, arithmetic(Arithmetic::Divide, seconds, unit))
+            }
             "share" => {
                 // Of the groups of a bucket; of all buckets, where a bucket is one group.
                 let partition = buckets.time.filter(|_| !buckets.others.is_empty()).into_iter().collect();
@@ -241,6 +255,15 @@ fn whole(expr: &ast::Expr, shown: &str) -> Outcome<u32> {
     }
 }
 
+/// How long a unit of time is, if it is always as long.
+fn unit_seconds(expr: &ast::Expr) -> Outcome<f64> {
+    let unit = super::literal_text(expr, "the unit")?;
+    match Interval::of(1.0, &unit.text) {
+        Some(Interval { months: 0, days, ms }) => Ok((days * model::DAY_MS + ms) as f64 / 1_000.0),
+        _ => fault(unit.span, Rule::WrongArguments, "the unit is 'second', 'minute', 'hour', 'day' or 'week'"),
+    }
+}
+
 /// What stands in SQL for a formula's function.
 fn in_sql(name: &str) -> &'static str {
     match name {
@@ -249,6 +272,7 @@ fn in_sql(name: &str) -> &'static str {
         }
         "cumulative" => "CUMULATIVE is for formulas; in SQL write SUM(x) OVER (ORDER BY day)",
         "change" | "percent_change" => "this is for formulas; in SQL write x - LAG(x) OVER (ORDER BY day)",
+        "rate" => "RATE is for formulas; in SQL divide by the length of time, as in COUNT(*) / 24",
         "share" => "SHARE is for formulas; in SQL write x / SUM(x) OVER ()",
         _ => "RANK needs a window, as in RANK() OVER (ORDER BY n DESC)",
     }

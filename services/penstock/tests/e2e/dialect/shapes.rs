@@ -106,6 +106,20 @@ fn queries() -> Vec<(Value, Value)> {
                 [d4, "refunded", 0]
             ]),
         ),
+        // The second day lacks an hour; of the last one half is asked for.
+        (
+            days(
+                &formulas(&["RATE(COUNT(*), 'hour') * 23 * 24", "RATE(COUNT(*), 'day')"]),
+                &json!({"range": {"from": "2024-03-29T23:00:00Z", "to": "2024-03-31T10:00:00Z"}}),
+            ),
+            json!([[d1, 23.0, 1.0], [d2, 2.0 / 11.0 * 23.0 * 24.0, 2.0 / (11.0 / 24.0)]]),
+        ),
+        (
+            all(
+                json!({"measures": formulas(&["RATE(COUNT(*), 'day')"]), "range": {"from": "2024-03-30T00:00:00Z", "to": "2024-04-05T00:00:00Z"}}),
+            ),
+            json!([[1.0]]),
+        ),
         // Nobody did anything.
         (
             days(
@@ -224,6 +238,12 @@ async fn what_can_not_be_done_with_groups_is_told_by_its_field() {
         (
             json!({"measures": formulas(&["COUNT(*)", "MOVING_AVG(COUNT(*))"]), "grain": "GRAIN_DAY"}),
             "query.measures[1].formula",
+            "WRONG_ARGUMENTS",
+        ),
+        (json!({"measures": formulas(&["RATE(COUNT(*), 'month')"])}), "query.measures[0].formula", "WRONG_ARGUMENTS"),
+        (
+            json!({"measures": formulas(&["RATE(COUNT(*), 'hour')"]), "range": {}}),
+            "query.measures[0].formula",
             "WRONG_ARGUMENTS",
         ),
         (json!({"range": {"period": {}}}), "query.range.period.unit", "REQUIRED"),
