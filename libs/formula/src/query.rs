@@ -392,6 +392,12 @@ impl<'a> Planner<'a> {
             let nulls_first = item.nulls_first.unwrap_or(item.descending);
             order.push(Order { by: OrderBy::Output(column), descending: item.descending, nulls_first });
         }
+        if self.query.limit.is_some() || self.query.offset > 0 {
+            // Which rows are cut off must not be left to chance.
+            let keys = (0..keys).map(OrderBy::Output).filter(|by| order.iter().all(|known| known.by != *by));
+            let keys = keys.collect::<Vec<_>>().into_iter();
+            order.extend(keys.map(|by| Order { by, descending: false, nulls_first: false }));
+        }
         Ok(order)
     }
 

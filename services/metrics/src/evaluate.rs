@@ -53,7 +53,7 @@ impl Metrics {
         origin: Origin,
         options: Option<ReadOptions>,
     ) -> Result<Answer, Error> {
-        let request = QueryRequest { query: Some(query), options };
+        let request = QueryRequest { query: Some(query), options, ..QueryRequest::default() };
         self.upstream.query(call, request).await.map_err(|refusal| origin.told(refusal))
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Question {
 pub(crate) struct Asked {
     question: Question,
     app: Option<AppId>,
+    /// What `now` is for it, UTC ms, if not what it is when it is sealed.
+    now_ms: Option<i64>,
 }
 
 /// Reads a SELECT; `app_id` is the request's, which may be empty.
@@ -31,7 +33,7 @@ pub(crate) fn sql(text: &str, app_id: &str) -> Result<Asked, Error> {
         ("", Some(named)) => Some(convert::app_from_wire("sql", named)?),
         (named, _) => Some(convert::app_from_wire("app_id", named)?),
     };
-    Ok(Asked { question: Question::Sql(parsed), app })
+    Ok(Asked { question: Question::Sql(parsed), app, now_ms: None })
 }
 
 /// Reads a typed query.
@@ -68,7 +70,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         totals: query.totals,
         formulas: query.formulas.into_iter().enumerate().map(formula).collect::<Result<_, _>>()?,
     };
-    Ok(Asked { question: Question::Typed(typed), app })
+    Ok(Asked { question: Question::Typed(typed), app, now_ms: Some(now_ms) })
 }
 
 /// Resolves the question against its app and seals it with the caller's scope.
@@ -80,6 +82,7 @@ pub(crate) async fn seal(
     now_ms: i64,
 ) -> Result<SealedPlan, Error> {
     context.require(Permission::Query)?;
+    let now_ms = asked.now_ms.unwrap_or(now_ms);
     let app = asked.app.as_ref().or_else(|| context.scope.apps.single()).ok_or_else(|| {
         let description = "is needed: this key reaches more than one app. In SQL, WHERE app_id = '...' says it too";
         Error::invalid("app_id", "REQUIRED", description)

@@ -19,6 +19,7 @@ use tower::util::BoxCloneSyncService;
 use crate::{
     answer,
     ask::{self, Asked},
+    page::Page,
     run::{Caller, Engine},
 };
 
@@ -74,8 +75,15 @@ impl QueryService for Grpc {
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
-        let asked = ask::typed(request.into_inner().query, self.engine.now_ms());
-        Ok(Response::new(v1::QueryResponse { result: self.answer(asked, &caller).await? }))
+        let (mut request, now_ms) = (request.into_inner(), self.engine.now_ms());
+        let page = Page::of(&request, now_ms).map_err(|e| to_status(&e))?;
+        if let (Some(page), Some(query)) = (&page, &mut request.query) {
+            page.narrow(query).map_err(|e| to_status(&e))?;
+        }
+        let asked = ask::typed(request.query, page.as_ref().map_or(now_ms, |page| page.now_ms));
+        let mut result = self.answer(asked, &caller).await?;
+        let next_page_token = page.zip(result.as_mut()).map_or_else(String::new, |(page, result)| page.cut(result));
+        Ok(Response::new(v1::QueryResponse { result, next_page_token }))
     }
 
     async fn query_stream(

@@ -12,6 +12,7 @@ mod ask;
 mod freshness;
 mod grpc;
 mod kept;
+mod page;
 mod run;
 
 use std::sync::Arc;

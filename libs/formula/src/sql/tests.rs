@@ -253,7 +253,8 @@ fn the_seeds_metric_is_a_typed_query() {
              FROM (SELECT toDateTime64(dateTrunc('hour', ts, <Europe/Berlin>), 3, 'UTC') AS k0, country AS k1, \
              sum(n2) AS a0, uniqExactIf(user, user != '') AS a1 {EVENTS} AND (ts >= <2024-05-31 12:00:00.000>) \
              AND (ts < <2024-06-01 12:00:00.000>) AND (event = <purchase>) AND (s0 = <completed>) GROUP BY k0, k1) \
-             WHERE ((a0 / nullIf(toFloat64(a1), 0)) > <1.0>) ORDER BY c2 DESC NULLS FIRST LIMIT 10"
+             WHERE ((a0 / nullIf(toFloat64(a1), 0)) > <1.0>) ORDER BY c2 DESC NULLS FIRST, c0 ASC NULLS LAST, \
+             c1 ASC NULLS LAST LIMIT 10"
         )
     );
     assert_eq!(statement.columns()[2].unit, "USD");

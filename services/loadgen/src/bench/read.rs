@@ -113,7 +113,11 @@ async fn ask(client: &mut Query, ask: &Ask) -> Result<usize, LoadError> {
             client.sql(v1::SqlRequest { sql: sql.clone(), ..Default::default() }).await?.into_inner().result
         }
         Ask::Typed(query) => {
-            client.query(v1::QueryRequest { query: Some(query.clone()), options: None }).await?.into_inner().result
+            client
+                .query(v1::QueryRequest { query: Some(query.clone()), ..Default::default() })
+                .await?
+                .into_inner()
+                .result
         }
     };
     Ok(result.ok_or(LoadError::Incomplete("result"))?.rows.len())
@@ -148,7 +152,7 @@ fn catalogue(now_ms: i64) -> Vec<(&'static str, Ask)> {
         Some(v1::TimeRange {
             from: Some(time_to_wire(now_ms - days * DAY_MS)),
             to: Some(time_to_wire(now_ms)),
-            last: None,
+            ..v1::TimeRange::default()
         })
     };
     let by_type = v1::TypedQuery {

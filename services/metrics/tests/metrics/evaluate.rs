@@ -60,7 +60,7 @@ fn revenue_query() -> QueryRequest {
         totals,
         ..TypedQuery::default()
     };
-    QueryRequest { query: Some(query), options: options() }
+    QueryRequest { query: Some(query), options: options(), ..QueryRequest::default() }
 }
 
 fn an_answer() -> Answer {

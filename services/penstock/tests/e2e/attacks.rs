@@ -234,6 +234,11 @@ fn typed() -> Vec<Attack> {
         queries.push(json!({"app_id": "shop", "measures": count, "dimensions": [{"expression": expression}]}));
         queries.push(json!({"app_id": "shop", "measures": [{"name": expression, "formula": "COUNT(*)"}]}));
         queries.push(json!({"app_id": "shop", "measures": count, "order_by": [{"column": expression}]}));
+        queries.push(json!({"app_id": "shop", "measures": count, "having": expression, "totals": true}));
+        queries.push(json!({
+            "app_id": "shop", "measures": [{"name": "c", "formula": "{a@1}"}], "dimensions": [{"expression": "user_id"}],
+            "formulas": [{"name": "a@1", "formula": expression}], "top": {"n": 1, "others": expression},
+        }));
         for filter in filters(expression) {
             queries.push(json!({"app_id": "shop", "measures": count, "filters": [filter]}));
         }

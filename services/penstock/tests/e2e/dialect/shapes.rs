@@ -203,6 +203,31 @@ fn zone_of(query: &Value) -> &'static str {
 }
 
 #[tokio::test]
+async fn pages_hold_every_row_once() {
+    let world = World::new().await;
+    // Two users and two nobodies each have one event of their kind: the order by count alone leaves it open.
+    let query = json!({
+        "measures": formulas(&["COUNT(*)"]), "dimensions": [{"expression": "event_type"}, {"expression": "user_id"}],
+        "range": {"period": {"unit": "GRAIN_YEAR", "count": 30}}, "order_by": [{"column": "m0", "descending": true}],
+    });
+    let (mut token, mut found, mut pages) = (String::new(), Vec::new(), 0);
+    loop {
+        let body = json!({"query": query, "page_size": 2, "page_token": token});
+        let (status, answer) = world.house.post(&world.key, "/v1/query", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        found.extend(rows(&answer["result"]));
+        pages += 1;
+        token = answer["next_page_token"].as_str().unwrap_or_default().to_owned();
+        if token.is_empty() {
+            break;
+        }
+    }
+    let want =
+        json!([["purchase", "u1", 2], ["purchase", "u2", 1], ["view", "u2", 1], ["view", "u3", 1], ["view", null, 1]]);
+    assert_eq!((json!(found), pages), (want, 3));
+}
+
+#[tokio::test]
 async fn what_can_not_be_done_with_groups_is_told_by_its_field() {
     let world = World::new().await;
     let ask = |more: Value| {

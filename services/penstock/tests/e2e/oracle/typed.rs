@@ -77,7 +77,7 @@ impl Typed {
             grain: self.grain.into(),
             ..TypedQuery::default()
         };
-        v1::QueryRequest { query: Some(query), options: in_zone(self.zone) }
+        v1::QueryRequest { query: Some(query), options: in_zone(self.zone), ..v1::QueryRequest::default() }
     }
 
     /// The formula and the filters are the metric's own, the rest is how it is evaluated.
