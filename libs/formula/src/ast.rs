@@ -37,6 +37,10 @@ pub(crate) enum Node {
     /// `IS DISTINCT FROM`
     IsDistinct(Box<Expr>, Box<Expr>),
     In(Box<Expr>, Vec<Expr>),
+    /// `x IN (SELECT ...)`
+    InQuery(Box<Expr>, Box<Query>),
+    /// `(SELECT ...)`, which gives one value.
+    Subquery(Box<Query>),
     Between(Box<Expr>, Box<Expr>, Box<Expr>),
     Like {
         text: Box<Expr>,
@@ -56,6 +60,10 @@ pub(crate) enum Node {
     /// `EXTRACT(part FROM time)`
     Extract(Word, Box<Expr>),
     Call(Call),
+    /// `{name}`: another formula.
+    Metric(String),
+    /// `*` in place of a column.
+    Star,
 }
 
 /// A field or property, or in some clauses a column of the result.
@@ -86,6 +94,23 @@ pub(crate) struct Call {
     pub(crate) within: Option<Box<OrderItem>>,
     /// `FILTER (WHERE ...)`
     pub(crate) filter: Option<Box<Expr>>,
+    /// `OVER (...)`
+    pub(crate) over: Option<Box<Over>>,
+}
+
+/// The window that a function sees around each row of a result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Over {
+    pub(crate) partition_by: Vec<Expr>,
+    pub(crate) order_by: Vec<OrderItem>,
+    pub(crate) frame: Option<Frame>,
+}
+
+/// Rows from the first to the last, counted from the current one; `None` is the partition's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) first: Option<i64>,
+    pub(crate) last: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,20 +159,69 @@ impl CompareOp {
     }
 }
 
-/// `SELECT ... FROM events ...`
+/// `[WITH ...] SELECT ... [UNION ALL SELECT ...] [ORDER BY ...] [LIMIT ...]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Query {
+    /// Queries that later ones can name as tables.
+    pub(crate) with: Vec<(Word, Query)>,
+    /// At least one; several are joined by UNION.
+    pub(crate) selects: Vec<Select>,
+    /// UNION without ALL: equal rows once.
+    pub(crate) union_distinct: bool,
+    pub(crate) order_by: Vec<OrderItem>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) span: Span,
+}
+
+/// `SELECT ... FROM ... WHERE ... GROUP BY ... HAVING ...`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Select {
     pub(crate) distinct: bool,
     pub(crate) items: Vec<SelectItem>,
-    /// Other names of the one table.
-    pub(crate) table_alias: Option<String>,
+    pub(crate) from: Table,
+    pub(crate) joins: Vec<Join>,
     /// The conditions of WHERE, all of which hold.
     pub(crate) filter: Vec<Expr>,
     pub(crate) group_by: Vec<Expr>,
     pub(crate) having: Option<Expr>,
-    pub(crate) order_by: Vec<OrderItem>,
-    pub(crate) limit: Option<u64>,
-    pub(crate) offset: Option<u64>,
+}
+
+/// What rows come from, and what they are called.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Table {
+    pub(crate) what: TableKind,
+    pub(crate) alias: Option<Word>,
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TableKind {
+    /// `events`, `users`, or a name that WITH gave.
+    Named(String),
+    Query(Box<Query>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Join {
+    pub(crate) kind: JoinKind,
+    pub(crate) table: Table,
+    pub(crate) on: On,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JoinKind {
+    Inner,
+    Left,
+    Cross,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum On {
+    /// The terms of the condition, none for CROSS JOIN.
+    Condition(Vec<Expr>),
+    /// `USING (a, b)`
+    Using(Vec<Word>),
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,8 @@
 //! Where a plan groups events by a time bucket and returns it, each row of its answer is computed from that bucket's events alone. So
 //! the buckets can be answered apart, at different times, and put together: whatever the aggregates are, and whatever else is
 //! grouped by. Only what looks across buckets forbids it: a limit, DISTINCT, an order by anything else first. Any other answer is
-//! of one part, its whole range.
+//! of one part, its whole range: that of all events in it, where plans stand in one another. What is known of users has no time, so
+//! an answer with it is of no part at all.
 
 use std::ops::Range;
 
@@ -79,7 +80,7 @@ impl SealedPlan {
 
 impl Plan {
     fn buckets(&self) -> Buckets {
-        let range = self.range();
+        let range = if self.reads_users() { Default::default() } else { self.range() };
         let range = range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX);
         let (column, descending, grain) = match self.by_bucket() {
             Some((column, descending, grain)) => (Some(column), descending, Some(grain)),
@@ -90,7 +91,7 @@ impl Plan {
 
     /// The bucket's column, its order, and what a bucket is, if each row is of one.
     fn by_bucket(&self) -> Option<(usize, Option<bool>, (Grain, Zone))> {
-        let groups = self.groups.as_ref()?;
+        let groups = self.groups.as_ref().filter(|_| self.is_plain())?;
         if self.distinct || self.limit.is_some() || self.offset > 0 {
             return None;
         }
@@ -113,6 +114,9 @@ impl Plan {
 
     fn over(&self, times: &[Range<i64>]) -> Self {
         let mut plan = self.clone();
+        if !self.is_plain() {
+            return plan; // it has no one range; its only part is the whole
+        }
         plan.filters = self.filters.iter().filter_map(without_range).collect();
         if !times.is_empty() {
             let times = times.iter().map(within).collect();

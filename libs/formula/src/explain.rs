@@ -3,18 +3,38 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    ast::CompareOp,
+    ast::{CompareOp, Frame, JoinKind},
     functions::{Aggregation, Level},
     interval::Interval,
-    plan::{Groups, OrderBy, Plan},
+    plan::{Buckets, Groups, OrderBy, Plan, Source},
     time::format_utc,
-    typed::{Aggregate, Arithmetic, Expr, FIELDS, Node},
+    typed::{Aggregate, Arithmetic, Expr, FIELDS, Node, Window, WindowFunction, WindowOrder},
 };
 
 impl Display for Plan {
     /// One clause a line; names as the query knows them, `now()` and intervals already worked out.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "events of app {}", self.app)?;
+        match &self.source {
+            Source::Events => writeln!(f, "events of app {}", self.app)?,
+            Source::Users => writeln!(f, "users of app {}, as they are known now", self.app)?,
+            Source::Plans(plans) => {
+                for (i, plan) in plans.iter().enumerate() {
+                    writeln!(f, "{} the rows of", if i == 0 { "all" } else { "and" })?;
+                    write!(f, "{}", Indented(plan))?;
+                }
+            }
+        }
+        for join in &self.joins {
+            let kind = match join.kind {
+                JoinKind::Inner => "join",
+                JoinKind::Left => "left join",
+                JoinKind::Cross => "cross join",
+            };
+            let on = join.on.iter().map(|(left, right)| format!("{} = {}", In(left, None), In(right, None)));
+            let on = on.collect::<Vec<_>>().join(" and ");
+            writeln!(f, "{kind}{}{on} the rows of", if on.is_empty() { "" } else { " on " })?;
+            write!(f, "{}", Indented(&join.plan))?;
+        }
         for (i, filter) in self.filters.iter().enumerate() {
             let word = if i == 0 { "where" } else { "  and" };
             writeln!(f, "{word} {}", In(filter, None))?;
@@ -23,6 +43,10 @@ impl Display for Plan {
         for (i, key) in groups.iter().flat_map(|g| g.keys.iter()).enumerate() {
             let word = if i == 0 { "group by" } else { "       ," };
             writeln!(f, "{word} {}", In(key, None))?;
+        }
+        if let Some(Buckets { grain, zone, from, to }) = groups.and_then(|groups| groups.fill.as_ref()) {
+            let (from, to) = (format_utc(*from).unwrap_or_default(), format_utc(*to).unwrap_or_default());
+            writeln!(f, "every {} in {} from {from} to {to} UTC, events or not", grain.name(), zone.name())?;
         }
         for output in &self.outputs {
             let distinct = if self.distinct { " distinct" } else { "" };
@@ -52,6 +76,15 @@ impl Display for Plan {
     }
 }
 
+/// The plan within another.
+struct Indented<'a>(&'a Plan);
+
+impl Display for Indented<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
 /// An expression, where keys and aggregates stand for those of the groups.
 struct In<'a>(&'a Expr, Option<&'a Groups>);
 
@@ -70,6 +103,28 @@ impl Display for In<'_> {
                 f.write_str(FIELDS.iter().find(|(_, known)| known == field).map_or("", |(name, _)| name))
             }
             Node::Property(property) => write!(f, "{}::{}", property.name, property.kind.name()),
+            Node::Column(column) => f.write_str(&column.name),
+            Node::InPlan(a, plan) => write!(f, "{} in ({})", show(a), plan.to_string().trim_end().replace('\n', "; ")),
+            Node::Scalar(plan) => write!(f, "({})", plan.to_string().trim_end().replace('\n', "; ")),
+            Node::Window(window) => {
+                let Window { function, args, partition, order, frame } = &**window;
+                f.write_str(&window_function(*function))?;
+                list_of(f, args, ", ", groups)?;
+                f.write_str(" over")?;
+                if !partition.is_empty() {
+                    f.write_str(" each ")?;
+                    list_of(f, partition, ", ", groups)?;
+                }
+                for WindowOrder { by, descending, .. } in order {
+                    write!(f, " by {} {}", show(by), if *descending { "descending" } else { "ascending" })?;
+                }
+                match frame {
+                    Some(Frame { first, last }) => {
+                        write!(f, " rows {} to {}", end(*first, "first"), end(*last, "last"))
+                    }
+                    None => Ok(()),
+                }
+            }
             Node::Negate(a) => write!(f, "-{}", show(a)),
             Node::Not(a) => write!(f, "not ({})", show(a)),
             Node::All(list) => list_of(f, list, " and ", groups),
@@ -160,6 +215,21 @@ fn aggregation(aggregation: Aggregation) -> String {
         Aggregation::Deviation => "sample standard deviation".to_owned(),
         Aggregation::Variance => "sample variance".to_owned(),
     }
+}
+
+fn window_function(function: WindowFunction) -> String {
+    match function {
+        WindowFunction::RowNumber => "row number".to_owned(),
+        WindowFunction::Rank => "rank".to_owned(),
+        WindowFunction::DenseRank => "dense rank".to_owned(),
+        WindowFunction::Lag(rows) => format!("value {rows} rows before of "),
+        WindowFunction::Lead(rows) => format!("value {rows} rows after of "),
+        WindowFunction::Aggregate(of) => aggregation(of),
+    }
+}
+
+fn end(rows: Option<i64>, unbounded: &str) -> String {
+    rows.map_or_else(|| unbounded.to_owned(), |rows| format!("{rows:+}"))
 }
 
 const fn arithmetic(op: Arithmetic) -> &'static str {

@@ -8,13 +8,14 @@
 //!    from the allow list in `functions`, every expression gets a type, constants (and `now()`) are folded. The result
 //!    is a `typed` expression.
 //! 3. `select` (SQL) and `query` ([`TypedQuery`], metrics) gather typed expressions into one [`Plan`]: filters on events,
-//!    group keys, *distinct aggregates*, and the arithmetic over them.
+//!    group keys, *distinct aggregates*, and the arithmetic over them. In place of the events stand other plans where the text
+//!    says so: in FROM and JOIN, in an expression, or made for the greatest values of a dimension and for totals.
 //! 4. [`Plan::seal`] binds the plan to a scope; it is refused if the scope doesn't reach the app.
 //! 5. `route` chooses the table: the events, or a rollup that has all that the plan speaks of.
 //! 6. `sql` writes the text: columns come from the schema, every value is a bound parameter, aliases are positions. No
 //!    byte of the caller's text is in it.
-//! 7. `verify` reads that text again with an independent parser and refuses it unless each table in it is the events or a
-//!    rollup, under the scope's tenant and app. Only then is it a [`Statement`].
+//! 7. `verify` reads that text again with an independent parser and refuses it unless each table in it, at whatever depth, is the
+//!    events, the users or a rollup, under the scope's tenant and app in its own WHERE. Only then is it a [`Statement`].
 //!
 //! Faults carry a place, a rule and what would be right (`diagnostics`, `suggest`). Nothing here does I/O or reads a clock.
 
@@ -45,8 +46,11 @@ mod verify;
 pub use buckets::Buckets;
 pub use grain::Grain;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
-pub use query::{Dimension, Measure, OrderColumn, TIME_COLUMN, TypedQuery, validate_formula};
-pub use resolve::Context;
+pub use query::{
+    BEFORE, Comparison, Dimension, Fill, Measure, OrderColumn, Period, TIME_COLUMN, TOTAL_COLUMN, Top, TypedQuery,
+    references, validate_formula,
+};
+pub use resolve::{Context, Formula};
 pub use route::{Obstacle, Route};
 pub use seal::{Param, SealedPlan, Statement};
 pub use select::{SqlQuery, parse_sql};

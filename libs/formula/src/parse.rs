@@ -5,18 +5,22 @@ mod expr;
 mod select;
 
 use crate::{
-    ast::{Expr, Node, Select, Word},
+    ast::{Expr, Node, Query, Word},
     diagnostics::{Outcome, Rule, Span, fault},
     token::{Kind, Token, tokenize},
 };
 
 /// The deepest tree that is built; every later stage may recurse over it.
 const MAX_DEPTH: u16 = 128;
+/// How deep queries may stand in queries.
+const MAX_QUERIES: usize = 12;
+/// Of a formula, in which none may stand.
+const NO_QUERIES: usize = usize::MAX;
 /// The most nodes one text may have.
 const MAX_NODES: usize = 20_000;
 
 /// Words that end or join clauses, so they are names only in quotes.
-const RESERVED: [&str; 44] = [
+const RESERVED: [&str; 45] = [
     "all",
     "and",
     "as",
@@ -61,15 +65,16 @@ const RESERVED: [&str; 44] = [
     "using",
     "when",
     "where",
+    "with",
 ];
 
-/// Reads one `SELECT`; a semicolon may end it.
-pub(crate) fn select(text: &str) -> Outcome<Select> {
+/// Reads one query; a semicolon may end it.
+pub(crate) fn query(text: &str) -> Outcome<Query> {
     let mut parser = Parser::new(text)?;
-    let select = parser.select()?;
+    let query = parser.query()?;
     parser.eat(";");
     if parser.is_end() {
-        return Ok(select);
+        return Ok(query);
     }
     parser.unsupported_clause()?;
     parser.unexpected("the end of the query; one call runs one statement")
@@ -77,9 +82,19 @@ pub(crate) fn select(text: &str) -> Outcome<Select> {
 
 /// Reads one expression: a formula or a dimension.
 pub(crate) fn expression(text: &str) -> Outcome<Expr> {
-    let mut parser = Parser::new(text)?;
+    let mut parser = Parser { queries: NO_QUERIES, ..Parser::new(text)? };
     let expr = parser.expr()?;
     if parser.is_end() { Ok(expr) } else { parser.unexpected("the end of the expression") }
+}
+
+/// The names in braces and where they stand, braces included; nothing of a text that has faults.
+pub(crate) fn metrics(text: &str) -> Vec<(Span, &str)> {
+    let tokens = tokenize(text).unwrap_or_default().into_iter();
+    let metrics = tokens.filter_map(|token| match token.kind {
+        Kind::Metric(name) => Some((token.span, name)),
+        _ => None,
+    });
+    metrics.collect()
 }
 
 struct Parser<'a> {
@@ -88,11 +103,15 @@ struct Parser<'a> {
     at: usize,
     depth: u16,
     nodes: usize,
+    /// Queries that are open here.
+    queries: usize,
+    /// The depth of the deepest node since the innermost of them began.
+    deepest: u16,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Outcome<Self> {
-        Ok(Self { text, tokens: tokenize(text)?, at: 0, depth: 0, nodes: 0 })
+        Ok(Self { text, tokens: tokenize(text)?, at: 0, depth: 0, nodes: 0, queries: 0, deepest: 0 })
     }
 
     fn token(&self) -> &Token<'a> {
@@ -218,6 +237,7 @@ impl<'a> Parser<'a> {
         if children >= MAX_DEPTH {
             return fault(span, Rule::TooLarge, too_deep());
         }
+        self.deepest = self.deepest.max(children + 1);
         Ok(Expr { node, span, depth: children + 1 })
     }
 }

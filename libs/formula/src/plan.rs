@@ -5,6 +5,7 @@ use std::ops::Range;
 use model::{AppId, Error, ErrorCode, Permission, Scope};
 
 use crate::{
+    ast::JoinKind,
     diagnostics::{Outcome, Rule, Span, fault},
     grain::Grain,
     seal::SealedPlan,
@@ -15,6 +16,8 @@ use crate::{
 
 /// How many columns a result may have.
 pub(crate) const MAX_COLUMNS: usize = 500;
+/// How deep plans may stand in one another.
+pub(crate) const MAX_LEVELS: usize = 16;
 /// How many keys a query may group by.
 pub(crate) const MAX_KEYS: usize = 64;
 
@@ -40,6 +43,15 @@ pub enum Accuracy {
     Exact,
     /// An estimate by the sketch of this name.
     Sketch(&'static str),
+}
+
+impl Accuracy {
+    pub(crate) const fn sketch(self) -> Option<&'static str> {
+        match self {
+            Self::Exact => None,
+            Self::Sketch(name) => Some(name),
+        }
+    }
 }
 
 /// One column of a result.
@@ -69,6 +81,8 @@ pub struct TimeRange {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub(crate) app: AppId,
+    pub(crate) source: Source,
+    pub(crate) joins: Vec<Join>,
     /// Conditions on single events, all of which hold.
     pub(crate) filters: Vec<Expr>,
     /// Absent for a selection of plain rows.
@@ -80,6 +94,29 @@ pub struct Plan {
     pub(crate) offset: u64,
 }
 
+/// What the rows of a plan are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    /// The app's events.
+    Events,
+    /// The latest that is known of each of the app's users.
+    Users,
+    /// What other plans give, one after the other; all have columns of the same types.
+    Plans(Vec<Plan>),
+}
+
+/// A further table, beside those before it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Join {
+    pub(crate) kind: JoinKind,
+    pub(crate) plan: Plan,
+    /// None for CROSS JOIN, where the further table has one row.
+    pub(crate) on: Pairs,
+}
+
+/// Pairs that are equal; the second is of the further table.
+pub(crate) type Pairs = Vec<(Expr, Expr)>;
+
 /// How events are gathered: the expressions of outputs, order and `having` are then over keys and aggregates.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Groups {
@@ -87,6 +124,17 @@ pub(crate) struct Groups {
     /// Each different aggregate once.
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) having: Option<Expr>,
+    /// The buckets of the first key that have a group, events or not; absent if only those with events do.
+    pub(crate) fill: Option<Buckets>,
+}
+
+/// Time buckets from the first instant to that after the last, UTC ms.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Buckets {
+    pub(crate) grain: Grain,
+    pub(crate) zone: Zone,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +157,22 @@ pub(crate) enum OrderBy {
 }
 
 impl Plan {
+    /// A selection of these columns of all rows.
+    pub(crate) fn rows(app: AppId, source: Source, outputs: Vec<Output>) -> Self {
+        Self {
+            app,
+            source,
+            joins: Vec::new(),
+            filters: Vec::new(),
+            groups: None,
+            outputs,
+            distinct: false,
+            order: Vec::new(),
+            limit: None,
+            offset: 0,
+        }
+    }
+
     /// The one app that the plan reads.
     pub fn app(&self) -> &AppId {
         &self.app
@@ -143,13 +207,78 @@ impl Plan {
         })
     }
 
-    /// The event times that the conditions leave.
+    /// The event times that the conditions leave; with other plans in it, the hull of theirs too.
     pub fn range(&self) -> TimeRange {
         let mut range = TimeRange::default();
-        for filter in &self.filters {
+        for filter in self.filters.iter().filter(|_| self.source == Source::Events) {
             range.narrow(filter);
         }
-        range
+        let of_events = (self.source == Source::Events).then_some(range);
+        let nested = self.nested();
+        of_events.into_iter().chain(nested.into_iter().map(Self::range)).reduce(TimeRange::hull).unwrap_or_default()
+    }
+
+    /// Whether it gathers events alone, each row on its own: no other plans, and nothing across rows.
+    pub(crate) fn is_plain(&self) -> bool {
+        let across = |expr: &Expr| expr.any(|node| matches!(node, Node::Window(_)));
+        let filled = self.groups.as_ref().is_some_and(|groups| groups.fill.is_some());
+        !filled && self.source == Source::Events && self.nested().is_empty() && !self.exprs().into_iter().any(across)
+    }
+
+    /// Whether it reads what is known of users, which has no time.
+    pub(crate) fn reads_users(&self) -> bool {
+        self.source == Source::Users || self.nested().into_iter().any(Self::reads_users)
+    }
+
+    /// The plans right in this one.
+    pub(crate) fn nested(&self) -> Vec<&Self> {
+        let mut plans: Vec<&Self> = match &self.source {
+            Source::Plans(plans) => plans.iter().collect(),
+            Source::Events | Source::Users => Vec::new(),
+        };
+        plans.extend(self.joins.iter().map(|join| &join.plan));
+        let mut exprs = self.exprs();
+        while let Some(expr) = exprs.pop() {
+            plans.extend(expr.plan());
+            exprs.extend(expr.children());
+        }
+        plans
+    }
+
+    /// All expressions of this plan itself.
+    fn exprs(&self) -> Vec<&Expr> {
+        let mut exprs: Vec<&Expr> = self.filters.iter().chain(self.outputs.iter().map(|output| &output.expr)).collect();
+        exprs.extend(self.joins.iter().flat_map(|join| &join.on).flat_map(|(left, right)| [left, right]));
+        if let Some(Groups { keys, aggregates, having, .. }) = &self.groups {
+            exprs.extend(keys.iter().chain(having));
+            exprs.extend(aggregates.iter().flat_map(|aggregate| aggregate.args.iter().chain(&aggregate.filter)));
+        }
+        exprs.extend(self.order.iter().filter_map(|order| match &order.by {
+            OrderBy::Expr(expr) => Some(expr),
+            OrderBy::Output(_) => None,
+        }));
+        exprs
+    }
+
+    /// How many nodes its expressions have, those of the plans in it included.
+    pub(crate) fn size(&self) -> usize {
+        let own: usize = self.exprs().into_iter().map(Expr::size).sum();
+        let tables = match &self.source {
+            Source::Plans(plans) => plans.iter().map(Self::size).sum(),
+            Source::Events | Source::Users => 0,
+        };
+        1 + own + tables + self.joins.iter().map(|join| join.plan.size()).sum::<usize>()
+    }
+
+    /// How deep plans stand in one another.
+    pub(crate) fn levels(&self) -> usize {
+        1 + self.nested().into_iter().map(Self::levels).max().unwrap_or(0)
+    }
+
+    /// Whether it can't give more than one row.
+    pub(crate) fn has_one_row(&self) -> bool {
+        let one_group = self.groups.as_ref().is_some_and(|groups| groups.keys.is_empty());
+        one_group || self.limit.is_some_and(|limit| limit <= 1)
     }
 
     /// How many rows the result has at most, if that is bounded.
@@ -172,6 +301,14 @@ impl Plan {
 }
 
 impl TimeRange {
+    /// The least range that holds both.
+    fn hull(self, other: Self) -> Self {
+        Self {
+            from_ms: self.from_ms.zip(other.from_ms).map(|(a, b)| a.min(b)),
+            to_ms: self.to_ms.zip(other.to_ms).map(|(a, b)| a.max(b)),
+        }
+    }
+
     /// Takes the bound that a condition sets, if it sets one.
     fn narrow(&mut self, condition: &Expr) {
         use crate::ast::CompareOp::{Eq, Ge, Gt, Le, Lt};
@@ -199,6 +336,18 @@ impl TimeRange {
     }
 }
 
+impl ColumnKind {
+    pub(crate) const fn ty(self) -> Type {
+        match self {
+            Self::Number => Type::Number,
+            Self::Integer => Type::Integer,
+            Self::String => Type::String,
+            Self::Bool => Type::Bool,
+            Self::Time => Type::Time,
+        }
+    }
+}
+
 impl Output {
     pub(crate) fn new(name: String, unit: String, expr: Expr, aggregates: &[Aggregate]) -> Self {
         let kind = match expr.ty {
@@ -211,12 +360,26 @@ impl Output {
         let accuracy = sketch(&expr, aggregates).map_or(Accuracy::Exact, Accuracy::Sketch);
         Self { column: Column { name, kind, accuracy, unit }, expr }
     }
+
+    /// The column as one of a type that it fits.
+    pub(crate) fn become_type(&mut self, ty: Type, zone: &Zone) {
+        let expr = std::mem::replace(&mut self.expr, Expr::new(Node::Null, Type::Null, Span::default()));
+        let fitted = if expr.ty == Type::Null { Expr { ty, ..expr } } else { expr.into_type(ty, zone) };
+        let Column { name, unit, accuracy, .. } = self.column.clone();
+        *self = Self::new(name, unit, fitted, &[]);
+        self.column.accuracy = accuracy;
+    }
 }
 
 /// The first sketch that an expression over groups rests on.
 fn sketch(expr: &Expr, aggregates: &[Aggregate]) -> Option<&'static str> {
-    match expr.node {
-        Node::Aggregate(i) => aggregates.get(i)?.aggregation.sketch(),
+    match &expr.node {
+        Node::Aggregate(i) => {
+            let Aggregate { aggregation, args, .. } = aggregates.get(*i)?;
+            aggregation.sketch().or_else(|| args.iter().find_map(|arg| sketch(arg, aggregates)))
+        }
+        Node::Column(column) => column.sketch,
+        Node::Scalar(plan) => plan.outputs.first().and_then(|output| output.column.accuracy.sketch()),
         _ => expr.children().into_iter().find_map(|child| sketch(child, aggregates)),
     }
 }
@@ -227,6 +390,16 @@ pub(crate) fn over_groups(mut expr: Expr, keys: &[Expr]) -> Outcome<Expr> {
     Ok(expr)
 }
 
+/// The condition on groups, unless it looks at others around them.
+pub(crate) fn about_groups(condition: Expr) -> Outcome<Expr> {
+    if condition.any(|node| matches!(node, Node::Window(_))) {
+        let message =
+            "a condition on groups can't see other groups; put the SELECT into a subquery and filter its rows";
+        return fault(condition.span, Rule::AggregateNotAllowed, message);
+    }
+    Ok(condition)
+}
+
 fn rewrite(expr: &mut Expr, keys: &[Expr]) -> Outcome<()> {
     if let Some(key) = keys.iter().position(|key| key == expr) {
         expr.node = Node::Key(key);
@@ -235,6 +408,7 @@ fn rewrite(expr: &mut Expr, keys: &[Expr]) -> Outcome<()> {
     let name = match &expr.node {
         Node::Field(field) => FIELDS.iter().find(|(_, known)| known == field).map_or("", |(name, _)| name),
         Node::Property(property) => &property.name,
+        Node::Column(column) => &*column.name,
         _ => return expr.children_mut().into_iter().try_for_each(|child| rewrite(child, keys)),
     };
     ungrouped(name, expr.span)

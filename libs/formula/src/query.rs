@@ -1,23 +1,41 @@
 //! Typed queries and metrics -> plan.
 
+mod range;
+mod shape;
+
+use std::ops::Range;
+
 use model::{Error, FilterOp, MetricFilter, Value};
 
 use crate::{
     ast::{self, BinaryOp, CompareOp},
     diagnostics::{Diagnostic, Outcome, Rule, Span, excerpt, fault},
-    grain::Grain,
+    functions::{Aggregation, scalars},
+    grain::{Grain, Part},
+    interval::Interval,
     parse,
-    plan::{Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, over_groups},
-    resolve::{Context, Place, Resolver, no_zone},
+    plan::{
+        Buckets, Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, Source, about_groups, over_groups,
+    },
+    resolve::{Buckets as OfBuckets, Context, Formula, Place, Resolver, no_zone},
     select::context_zone,
     suggest::did_you_mean,
-    time::Zone,
-    typed::{Expr, Field, Node},
+    time::{Zone, bucket_start, next_bucket},
+    typed::{Aggregate, Arithmetic, Expr, Node},
     types::Type,
 };
 
 /// The name of the column that holds the start of the time bucket.
 pub const TIME_COLUMN: &str = "time";
+
+/// What follows a measure's name in that of the column that it is compared with.
+pub const BEFORE: &str = "_before";
+/// How many buckets are filled at most.
+const MAX_FILLED: usize = 10_000;
+
+pub use range::{Comparison, Period};
+use range::{Earlier, Times, instant, timestamp};
+pub use shape::{Fill, TOTAL_COLUMN, Top};
 
 /// A query in parts: what is measured, by what it is split, over which events.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +50,10 @@ pub struct TypedQuery {
     pub from_ms: Option<i64>,
     /// The event time after the last, UTC ms.
     pub to_ms: Option<i64>,
+    /// Whole units of the zone's calendar, in place of both.
+    pub period: Option<Period>,
+    /// Each measure is followed by what it was then, in a column of its name and [`BEFORE`].
+    pub comparison: Option<Comparison>,
     /// The width of time buckets; the result then begins with the column [`TIME_COLUMN`].
     pub grain: Option<Grain>,
     /// IANA name of the zone of buckets and dates; that of the context if absent.
@@ -44,6 +66,14 @@ pub struct TypedQuery {
     pub limit: Option<u64>,
     /// How many groups are left out before that.
     pub offset: u64,
+    /// Formulas that those of the measures may name, as in `{revenue}`.
+    pub formulas: Vec<Formula>,
+    /// Of one dimension only its greatest values.
+    pub top: Option<Top>,
+    /// Every bucket of the range has a row, for each combination of the dimensions that has one at all.
+    pub fill: Option<Fill>,
+    /// After all others comes a row of all events, marked in the column [`TOTAL_COLUMN`].
+    pub totals: bool,
 }
 
 /// One measure.
@@ -79,45 +109,72 @@ pub struct OrderColumn {
     pub nulls_first: Option<bool>,
 }
 
-/// Checks a formula against an app's schema and tells what it gives; the column's name and unit are empty.
+/// Checks a formula against an app's schema and tells what it gives; the column's name and unit are empty. It may name the others.
 ///
 /// Errors carry the code `InvalidQuery` and one violation of the field `formula`.
-pub fn validate_formula(text: &str, context: &Context<'_>) -> Result<Column, Error> {
+pub fn validate_formula(text: &str, formulas: &[Formula], context: &Context<'_>) -> Result<Column, Error> {
     let mut resolver = Resolver::new(context, context_zone(context)?);
-    let expr = measure(text, &mut resolver, &[]).map_err(|fault| fault.into_error("formula", text))?;
+    resolver.formulas = formulas;
+    // Of a formula alone it isn't known by what it will be split.
+    let seconds = Some(Expr::new(Node::Number(86_400.0), Type::Number, Span::default()));
+    let time = Some(bucket(Grain::Day, &resolver.zone));
+    resolver.buckets = Some(OfBuckets { time, others: Vec::new(), seconds });
+    let keys: Vec<_> = resolver.buckets.iter().flat_map(|buckets| buckets.time.clone()).collect();
+    let expr = measure(text, &mut resolver, &keys).map_err(|fault| fault.into_error("formula", text))?;
     Ok(Output::new(String::new(), String::new(), expr, &resolver.aggregates).column)
+}
+
+/// The metrics that a formula names in braces, as in `revenue` or `revenue@3`, and the bytes of each in the text, braces included.
+pub fn references(text: &str) -> Vec<(Range<usize>, &str)> {
+    parse::metrics(text).into_iter().map(|(span, name)| (span.start..span.end, name)).collect()
 }
 
 impl TypedQuery {
     /// Resolves the query against an app. Violations name the part, as in `measures[0].formula`.
     pub fn plan(&self, context: &Context<'_>) -> Result<Plan, Error> {
         let zone = self.zone(context)?;
-        let mut planner = Planner { query: self, resolver: Resolver::new(context, zone), names: Vec::new() };
-        let filters = planner.filters()?;
-        let keys = planner.keys()?;
-        let measures = planner.measures(&keys)?;
-        let having = planner.having(&keys, &measures)?;
-        let order = planner.order()?;
+        let times = self.times(context.now_ms, &zone)?;
+        let earlier = self.earlier(times, context.now_ms, &zone)?;
+        let mut planner =
+            Planner { query: self, times, earlier, resolver: Resolver::new(context, zone.clone()), names: Vec::new() };
+        planner.resolver.formulas = &self.formulas;
+        let mut filters = planner.filters()?;
+        let mut keys = planner.keys()?;
+        if let (Some((dimension, greatest)), Some(top)) = (self.greatest(context)?, &self.top) {
+            let key = usize::from(self.grain.is_some()) + dimension;
+            planner.top(greatest, &top.others, &mut keys[key], &mut filters);
+        }
+        let mut measures = planner.measures(&keys)?;
+        let mut having = planner.having(&keys, &measures)?;
+        let order = planner.order(keys.len())?;
+        let fill = planner.fill()?;
         let Planner { resolver, names, .. } = planner;
-        let aggregates = resolver.aggregates;
-        let units = keys.iter().map(|_| "").chain(self.measures.iter().map(|m| m.unit.as_str()));
-        let keyed = keys.iter().enumerate().map(|(i, key)| Expr::new(Node::Key(i), key.ty, key.span));
+        let mut aggregates = resolver.aggregates;
+        if let Some(fill) = self.fill {
+            let every = Aggregate { aggregation: Aggregation::Rows, args: Vec::new(), filter: None };
+            let rows = aggregates.iter().position(|known| *known == every).unwrap_or_else(|| {
+                aggregates.push(every);
+                aggregates.len() - 1
+            });
+            for expr in measures.iter_mut().map(|(expr, _)| expr).chain(&mut having) {
+                shape::filled(expr, fill, &aggregates, rows);
+            }
+        }
+        let keyed = keys.iter().enumerate().map(|(i, key)| (Expr::new(Node::Key(i), key.ty, key.span), ""));
         let outputs = names
             .into_iter()
-            .zip(units)
             .zip(keyed.chain(measures))
-            .map(|((name, unit), expr)| Output::new(name, unit.to_owned(), expr, &aggregates))
+            .map(|(name, (expr, unit))| Output::new(name, unit.to_owned(), expr, &aggregates))
             .collect();
-        Ok(Plan {
-            app: context.app.clone(),
+        let plan = Plan {
             filters,
-            groups: Some(Groups { keys, aggregates, having }),
-            outputs,
-            distinct: false,
+            groups: Some(Groups { keys, aggregates, having, fill }),
             order,
             limit: self.limit,
             offset: self.offset,
-        })
+            ..Plan::rows(context.app.clone(), Source::Events, outputs)
+        };
+        if self.totals { self.with_totals(plan, context, &zone) } else { Ok(plan) }
     }
 
     fn zone(&self, context: &Context<'_>) -> Result<Zone, Error> {
@@ -132,25 +189,29 @@ fn value_error(field: &str, rule: Rule, message: impl Into<String>) -> Error {
 
 struct Planner<'a> {
     query: &'a TypedQuery,
+    times: Times,
+    earlier: Option<Earlier>,
     resolver: Resolver<'a>,
     /// Names of the columns so far.
     names: Vec<String>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn filters(&mut self) -> Result<Vec<Expr>, Error> {
         self.resolver.place = Place::Where;
-        let mut conditions = Vec::new();
-        for (ms, op, field) in [(self.query.from_ms, CompareOp::Ge, "from"), (self.query.to_ms, CompareOp::Lt, "to")] {
-            let Some(ms) = ms else { continue };
-            if crate::time::format_utc(ms).is_none() {
-                return Err(value_error(field, Rule::InvalidTime, "the time lies outside the years 1900 to 2299"));
+        let mut conditions = match self.earlier {
+            None => self.times.bounds(),
+            Some(Earlier { times, .. }) => {
+                let hull = Times {
+                    from: self.times.from.min(times.from),
+                    to: self.times.to.zip(times.to).map(|(own, earlier)| own.max(earlier)),
+                };
+                let either = Node::Any(vec![self.times.holds(), times.holds()]);
+                let mut conditions = hull.bounds();
+                conditions.push(Expr::new(either, Type::Bool, Span::default()));
+                conditions
             }
-            let span = Span::default();
-            let timestamp = Box::new(Expr::new(Node::Field(Field::Timestamp), Type::Time, span));
-            let bound = Box::new(Expr::new(Node::Time(ms), Type::Time, span));
-            conditions.push(Expr::new(Node::Compare(op, timestamp, bound), Type::Bool, span));
-        }
+        };
         conditions.extend(self.conditions(&self.query.filters, "filters")?);
         Ok(conditions)
     }
@@ -175,9 +236,7 @@ impl Planner<'_> {
             ));
         }
         if let Some(grain) = self.query.grain {
-            let timestamp = Expr::new(Node::Field(Field::Timestamp), Type::Time, Span::default());
-            let zone = self.resolver.zone.clone();
-            keys.push(Expr::new(Node::Truncate(grain, zone, Box::new(timestamp)), Type::Time, Span::default()));
+            keys.push(self.bucket(grain));
             self.names.push(TIME_COLUMN.to_owned());
         }
         for (i, dimension) in self.query.dimensions.iter().enumerate() {
@@ -189,45 +248,136 @@ impl Planner<'_> {
         Ok(keys)
     }
 
-    fn measures(&mut self, keys: &[Expr]) -> Result<Vec<Expr>, Error> {
+    /// Gathers all but the greatest values of a dimension under one name, or leaves them out.
+    fn top(&self, greatest: Plan, others: &str, key: &mut Expr, filters: &mut Vec<Expr>) {
+        let span = key.span;
+        let is_one = Expr::new(Node::InPlan(Box::new(key.clone()), Box::new(greatest)), Type::Bool, span);
+        if others.is_empty() {
+            return filters.push(is_one);
+        }
+        let value = Box::new(key.clone());
+        let shown = match key.ty {
+            Type::String => *value,
+            _ => Expr::new(Node::Cast(value, self.resolver.zone.clone()), Type::String, span),
+        };
+        let others = Box::new(Expr::new(Node::Text(others.to_owned()), Type::String, span));
+        let node = Node::Case { branches: vec![(is_one, shown)], otherwise: Some(others) };
+        *key = Expr::new(node, Type::String, span);
+    }
+
+    /// The bucket of an event; of an earlier one, that of the time that it is compared with.
+    fn bucket(&self, grain: Grain) -> Expr {
+        let zone = &self.resolver.zone;
+        let own = bucket(grain, zone);
+        let Some(Earlier { times, by }) = self.earlier else { return own };
+        let moved = Expr::new(Node::Shift(Box::new(timestamp()), by, zone.clone()), Type::Time, Span::default());
+        let node = Node::Truncate(grain, zone.clone(), Box::new(moved));
+        let branches = vec![(times.holds(), Expr::new(node, Type::Time, Span::default()))];
+        let node = Node::Case { branches, otherwise: Some(Box::new(own)) };
+        Expr::new(node, Type::Time, Span::default())
+    }
+
+    /// How long the time of a group is, in seconds: of its bucket or of all times, as far as it is asked for and over.
+    fn seconds(&self, bucket: Option<&Expr>, times: Times) -> Option<Expr> {
+        let now = self.resolver.context.now_ms;
+        let (from, to) = (times.from, times.to.map_or(now, |to| to.min(now)));
+        let number = |node| Expr::new(node, Type::Number, Span::default());
+        let (Some(start), Some(grain)) = (bucket, self.query.grain) else {
+            return from.map(|from| number(Node::Number((to - from).max(0) as f64 / 1_000.0)));
+        };
+        let call = |name, args, ty| Some(Expr::new(Node::Call(scalars(name).next()?, args), ty, Span::default()));
+        let zone = &self.resolver.zone;
+        let next = Node::Shift(Box::new(start.clone()), Interval::of(1.0, grain.name())?, zone.clone());
+        let next = Expr::new(next, Type::Time, Span::default());
+        let end = call("least", vec![next, instant(to)], Type::Time)?;
+        let begin = match from {
+            Some(from) => call("greatest", vec![start.clone(), instant(from)], Type::Time)?,
+            None => start.clone(),
+        };
+        let epoch = |time| Box::new(number(Node::Part(Part::Epoch, zone.clone(), Box::new(time))));
+        let length = number(Node::Arithmetic(Arithmetic::Subtract, epoch(end), epoch(begin)));
+        call("greatest", vec![length, number(Node::Number(0.0))], Type::Number)
+    }
+
+    /// Which buckets have a row, events or not.
+    fn fill(&self) -> Result<Option<Buckets>, Error> {
+        if self.query.fill.is_none() {
+            return Ok(None);
+        }
+        let refuse = |rule, message: &str| Err(value_error("fill", rule, message));
+        let Some(grain) = self.query.grain else {
+            return refuse(Rule::WrongArguments, "there are buckets only with a grain");
+        };
+        let (Some(from), Some(to)) = (self.times.from, self.times.to) else {
+            return refuse(Rule::WrongArguments, "the range must have a beginning and an end");
+        };
+        let zone = &self.resolver.zone;
+        let mut starts = bucket_start(from, grain, zone);
+        for _ in 0..=MAX_FILLED {
+            match starts {
+                Some(start) if start < to => starts = next_bucket(start, grain, zone),
+                _ => {
+                    let from = bucket_start(from, grain, zone).unwrap_or(from);
+                    return Ok(Some(Buckets { grain, zone: zone.clone(), from, to }));
+                }
+            }
+        }
+        refuse(Rule::TooLarge, "the range has more than 10,000 buckets; take a wider grain")
+    }
+
+    /// The measures and their units; with a comparison each is followed by what it was.
+    fn measures(&mut self, keys: &[Expr]) -> Result<Vec<(Expr, &'a str)>, Error> {
         let query = self.query;
         if query.measures.is_empty() {
             return Err(value_error("measures", Rule::WrongArguments, "a query has at least one measure"));
         }
-        if query.measures.len() + keys.len() > MAX_COLUMNS {
+        let times: Vec<Option<Times>> = match self.earlier {
+            None => vec![None],
+            Some(earlier) => vec![Some(self.times), Some(earlier.times)],
+        };
+        if query.measures.len() * times.len() + keys.len() > MAX_COLUMNS {
             return Err(value_error("measures", Rule::TooLarge, format!("a result has at most {MAX_COLUMNS} columns")));
         }
+        let (time, others) = keys.split_at(usize::from(query.grain.is_some()));
         let mut measures = Vec::with_capacity(query.measures.len());
         for (i, asked) in query.measures.iter().enumerate() {
-            self.named(&asked.name, &format!("measures[{i}].name"))?;
-            self.resolver.place = Place::Where;
-            let mut filters = self.conditions(&asked.filters, &format!("measures[{i}].filters"))?;
-            self.resolver.measure_filter = match filters.len() {
-                0 | 1 => filters.pop(),
-                _ => Some(Expr::new(Node::All(filters), Type::Bool, Span::default())),
-            };
-            let typed = measure(&asked.formula, &mut self.resolver, keys);
-            measures.push(typed.map_err(|fault| fault.into_error(&format!("measures[{i}].formula"), &asked.formula))?);
+            for (times, suffix) in times.iter().zip(["", BEFORE]) {
+                self.named(&format!("{}{suffix}", asked.name), &format!("measures[{i}].name"))?;
+                let seconds = self.seconds(time.first(), times.unwrap_or(self.times));
+                let buckets = OfBuckets { time: time.first().cloned(), others: others.to_vec(), seconds };
+                self.resolver.buckets = Some(buckets);
+                self.resolver.place = Place::Where;
+                let mut filters = times.map(Times::bounds).unwrap_or_default();
+                filters.extend(self.conditions(&asked.filters, &format!("measures[{i}].filters"))?);
+                self.resolver.measure_filter = match filters.len() {
+                    0 | 1 => filters.pop(),
+                    _ => Some(Expr::new(Node::All(filters), Type::Bool, Span::default())),
+                };
+                let typed = measure(&asked.formula, &mut self.resolver, keys)
+                    .map_err(|fault| fault.into_error(&format!("measures[{i}].formula"), &asked.formula))?;
+                measures.push((typed, asked.unit.as_str()));
+            }
         }
         self.resolver.measure_filter = None;
         Ok(measures)
     }
 
-    fn having(&mut self, keys: &[Expr], measures: &[Expr]) -> Result<Option<Expr>, Error> {
+    fn having(&mut self, keys: &[Expr], measures: &[(Expr, &str)]) -> Result<Option<Expr>, Error> {
         let Some(text) = &self.query.having else { return Ok(None) };
         self.resolver.place = Place::Having;
-        self.resolver.columns = self.names.iter().cloned().zip(keys.iter().chain(measures).cloned()).collect();
+        self.resolver.columns =
+            self.names.iter().cloned().zip(keys.iter().chain(measures.iter().map(|(expr, _)| expr)).cloned()).collect();
         let typed = parse::expression(text)
             .and_then(|e| self.resolver.expr_of(&e, Type::Bool))
-            .and_then(|e| over_groups(e, keys));
+            .and_then(|e| over_groups(e, keys))
+            .and_then(about_groups);
         typed.map(Some).map_err(|fault| fault.into_error("having", text))
     }
 
     /// The order asked for; without one, time and dimensions from the least.
-    fn order(&self) -> Result<Vec<Order>, Error> {
+    fn order(&self, keys: usize) -> Result<Vec<Order>, Error> {
         let asked = &self.query.order_by;
         if asked.is_empty() {
-            let keys = self.names.len() - self.query.measures.len();
             return Ok((0..keys)
                 .map(|i| Order { by: OrderBy::Output(i), descending: false, nulls_first: false })
                 .collect());
@@ -241,6 +391,12 @@ impl Planner<'_> {
             };
             let nulls_first = item.nulls_first.unwrap_or(item.descending);
             order.push(Order { by: OrderBy::Output(column), descending: item.descending, nulls_first });
+        }
+        if self.query.limit.is_some() || self.query.offset > 0 {
+            // Which rows are cut off must not be left to chance.
+            let keys = (0..keys).map(OrderBy::Output).filter(|by| order.iter().all(|known| known.by != *by));
+            let keys = keys.collect::<Vec<_>>().into_iter();
+            order.extend(keys.map(|by| Order { by, descending: false, nulls_first: false }));
         }
         Ok(order)
     }
@@ -259,6 +415,11 @@ impl Planner<'_> {
     }
 }
 
+/// The start of the bucket of an event.
+fn bucket(grain: Grain, zone: &Zone) -> Expr {
+    Expr::new(Node::Truncate(grain, zone.clone(), Box::new(timestamp())), Type::Time, Span::default())
+}
+
 /// A formula over groups by these keys.
 fn measure(text: &str, resolver: &mut Resolver<'_>, keys: &[Expr]) -> Outcome<Expr> {
     resolver.place = Place::Measure;
@@ -268,7 +429,7 @@ fn measure(text: &str, resolver: &mut Resolver<'_>, keys: &[Expr]) -> Outcome<Ex
 }
 
 /// A filter as the expression that says the same.
-fn condition(filter: &MetricFilter) -> Outcome<ast::Expr> {
+pub(crate) fn condition(filter: &MetricFilter) -> Outcome<ast::Expr> {
     let name = ast::Name { qualifier: None, name: filter.field.clone(), quoted: true };
     let field = Box::new(ast::Expr::given(ast::Node::Name(name)));
     let mut values: Vec<_> = filter.values.iter().map(literal).collect::<Outcome<_>>()?;

@@ -5,11 +5,19 @@ mod calendar;
 mod calls;
 mod casts;
 mod compare;
+mod metrics;
 mod names;
 mod operators;
+mod tables;
+mod windows;
 
+use std::{cell::Cell, rc::Rc};
+
+pub use metrics::Formula;
 use model::{AppId, AppSchema};
-pub(crate) use names::field;
+pub(crate) use names::{field, has_aggregate};
+pub(crate) use tables::{Known, Rows, Table, column_expr};
+pub(crate) use windows::Buckets;
 
 use crate::{
     ast::{self, Word},
@@ -36,6 +44,7 @@ pub struct Context<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Where,
+    On,
     GroupBy,
     Select,
     Having,
@@ -48,6 +57,7 @@ impl Place {
     const fn name(self) -> &'static str {
         match self {
             Self::Where => "WHERE",
+            Self::On => "ON",
             Self::GroupBy => "GROUP BY",
             Self::Select => "SELECT",
             Self::Having => "HAVING",
@@ -71,33 +81,55 @@ impl Place {
 const MAX_COPIES: usize = 40_000;
 
 pub(crate) struct Resolver<'c> {
-    context: &'c Context<'c>,
+    pub(crate) context: &'c Context<'c>,
     pub(crate) zone: Zone,
     pub(crate) place: Place,
-    /// The other name of `events`, if FROM gave one.
-    pub(crate) table_alias: Option<String>,
+    /// The tables of the query, in order.
+    pub(crate) tables: Vec<Table>,
+    /// Names that the tables share by USING: the first table's is meant.
+    pub(crate) using: Vec<String>,
+    /// What queries in this one may name, and the text that they stand in.
+    pub(crate) known: Known<'c>,
     /// Result columns by name, for the clauses that may use them.
     pub(crate) columns: Vec<(String, Expr)>,
     /// Every aggregate met so far, each once.
     pub(crate) aggregates: Vec<Aggregate>,
     /// What all aggregates of the measure at hand are filtered by.
     pub(crate) measure_filter: Option<Expr>,
+    /// By what a formula's windows are cut and ordered; absent in SQL, where they say so themselves.
+    pub(crate) buckets: Option<Buckets>,
+    /// Formulas that others may name.
+    pub(crate) formulas: &'c [Formula],
+    /// The names of those that are open here.
+    open: Vec<String>,
     inside_aggregate: bool,
-    copies: usize,
+    inside_window: bool,
 }
 
 impl<'c> Resolver<'c> {
+    /// For what is asked about the events alone.
     pub(crate) fn new(context: &'c Context<'c>, zone: Zone) -> Self {
+        let known = Known { text: "", plans: Vec::new(), copies: Rc::new(Cell::new(0)) };
+        Self { tables: vec![Table::events()], ..Self::within(context, zone, known) }
+    }
+
+    /// For a query without any tables yet, among what is known already.
+    pub(crate) fn within(context: &'c Context<'c>, zone: Zone, known: Known<'c>) -> Self {
         Self {
             context,
             zone,
             place: Place::Select,
-            table_alias: None,
+            tables: Vec::new(),
+            using: Vec::new(),
+            known,
             columns: Vec::new(),
             aggregates: Vec::new(),
             measure_filter: None,
+            buckets: None,
             inside_aggregate: false,
-            copies: 0,
+            formulas: &[],
+            open: Vec::new(),
+            inside_window: false,
         }
     }
 
@@ -128,6 +160,9 @@ impl<'c> Resolver<'c> {
             ast::Node::AtTimeZone(time, zone) => self.at_time_zone(time, zone, span),
             ast::Node::Extract(part, time) => self.extract(part, time, span),
             ast::Node::Call(call) => self.call(call, span, hint),
+            ast::Node::Subquery(query) => self.scalar(query, span),
+            ast::Node::Metric(name) => self.metric(name, span),
+            ast::Node::Star => fault(span, Rule::NotAvailable, "`*` stands alone in SELECT, or in COUNT(*)"),
             _ => self.condition(expr),
         }
     }
@@ -193,7 +228,7 @@ impl<'c> Resolver<'c> {
     }
 
     /// Two values as values of one type.
-    fn meet(&self, left: Expr, right: Expr) -> Outcome<(Expr, Expr)> {
+    pub(crate) fn meet(&self, left: Expr, right: Expr) -> Outcome<(Expr, Expr)> {
         let (left_zone, right_zone) = (self.zone_of(&left), self.zone_of(&right));
         let (left_type, right_type) = (left.ty, right.ty);
         let left = self.literal_as(left, right_type, &right_zone)?;
@@ -227,11 +262,7 @@ impl<'c> Resolver<'c> {
     /// Counts an expression that the text holds once and the plan twice; without a bound, nesting would double it
     /// at each level.
     fn charge(&mut self, expr: &Expr) -> Outcome<()> {
-        self.copies += expr.size();
-        if self.copies > MAX_COPIES {
-            return fault(expr.span, Rule::TooLarge, "the query is too large once its names are written out; split it");
-        }
-        Ok(())
+        self.known.charge(expr.size(), expr.span)
     }
 
     /// The zone of that name.

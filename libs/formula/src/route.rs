@@ -11,7 +11,7 @@ use crate::{
     ast::CompareOp,
     functions::Aggregation,
     grain::Grain,
-    plan::{Groups, Plan},
+    plan::{Groups, Plan, Source},
     typed::{Aggregate, Expr, FIELDS, Field, Node},
 };
 
@@ -35,6 +35,8 @@ pub enum Obstacle {
     Time,
     /// An aggregate of anything but events and users.
     Aggregate,
+    /// What is known of users is asked for, not what they did.
+    Users,
 }
 
 impl Display for Route {
@@ -51,6 +53,7 @@ impl Display for Route {
             }
             Self::Raw(Obstacle::Time) => "it has whole UTC days alone",
             Self::Raw(Obstacle::Aggregate) => "it counts events and users alone",
+            Self::Raw(Obstacle::Users) => "it has nothing that is known of users",
         };
         write!(f, "raw: computed from the events; not from daily_users, since {why}")
     }
@@ -59,6 +62,21 @@ impl Display for Route {
 impl Plan {
     /// The table that answers it.
     pub fn route(&self) -> Route {
+        let own = match self.source {
+            Source::Plans(_) => None,
+            Source::Users => Some(Route::Raw(Obstacle::Users)),
+            Source::Events => Some(self.own_route()),
+        };
+        // All plans in it come from the rollup, or the first that doesn't says why.
+        let routes = own.into_iter().chain(self.nested().into_iter().map(Self::route));
+        routes.reduce(|a, b| if a == Route::DailyUsers { b } else { a }).unwrap_or(Route::Raw(Obstacle::Rows))
+    }
+
+    /// The table of events that this plan itself reads.
+    pub(crate) fn own_route(&self) -> Route {
+        if !self.joins.is_empty() {
+            return Route::Raw(Obstacle::Rows);
+        }
         let Some(groups) = &self.groups else { return Route::Raw(Obstacle::Rows) };
         match self.filters.iter().chain(&groups.keys).try_for_each(fits).and_then(|()| aggregates(groups)) {
             Ok(()) => Route::DailyUsers,

@@ -66,7 +66,7 @@ impl SealedPlan {
     /// a defect of the compiler that the verifier caught.
     pub fn compile(&self) -> Result<Statement, Error> {
         let route = self.plan.route();
-        let (text, params) = sql::emit(&self.plan, &self.scope, &route)?;
+        let (text, params) = sql::emit(&self.plan, &self.scope)?;
         verify(&text, &params, &self.scope)
             .map_err(|refusal| Error::internal(format!("the compiled query was refused: {refusal}")))?;
         Ok(Statement { text, params, columns: self.plan.columns().cloned().collect(), route })

@@ -8,12 +8,15 @@ mod cast;
 mod expr;
 mod params;
 mod time;
+mod window;
 
 use model::{Error, ErrorCode, Scope};
 
 use self::params::Params;
 use crate::{
-    plan::{ColumnKind, Groups, Order, OrderBy, Output, Plan},
+    ast::JoinKind,
+    grain::Grain,
+    plan::{Buckets, ColumnKind, Groups, Order, OrderBy, Output, Plan, Source},
     route::Route,
     seal::Param,
     typed::{Expr, Node},
@@ -24,13 +27,10 @@ use crate::{
 const MAX_SQL: usize = 64 * 1024;
 
 /// The text of a plan in a scope, and the values bound in it.
-pub(crate) fn emit(plan: &Plan, scope: &Scope, route: &Route) -> Result<(String, Vec<Param>), Error> {
+pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), Error> {
     let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
-    let mut emitter = Emitter { text, params, daily: *route == Route::DailyUsers };
-    match &plan.groups {
-        Some(groups) => emitter.grouped(plan, groups),
-        None => emitter.rows(plan),
-    }
+    let mut emitter = Emitter { text, params, daily: false, first_table: 0, tables: 0 };
+    emitter.plan(plan);
     if emitter.is_full() {
         let message = "the query is too large once it is written out; split it";
         return Err(Error::new(ErrorCode::InvalidQuery, message));
@@ -43,6 +43,9 @@ struct Emitter {
     params: Params,
     /// Whether rows are users' days rather than events.
     daily: bool,
+    /// The number of the first table of the plan at hand; tables are numbered through the whole text.
+    first_table: usize,
+    tables: usize,
 }
 
 impl Emitter {
@@ -64,6 +67,22 @@ impl Emitter {
             }
             write(self, item);
         }
+    }
+
+    /// A whole query, in which another one may stand.
+    fn plan(&mut self, plan: &Plan) {
+        if self.is_full() {
+            return;
+        }
+        let outside = (self.daily, self.first_table);
+        self.daily = plan.source == Source::Events && plan.own_route() == Route::DailyUsers;
+        self.first_table = self.tables;
+        self.tables += 1 + plan.joins.len();
+        match &plan.groups {
+            Some(groups) => self.grouped(plan, groups),
+            None => self.rows(plan),
+        }
+        (self.daily, self.first_table) = outside;
     }
 
     fn rows(&mut self, plan: &Plan) {
@@ -89,7 +108,11 @@ impl Emitter {
     fn inner(&mut self, plan: &Plan, groups: &Groups) {
         self.select(false);
         self.list(groups.keys.iter().enumerate(), ", ", |e, (i, key)| {
-            e.key(key);
+            match &groups.fill {
+                // Buckets follow one another by the clock of the zone.
+                Some(fill) if i == 0 => e.in_zone(&fill.zone, |e| e.expr(key)),
+                _ => e.key(key),
+            }
             e.push(&format!(" AS k{i}"));
         });
         if !groups.keys.is_empty() && !groups.aggregates.is_empty() {
@@ -107,6 +130,32 @@ impl Emitter {
             self.push(" GROUP BY ");
             self.list(0..groups.keys.len(), ", ", |e, i| e.push(&format!("k{i}")));
         }
+        if let Some(fill) = &groups.fill {
+            self.fill(fill, groups.keys.len());
+        }
+    }
+
+    /// Rows for the buckets that have none, for each value of the other keys.
+    fn fill(&mut self, buckets: &Buckets, keys: usize) {
+        let Buckets { grain, zone, from, to } = buckets;
+        self.push(" ORDER BY ");
+        for i in 1..keys {
+            self.push(&format!("k{i} ASC NULLS LAST, "));
+        }
+        self.push("k0 ASC WITH FILL FROM ");
+        self.in_zone(zone, |e| e.instant(*from));
+        self.push(" TO ");
+        self.in_zone(zone, |e| e.instant(*to));
+        self.push(match grain {
+            Grain::Second => " STEP INTERVAL 1 SECOND",
+            Grain::Minute => " STEP INTERVAL 1 MINUTE",
+            Grain::Hour => " STEP INTERVAL 1 HOUR",
+            Grain::Day => " STEP INTERVAL 1 DAY",
+            Grain::Week => " STEP INTERVAL 1 WEEK",
+            Grain::Month => " STEP INTERVAL 1 MONTH",
+            Grain::Quarter => " STEP INTERVAL 3 MONTH",
+            Grain::Year => " STEP INTERVAL 1 YEAR",
+        });
     }
 
     /// A key, so that equal values are one group: -0 and 0 too.
@@ -125,9 +174,36 @@ impl Emitter {
     }
 
     fn source(&mut self, plan: &Plan) {
-        self.push(if self.daily { " FROM daily_users" } else { " FROM events" });
-        self.push(" WHERE tenant = {tenant:String} AND app = {app:String}");
+        match &plan.source {
+            Source::Events => self.push(if self.daily { " FROM daily_users" } else { " FROM events" }),
+            Source::Users => self.push(" FROM users"),
+            Source::Plans(plans) => {
+                self.push(" FROM (");
+                self.list(plans, " UNION ALL ", Self::plan);
+                self.push(&format!(") AS t{}", self.first_table));
+            }
+        }
+        for (join, at) in plan.joins.iter().zip(self.first_table + 1..) {
+            self.push(match join.kind {
+                JoinKind::Inner => " INNER JOIN (",
+                JoinKind::Left => " LEFT JOIN (",
+                JoinKind::Cross => " CROSS JOIN (",
+            });
+            self.plan(&join.plan);
+            self.push(&format!(") AS t{at}"));
+            self.push(if join.on.is_empty() { "" } else { " ON " });
+            self.list(&join.on, " AND ", |e, (left, right)| {
+                e.around("(", left, " = ");
+                e.around("", right, ")");
+            });
+        }
+        let scoped = !matches!(plan.source, Source::Plans(_));
         let filters: Vec<_> = plan.filters.iter().flat_map(conjuncts).collect();
+        if scoped {
+            self.push(" WHERE tenant = {tenant:String} AND app = {app:String}");
+        } else if !filters.is_empty() {
+            self.push(" WHERE true");
+        }
         if filters.len() > expr::FLAT_CHAIN {
             self.push(" AND ");
             self.chain(&filters, " AND ");
@@ -164,6 +240,10 @@ impl Emitter {
     }
 
     fn ending(&mut self, plan: &Plan) {
+        if plan.source == Source::Users {
+            // Each row holds all that was known after it.
+            return self.push(" ORDER BY _incarnation DESC, _offset DESC LIMIT 1 BY user");
+        }
         if !plan.order.is_empty() {
             self.push(" ORDER BY ");
             self.list(&plan.order, ", ", Self::order);
@@ -181,8 +261,12 @@ impl Emitter {
             OrderBy::Output(i) => self.push(&format!("c{i}")),
             OrderBy::Expr(expr) => self.expr(expr),
         }
-        self.push(if order.descending { " DESC" } else { " ASC" });
-        self.push(if order.nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
+        self.direction(order.descending, order.nulls_first);
+    }
+
+    fn direction(&mut self, descending: bool, nulls_first: bool) {
+        self.push(if descending { " DESC" } else { " ASC" });
+        self.push(if nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Kind<'a> {
     /// Digits, at most one point, at most one exponent.
     Number(&'a str),
     Symbol(&'static str),
+    /// `{revenue}`, `{revenue@3}`, without the braces.
+    Metric(&'a str),
     End,
 }
 
@@ -70,6 +72,7 @@ impl<'a> Lexer<'a> {
             '"' | '`' => Kind::Quoted(self.delimited(first, "name")?),
             c if is_word_start(c) => Kind::Word(self.take_while(is_word_part)),
             c if c.is_ascii_digit() || (c == '.' && self.digit_at(1)) => self.number()?,
+            '{' if self.metric().is_some() => Kind::Metric(self.metric().map_or("", |name| self.take_metric(name))),
             _ => self.symbol(first)?,
         };
         Ok(Token { kind, span: Span::new(start, self.at) })
@@ -157,6 +160,21 @@ impl<'a> Lexer<'a> {
         Ok(Kind::Number(&self.text[start..self.at]))
     }
 
+    /// The name between braces here, if it can be a metric's.
+    fn metric(&self) -> Option<&'a str> {
+        let (name, _) = self.rest().strip_prefix('{')?.split_once('}')?;
+        let (word, version) = name.split_once('@').unwrap_or((name, "1"));
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let digits = (1..=9).contains(&version.len()) && version.bytes().all(|b| b.is_ascii_digit());
+        let known = word.starts_with(|c: char| c.is_ascii_lowercase()) && word.len() <= 64 && word.chars().all(plain);
+        (known && digits).then_some(name)
+    }
+
+    fn take_metric(&mut self, name: &'a str) -> &'a str {
+        self.at += name.len() + 2;
+        name
+    }
+
     fn symbol(&mut self, first: char) -> Outcome<Kind<'a>> {
         let Some(symbol) = SYMBOLS.into_iter().find(|s| self.rest().starts_with(s)) else {
             let end = self.at + first.len_utf8();
@@ -207,6 +225,7 @@ mod tests {
                     Kind::Text(t) => format!("t:{t}"),
                     Kind::Number(n) => format!("n:{n}"),
                     Kind::Symbol(s) => (*s).to_owned(),
+                    Kind::Metric(m) => format!("m:{m}"),
                     Kind::End => "end".to_owned(),
                 })
                 .collect::<Vec<_>>()
@@ -222,6 +241,7 @@ mod tests {
         check("1 1.5 .5 1. 1e3 1E-2 a.b", "n:1 n:1.5 n:.5 n:1. n:1e3 n:1E-2 w:a . w:b end");
         check("a>=1!=b||c::d>e", "w:a >= n:1 <> w:b || w:c :: w:d > w:e end");
         check("'back\\slash' größe ''", "t:back\\slash w:größe t: end");
+        check("{revenue} / {buyers_7@12}", "m:revenue / m:buyers_7@12 end");
         check("", "end");
     }
 
@@ -231,6 +251,9 @@ mod tests {
         check("x /* y", "2..4 this comment has no end; close it with `*/`");
         check("12ab", "0..4 `12ab` is neither a number nor a name");
         check("a {p0:String}", "2..3 the character '{' has no meaning here; texts stand in '...', names in \"...\"");
+        for text in ["{}", "{a@}", "{a@1234567890}", "{A}", "{a b}", "{_a}", "{a", "{a@1@2}"] {
+            assert!(tokenize(text).is_err(), "{text}");
+        }
         let long = "x".repeat(MAX_TEXT + 1);
         assert_eq!(tokenize(&long).unwrap_err().rule, Rule::TooLarge);
     }

@@ -1,13 +1,16 @@
 //! Typed expressions: every name is a column, every operator has its types, every constant is folded.
 
+use std::sync::Arc;
+
 use model::Property;
 
 use crate::{
-    ast::CompareOp,
+    ast::{CompareOp, Frame},
     diagnostics::Span,
     functions::{Aggregation, Scalar},
     grain::{Grain, Part},
     interval::Interval,
+    plan::Plan,
     time::Zone,
     types::Type,
 };
@@ -37,6 +40,7 @@ pub(crate) enum Node {
     Time(i64),
     Field(Field),
     Property(Property),
+    Column(ColumnOf),
     Negate(Box<Expr>),
     Not(Box<Expr>),
     All(Vec<Expr>),
@@ -48,6 +52,10 @@ pub(crate) enum Node {
     IsDistinct(Box<Expr>, Box<Expr>),
     /// Of constants that are not NULL; a NULL in the list is an OR with NULL around it.
     In(Box<Expr>, Vec<Expr>),
+    /// Of the values of a plan's one column.
+    InPlan(Box<Expr>, Box<Plan>),
+    /// The one value of a plan's one column and row; NULL if it has no row.
+    Scalar(Box<Plan>),
     Like {
         text: Box<Expr>,
         pattern: String,
@@ -70,6 +78,49 @@ pub(crate) enum Node {
     Key(usize),
     /// The n-th aggregate, in an expression over groups.
     Aggregate(usize),
+    Window(Box<Window>),
+}
+
+/// A column of what another plan gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ColumnOf {
+    /// Which of the query's tables it is in, from 0.
+    pub(crate) table: usize,
+    /// Its place there.
+    pub(crate) place: usize,
+    pub(crate) name: Arc<str>,
+    /// The sketch that it comes from, if it isn't exact.
+    pub(crate) sketch: Option<&'static str>,
+}
+
+/// A function of the rows around each row of a result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) function: WindowFunction,
+    pub(crate) args: Vec<Expr>,
+    pub(crate) partition: Vec<Expr>,
+    pub(crate) order: Vec<WindowOrder>,
+    /// From the partition's begin to the current row's equals if absent, or all of it without an order.
+    pub(crate) frame: Option<Frame>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowOrder {
+    pub(crate) by: Expr,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowFunction {
+    RowNumber,
+    Rank,
+    DenseRank,
+    /// The value so many rows before.
+    Lag(u32),
+    /// The value so many rows after.
+    Lead(u32),
+    Aggregate(Aggregation),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +217,7 @@ impl Expr {
             | Node::Truncate(_, _, a)
             | Node::Part(_, _, a)
             | Node::Shift(a, _, _)
+            | Node::InPlan(a, _)
             | Node::InZone(a, _) => vec![a],
             Node::Arithmetic(_, a, b)
             | Node::Compare(_, a, b)
@@ -175,6 +227,10 @@ impl Expr {
             Node::In(a, list) => std::iter::once(&**a).chain(list).collect(),
             Node::Case { branches, otherwise } => {
                 branches.iter().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref()).collect()
+            }
+            Node::Window(window) => {
+                let Window { args, partition, order, .. } = &**window;
+                args.iter().chain(partition).chain(order.iter().map(|order| &order.by)).collect()
             }
             _ => Vec::new(),
         }
@@ -192,6 +248,7 @@ impl Expr {
             | Node::Truncate(_, _, a)
             | Node::Part(_, _, a)
             | Node::Shift(a, _, _)
+            | Node::InPlan(a, _)
             | Node::InZone(a, _) => vec![a],
             Node::Arithmetic(_, a, b)
             | Node::Compare(_, a, b)
@@ -202,12 +259,30 @@ impl Expr {
             Node::Case { branches, otherwise } => {
                 branches.iter_mut().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref_mut()).collect()
             }
+            Node::Window(window) => {
+                let Window { args, partition, order, .. } = &mut **window;
+                args.iter_mut().chain(partition).chain(order.iter_mut().map(|order| &mut order.by)).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    /// How many nodes the tree has.
+    /// How many nodes the tree has, those of plans in it included.
     pub(crate) fn size(&self) -> usize {
-        1 + self.children().into_iter().map(Self::size).sum::<usize>()
+        let plan = self.plan().map_or(0, Plan::size);
+        1 + plan + self.children().into_iter().map(Self::size).sum::<usize>()
+    }
+
+    /// The plan that the expression itself holds.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        match &self.node {
+            Node::InPlan(_, plan) | Node::Scalar(plan) => Some(plan),
+            _ => None,
+        }
+    }
+
+    /// Whether a node of the tree is so; plans in it are not looked into.
+    pub(crate) fn any(&self, is: fn(&Node) -> bool) -> bool {
+        is(&self.node) || self.children().into_iter().any(|child| child.any(is))
     }
 }

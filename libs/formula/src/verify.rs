@@ -1,7 +1,7 @@
 //! The second pair of eyes: reads a finished text with an independent parser and knows nothing of how it came to be.
 //!
-//! It refuses whatever it doesn't know. Allowed are one SELECT, derived tables, the table `events` with both predicates
-//! of the scope in the very same WHERE, its columns, positional aliases, the functions on a list of its own, and bound
+//! It refuses whatever it doesn't know. Allowed are one SELECT, derived tables and queries in expressions, the tables `events`, `users`
+//! and `daily_users`, each with both predicates of the scope in the very same WHERE, their columns, positional aliases, the functions on a list of its own, and bound
 //! values whose types are on a list.
 
 mod allowed;
@@ -34,11 +34,11 @@ pub enum Refusal {
     /// A construct that compiled SQL never uses.
     #[error("{0} is not allowed")]
     Construct(&'static str),
-    /// A table other than `events`.
-    #[error("only the table `events` may be read")]
+    /// A table other than those of the tenants.
+    #[error("only the tables of events and users may be read")]
     Table,
-    /// A SELECT from `events` that is not bound to the scope.
-    #[error("a read of `events` lacks the predicate on `{0}`")]
+    /// A SELECT from a table that is not bound to the scope.
+    #[error("a read of a table lacks the predicate on `{0}`")]
     MissingPredicate(&'static str),
     /// A name that is no column and no positional alias.
     #[error("the name `{0}` is not allowed")]

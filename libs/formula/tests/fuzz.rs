@@ -1,11 +1,13 @@
 //! Whatever is asked, the answer is a verified statement or a fault with a place, and never a panic.
 #![allow(clippy::unwrap_used)]
 
-use formula::{Context, parse_sql, validate_formula, verify};
+use formula::{
+    Comparison, Context, Dimension, Fill, Grain, Measure, Period, Top, TypedQuery, parse_sql, validate_formula, verify,
+};
 use model::{AppId, AppSchema, AppSet, Error, Permission, Priority, Property, PropertyKind, Scope, Slot, TenantId};
 use proptest::prelude::*;
 
-const WORDS: [&str; 88] = [
+const WORDS: [&str; 108] = [
     "SELECT",
     "FROM",
     "events",
@@ -94,9 +96,29 @@ const WORDS: [&str; 88] = [
     "EXTRACT",
     "date",
     "n",
+    "WITH",
+    "users",
+    "ON",
+    "USING",
+    "LEFT",
+    "CROSS",
+    "ALL",
+    "OVER",
+    "PARTITION",
+    "ROWS",
+    "PRECEDING",
+    "CURRENT",
+    "ROW",
+    "UNBOUNDED",
+    "LAG",
+    "RANK",
+    "MOVING_AVG",
+    "SHARE",
+    "a",
+    "u",
 ];
 
-const QUERIES: [&str; 8] = [
+const QUERIES: [&str; 12] = [
     "SELECT date_trunc('day', timestamp) as date, country, COUNT(DISTINCT user_id) as n FROM events WHERE app_id = 'a' AND timestamp > now() - INTERVAL 30 DAY AND user_plan IN ('pro', 'x') GROUP BY date, country ORDER BY date DESC",
     "SELECT country c, SUM(amount) / COUNT(*) r FROM events GROUP BY c HAVING r > 1 ORDER BY 2 DESC NULLS LAST LIMIT 10 OFFSET 5",
     "SELECT CASE status WHEN 'a' THEN 1 ELSE amount END x, coalesce(status, country, '') y FROM events WHERE status NOT LIKE '%a\\_' ORDER BY round(amount, 2)",
@@ -105,6 +127,10 @@ const QUERIES: [&str; 8] = [
     "SELECT DISTINCT lower(status) || '-' || country s FROM events WHERE code IN ('a', NULL) LIMIT 3",
     "SELECT COUNT(*) n FROM events WHERE timestamp::date = '2024-05-01' AND NOT (amount / 0 > 1) AND more = 3",
     "SELECT MIN(amount::string), STDDEV(amount), date_diff('day', MIN(timestamp), now()) FROM events",
+    "WITH d AS (SELECT date_trunc('day', timestamp) AS day, COUNT(*) AS n FROM events GROUP BY 1), e AS (SELECT * FROM d WHERE n > 3) SELECT day, SUM(n) OVER (ORDER BY day ROWS BETWEEN 6 PRECEDING AND CURRENT ROW) AS w, n - LAG(n) OVER (ORDER BY day) AS c FROM e ORDER BY day",
+    "SELECT u.plan, u.age::number / 2 AS a, COUNT(*) AS n FROM events e LEFT JOIN users u ON e.user_id = u.user_id WHERE e.country = 'DE' AND u.vip::bool GROUP BY 1, 2 ORDER BY n DESC",
+    "SELECT status FROM events WHERE user_id IN (SELECT user_id FROM users WHERE plan = 'it''s') AND amount > (SELECT AVG(amount) FROM events) UNION ALL SELECT country FROM (SELECT DISTINCT country FROM events) AS x ORDER BY 1 LIMIT 3",
+    "SELECT t.s, t.n / x.total AS share, RANK() OVER (PARTITION BY t.s ORDER BY t.n DESC) AS r FROM (SELECT status AS s, COUNT(*) AS n FROM events GROUP BY 1) AS t CROSS JOIN (SELECT COUNT(*) AS total FROM events) AS x",
 ];
 
 fn schema() -> AppSchema {
@@ -140,10 +166,14 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         Ok(statement) => {
             prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(()));
             prop_assert!(statement.text().is_ascii());
+            let reads = |table: &str| statement.text().matches(&format!("FROM {table}")).count();
+            let tables = reads("events") + reads("users") + reads("daily_users");
+            let bound = statement.text().matches("WHERE tenant = {tenant:String} AND app = {app:String}").count();
+            prop_assert_eq!(tables, bound, "{}", statement.text());
         }
         Err(error) => faulty(&error, text)?,
     }
-    validate_formula(text, &context).map_or_else(|error| faulty(&error, text), |_| Ok(()))
+    validate_formula(text, &[], &context).map_or_else(|error| faulty(&error, text), |_| Ok(()))
 }
 
 fn faulty(error: &Error, text: &str) -> Result<(), TestCaseError> {
@@ -182,6 +212,62 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
+/// A typed query with any of the things that can be done with groups.
+fn shaped() -> impl Strategy<Value = TypedQuery> {
+    const FORMULAS: [&str; 9] = [
+        "COUNT(*)",
+        "SUM(amount) / COUNT(DISTINCT user_id)",
+        "MOVING_AVG(SUM(amount), 7)",
+        "CUMULATIVE(COUNT(*))",
+        "PERCENT_CHANGE(AVG(amount))",
+        "SHARE(COUNT(*)) * 100",
+        "RANK(MAX(amount))",
+        "PERCENTILE(0.9, amount)",
+        "RATE(COUNT(*), 'hour')",
+    ];
+    const DIMENSIONS: [&str; 4] = ["country", "status = 'it''s'", "round(amount)", "user_id"];
+    let parts = (
+        prop::collection::vec(0..FORMULAS.len(), 1..4),
+        prop::collection::vec(0..DIMENSIONS.len(), 0..3),
+        prop::option::of(0..Grain::ALL.len()),
+        (0..3u8, 0..400u32, 0..4u32),
+        0..4u8,
+        prop::option::of(prop_oneof![Just(Fill::Zero), Just(Fill::Null)]),
+        prop::option::of((0..4u32, "[a-z' ]{0,3}")),
+        any::<(bool, bool, bool)>(),
+    );
+    parts.prop_map(
+        |(formulas, dimensions, grain, (range, ago, count), compared, fill, top, (totals, having, limit))| {
+            let now = 1_717_243_200_000;
+            let unit = Grain::ALL[3 + (ago % 5) as usize];
+            TypedQuery {
+                measures: (formulas.into_iter().enumerate())
+                    .map(|(i, f)| Measure { name: format!("m{i}"), formula: FORMULAS[f].into(), ..Measure::default() })
+                    .collect(),
+                dimensions: (dimensions.into_iter().enumerate())
+                    .map(|(i, d)| Dimension { name: format!("d{i}"), expression: DIMENSIONS[d].into() })
+                    .collect(),
+                grain: grain.map(|grain| Grain::ALL[grain]),
+                from_ms: (range == 1).then_some(now - i64::from(ago) * 86_400_000),
+                to_ms: (range == 1 && count > 0).then_some(now),
+                period: (range == 2).then_some(Period { unit, ago, count }),
+                comparison: match compared {
+                    0 => None,
+                    1 => Some(Comparison::Previous),
+                    2 => Some(Comparison::YearBefore),
+                    _ => Some(Comparison::From(now - 900 * 86_400_000)),
+                },
+                fill,
+                top: top.map(|(n, others)| Top { n, others, ..Top::default() }),
+                totals,
+                having: having.then(|| "m0 > 1 OR COUNT(*) > 3".to_owned()),
+                limit: limit.then_some(7),
+                ..TypedQuery::default()
+            }
+        },
+    )
+}
+
 /// As many cases as `PROPTEST_CASES` says.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
@@ -204,6 +290,16 @@ proptest! {
     #[test]
     fn nearly_valid_queries(text in mutated()) {
         check(&text)?;
+    }
+
+    #[test]
+    fn any_shape_of_a_typed_query(query in shaped()) {
+        let (schema, app) = (schema(), AppId::new("a").unwrap());
+        let context = Context { schema: &schema, app, now_ms: 1_717_243_200_000, time_zone: "America/New_York" };
+        match query.plan(&context).and_then(|plan| plan.seal(&scope())?.compile()) {
+            Ok(statement) => prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(())),
+            Err(error) => prop_assert_eq!(error.code.reason(), "INVALID_QUERY", "{:?}: {}", query, error.message),
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keeping definitions: each change is a new version, and a version never changes.
 
 use api::v1::{
-    CreateMetricRequest, CreateMetricResponse, DeleteMetricRequest, DeleteMetricResponse, UpdateMetricRequest,
+    self, CreateMetricRequest, CreateMetricResponse, DeleteMetricRequest, DeleteMetricResponse, UpdateMetricRequest,
     UpdateMetricResponse, ValidateMetricRequest, ValidateMetricResponse,
 };
 use model::{Error, ErrorCode, Metric, Permission};
@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::{
     call::Call,
-    definition::{self, check, metric_name},
+    definition::{self, Checked, check, metric_name},
     service::{Metrics, stored},
     wire::{column_to_wire, metric_to_wire, problems},
 };
@@ -22,8 +22,7 @@ impl Metrics {
         request: CreateMetricRequest,
     ) -> Result<CreateMetricResponse, Error> {
         let app = self.target(call, Permission::Metrics, &request.app_id).await?;
-        let schema = self.schema(&app).await?;
-        let checked = check(request.definition, &self.language(&app, &schema)).map_err(definition::one)?;
+        let checked = self.checked(&app, request.definition).await?.map_err(definition::one)?;
         let metric = self.keep(call, &app, Metric { version: 1, ..checked.metric }).await?;
         Ok(CreateMetricResponse { metric: Some(metric_to_wire(metric)) })
     }
@@ -34,8 +33,7 @@ impl Metrics {
         request: UpdateMetricRequest,
     ) -> Result<UpdateMetricResponse, Error> {
         let app = self.target(call, Permission::Metrics, &request.app_id).await?;
-        let schema = self.schema(&app).await?;
-        let checked = check(request.definition, &self.language(&app, &schema)).map_err(definition::one);
+        let checked = self.checked(&app, request.definition).await?.map_err(definition::one);
         let (checked, version) = match (checked, next_version(request.base_version)) {
             (Ok(checked), Ok(version)) => (checked, version),
             (Err(one), Err(other)) => return Err(one.and(other)),
@@ -63,13 +61,30 @@ impl Metrics {
         request: ValidateMetricRequest,
     ) -> Result<ValidateMetricResponse, Error> {
         let app = self.target(call, Permission::Metrics, &request.app_id).await?;
-        let schema = self.schema(&app).await?;
-        Ok(match check(request.definition, &self.language(&app, &schema)) {
+        Ok(match self.checked(&app, request.definition).await? {
             Ok(checked) => {
                 ValidateMetricResponse { problems: Vec::new(), column: Some(column_to_wire(checked.column)) }
             }
             Err(faults) => ValidateMetricResponse { problems: problems(faults), column: None },
         })
+    }
+
+    /// The definition with the versions of the metrics that it names, or all that is wrong with it.
+    pub(crate) async fn checked(
+        &self,
+        app: &App,
+        mut definition: Option<v1::MetricDefinition>,
+    ) -> Result<Result<Checked, Vec<Error>>, Error> {
+        let schema = self.schema(app).await?;
+        let mut on = Vec::new();
+        if let Some(definition) = &mut definition {
+            match self.rested(app, &definition.name, &definition.formula, "definition.formula").await {
+                Ok(rested) => (definition.formula, on) = (rested.formula, rested.on),
+                Err(error) if error.code == ErrorCode::InvalidArgument => return Ok(Err(vec![error])),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(check(definition, &on, &self.language(app, &schema)).map(|checked| Checked { on, ..checked }))
     }
 
     async fn keep(&self, call: &Call, app: &App, metric: Metric) -> Result<Metric, Error> {

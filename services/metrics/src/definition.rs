@@ -1,7 +1,7 @@
 //! What a definition must be: each rule a refusal that names the field, all of them told at once.
 
 use api::{convert::filter_from_wire, v1};
-use formula::{Context, Measure, TIME_COLUMN, TypedQuery, validate_formula};
+use formula::{Context, Formula, Measure, TIME_COLUMN, TypedQuery, validate_formula};
 use model::{Error, Metric, MetricFilter};
 
 const MAX_NAME_BYTES: usize = 64;
@@ -16,10 +16,16 @@ pub(crate) struct Checked {
     pub(crate) metric: Metric,
     /// The column of its values.
     pub(crate) column: formula::Column,
+    /// The metrics that its formula rests on.
+    pub(crate) on: Vec<Formula>,
 }
 
-/// Holds a definition against an app's properties. The refusals are never empty.
-pub(crate) fn check(definition: Option<v1::MetricDefinition>, language: &Context<'_>) -> Result<Checked, Vec<Error>> {
+/// Holds a definition against an app's properties and the other metrics that its formula rests on. The refusals are never empty.
+pub(crate) fn check(
+    definition: Option<v1::MetricDefinition>,
+    on: &[Formula],
+    language: &Context<'_>,
+) -> Result<Checked, Vec<Error>> {
     let Some(definition) = definition else {
         return Err(vec![Error::invalid("definition", "REQUIRED", "must say what the metric is")]);
     };
@@ -50,7 +56,7 @@ pub(crate) fn check(definition: Option<v1::MetricDefinition>, language: &Context
             faults.push(Error::invalid(field, "MALFORMED", "must not have the character U+0000"));
         }
     }
-    let column = formula_column(&definition, language).map_err(|fault| faults.push(fault)).ok();
+    let column = formula_column(&definition, on, language).map_err(|fault| faults.push(fault)).ok();
     let filters = filters(definition.filters, language, &mut faults);
     let (Some(column), true) = (column, faults.is_empty()) else { return Err(faults) };
     let display_name = if definition.display_name.is_empty() { &definition.name } else { &definition.display_name };
@@ -64,7 +70,7 @@ pub(crate) fn check(definition: Option<v1::MetricDefinition>, language: &Context
         version: 0,
         created_at_ms: 0,
     };
-    Ok(Checked { metric, column })
+    Ok(Checked { metric, column, on: Vec::new() })
 }
 
 /// All refusals as one.
@@ -88,13 +94,17 @@ pub(crate) fn metric_name(field: &str, name: &str) -> Result<(), Error> {
     Err(Error::invalid(field, rule, description))
 }
 
-fn formula_column(definition: &v1::MetricDefinition, language: &Context<'_>) -> Result<formula::Column, Error> {
+fn formula_column(
+    definition: &v1::MetricDefinition,
+    on: &[Formula],
+    language: &Context<'_>,
+) -> Result<formula::Column, Error> {
     if definition.formula.trim().is_empty() {
         let description = "must be a formula, as in \"SUM(purchase_amount) / COUNT(DISTINCT user_id)\"";
         return Err(Error::invalid("definition.formula", "REQUIRED", description));
     }
     let column =
-        validate_formula(&definition.formula, language).map_err(|fault| placed("definition.formula", fault))?;
+        validate_formula(&definition.formula, on, language).map_err(|fault| placed("definition.formula", fault))?;
     Ok(formula::Column { name: definition.name.clone(), unit: definition.unit.clone(), ..column })
 }
 

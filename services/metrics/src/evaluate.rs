@@ -1,14 +1,15 @@
 //! Evaluating: a definition becomes a typed query with one measure.
 
 use api::v1::{
-    EvaluateRequest, EvaluateResponse, Evaluation, Measure, PreviewMetricRequest, PreviewMetricResponse, QueryRequest,
-    ReadOptions, Result as Answer, TypedQuery,
+    EvaluateRequest, EvaluateResponse, Evaluation, Measure, NamedFormula, PreviewMetricRequest, PreviewMetricResponse,
+    QueryRequest, ReadOptions, Result as Answer, TypedQuery,
 };
+use formula::Formula;
 use model::{AppId, Error, Metric, Permission};
 
 use crate::{
     call::Call,
-    definition::{self, check},
+    definition::{self, Checked},
     origin::Origin,
     service::Metrics,
     wire::filters_to_wire,
@@ -24,10 +25,10 @@ impl Metrics {
         request: PreviewMetricRequest,
     ) -> Result<PreviewMetricResponse, Error> {
         let app = self.target(call, Permission::Query, &request.app_id).await?;
-        let schema = self.schema(&app).await?;
-        let checked = check(request.definition, &self.language(&app, &schema)).map_err(definition::one)?;
-        let origin = Origin::request(checked.metric.filters.len());
-        let result = self.ask(call, &app.id, checked.metric, origin, request.evaluation, request.options).await?;
+        let Checked { metric, on, .. } = self.checked(&app, request.definition).await?.map_err(definition::one)?;
+        let origin = Origin::request(metric.filters.len());
+        let query = typed_query(&app.id, metric, on, request.evaluation.unwrap_or_default())?;
+        let result = self.ask(call, query, origin, request.options).await?;
         Ok(PreviewMetricResponse { result: Some(result) })
     }
 
@@ -39,28 +40,28 @@ impl Metrics {
         let app = self.target(call, Permission::Query, &request.app_id).await?;
         let metric = self.named(&app, &request.name, request.version).await?;
         let (version, origin) = (metric.version, Origin::store(metric.filters.len()));
-        let result = self.ask(call, &app.id, metric, origin, request.evaluation, request.options).await?;
+        let rested = self.rested(&app, &metric.name, &metric.formula, "name").await?;
+        let query = typed_query(&app.id, metric, rested.on, request.evaluation.unwrap_or_default())?;
+        let result = self.ask(call, query, origin, request.options).await?;
         Ok(EvaluateResponse { result: Some(result), version })
     }
 
     async fn ask(
         &self,
         call: &Call,
-        app: &AppId,
-        metric: Metric,
+        query: TypedQuery,
         origin: Origin,
-        evaluation: Option<Evaluation>,
         options: Option<ReadOptions>,
     ) -> Result<Answer, Error> {
-        let query = typed_query(app, metric, evaluation.unwrap_or_default())?;
-        let request = QueryRequest { query: Some(query), options };
+        let request = QueryRequest { query: Some(query), options, ..QueryRequest::default() };
         self.upstream.query(call, request).await.map_err(|refusal| origin.told(refusal))
     }
 }
 
 /// The query whose one measure is the metric. Its filters are the metric's, then the evaluation's.
-fn typed_query(app: &AppId, metric: Metric, evaluation: Evaluation) -> Result<TypedQuery, Error> {
-    let Evaluation { dimensions, filters, range, grain, order_by, limit } = evaluation;
+fn typed_query(app: &AppId, metric: Metric, on: Vec<Formula>, evaluation: Evaluation) -> Result<TypedQuery, Error> {
+    let Evaluation { dimensions, filters, range, grain, order_by, limit, having, comparison, fill, top, totals } =
+        evaluation;
     if limit > MAX_ROWS {
         let description = format!("must be at most {MAX_ROWS}, not {limit}");
         return Err(Error::invalid("evaluation.limit", "TOO_LARGE", description));
@@ -75,5 +76,16 @@ fn typed_query(app: &AppId, metric: Metric, evaluation: Evaluation) -> Result<Ty
         order_by,
         limit,
         offset: 0,
+        having,
+        comparison,
+        fill,
+        top,
+        totals,
+        formulas: on.into_iter().map(named_formula).collect(),
     })
+}
+
+fn named_formula(formula: Formula) -> NamedFormula {
+    let Formula { name, formula, filters } = formula;
+    NamedFormula { name, formula, filters: filters_to_wire(&filters).collect() }
 }

@@ -4,6 +4,7 @@
 //! definition is held against the app's properties by the same language that queries are compiled with (`definition`), and kept
 //! as an immutable version (`define`, `read`). To be evaluated it becomes a typed query with one measure, which the query
 //! service answers under the caller's own context (`evaluate`, `upstream`): a metric has no compiler and no plan of its own.
+//! A formula can name other metrics (`references`): their versions are fixed when it is kept, and the query brings them along.
 //! What the query service finds at fault is told by the fields of the request that the caller made (`origin`). While the
 //! metastore can't be reached, metrics and apps are what they were within the last minute (`known`).
 
@@ -14,6 +15,7 @@ mod evaluate;
 mod known;
 mod origin;
 mod read;
+mod references;
 mod service;
 mod target;
 mod upstream;

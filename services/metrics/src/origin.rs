@@ -3,7 +3,8 @@
 use model::{Error, Violation};
 
 /// The evaluation's own parts, which stand in the query under the same names.
-const EVALUATION: [&str; 7] = ["dimensions", "range", "from", "to", "grain", "order_by", "limit"];
+const EVALUATION: [&str; 9] =
+    ["dimensions", "range", "grain", "order_by", "limit", "having", "comparison", "fill", "top"];
 
 /// Where the query's parts came from.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,10 @@ impl Origin {
         let part = violation.field.strip_prefix("query.").unwrap_or(&violation.field);
         if let Some(of_measure) = part.strip_prefix("measures[0].") {
             let part = of_measure.to_owned();
+            return self.rename_definition(violation, &part);
+        }
+        if part.starts_with("formulas[") {
+            let part = part.to_owned();
             return self.rename_definition(violation, &part);
         }
         if let Some((index, rest)) = filter_index(part) {

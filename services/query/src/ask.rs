@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use api::{convert, v1};
-use formula::{Context, Dimension, Grain, Measure, OrderColumn, Plan, SealedPlan, SqlQuery, TypedQuery, parse_sql};
+use formula::{
+    Comparison, Context, Dimension, Fill, Formula, Grain, Measure, OrderColumn, Period, Plan, SealedPlan, SqlQuery,
+    Top, TypedQuery, parse_sql,
+};
 use mesh::context::CallContext;
 use model::{AppId, Error, ErrorCode, Permission};
 use prost::Message;
@@ -21,6 +24,8 @@ pub(crate) struct Asked {
     app: Option<AppId>,
     /// The question as it came.
     pub(crate) words: Vec<u8>,
+    /// What `now` is for it, UTC ms, if not what it is when it is sealed.
+    now_ms: Option<i64>,
 }
 
 /// Reads a SELECT; `app_id` is the request's, which may be empty.
@@ -31,7 +36,7 @@ pub(crate) fn sql(text: &str, app_id: &str) -> Result<Asked, Error> {
         ("", Some(named)) => Some(convert::app_from_wire("sql", named)?),
         (named, _) => Some(convert::app_from_wire("app_id", named)?),
     };
-    Ok(Asked { question: Question::Sql(parsed), app, words: text.into() })
+    Ok(Asked { question: Question::Sql(parsed), app, words: text.into(), now_ms: None })
 }
 
 /// Reads a typed query.
@@ -42,6 +47,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         "" => None,
         named => Some(convert::app_from_wire("query.app_id", named)?),
     };
+    let period = query.range.as_ref().and_then(|range| range.period).map(period).transpose()?;
     let (from_ms, to_ms) = range(query.range, now_ms)?;
     let filters = query.filters.into_iter().enumerate();
     let filters = filters.map(|(i, f)| convert::filter_from_wire(&format!("query.filters[{i}]"), f));
@@ -51,9 +57,11 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         filters: filters.collect::<Result<_, _>>()?,
         from_ms,
         to_ms,
-        grain: grain(query.grain)?,
+        period,
+        comparison: query.comparison.map(comparison).transpose()?,
+        grain: grain("query.grain", query.grain)?,
         time_zone: None, // the context's
-        having: None,
+        having: Some(query.having).filter(|having| !having.is_empty()),
         order_by: query
             .order_by
             .into_iter()
@@ -61,8 +69,12 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
             .collect(),
         limit: (query.limit > 0).then_some(query.limit.into()),
         offset: query.offset.into(),
+        top: query.top.map(|v1::Top { n, dimension, by, others }| Top { n, dimension, by, others }),
+        fill: fill(query.fill)?,
+        totals: query.totals,
+        formulas: query.formulas.into_iter().enumerate().map(formula).collect::<Result<_, _>>()?,
     };
-    Ok(Asked { question: Question::Typed(typed), app, words })
+    Ok(Asked { question: Question::Typed(typed), app, words, now_ms: Some(now_ms) })
 }
 
 /// Resolves the question against its app and seals it with the caller's scope.
@@ -74,6 +86,7 @@ pub(crate) async fn seal(
     now_ms: i64,
 ) -> Result<SealedPlan, Error> {
     context.require(Permission::Query)?;
+    let now_ms = asked.now_ms.unwrap_or(now_ms);
     let app = asked.app.as_ref().or_else(|| context.scope.apps.single()).ok_or_else(|| {
         let description = "is needed: this key reaches more than one app. In SQL, WHERE app_id = '...' says it too";
         Error::invalid("app_id", "REQUIRED", description)
@@ -131,6 +144,13 @@ fn measure(measure: v1::Measure) -> Measure {
     Measure { name, formula: measure.formula, unit: measure.unit, ..Measure::default() }
 }
 
+fn formula((i, formula): (usize, v1::NamedFormula)) -> Result<Formula, Error> {
+    let v1::NamedFormula { name, formula, filters } = formula;
+    let filters = filters.into_iter().enumerate();
+    let filters = filters.map(|(j, f)| convert::filter_from_wire(&format!("query.formulas[{i}].filters[{j}]"), f));
+    Ok(Formula { name, formula, filters: filters.collect::<Result<_, _>>()? })
+}
+
 fn dimension(dimension: v1::Dimension) -> Dimension {
     let name = if dimension.name.is_empty() { dimension.expression.clone() } else { dimension.name };
     Dimension { name, expression: dimension.expression }
@@ -146,6 +166,9 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
         && from >= to
     {
         return Err(Error::invalid("query.range.to", "MALFORMED", "must be later than `from`"));
+    }
+    if range.period.is_some() && (range.last.is_some() || from_ms.is_some() || to_ms.is_some()) {
+        return Err(Error::invalid("query.range.period", "NOT_ALLOWED", "goes without `from`, `to` and `last`"));
     }
     match range.last {
         None => Ok((from_ms, to_ms)),
@@ -163,7 +186,38 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
     }
 }
 
-fn grain(number: i32) -> Result<Option<Grain>, Error> {
+fn period(period: v1::Period) -> Result<Period, Error> {
+    let unit = grain("query.range.period.unit", period.unit)?;
+    let unit = unit.ok_or_else(|| missing("query.range.period.unit"))?;
+    Ok(Period { unit, ago: period.ago, count: period.count })
+}
+
+fn comparison(comparison: v1::Comparison) -> Result<Comparison, Error> {
+    use v1::{Earlier, comparison::To};
+    match comparison.to {
+        Some(To::From(from)) => convert::time_from_wire("query.comparison.from", &from).map(Comparison::From),
+        Some(To::Earlier(number)) => match Earlier::try_from(number) {
+            Ok(Earlier::Previous) => Ok(Comparison::Previous),
+            Ok(Earlier::Year) => Ok(Comparison::YearBefore),
+            _ => {
+                let description = "must be EARLIER_PREVIOUS or EARLIER_YEAR";
+                Err(Error::invalid("query.comparison.earlier", "MALFORMED", description))
+            }
+        },
+        None => Err(missing("query.comparison.earlier")),
+    }
+}
+
+fn fill(number: i32) -> Result<Option<Fill>, Error> {
+    match v1::Fill::try_from(number) {
+        Ok(v1::Fill::Unspecified) => Ok(None),
+        Ok(v1::Fill::Zero) => Ok(Some(Fill::Zero)),
+        Ok(v1::Fill::Null) => Ok(Some(Fill::Null)),
+        Err(_) => Err(Error::invalid("query.fill", "MALFORMED", "must be FILL_ZERO or FILL_NULL")),
+    }
+}
+
+fn grain(field: &str, number: i32) -> Result<Option<Grain>, Error> {
     use v1::Grain as Wire;
     Ok(match Wire::try_from(number) {
         Ok(Wire::Unspecified) => None,
@@ -174,6 +228,6 @@ fn grain(number: i32) -> Result<Option<Grain>, Error> {
         Ok(Wire::Month) => Some(Grain::Month),
         Ok(Wire::Quarter) => Some(Grain::Quarter),
         Ok(Wire::Year) => Some(Grain::Year),
-        Err(_) => return Err(Error::invalid("query.grain", "MALFORMED", "must be one of GRAIN_MINUTE to GRAIN_YEAR")),
+        Err(_) => return Err(Error::invalid(field, "MALFORMED", "must be one of GRAIN_MINUTE to GRAIN_YEAR")),
     })
 }

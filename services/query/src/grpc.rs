@@ -21,6 +21,7 @@ use tower::util::BoxCloneSyncService;
 use crate::{
     answer,
     ask::{self, Asked},
+    page::Page,
     run::{Caller, Engine},
 };
 
@@ -94,8 +95,15 @@ impl QueryService for Grpc {
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
-        let asked = ask::typed(request.into_inner().query, self.engine.now_ms());
-        Ok(Response::new(v1::QueryResponse { result: self.answer(asked, &caller).await? }))
+        let (mut request, now_ms) = (request.into_inner(), self.engine.now_ms());
+        let page = Page::of(&request, now_ms).map_err(|e| to_status(&e))?;
+        if let (Some(page), Some(query)) = (&page, &mut request.query) {
+            page.narrow(query).map_err(|e| to_status(&e))?;
+        }
+        let asked = ask::typed(request.query, page.as_ref().map_or(now_ms, |page| page.now_ms));
+        let mut result = self.answer(asked, &caller).await?;
+        let next_page_token = page.zip(result.as_mut()).map_or_else(String::new, |(page, result)| page.cut(result));
+        Ok(Response::new(v1::QueryResponse { result, next_page_token }))
     }
 
     async fn query_stream(
@@ -140,7 +148,9 @@ impl QueryService for Grpc {
 fn reason(plan: &SealedPlan, statement: &Statement) -> String {
     let Buckets { column, range, .. } = plan.buckets();
     let kept = match column {
-        _ if range.start == i64::MIN => "nothing comes from the cache, since the range has no beginning",
+        _ if range.start == i64::MIN => {
+            "nothing comes from the cache, since the range has no beginning, or what is known of users is asked for"
+        }
         Some(_) => "whole buckets of hours that have ended come from the cache, if it has them",
         None => {
             "the answer comes from the cache if it has it and all hours of the range have ended; by buckets only what \

@@ -16,6 +16,7 @@ mod freshness;
 mod grpc;
 mod kept;
 mod last;
+mod page;
 mod run;
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Function calls and the forms that look like them.
 
-use super::{Outcome, Parser, deepest, expr::power};
+use super::{Outcome, Parser, Rule, deepest, expr::power, fault};
 use crate::{
-    ast::{Call, Expr, Node, OrderItem, Word},
+    ast::{Call, Expr, Frame, Node, OrderItem, Over, Word},
     token::Kind,
 };
 
@@ -15,14 +15,19 @@ impl Parser<'_> {
             "extract" => return self.extract(name),
             _ => {}
         }
-        let mut call = Call { name, distinct: false, star: false, args: Vec::new(), within: None, filter: None };
+        let mut call =
+            Call { name, distinct: false, star: false, args: Vec::new(), within: None, filter: None, over: None };
         self.arguments(&mut call)?;
         self.expect(")", "after the arguments")?;
         self.suffixes(&mut call)?;
         let span = self.since(call.name.span);
         let within = call.within.as_ref().map_or(0, |order| order.expr.depth);
         let filter = call.filter.as_ref().map_or(0, |filter| filter.depth);
-        let depth = deepest(&call.args).max(within).max(filter);
+        let over = call
+            .over
+            .as_ref()
+            .map_or(0, |over| deepest(over.partition_by.iter().chain(over.order_by.iter().map(|item| &item.expr))));
+        let depth = deepest(&call.args).max(within).max(filter).max(over);
         self.node(span, depth, Node::Call(call))
     }
 
@@ -49,7 +54,9 @@ impl Parser<'_> {
         if !call.distinct {
             self.eat_word("all");
         }
-        self.refuse_subquery()?;
+        if self.is_query() {
+            return self.not_available(self.span(), "a query in an expression stands in brackets of its own");
+        }
         // Several columns of COUNT(DISTINCT ...) may stand in brackets of their own.
         let bracketed = call.distinct && self.is("(") && self.tuple_follows();
         if bracketed {
@@ -92,7 +99,7 @@ impl Parser<'_> {
         false
     }
 
-    /// `WITHIN GROUP (ORDER BY x)`, `FILTER (WHERE c)`, and a word on OVER.
+    /// `WITHIN GROUP (ORDER BY x)`, `FILTER (WHERE c)`, `OVER (...)`
     fn suffixes(&mut self, call: &mut Call) -> Outcome<()> {
         if self.eat_words(&["within", "group"]) {
             self.expect("(", "after WITHIN GROUP")?;
@@ -109,10 +116,78 @@ impl Parser<'_> {
             call.filter = Some(Box::new(self.expr()?));
             self.expect(")", "after FILTER")?;
         }
-        if self.is_word("over") && (self.is_ahead(1, "(") || matches!(self.ahead(1).kind, Kind::Word(_))) {
-            return self.not_available(self.span(), "window functions (OVER) are not available yet");
+        if self.is_word("over") && self.is_ahead(1, "(") {
+            self.advance();
+            self.advance();
+            call.over = Some(Box::new(self.nested(Self::over)?));
+            self.expect(")", "to close the window")?;
+        } else if self.is_word("over") && matches!(self.ahead(1).kind, Kind::Word(_)) {
+            let message = "windows have no names; write the window itself, as in OVER (ORDER BY day)";
+            return self.not_available(self.span(), message);
         }
         Ok(())
+    }
+
+    /// `[PARTITION BY ...] [ORDER BY ...] [ROWS BETWEEN ... AND ...]`
+    fn over(&mut self) -> Outcome<Over> {
+        let partition_by = if self.eat_words(&["partition", "by"]) { self.list("a column")? } else { Vec::new() };
+        let order_by = if self.eat_words(&["order", "by"]) { self.order_by()? } else { Vec::new() };
+        let frame = self.frame()?;
+        Ok(Over { partition_by, order_by, frame })
+    }
+
+    /// `ROWS BETWEEN 6 PRECEDING AND CURRENT ROW`, `ROWS 6 PRECEDING`; the RANGE that is meant without any.
+    fn frame(&mut self) -> Outcome<Option<Frame>> {
+        let start = self.span();
+        let rows = self.eat_word("rows");
+        if !rows && !self.eat_word("range") {
+            return match self.is_word("groups") {
+                true => self.not_available(start, "frames are counted in ROWS"),
+                false => Ok(None),
+            };
+        }
+        let frame = if self.eat_word("between") {
+            let first = self.frame_end()?;
+            self.expect_word("and", "between the ends of the frame")?;
+            Frame { first, last: self.frame_end()? }
+        } else {
+            Frame { first: self.frame_end()?, last: Some(0) }
+        };
+        let span = self.since(start);
+        if frame.first.zip(frame.last).is_some_and(|(first, last)| first > last) {
+            return fault(span, Rule::WrongArguments, "this frame ends before it begins");
+        }
+        if rows {
+            return Ok(Some(frame));
+        }
+        if frame == (Frame { first: None, last: Some(0) }) {
+            return Ok(None);
+        }
+        self.not_available(span, "frames are counted in ROWS, as in ROWS BETWEEN 6 PRECEDING AND CURRENT ROW")
+    }
+
+    /// So many rows after the current one, before it if negative; `None` at the partition's end.
+    fn frame_end(&mut self) -> Outcome<Option<i64>> {
+        const EXPECTED: &str = "UNBOUNDED PRECEDING, 6 PRECEDING, CURRENT ROW, 6 FOLLOWING or UNBOUNDED FOLLOWING";
+        if self.eat_words(&["current", "row"]) {
+            return Ok(Some(0));
+        }
+        let rows = match self.token().kind {
+            Kind::Number(digits) => match digits.parse::<i32>() {
+                Ok(rows) => Some(i64::from(rows)),
+                Err(_) => return self.unexpected("a number of rows below 2^31"),
+            },
+            _ if self.is_word("unbounded") => None,
+            _ => return self.unexpected(EXPECTED),
+        };
+        self.advance();
+        if self.eat_word("preceding") {
+            Ok(rows.map(|rows| -rows))
+        } else if self.eat_word("following") {
+            Ok(rows)
+        } else {
+            self.unexpected("PRECEDING or FOLLOWING")
+        }
     }
 
     /// `CAST(x AS type)`

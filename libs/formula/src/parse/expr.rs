@@ -1,6 +1,6 @@
 //! Expressions, by binding power.
 
-use super::{Outcome, Parser, Rule, Span, deepest, fault, is_reserved};
+use super::{NO_QUERIES, Outcome, Parser, Rule, Span, deepest, fault, is_reserved};
 use crate::{
     ast::{BinaryOp, CompareOp, Expr, Name, Node, Word},
     interval::Interval,
@@ -197,7 +197,11 @@ impl Parser<'_> {
 
     fn in_list(&mut self, left: Expr) -> Outcome<Expr> {
         self.expect("(", "after IN")?;
-        self.refuse_subquery()?;
+        if self.is_query() {
+            let (query, depth) = self.subquery()?;
+            let (span, depth) = (self.since(left.span), depth.max(left.depth));
+            return self.node(span, depth, Node::InQuery(Box::new(left), query));
+        }
         let list = self.list("an item of the list")?;
         self.expect(")", "after the list")?;
         let span = self.since(left.span);
@@ -229,6 +233,10 @@ impl Parser<'_> {
         self.advance();
         let to = self.type_name()?;
         let (span, depth) = (self.since(left.span), left.depth);
+        if let (Node::Text(text), "interval") = (&left.node, to.text.to_ascii_lowercase().as_str()) {
+            let interval = Interval::parse(text, span)?;
+            return self.node(span, 0, Node::Interval(interval));
+        }
         self.node(span, depth, Node::Cast { value: Box::new(left), to })
     }
 
@@ -263,11 +271,21 @@ impl Parser<'_> {
             }
             Kind::Symbol("(") => {
                 self.advance();
-                self.refuse_subquery()?;
+                if self.is_query() {
+                    let (query, depth) = self.subquery()?;
+                    return self.node(self.since(span), depth, Node::Subquery(query));
+                }
                 let mut inner = self.expr()?;
                 self.expect(")", "to close this bracket")?;
                 inner.span = self.since(span);
                 Ok(inner)
+            }
+            Kind::Metric(_) if self.queries != NO_QUERIES => {
+                self.not_available(span, "metrics stand in formulas alone; write out what it is")
+            }
+            Kind::Metric(name) => {
+                self.advance();
+                self.node(span, 0, Node::Metric(name.to_owned()))
             }
             Kind::Symbol("*") => fault(span, Rule::Syntax, "`*` stands only in COUNT(*); name the columns instead"),
             Kind::Word(word) => self.word(word),
@@ -287,7 +305,7 @@ impl Parser<'_> {
             "false" => Node::Bool(false),
             "case" => return self.case(),
             "exists" | "any" if self.is_ahead(1, "(") => {
-                return self.not_available(span, "subqueries are not available yet");
+                return self.not_available(span, "EXISTS and ANY are not available; write x IN (SELECT ...)");
             }
             "interval" if text_follows || number_follows => return self.interval(),
             "timestamp" | "timestamptz" | "date" if text_follows => {

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{expression, select};
+use super::{expression, query};
 use crate::ast::{BinaryOp, CompareOp, Expr, Node};
 
 /// The tree in brackets, operator first.
@@ -62,6 +62,7 @@ fn operators_bind_as_in_postgresql() {
 fn forms_have_their_spellings() {
     check("interval '2 hours'", "[0m 0d 7200000ms]");
     check("interval '1' month", "[1m 0d 0ms]");
+    check("now() - '7 days'::interval", "(- (now ) [0m 7d 0ms])");
     check("interval -'1 day'", "[0m -1d 0ms]");
     check("interval -1 day", "[0m -1d 0ms]");
     check("cast(a as double precision)", "(cast a double)");
@@ -80,8 +81,15 @@ fn faults_say_what_was_expected() {
         ("case 1 end", "found `end`, expected WHEN in this CASE"),
         ("a between 1 or 2", "found `or`, expected AND between the bounds of BETWEEN"),
         ("a b", "found `b`, expected the end of the expression"),
-        ("exists(select 1)", "subqueries are not available yet"),
-        ("sum(a) over (partition by b)", "window functions (OVER) are not available yet"),
+        ("exists(select 1)", "EXISTS and ANY are not available; write x IN (SELECT ...)"),
+        ("a in (select b from c)", "a formula holds no query; write a SELECT instead"),
+        ("sum(a) over w", "windows have no names; write the window itself, as in OVER (ORDER BY day)"),
+        (
+            "sum(a) over (order by b range 1 preceding)",
+            "frames are counted in ROWS, as in ROWS BETWEEN 6 PRECEDING AND CURRENT ROW",
+        ),
+        ("sum(a) over (order by b rows 6)", "found `)`, expected PRECEDING or FOLLOWING"),
+        ("sum(a) over (order by b rows between 1 following and 1 preceding)", "this frame ends before it begins"),
         ("1e999", "this number is too large; a number is a 64-bit float"),
     ] {
         assert_eq!(expression(text).unwrap_err().message, want, "{text}");
@@ -91,17 +99,18 @@ fn faults_say_what_was_expected() {
 #[test]
 fn other_engines_clauses_are_named() {
     for (text, want) in [
-        ("select * from events", "`SELECT *` is not available"),
-        ("select a from (select 1)", "subqueries are not available yet"),
-        ("select a from users", "joins with users come later"),
-        ("select a from system.tables", "there is no table `system.tables`; the table is `events`"),
-        ("select a from event", "did you mean `events`?"),
         ("select a from url('x')", "table functions are not available"),
-        ("select a from events, users", "joins are not available yet"),
-        ("select a from events e join users u on true", "joins are not available yet"),
-        ("select a from events left join users", "joins are not available yet"),
-        ("select a from events union select b from events", "UNION, INTERSECT and EXCEPT are not available yet"),
-        ("with x as (select 1) select a from x", "WITH is not available yet"),
+        ("select a from generate_series(1, 2)", "a typed query with `fill`"),
+        ("select a from events, users", "tables stand apart by JOIN"),
+        ("select a from events e join users u", "expected ON, as in JOIN users ON"),
+        ("select a from events right join users on true", "for RIGHT JOIN exchange the tables"),
+        ("select a from events full outer join users on true", "there are JOIN, LEFT JOIN and CROSS JOIN"),
+        ("select a from events natural join users", "there are JOIN, LEFT JOIN and CROSS JOIN"),
+        ("select a from events except select b from events", "write x IN (SELECT ...) or NOT IN"),
+        ("select a from events union select b from events union all select c from events", "don't mix"),
+        ("with recursive x as (select 1) select a from x", "WITH RECURSIVE is not available"),
+        ("with x(a) as (select 1) select a from x", "name the columns in the query itself"),
+        ("select distinct on (a) a from events", "ROW_NUMBER() OVER (PARTITION BY"),
         ("select a from events settings max_threads = 1", "SETTINGS are not available"),
         ("select a from events where b format JSON", "FORMAT is not available"),
         ("select a from events into outfile 'x'", "INTO is not available"),
@@ -113,7 +122,7 @@ fn other_engines_clauses_are_named() {
         ("insert into events values (1)", "expected SELECT; a query only reads"),
         ("", "the query is empty"),
     ] {
-        let message = select(text).unwrap_err().message;
+        let message = query(text).unwrap_err().message;
         assert!(message.contains(want), "{text}: {message}");
     }
 }
@@ -134,10 +143,14 @@ fn what_is_too_large_is_refused_at_once() {
         assert!(expression(&text).is_err(), "{}", &text[..20]);
     }
     assert!(expression(&("a or ".repeat(5_000) + "a")).is_ok());
+    for open in ["select a from (", "select (", "select a from b where c in (", "with x as ("] {
+        let message = query(&open.repeat(1_000)).unwrap_err().message;
+        assert!(message.starts_with("queries stand more than 12 deep"), "{open}: {message}");
+    }
 }
 
 #[test]
 fn comments_and_a_semicolon_are_fine() {
-    let query = select("select a /* b, */ from events -- all\n where x and (y and z) ;").unwrap();
-    assert_eq!((query.items.len(), query.filter.len()), (1, 3));
+    let query = query("select a /* b, */ from events -- all\n where x and (y and z) ;").unwrap();
+    assert_eq!((query.selects[0].items.len(), query.selects[0].filter.len()), (1, 3));
 }

@@ -125,7 +125,7 @@ impl Resolver<'_> {
     }
 
     /// A value that has an order.
-    fn ordered(&mut self, arg: &ast::Expr, hint: Option<Type>) -> Outcome<Expr> {
+    pub(super) fn ordered(&mut self, arg: &ast::Expr, hint: Option<Type>) -> Outcome<Expr> {
         let value = self.expr(arg, hint)?;
         match value.ty {
             Type::Bool => fault(

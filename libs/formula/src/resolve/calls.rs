@@ -1,6 +1,9 @@
 //! Function calls against the allow list.
 
-use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
+use super::{
+    Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault,
+    windows::{OF_BUCKETS, OVER_ROWS},
+};
 use crate::{
     ast::Call,
     diagnostics::excerpt,
@@ -11,6 +14,17 @@ use crate::{
 
 impl Resolver<'_> {
     pub(super) fn call(&mut self, call: &Call, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+        if let Some(over) = &call.over {
+            return self.window(call, over, span);
+        }
+        if let Some(outcome) = self.of_buckets(call, span) {
+            return outcome;
+        }
+        if OVER_ROWS.iter().any(|name| name.eq_ignore_ascii_case(&call.name.text)) {
+            let shown = call.name.text.to_uppercase();
+            let message = format!("{shown} needs a window, as in {shown}(...) OVER (ORDER BY day)");
+            return fault(span, Rule::WrongArguments, message);
+        }
         if let Some(function) = aggregate_named(&call.name.text) {
             return self.aggregate(function, call, span, hint);
         }
@@ -114,9 +128,13 @@ fn literal(arg: &ast::Expr, least: i64, most: i64) -> Outcome<Expr> {
 }
 
 fn unknown(name: &str) -> String {
+    if let Some(instead) = instead(&name.to_ascii_lowercase()) {
+        return format!("there is no function `{}`; {instead}", excerpt(name));
+    }
     let names = SCALARS.iter().map(|f| f.name).chain(AGGREGATES.iter().map(|f| f.name));
     let calendar = CALENDAR.into_iter().chain(PART_FUNCTIONS.map(|(name, _)| name));
-    let near = did_you_mean(name, names.chain(calendar));
+    let windows = OF_BUCKETS.into_iter().chain(OVER_ROWS);
+    let near = did_you_mean(name, names.chain(calendar).chain(windows));
     format!("there is no function `{}`{near}", excerpt(name))
 }
 
@@ -125,4 +143,33 @@ fn counts(name: &str, given: usize) -> String {
         .map(|f| if f.more.is_some() { format!("{} or more", f.params.len()) } else { f.params.len().to_string() })
         .collect();
     format!("{} takes {} arguments, not {given}", name.to_uppercase(), forms.join(" or "))
+}
+
+/// What to write for functions of other engines that analysts know.
+fn instead(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "to_char" | "strftime" | "date_format" => {
+            "write date_trunc('month', timestamp) for buckets, EXTRACT(month FROM timestamp) for parts of a date"
+        }
+        "string_agg" | "array_agg" | "group_concat" | "listagg" => {
+            "a value is never a list; group by what it would hold"
+        }
+        "bool_or" | "bool_and" | "every" => "write COUNT_IF(x) > 0, or COUNT_IF(NOT x) = 0",
+        "first_value" | "last_value" | "nth_value" | "ntile" => {
+            "rank the rows by ROW_NUMBER() OVER (...) in a subquery and keep the one you want"
+        }
+        "generate_series" => "a typed query with `fill` has a row for every bucket",
+        "to_timestamp" | "to_date" | "from_unixtime" | "make_date" => "write '2024-01-31'::time, or x::time for a text",
+        "age" | "timestampdiff" => "write date_diff('day', a, b)",
+        "dateadd" | "date_add" | "date_sub" => "write time + INTERVAL 1 DAY",
+        "getdate" | "sysdate" => "write now()",
+        "nvl" | "isnull" => "write COALESCE(x, y)",
+        "iif" | "decode" => "write CASE WHEN ... THEN ... ELSE ... END",
+        "len" => "write LENGTH(x)",
+        "convert" => "write CAST(x AS number), or x::number",
+        "regexp_match" | "regexp_matches" | "regexp_like" | "regexp_replace" => "patterns are those of LIKE and ILIKE",
+        "stddev_pop" | "var_pop" => "write STDDEV(x) or VARIANCE(x), which are of a sample",
+        "unnest" | "json_extract" | "jsonb_extract_path_text" => "every property is a column of its own name",
+        _ => return None,
+    })
 }

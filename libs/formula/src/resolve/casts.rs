@@ -1,6 +1,6 @@
 //! CAST and `::`.
 
-use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault, names};
+use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault, names, tables::Rows};
 use crate::{ast::Word, grain::Grain, suggest::did_you_mean};
 
 const TYPES: [&str; 6] = ["number", "integer", "string", "bool", "time", "date"];
@@ -37,8 +37,18 @@ impl Resolver<'_> {
     }
 
     /// `amount::number` names the property of that kind, where there is one.
-    fn kind_named(&self, value: &ast::Expr, wanted: Type) -> Option<Expr> {
+    fn kind_named(&mut self, value: &ast::Expr, wanted: Type) -> Option<Expr> {
         let ast::Node::Name(name) = &value.node else { return None };
+        if let Some(at) = self.names_trait(value) {
+            return Some(self.of_user(at, name, value.span, Some(wanted)));
+        }
+        let of_events = match &name.qualifier {
+            Some(qualifier) => qualifier.text.eq_ignore_ascii_case("properties") || self.is_events(&qualifier.text),
+            None => matches!(*self.tables_with(name).as_slice(), [at] if matches!(self.tables[at].rows, Rows::Events)),
+        };
+        if !of_events {
+            return None;
+        }
         if names::field(name).is_some() {
             return None;
         }

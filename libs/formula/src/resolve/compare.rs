@@ -19,6 +19,7 @@ impl Resolver<'_> {
                 Node::IsDistinct(Box::new(left), Box::new(right))
             }
             ast::Node::In(value, list) => return self.in_list(value, list, span),
+            ast::Node::InQuery(value, query) => return self.in_query(value, query, span),
             ast::Node::Between(value, low, high) => {
                 let low = self.comparison(CompareOp::Ge, value, low, span)?;
                 self.charge(&low)?;

@@ -2,7 +2,7 @@
 
 use model::Property;
 
-use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault};
+use super::{Expr, Node, Outcome, Resolver, Rule, Span, Type, ast, fault, tables::Rows};
 use crate::{
     diagnostics::excerpt,
     suggest::did_you_mean,
@@ -12,16 +12,26 @@ use crate::{
 impl Resolver<'_> {
     pub(super) fn name(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
         let Some(qualifier) = &name.qualifier else { return self.bare_name(name, span, hint) };
-        let table = self.table_alias.as_deref().unwrap_or("events");
-        if qualifier.text.eq_ignore_ascii_case("properties") {
-            return self.property(&name.name, span, hint);
-        }
-        if qualifier.text.eq_ignore_ascii_case(table) || qualifier.text.eq_ignore_ascii_case("events") {
+        if let Some(at) = self.tables.iter().position(|table| table.is_called(&qualifier.text)) {
             let bare = ast::Name { qualifier: None, ..name.clone() };
-            return self.field_or_property(&bare, span, hint);
+            return self.of_table(at, &bare, span, hint);
         }
-        let message = format!("`{}` is no table of this query; the table is `events`", excerpt(&qualifier.text));
+        if qualifier.text.eq_ignore_ascii_case("properties") {
+            return match self.events() {
+                Some(_) => self.property(&name.name, span, hint),
+                None => fault(qualifier.span, Rule::UnknownTable, "only `events` has properties"),
+            };
+        }
+        let shown = excerpt(&qualifier.text);
+        let only = self.tables.len() == 1 && self.events().is_some();
+        let message =
+            format!("`{shown}` is no table of this query{}", if only { "; the table is `events`" } else { "" });
         fault(qualifier.span, Rule::UnknownTable, message)
+    }
+
+    /// Which of the tables are the events.
+    fn events(&self) -> Option<usize> {
+        self.tables.iter().position(|table| matches!(table.rows, Rows::Events))
     }
 
     fn bare_name(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
@@ -31,7 +41,29 @@ impl Resolver<'_> {
         {
             return Ok(Expr { span, ..self.copy(&column)? });
         }
-        self.field_or_property(name, span, hint)
+        let shared = self.using.iter().any(|shared| shared.eq_ignore_ascii_case(&name.name));
+        match *self.tables_with(name).as_slice() {
+            [at] => self.of_table(at, name, span, hint),
+            [first, ..] if shared => self.of_table(first, name, span, hint),
+            [_, ..] => {
+                let shown = excerpt(&name.name);
+                let message = format!("more than one table has `{shown}`; say which is meant, as in events.{shown}");
+                fault(span, Rule::AmbiguousName, message)
+            }
+            [] => {
+                if !name.quoted
+                    && let Some(now) = self.current(&name.name, span)
+                {
+                    return now;
+                }
+                let at = self.events().unwrap_or(0);
+                if self.tables.is_empty() {
+                    fault(span, Rule::UnknownField, self.unknown(&name.name))
+                } else {
+                    self.of_table(at, name, span, hint)
+                }
+            }
+        }
     }
 
     /// The result column of that name. In GROUP BY one that counts or sums can't be meant.
@@ -41,7 +73,7 @@ impl Resolver<'_> {
         (self.place != super::Place::GroupBy || !has_aggregate(column)).then(|| column.clone())
     }
 
-    fn field_or_property(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
+    pub(super) fn field_or_property(&mut self, name: &ast::Name, span: Span, hint: Option<Type>) -> Outcome<Expr> {
         if let Some(field) = field(name) {
             return Ok(Expr::new(Node::Field(field), field.ty(), span));
         }
@@ -69,6 +101,9 @@ impl Resolver<'_> {
 
     /// Whether the expression is a name that only its place can decide.
     pub(super) fn has_several_kinds(&self, expr: &ast::Expr) -> bool {
+        if self.names_trait(expr).is_some() {
+            return true;
+        }
         let ast::Node::Name(name) = &expr.node else { return false };
         field(name).is_none() && self.context.schema.named(&name.name).len() > 1
     }
@@ -111,6 +146,7 @@ fn ambiguous(name: &str, several: &[Property]) -> String {
     format!("`{shown}` was sent as {}; say which is meant, as in {shown}::{example}", kinds.join(" and as "))
 }
 
-fn has_aggregate(expr: &Expr) -> bool {
-    matches!(expr.node, Node::Aggregate(_)) || expr.children().into_iter().any(has_aggregate)
+/// Whether the value is one of a group, or of rows around it.
+pub(crate) fn has_aggregate(expr: &Expr) -> bool {
+    expr.any(|node| matches!(node, Node::Aggregate(_) | Node::Window(_)))
 }

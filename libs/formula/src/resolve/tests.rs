@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
+use model::{FilterOp, MetricFilter};
+
 use crate::{
-    Accuracy, ColumnKind,
-    fixture::{compile, context, readable, schema},
-    validate_formula,
+    Accuracy, ColumnKind, Formula, Measure, TypedQuery,
+    fixture::{compile, context, readable, schema, scope},
+    references, validate_formula,
 };
 
 /// What `expression` becomes in the engine's words, as the one column of a selection of rows.
@@ -59,6 +61,8 @@ fn unknown_names_come_with_a_suggestion() {
     refused("contry", "contry", "no field or property `contry`; did you mean `country`?");
     refused("\"COUNTRY\"", "\"COUNTRY\"", "did you mean `country`?");
     refused("lowr(status)", "lowr", "there is no function `lowr`; did you mean `lower`?");
+    refused("to_char(timestamp, 'YYYY-MM')", "to_char", "write date_trunc('month', timestamp)");
+    refused("string_agg(status, ',')", "string_agg", "a value is never a list");
     refused("sleep(3)", "sleep", "there is no function `sleep`");
     refused("file('/etc/passwd')", "file", "there is no function `file`");
     refused("u.country", "u", "`u` is no table of this query");
@@ -115,7 +119,7 @@ fn semantics_are_those_of_sql() {
 #[test]
 fn a_formula_tells_what_it_gives() {
     let schema = schema();
-    let check = |text: &str| validate_formula(text, &context(&schema)).map(|c| (c.kind, c.accuracy));
+    let check = |text: &str| validate_formula(text, &[], &context(&schema)).map(|c| (c.kind, c.accuracy));
     let seed = check("SUM(purchase_amount) / COUNT(DISTINCT user_id)").unwrap();
     assert_eq!(seed, (ColumnKind::Number, Accuracy::Exact));
     assert_eq!(check("COUNT(*)").unwrap(), (ColumnKind::Integer, Accuracy::Exact));
@@ -142,4 +146,49 @@ fn a_formula_tells_what_it_gives() {
             error.message
         );
     }
+}
+
+#[test]
+fn formulas_stand_in_formulas() {
+    let schema = schema();
+    let context = context(&schema);
+    let paid = vec![MetricFilter {
+        field: "status".into(),
+        op: FilterOp::Eq,
+        values: vec![model::Value::String("paid".into())],
+    }];
+    let formula = |name: &str, text: &str| Formula { name: name.into(), formula: text.into(), filters: paid.clone() };
+    let formulas = [
+        formula("revenue", "SUM(purchase_amount)"),
+        formula("buyers@2", "COUNT(DISTINCT user_id)"),
+        formula("loop", "{around} + 1"),
+        formula("around", "1 - {loop}"),
+        formula("broken", "SUM(purchase_amont)"),
+        formula("smooth", "MOVING_AVG({revenue}, 7)"),
+    ];
+    let measures =
+        vec![Measure { name: "m".into(), formula: "{revenue} / {buyers@2} + COUNT(*)".into(), ..Measure::default() }];
+    let query = TypedQuery { measures, formulas: formulas.to_vec(), ..TypedQuery::default() };
+    let statement = query.plan(&context).and_then(|plan| plan.seal(&scope())?.compile()).unwrap();
+    let text = readable(&statement);
+    let inner = "SELECT sum(if((s0 = <paid>), n2, NULL)) AS a0, uniqExactIf(user, user != '' AND (s0 = <paid>)) AS a1, count() AS a2";
+    assert!(text.contains(inner), "{text}");
+    for (text, want) in [
+        ("{revenu}", "there is no metric `revenu`; did you mean `revenue`?"),
+        ("{loop}", "in `{loop}`: in `{around}`: the metric `loop` is defined by itself: loop -> around -> loop"),
+        ("2 * {broken}", "in `{broken}`: the app has no field or property `purchase_amont`"),
+        ("SUM({revenue})", "it can't stand inside an aggregate"),
+        (
+            "CUMULATIVE({smooth})",
+            "in `{smooth}`: MOVING_AVG over a window can't stand inside an aggregate or another window",
+        ),
+        ("{revenue", "the character '{' has no meaning here"),
+    ] {
+        let error = validate_formula(text, &formulas, &context).unwrap_err();
+        assert!(error.message.contains(want), "{text}: {}", error.message);
+    }
+    assert!(validate_formula("{smooth} / {revenue}", &formulas, &context).is_ok());
+    let sql = compile("SELECT {revenue} FROM events").unwrap_err();
+    assert!(sql.message.contains("metrics stand in formulas alone"), "{}", sql.message);
+    assert_eq!(references("{a} + {b_c@12} '{d}'"), [(0..3, "a"), (6..14, "b_c@12")]);
 }

@@ -28,10 +28,11 @@ impl Emitter {
                 let place = self.params.text(text);
                 self.push(&place);
             }
-            Node::Time(ms) => self.bound("DateTime64(3, 'UTC')", params::instant(*ms).into_owned()),
+            Node::Time(ms) => self.instant(*ms),
             Node::Field(Field::Timestamp) if self.daily => self.push("day"),
             Node::Field(field) => self.push(column(*field)),
             Node::Property(property) => self.property(property),
+            Node::Column(column) => self.push(&format!("t{}.c{}", self.first_table + column.table, column.place)),
             Node::Negate(inner) => self.around("(-", inner, ")"),
             Node::Not(inner) => self.around("(NOT ", inner, ")"),
             Node::IsNull(inner) => self.around("(", inner, " IS NULL)"),
@@ -43,6 +44,17 @@ impl Emitter {
             Node::Compare(op, left, right) => self.infix(left, op.symbol(), right),
             Node::IsDistinct(left, right) => self.is_distinct(left, right),
             Node::In(value, list) => self.in_list(value, list),
+            Node::InPlan(value, plan) => {
+                self.around("(", value, " IN (");
+                self.plan(plan);
+                self.push("))");
+            }
+            Node::Scalar(plan) => {
+                self.push("(");
+                self.plan(plan);
+                self.push(")");
+            }
+            Node::Window(window) => self.window(window),
             Node::Like { text, pattern, ignore_case } => {
                 let pattern = self.params.text(pattern);
                 let op = if *ignore_case { " ILIKE " } else { " LIKE " };
@@ -62,6 +74,10 @@ impl Emitter {
     pub(super) fn bound(&mut self, kind: &'static str, value: String) {
         let place = self.params.bind(kind, value);
         self.push(&place);
+    }
+
+    pub(super) fn instant(&mut self, ms: i64) {
+        self.bound("DateTime64(3, 'UTC')", params::instant(ms).into_owned());
     }
 
     pub(super) fn around(&mut self, before: &str, inner: &Expr, after: &str) {

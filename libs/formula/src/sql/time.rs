@@ -30,6 +30,14 @@ impl Emitter {
         self.push(&format!(", {zone}"));
     }
 
+    /// The same instant, shown in the zone.
+    pub(super) fn in_zone(&mut self, zone: &Zone, time: impl FnOnce(&mut Self)) {
+        self.push("toTimeZone(");
+        time(self);
+        self.zone_argument(zone);
+        self.push(")");
+    }
+
     /// The start of the bucket as an instant. From the week on the engine gives a date, whose local midnight it is.
     fn truncate(&mut self, grain: Grain, zone: &Zone, time: &Expr) {
         let is_date = grain >= Grain::Week;

@@ -9,6 +9,10 @@ const COLUMNS: [&str; 11] =
 /// Columns of the rollup `daily_users`.
 const DAILY_COLUMNS: [&str; 5] = ["tenant", "app", "day", "user", "events"];
 
+/// Columns of `users`.
+const USER_COLUMNS: [&str; 9] =
+    ["tenant", "app", "user", "country", "plan", "n_more", "s_more", "_incarnation", "_offset"];
+
 /// Slot columns `n0..n15`, `s0..s15`.
 const SLOTS: usize = 16;
 
@@ -89,11 +93,16 @@ const FUNCTIONS: &[&str] = &[
     "avg",
     "count",
     "countIf",
+    "dense_rank",
     "groupArray",
+    "lagInFrame",
+    "leadInFrame",
     "max",
     "min",
     "quantileExactInclusive",
     "quantileTDigest",
+    "rank",
+    "row_number",
     "stddevSampStable",
     "sum",
     "sumIf",
@@ -112,6 +121,15 @@ pub(super) fn column(name: &str) -> bool {
 
 pub(super) fn daily_column(name: &str) -> bool {
     DAILY_COLUMNS.contains(&name)
+}
+
+pub(super) fn user_column(name: &str) -> bool {
+    USER_COLUMNS.contains(&name)
+}
+
+/// Names of derived tables, by their number.
+pub(super) fn table(name: &str) -> bool {
+    numbered(name, &['t']).is_some()
 }
 
 /// Aliases by position: keys, aggregates, columns of the result.

@@ -2,10 +2,11 @@
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, InTarget, ObjectNamePart, UnaryOperator, Value,
+    FunctionArgumentList, FunctionArguments, Ident, InTarget, ObjectNamePart, UnaryOperator, Value, WindowFrame,
+    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
-use super::{Refusal, allowed};
+use super::{Refusal, allowed, query};
 
 /// What an expression may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(super) enum Names {
     Columns,
     /// Columns of `daily_users` and positional aliases.
     DailyColumns,
+    /// Columns of `users` and positional aliases.
+    UserColumns,
     /// Positional aliases alone.
     Aliases,
 }
@@ -28,12 +31,24 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
     }
     match expr {
         Expr::Identifier(name) => identifier(name, names),
+        // Only derived tables have aliases, and theirs are columns that were checked there.
+        Expr::CompoundIdentifier(path) => match path.as_slice() {
+            [table, column] if table.quote_style.is_none() && allowed::table(&table.value) => {
+                identifier(column, Names::Aliases)
+            }
+            _ => Err(Refusal::Name(path.last().map_or_else(String::new, |name| name.value.clone()))),
+        },
+        Expr::Subquery(query) => query::check(query),
         Expr::Value(value) => literal(&value.value),
         Expr::Nested(inner) | Expr::IsNull(inner) => check(inner, names),
         Expr::UnaryOp { op: UnaryOperator::Not | UnaryOperator::Minus, expr } => check(expr, names),
         Expr::In { expr, target: InTarget::List(list), negated: false, global: false } => {
             check(expr, names)?;
             list.iter().try_for_each(|item| check(item, names))
+        }
+        Expr::In { expr, target: InTarget::Subquery(query), negated: false, global: false } => {
+            check(expr, names)?;
+            query::check(query)
         }
         Expr::Like { negated: false, any: false, expr, pattern, escape_char: None }
         | Expr::ILike { negated: false, any: false, expr, pattern, escape_char: None } => {
@@ -67,6 +82,7 @@ fn identifier(name: &Ident, names: Names) -> Result<(), Refusal> {
         || match names {
             Names::Columns => allowed::column(&name.value),
             Names::DailyColumns => allowed::daily_column(&name.value),
+            Names::UserColumns => allowed::user_column(&name.value),
             Names::Aliases => false,
         };
     if name.quote_style.is_none() && known { Ok(()) } else { Err(Refusal::Name(name.value.clone())) }
@@ -99,7 +115,7 @@ fn call(function: &Function, names: Names) -> Result<(), Refusal> {
         within_group,
         filter: None,
         null_treatment: None,
-        over: None,
+        over,
     } = function
     else {
         return Err(Refusal::Construct("this form of call"));
@@ -115,7 +131,28 @@ fn call(function: &Function, names: Names) -> Result<(), Refusal> {
         FunctionArguments::List(list) => arguments(list, Names::Aliases)?,
         FunctionArguments::Subquery(_) => return Err(Refusal::Construct("a subquery")),
     }
+    if let Some(over) = over {
+        window(over, names)?;
+    }
     arguments(args, names)
+}
+
+/// A window over rows of the same SELECT.
+fn window(over: &WindowType, names: Names) -> Result<(), Refusal> {
+    let WindowType::WindowSpec(WindowSpec { window_name: None, partition_by, order_by, window_frame }) = over else {
+        return Err(Refusal::Construct("a named window"));
+    };
+    partition_by.iter().try_for_each(|by| check(by, names))?;
+    order_by.iter().try_for_each(|by| query::check_order(by, names))?;
+    let Some(WindowFrame { units, start_bound, end_bound }) = window_frame else { return Ok(()) };
+    let counted = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::CurrentRow | WindowFrameBound::Preceding(None) | WindowFrameBound::Following(None) => true,
+        WindowFrameBound::Preceding(Some(rows)) | WindowFrameBound::Following(Some(rows)) => {
+            matches!(&**rows, Expr::Value(value) if matches!(value.value, Value::Number(..)))
+        }
+    };
+    let known = *units == WindowFrameUnits::Rows && counted(start_bound) && end_bound.iter().all(counted);
+    if known { Ok(()) } else { Err(Refusal::Construct("this frame of a window")) }
 }
 
 fn arguments(list: &FunctionArgumentList, names: Names) -> Result<(), Refusal> {

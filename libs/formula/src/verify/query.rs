@@ -2,8 +2,9 @@
 //! slip through unseen.
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByExpr,
-    OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName,
+    ObjectNamePart, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectFlavor, SelectItem,
+    SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, Value, WithFill,
 };
 
 use super::{Refusal, allowed, expr::Names, expr::check as check_expr};
@@ -27,8 +28,7 @@ pub(super) fn check(query: &Query) -> Result<(), Refusal> {
     if !locks.is_empty() || !pipe_operators.is_empty() {
         return Err(Refusal::Construct("a lock or a pipe"));
     }
-    let SetExpr::Select(select) = &**body else { return Err(Refusal::Construct("anything but a SELECT")) };
-    let names = check_select(select)?;
+    let names = check_body(body)?;
     if let Some(order_by) = order_by {
         let OrderByKind::Expressions(items) = &order_by.kind else { return Err(Refusal::Construct("ORDER BY ALL")) };
         if order_by.interpolate.is_some() {
@@ -36,23 +36,43 @@ pub(super) fn check(query: &Query) -> Result<(), Refusal> {
         }
         items.iter().try_for_each(|item| check_order(item, names))?;
     }
-    check_limit(limit_clause.as_ref())
+    check_limit(limit_clause.as_ref(), names)
 }
 
-fn check_order(item: &OrderByExpr, names: Names) -> Result<(), Refusal> {
-    let OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill: None } = item else {
-        return Err(Refusal::Construct("WITH FILL"));
-    };
+/// Checks a SELECT, or several whose rows follow one another, and tells what their ORDER BY may name.
+fn check_body(body: &SetExpr) -> Result<Names, Refusal> {
+    let (mut body, mut several) = (body, false);
+    // UNION ALL binds to the left.
+    while let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier: SetQuantifier::All, right } = body {
+        let SetExpr::Select(select) = &**right else { return Err(Refusal::Construct("anything but a SELECT")) };
+        check_select(select)?;
+        (body, several) = (left, true);
+    }
+    let SetExpr::Select(select) = body else { return Err(Refusal::Construct("anything but a SELECT")) };
+    let names = check_select(select)?;
+    Ok(if several { Names::Aliases } else { names })
+}
+
+pub(super) fn check_order(item: &OrderByExpr, names: Names) -> Result<(), Refusal> {
+    let OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill } = item;
+    if let Some(WithFill { from, to, step }) = with_fill {
+        from.iter().chain(to).try_for_each(|end| check_expr(end, Names::Aliases))?;
+        let is_number = |e: &Expr| matches!(e, Expr::Value(v) if matches!(v.value, Value::Number(..)));
+        if !step.iter().all(|step| matches!(step, Expr::Interval(interval) if is_number(&interval.value))) {
+            return Err(Refusal::Construct("this step of WITH FILL"));
+        }
+    }
     if matches!(sort, Some(OrderBySort::Using(_))) {
         return Err(Refusal::Construct("ORDER BY USING"));
     }
     check_expr(expr, names)
 }
 
-fn check_limit(limit: Option<&LimitClause>) -> Result<(), Refusal> {
+fn check_limit(limit: Option<&LimitClause>, names: Names) -> Result<(), Refusal> {
     let (limit, offset) = match limit {
         None => return Ok(()),
-        Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+            limit_by.iter().try_for_each(|by| check_expr(by, names))?;
             (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
         }
         Some(_) => return Err(Refusal::Construct("this form of LIMIT")),
@@ -104,9 +124,7 @@ fn check_select(select: &Select) -> Result<Names, Refusal> {
         return Err(Refusal::Construct("a clause of this SELECT"));
     }
     let [table] = from.as_slice() else { return Err(Refusal::Construct("more or less than one table")) };
-    if !table.joins.is_empty() {
-        return Err(Refusal::Construct("a join"));
-    }
+    table.joins.iter().try_for_each(check_join)?;
     let names = check_table(&table.relation, selection.as_ref())?;
     for item in projection {
         let SelectItem::ExprWithAlias { expr, alias } = item else {
@@ -122,10 +140,40 @@ fn check_select(select: &Select) -> Result<Names, Refusal> {
     Ok(names)
 }
 
-/// Checks the one table of a SELECT and tells what may be named over it.
+/// Checks a further table: a derived one, whose columns have names of their own, so that it can neither stand in for a column of
+/// the first table nor hide one.
+fn check_join(join: &Join) -> Result<(), Refusal> {
+    let Join { relation, global: false, join_operator } = join else { return Err(Refusal::Construct("a join")) };
+    let TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None } = relation else {
+        return Err(Refusal::Table);
+    };
+    check_alias(alias)?;
+    check(subquery)?;
+    match join_operator {
+        JoinOperator::Inner(JoinConstraint::On(on)) | JoinOperator::Left(JoinConstraint::On(on)) => {
+            check_expr(on, Names::Columns)
+        }
+        JoinOperator::CrossJoin(JoinConstraint::None) => Ok(()),
+        _ => Err(Refusal::Construct("this form of join")),
+    }
+}
+
+fn check_alias(alias: &TableAlias) -> Result<(), Refusal> {
+    let TableAlias { explicit: true, name, columns, at: None } = alias else {
+        return Err(Refusal::Construct("this form of alias"));
+    };
+    if columns.is_empty() && name.quote_style.is_none() && allowed::table(&name.value) {
+        Ok(())
+    } else {
+        Err(Refusal::Name(name.value.clone()))
+    }
+}
+
+/// Checks the first table of a SELECT and tells what may be named over it.
 fn check_table(table: &TableFactor, selection: Option<&Expr>) -> Result<Names, Refusal> {
     match table {
-        TableFactor::Derived { lateral: false, subquery, alias: None, sample: None } => {
+        TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+            alias.iter().try_for_each(check_alias)?;
             check(subquery)?;
             Ok(Names::Aliases)
         }
@@ -159,6 +207,7 @@ fn columns_of(table: &ObjectName) -> Option<Names> {
     match value.as_str() {
         "events" => Some(Names::Columns),
         "daily_users" => Some(Names::DailyColumns),
+        "users" => Some(Names::UserColumns),
         _ => None,
     }
 }

@@ -18,6 +18,20 @@ const SAFE: &str = "SELECT count() AS a0 FROM events WHERE tenant = {tenant:Stri
 fn what_the_compiler_writes_passes() {
     assert_eq!(verify(SAFE, &params(), &scope()), Ok(()));
     assert_eq!(verify(&format!("SELECT a0 AS c0 FROM ({SAFE})"), &params(), &scope()), Ok(()));
+    let users = SAFE.replace("count() AS a0 FROM events", "user AS c0 FROM users");
+    for text in [
+        format!("{SAFE} UNION ALL {SAFE} UNION ALL {SAFE}"),
+        format!("{users} ORDER BY _offset DESC LIMIT 1 BY user"),
+        format!("SELECT t0.a0 AS c0 FROM ({SAFE} UNION ALL {SAFE}) AS t0 WHERE true AND (t0.a0 > 1)"),
+        SAFE.replace("WHERE", &format!("LEFT JOIN ({users}) AS t1 ON (user = t1.c0) WHERE")),
+        format!("{SAFE} AND (user IN ({users})) AND (n0 > ({SAFE}))"),
+        SAFE.replace(
+            "count()",
+            "sum(n0) OVER (PARTITION BY event ORDER BY ts DESC NULLS LAST ROWS BETWEEN 6 PRECEDING AND CURRENT ROW)",
+        ),
+    ] {
+        assert_eq!(verify(&text, &params(), &scope()), Ok(()), "{text}");
+    }
     assert_eq!(verify(&format!("{SAFE} AND (event = {{p0:String}} OR true)"), &params(), &scope()), Ok(()));
 }
 
@@ -58,13 +72,35 @@ fn other_ways_to_data_are_refused() {
     let where_ = "WHERE tenant = {tenant:String} AND app = {app:String}";
     for text in [
         format!("{SAFE} UNION ALL SELECT count() AS a0 FROM events"),
+        format!("SELECT count() AS a0 FROM events UNION ALL {SAFE}"),
+        format!("{SAFE} UNION ALL {SAFE} UNION ALL SELECT count() AS a0 FROM users WHERE true"),
+        format!("{SAFE} UNION ALL (SELECT count() AS a0 FROM events)"),
+        format!("{SAFE} UNION {SAFE}"),
+        format!("{SAFE} EXCEPT {SAFE}"),
         format!("{SAFE}; SELECT 1"),
         format!("{SAFE} SETTINGS max_threads = 1"),
         format!("{SAFE} FORMAT JSON"),
         format!("{SAFE} INTO OUTFILE 'x'"),
         format!("{SAFE} -- comment"),
         format!("{SAFE} /* x */"),
-        format!("SELECT count() AS a0 FROM users {where_}"),
+        format!("SELECT count() AS a0 FROM uncounted {where_}"),
+        format!("SELECT n0 AS c0 FROM users {where_}"),
+        format!("SELECT count() AS a0 FROM events INNER JOIN users ON true {where_}"),
+        format!(
+            "SELECT count() AS a0 FROM events INNER JOIN (SELECT user AS c0 FROM users) AS t1 ON (user = t1.c0) {where_}"
+        ),
+        format!("SELECT count() AS a0 FROM events INNER JOIN ({SAFE}) AS t1 USING (a0) {where_}"),
+        format!("SELECT count() AS a0 FROM events RIGHT JOIN ({SAFE}) AS t1 ON (n0 = t1.a0) {where_}"),
+        format!("SELECT count() AS a0 FROM events INNER JOIN ({SAFE}) AS events ON (n0 = 1) {where_}"),
+        format!("SELECT count() AS a0 FROM events INNER JOIN ({SAFE}) AS t1 (tenant) ON (n0 = 1) {where_}"),
+        format!("SELECT t1.tenant AS c0 FROM events INNER JOIN ({SAFE}) AS t1 ON (n0 = t1.a0) {where_}"),
+        format!("SELECT events.a0 AS c0 FROM events {where_}"),
+        format!("SELECT count() AS a0 FROM events CROSS JOIN (SELECT user AS c0 FROM users {where_}) AS t1"),
+        format!("SELECT t0.a0 AS c0 FROM (SELECT count() AS a0 FROM events) AS t0 {where_}"),
+        format!("{SAFE} AND (user IN (SELECT user AS c0 FROM users))"),
+        format!("{SAFE} AND (user IN (SELECT user AS c0 FROM users WHERE tenant = {{tenant:String}}))"),
+        format!("{SAFE} AND (n0 > (SELECT max(n0) AS c0 FROM events))"),
+        format!("{SAFE} LIMIT 1 BY sleep(1)"),
         format!("SELECT count() AS a0 FROM system.events {where_}"),
         format!("SELECT count() AS a0 FROM `events` {where_}"),
         format!("SELECT count() AS a0 FROM events AS e {where_}"),
@@ -91,13 +127,22 @@ fn other_ways_to_data_are_refused() {
         format!("SELECT n16 AS c0 FROM events {where_}"),
         format!("SELECT events.event AS c0 FROM events {where_}"),
         format!("SELECT CAST(event AS UUID) AS c0 FROM events {where_}"),
-        format!("SELECT count() OVER () AS c0 FROM events {where_}"),
+        format!("SELECT sleep() OVER () AS c0 FROM events {where_}"),
+        format!("SELECT count() OVER (PARTITION BY sleep(1)) AS c0 FROM events {where_}"),
+        format!("SELECT count() OVER (ORDER BY (SELECT max(n0) AS c0 FROM events)) AS c0 FROM events {where_}"),
+        format!("SELECT count() OVER w AS c0 FROM events {where_}"),
+        format!(
+            "SELECT sum(n0) OVER (ORDER BY n0 RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS c0 FROM events {where_}"
+        ),
+        format!(
+            "SELECT sum(n0) OVER (ORDER BY n0 ROWS BETWEEN sleep(1) PRECEDING AND CURRENT ROW) AS c0 FROM events {where_}"
+        ),
         format!("SELECT arraySort(x -> event, n_more) AS c0 FROM events {where_}"),
         format!("SELECT tenant AS c0 FROM ({SAFE})"),
         format!("{SAFE} AND event = :p0"),
         "SELECT count() AS a0 FROM events WHERE tenant = :tenant AND app = :app".to_owned(),
         format!("{SAFE} GROUP BY k0 WITH TOTALS"),
-        format!("{SAFE} LIMIT 1 BY event"),
+        format!("{SAFE} LIMIT n0 BY event"),
         format!("{SAFE} LIMIT (SELECT 1)"),
         format!("{SAFE} ORDER BY sleep(1)"),
         "SELECT 1 AS c0".to_owned(),

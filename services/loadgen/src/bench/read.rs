@@ -39,7 +39,7 @@ pub(crate) struct Reading {
 
 enum Ask {
     Sql(String),
-    Typed(v1::TypedQuery),
+    Typed(Box<v1::TypedQuery>),
 }
 
 /// A question with its compiled SQL and the times so far.
@@ -113,7 +113,11 @@ async fn ask(client: &mut Query, ask: &Ask) -> Result<usize, LoadError> {
             client.sql(v1::SqlRequest { sql: sql.clone(), ..Default::default() }).await?.into_inner().result
         }
         Ask::Typed(query) => {
-            client.query(v1::QueryRequest { query: Some(query.clone()), options: None }).await?.into_inner().result
+            client
+                .query(v1::QueryRequest { query: Some(v1::TypedQuery::clone(query)), ..Default::default() })
+                .await?
+                .into_inner()
+                .result
         }
     };
     Ok(result.ok_or(LoadError::Incomplete("result"))?.rows.len())
@@ -122,7 +126,7 @@ async fn ask(client: &mut Query, ask: &Ask) -> Result<usize, LoadError> {
 async fn explain(client: &mut Query, name: &'static str, ask: Ask) -> Result<Asked, LoadError> {
     let question = match &ask {
         Ask::Sql(sql) => explain_request::Question::Sql(v1::SqlQuery { sql: sql.clone(), app_id: String::new() }),
-        Ask::Typed(query) => explain_request::Question::Query(query.clone()),
+        Ask::Typed(query) => explain_request::Question::Query(v1::TypedQuery::clone(query)),
     };
     let request = v1::ExplainRequest { question: Some(question), options: None };
     let v1::ExplainResponse { sql, parameters, .. } = client.explain(request).await?.into_inner();
@@ -148,7 +152,7 @@ fn catalogue(now_ms: i64) -> Vec<(&'static str, Ask)> {
         Some(v1::TimeRange {
             from: Some(time_to_wire(now_ms - days * DAY_MS)),
             to: Some(time_to_wire(now_ms)),
-            last: None,
+            ..v1::TimeRange::default()
         })
     };
     let by_type = v1::TypedQuery {
@@ -184,9 +188,9 @@ fn catalogue(now_ms: i64) -> Vec<(&'static str, Ask)> {
     };
     vec![
         ("the seed's SQL", Ask::Sql(seed_sql(APP))),
-        ("events by hour and type, 1 day", Ask::Typed(by_type)),
-        ("revenue per user by country and day", Ask::Typed(revenue)),
-        ("load times of the top pages, 7 days", Ask::Typed(pages)),
+        ("events by hour and type, 1 day", Ask::Typed(Box::new(by_type))),
+        ("revenue per user by country and day", Ask::Typed(Box::new(revenue))),
+        ("load times of the top pages, 7 days", Ask::Typed(Box::new(pages))),
     ]
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use api::v1::{
-    Column, CreateMetricRequest, Dimension, EvaluateRequest, Evaluation, Grain, Measure, MetricDefinition, OrderBy,
-    PreviewMetricRequest, QueryRequest, ReadOptions, Result as Answer, Row, TimeRange, TypedQuery, UpdateMetricRequest,
-    Value, value::Kind,
+    Column, CreateMetricRequest, Dimension, EvaluateRequest, Evaluation, Fill, Grain, Measure, MetricDefinition,
+    OrderBy, PreviewMetricRequest, QueryRequest, ReadOptions, Result as Answer, Row, TimeRange, TypedQuery,
+    UpdateMetricRequest, Value, value::Kind,
 };
 use model::{Error, ErrorCode, Permission, PropertyKind, Violation};
 
@@ -22,6 +22,10 @@ fn evaluation() -> Evaluation {
         grain: Grain::Day.into(),
         order_by: vec![OrderBy { column: "revenue_per_user".into(), descending: true }],
         limit: 100,
+        having: "revenue_per_user > 1".into(),
+        fill: Fill::Zero.into(),
+        totals: true,
+        ..Evaluation::default()
     }
 }
 
@@ -46,7 +50,7 @@ fn preview(definition: MetricDefinition, evaluation: Evaluation) -> PreviewMetri
 
 /// The query that revenue under `evaluation()` is.
 fn revenue_query() -> QueryRequest {
-    let Evaluation { dimensions, range, grain, order_by, limit, .. } = evaluation();
+    let Evaluation { dimensions, range, grain, order_by, limit, having, fill, totals, .. } = evaluation();
     let query = TypedQuery {
         app_id: "shop".into(),
         measures: vec![Measure { name: "revenue_per_user".into(), formula: revenue().formula, unit: "USD".into() }],
@@ -56,9 +60,12 @@ fn revenue_query() -> QueryRequest {
         grain,
         order_by,
         limit,
-        offset: 0,
+        having,
+        fill,
+        totals,
+        ..TypedQuery::default()
     };
-    QueryRequest { query: Some(query), options: options() }
+    QueryRequest { query: Some(query), options: options(), ..QueryRequest::default() }
 }
 
 fn an_answer() -> Answer {

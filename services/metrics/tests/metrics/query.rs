@@ -63,7 +63,7 @@ impl QueryService for Recorder {
         self.asked.lock().push(Asked { request: request.into_inner(), context, timeout, trace });
         let answer = self.answer.lock().clone();
         answer
-            .map(|result| Response::new(QueryResponse { result: Some(result) }))
+            .map(|result| Response::new(QueryResponse { result: Some(result), ..QueryResponse::default() }))
             .map_err(|e| api::status::to_status(&e))
     }
 

@@ -84,6 +84,20 @@ const CLAUSES: &[&str] = &[
     "FROM events ORDER BY tenant",
     "FROM events GROUP BY tenant",
     "FROM events LIMIT 1 OFFSET 1 ROWS",
+    "FROM (SELECT secret, user_id, n FROM events WHERE app_id = 'lab') AS events",
+    "FROM (SELECT secret, user_id, n FROM events WHERE tenant = 'blue') AS events",
+    "FROM (SELECT secret, user_id, n FROM events UNION ALL SELECT secret, user_id, n FROM events) AS x",
+    "FROM (SELECT country AS secret, user_id, 1 AS n FROM users) AS x",
+    "FROM users WHERE app_id = 'lab'",
+    "FROM users WHERE tenant <> '' OR TRUE",
+    "FROM events JOIN users ON events.user_id = users.user_id",
+    "FROM events LEFT JOIN users AS u ON u.user_id = events.user_id WHERE u.tenant = 'blue'",
+    "FROM events JOIN (SELECT user_id AS u, country AS c FROM users WHERE app_id = 'lab') AS x ON events.user_id = x.u",
+    "FROM events CROSS JOIN (SELECT MAX(country) AS secret, MAX(plan) AS p FROM users) AS x",
+    "FROM events WHERE country IN (SELECT country FROM users)",
+    "FROM events WHERE country NOT IN (SELECT country FROM users WHERE tenant = 'blue')",
+    "FROM events WHERE n > (SELECT MAX(n) FROM events WHERE app_id = 'lab')",
+    "FROM events UNION ALL SELECT country FROM users",
 ];
 
 /// What may be selected of any of them.
@@ -130,6 +144,13 @@ const SELECTED: &[&str] = &[
     "throwIf(n > 0, secret)",
     "formatRow('CSV', *)",
     "COUNT(*) OVER ()",
+    "(SELECT MAX(country) FROM users)",
+    "(SELECT MAX(secret) FROM events WHERE app_id = 'lab')",
+    "MAX(secret) OVER (PARTITION BY tenant ORDER BY n)",
+    "LAG(secret, 3) OVER (ORDER BY timestamp)",
+    "users.secret",
+    "users.country",
+    "MAX(users.country)",
     "secret AS \"c0`, tenant AS x\"",
     "COUNT(*) FILTER (WHERE tenant = 'blue')",
     "canary_blue_pro",
@@ -213,6 +234,11 @@ fn typed() -> Vec<Attack> {
         queries.push(json!({"app_id": "shop", "measures": count, "dimensions": [{"expression": expression}]}));
         queries.push(json!({"app_id": "shop", "measures": [{"name": expression, "formula": "COUNT(*)"}]}));
         queries.push(json!({"app_id": "shop", "measures": count, "order_by": [{"column": expression}]}));
+        queries.push(json!({"app_id": "shop", "measures": count, "having": expression, "totals": true}));
+        queries.push(json!({
+            "app_id": "shop", "measures": [{"name": "c", "formula": "{a@1}"}], "dimensions": [{"expression": "user_id"}],
+            "formulas": [{"name": "a@1", "formula": expression}], "top": {"n": 1, "others": expression},
+        }));
         for filter in filters(expression) {
             queries.push(json!({"app_id": "shop", "measures": count, "filters": [filter]}));
         }

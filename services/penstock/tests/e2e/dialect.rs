@@ -2,6 +2,7 @@
 
 mod accepted;
 mod refused;
+mod shapes;
 
 use serde_json::{Value, json};
 
@@ -50,12 +51,27 @@ struct World {
 impl World {
     async fn new() -> Self {
         let house = House::start().await;
-        let key = house.tenant("language", "shop", &["ingest", "backfill", "query"]).await;
+        let key = house.tenant("language", "shop", &["ingest", "backfill", "query", "metrics"]).await;
         let (status, answer) = house.post(&key, "/v1/events", &events()).await;
         assert_eq!((status, &answer["accepted"]), (200, &json!(6)), "{answer}");
         let world = Self { house, key };
         let token = answer["position_token"].as_str().unwrap();
         assert_eq!(world.house.sql(&world.key, "SELECT COUNT(*) FROM events", token).await, [[json!(6)]]);
+        for (user, traits) in [
+            ("u1", json!({"country": {"string": "AT"}, "plan": {"string": "free"}, "age": {"number": 29}})),
+            ("u2", json!({"country": {"string": "FR"}, "age": {"number": 40}})),
+            (
+                "u1",
+                json!({"country": {"string": "DE"}, "plan": {"string": "pro"}, "age": {"number": 30}, "vip": {"bool": true}}),
+            ),
+        ] {
+            let body = json!({"user_id": user, "traits": traits});
+            let (status, answer) = world.house.post(&world.key, "/v1/identify", &body).await;
+            assert_eq!(status, 200, "{answer}");
+            let token = answer.pointer("/acknowledgement/position_token").or(answer.get("position_token"));
+            let token = token.and_then(Value::as_str).unwrap_or_else(|| panic!("no token in {answer}"));
+            world.house.sql(&world.key, "SELECT COUNT(*) FROM events", token).await;
+        }
         world
     }
 

@@ -1,7 +1,7 @@
 //! Queries with the zone they are asked in (empty: the app's, UTC) and the rows they give; 1.0 is a number, 1 an
 //! integer.
 
-pub(super) const QUERIES: [(&str, &str, &str); 62] = [
+pub(super) const QUERIES: [(&str, &str, &str); 83] = [
     // Words, names, comments.
     ("select count(*) from events;", "", "[[6]]"),
     ("SELECT /* all */ COUNT(*) FROM Events -- of them", "", "[[6]]"),
@@ -155,5 +155,103 @@ pub(super) const QUERIES: [(&str, &str, &str); 62] = [
          AS integer) f FROM events WHERE event_id = '6'",
         "",
         "[[-1.33, 3.0, -1.0, 4.0, null, 12]]",
+    ),
+    // Queries in queries, users, windows.
+    (
+        "WITH d AS (SELECT date_trunc('day', timestamp) AS day, COUNT(*) AS n FROM events GROUP BY 1) SELECT n, SUM(n) OVER (ORDER BY day) AS total, n - LAG(n) OVER (ORDER BY day) AS change FROM d ORDER BY day",
+        "",
+        r#"[[2, 2.0, null], [2, 4.0, 0], [1, 5.0, -1], [1, 6.0, 0]]"#,
+    ),
+    ("SELECT AVG(n) FROM (SELECT user_id, COUNT(*) AS n FROM events GROUP BY user_id) AS per_user", "", r#"[[1.5]]"#),
+    (
+        "WITH a AS (SELECT event_id, vip FROM events), b AS (SELECT * FROM a WHERE vip) SELECT * FROM b ORDER BY 1",
+        "",
+        r#"[["1", true], ["4", true]]"#,
+    ),
+    (
+        "SELECT COUNT(*) FROM events WHERE user_id IN (SELECT user_id FROM events WHERE status = 'completed')",
+        "",
+        r#"[[2]]"#,
+    ),
+    (
+        "SELECT COUNT(*) FROM events WHERE user_id NOT IN (SELECT user_id FROM events WHERE status = 'completed')",
+        "",
+        r#"[[3]]"#,
+    ),
+    ("SELECT event_id FROM events WHERE amount > (SELECT AVG(amount) FROM events) ORDER BY 1", "", r#"[["1"], ["2"]]"#),
+    (
+        "SELECT COUNT(*) / (SELECT COUNT(*) FROM events) AS share FROM events WHERE event_type = 'view'",
+        "",
+        r#"[[0.5]]"#,
+    ),
+    (
+        "SELECT (SELECT MAX(amount) FROM events WHERE status = 'nothing') AS m, (SELECT event_id FROM events WHERE amount = 99 LIMIT 1) AS e FROM events LIMIT 1",
+        "",
+        r#"[[null, null]]"#,
+    ),
+    (
+        "SELECT u.plan, u.age::number AS age, COUNT(*) AS n FROM events e JOIN users u ON e.user_id = u.user_id GROUP BY 1, 2 ORDER BY age",
+        "",
+        r#"[["pro", 30.0, 2], [null, 40.0, 2]]"#,
+    ),
+    (
+        "SELECT u.country AS c, COUNT(*) FROM events e LEFT JOIN users u USING (user_id) GROUP BY c ORDER BY 1",
+        "",
+        r#"[["DE", 2], ["FR", 2], [null, 2]]"#,
+    ),
+    (
+        "SELECT COUNT(*) FROM events JOIN users ON events.user_id = users.user_id WHERE users.age > 35 AND amount > -9",
+        "",
+        r#"[[2]]"#,
+    ),
+    (
+        "SELECT user_id, plan, vip::bool AS v, nobody_has_it AS x FROM users ORDER BY user_id",
+        "",
+        r#"[["u1", "pro", true, null], ["u2", null, null, null]]"#,
+    ),
+    (
+        "SELECT u.user_id, e.n FROM users u LEFT JOIN (SELECT user_id, COUNT(*) AS n FROM events WHERE event_type = 'purchase' AND amount > 0 GROUP BY 1) AS e USING (user_id) ORDER BY 1",
+        "",
+        r#"[["u1", 2], ["u2", null]]"#,
+    ),
+    (
+        "SELECT COUNT(*), AVG(age::number) FROM users WHERE user_id IN (SELECT user_id FROM events WHERE event_type = 'view')",
+        "",
+        r#"[[1, 40.0]]"#,
+    ),
+    (
+        "SELECT 'all' AS what, COUNT(*) AS n FROM events UNION ALL SELECT 'paid', SUM(1) FROM events WHERE amount > 0 ORDER BY n DESC LIMIT 5",
+        "",
+        r#"[["all", 6.0], ["paid", 2.0]]"#,
+    ),
+    (
+        "SELECT user_id AS x FROM events WHERE vip UNION SELECT status FROM events WHERE NOT vip OR amount = 20.5 ORDER BY x",
+        "",
+        r#"[["completed"], ["refunded"], ["u1"], ["u3"]]"#,
+    ),
+    (
+        "SELECT event_type, RANK() OVER (ORDER BY COUNT(*) DESC) AS r, ROW_NUMBER() OVER (ORDER BY event_type) AS i FROM events GROUP BY 1 ORDER BY 1",
+        "",
+        r#"[["purchase", 1, 1], ["view", 1, 2]]"#,
+    ),
+    (
+        "SELECT event_id, AVG(amount) OVER (ORDER BY timestamp ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS a, LEAD(status) OVER (ORDER BY timestamp) AS s FROM events WHERE event_type = 'purchase' ORDER BY 1",
+        "",
+        r#"[["1", 10.0, "completed"], ["2", 15.25, "refunded"], ["3", 10.25, null]]"#,
+    ),
+    (
+        "SELECT status, SUM(amount) / SUM(SUM(amount)) OVER () AS share FROM events WHERE amount > 0 GROUP BY 1",
+        "",
+        r#"[["completed", 1.0]]"#,
+    ),
+    (
+        "SELECT t.k, x.total FROM (SELECT event_type AS k FROM events GROUP BY 1) AS t CROSS JOIN (SELECT COUNT(*) AS total FROM events) AS x ORDER BY 1",
+        "",
+        r#"[["purchase", 6], ["view", 6]]"#,
+    ),
+    (
+        "SELECT user_id, event_id FROM (SELECT user_id, event_id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY timestamp) AS i FROM events) AS x WHERE i = 1 ORDER BY user_id",
+        "",
+        r#"[["u1", "1"], ["u2", "3"], ["u3", "4"], [null, "5"]]"#,
     ),
 ];

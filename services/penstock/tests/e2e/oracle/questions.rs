@@ -3,6 +3,7 @@
 mod aggregates;
 mod calendar;
 mod conditions;
+mod nested;
 mod rows;
 
 use super::answer::{Bound, ROUNDING};
@@ -24,7 +25,12 @@ pub struct Question {
 
 /// All questions.
 pub fn all() -> impl Iterator<Item = Question> {
-    aggregates::QUESTIONS.into_iter().chain(conditions::QUESTIONS).chain(calendar::QUESTIONS).chain(rows::QUESTIONS)
+    aggregates::QUESTIONS
+        .into_iter()
+        .chain(conditions::QUESTIONS)
+        .chain(calendar::QUESTIONS)
+        .chain(rows::QUESTIONS)
+        .chain(nested::QUESTIONS)
 }
 
 const fn ask(name: &'static str, ours: &'static str) -> Question {

@@ -59,7 +59,7 @@ impl Typed {
 
     fn time_range(&self) -> Option<TimeRange> {
         let instant = |seconds| Some(api::convert::WireTime { seconds, nanos: 0 });
-        self.range.map(|(from, to)| TimeRange { from: instant(from), to: instant(to), last: None })
+        self.range.map(|(from, to)| TimeRange { from: instant(from), to: instant(to), ..TimeRange::default() })
     }
 
     fn dimensions(&self) -> Vec<v1::Dimension> {
@@ -77,7 +77,7 @@ impl Typed {
             grain: self.grain.into(),
             ..TypedQuery::default()
         };
-        v1::QueryRequest { query: Some(query), options: in_zone(self.zone) }
+        v1::QueryRequest { query: Some(query), options: in_zone(self.zone), ..v1::QueryRequest::default() }
     }
 
     /// The formula and the filters are the metric's own, the rest is how it is evaluated.
@@ -136,7 +136,7 @@ fn cancelled() -> Vec<Filter> {
     vec![filter("departure", FilterOp::IsNull, []), filter("dest", FilterOp::Ne, [text("ORD")])]
 }
 
-pub const QUESTIONS: [Typed; 13] = [
+pub const QUESTIONS: [Typed; 17] = [
     ask("all events", "COUNT(*)", "SELECT COUNT(*) FROM events"),
     ask(
         "users by day",
@@ -231,5 +231,37 @@ pub const QUESTIONS: [Typed; 13] = [
          ORDER BY 1",
     )
     .by(&["origin"])
+    .near(ROUNDING),
+    ask(
+        "mean of three months",
+        "MOVING_AVG(COUNT(*), 3)",
+        "SELECT date_trunc('month', timestamp) AS m, origin, AVG(COUNT(*)) OVER (PARTITION BY origin ORDER BY \
+         date_trunc('month', timestamp) ROWS 2 PRECEDING), COUNT(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .every(Grain::Month, "America/New_York")
+    .by(&["origin"])
+    .near(ROUNDING),
+    ask(
+        "miles so far",
+        "CUMULATIVE(SUM(distance))",
+        "SELECT date_trunc('week', timestamp) AS w, SUM(SUM(distance)) OVER (ORDER BY date_trunc('week', timestamp)) \
+         FROM events GROUP BY 1 ORDER BY 1",
+    )
+    .every(Grain::Week, "Europe/Berlin"),
+    ask(
+        "change of places",
+        "CHANGE(COUNT(DISTINCT dest))",
+        "SELECT date_trunc('day', timestamp) AS d, COUNT(DISTINCT dest) - LAG(COUNT(DISTINCT dest)) OVER (ORDER BY \
+         date_trunc('day', timestamp)) FROM events GROUP BY 1 ORDER BY 1",
+    )
+    .every(Grain::Day, "America/New_York"),
+    ask(
+        "share of the miles of a quarter",
+        "SHARE(SUM(distance))",
+        "SELECT date_trunc('quarter', timestamp) AS q, carrier, SUM(distance) / SUM(SUM(distance)) OVER (PARTITION BY \
+         date_trunc('quarter', timestamp)), 1.0 FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .every(Grain::Quarter, "UTC")
+    .by(&["carrier"])
     .near(ROUNDING),
 ];

@@ -21,7 +21,7 @@ pub fn check(text: &str) -> Outcome {
     };
     let app = AppId::new("xyz123").unwrap();
     let context = Context { schema: &schema, app, now_ms: NOW_MS, time_zone: "America/New_York" };
-    if let Err(error) = validate_formula(text, &context) {
+    if let Err(error) = validate_formula(text, &[], &context) {
         fault(&error, text)?;
     }
     let compiled = parse_sql(text)
