@@ -152,22 +152,24 @@ fn crowd(random: &mut StdRng) {
     let (places, tenant_places) = (random.random_range(1..6), random.random_range(1..6));
     let most = random.random_range(1..4) * QUANTUM;
     let mut fair = Fair::new(bounds(places, tenant_places));
-    let mut waiting: Vec<(Ask, u64)> = Vec::new();
+    // Whoever waits, by the name that it is told by.
+    let mut waiting: BTreeMap<usize, (Ask, u64)> = BTreeMap::new();
     let mut running: Vec<(Ask, i64)> = Vec::new();
     // What each was charged since all of those in `rivals` have waited without a break, in one class, below their own bound.
     let mut charged = BTreeMap::<&str, i64>::new();
     let mut rivals: HashSet<&str> = HashSet::new();
-    for _ in 0..2_000 {
+    for step in 0..2_000 {
         match random.random_range(0..10) {
             0..5 => {
                 let class = if random.random_range(0..8) == 0 { Priority::Scheduled } else { Priority::Interactive };
                 let ask = ask(names.choose(random).unwrap(), class, random.random_range(1..=most));
-                if let Ok(number) = fair.wait(&ask, ask.clone()) {
-                    waiting.push((ask, number));
+                if let Ok(number) = fair.wait(&ask, step) {
+                    waiting.insert(step, (ask, number));
                 }
             }
             5 if !waiting.is_empty() => {
-                let (ask, number) = waiting.swap_remove(random.random_range(0..waiting.len()));
+                let name = *waiting.keys().nth(random.random_range(0..waiting.len())).unwrap();
+                let (ask, number) = waiting.remove(&name).unwrap();
                 fair.cancel(&ask, number);
                 fair.cancel(&ask, number); // again changes nothing
             }
@@ -182,10 +184,8 @@ fn crowd(random: &mut StdRng) {
             }
             _ => {
                 let Some((ask, told)) = fair.start(random.random()) else { continue };
-                assert_eq!(ask, told, "each is told of its own start");
-                let at = waiting.iter().position(|(waiter, _)| *waiter == ask).expect("only who waits may start");
-                // The earliest of equals.
-                waiting.remove(at);
+                let (waiter, _) = waiting.remove(&told).expect("only who waits may start");
+                assert_eq!(ask, waiter, "each is told of its own start");
                 let name = names.into_iter().find(|name| *name == ask.tenant.as_str()).unwrap();
                 if ask.class == Priority::Interactive {
                     *charged.entry(name).or_default() += ask.bytes;
@@ -199,7 +199,7 @@ fn crowd(random: &mut StdRng) {
         let of = |name: &str| running.iter().filter(|(ask, _)| ask.tenant.as_str() == name).count();
         assert!(names.iter().all(|name| of(name) <= tenant_places), "nor of one tenant");
         let queued = |name: &str| {
-            waiting.iter().any(|(ask, _)| ask.tenant.as_str() == name && ask.class == Priority::Interactive)
+            waiting.values().any(|(ask, _)| ask.tenant.as_str() == name && ask.class == Priority::Interactive)
         };
         let now: HashSet<_> = names.into_iter().filter(|name| queued(name) && of(name) < tenant_places).collect();
         if now != rivals {
@@ -215,7 +215,7 @@ fn crowd(random: &mut StdRng) {
             }
         }
     }
-    for (ask, number) in waiting {
+    for (ask, number) in waiting.into_values() {
         fair.cancel(&ask, number);
     }
     for (ask, read) in running {
@@ -227,7 +227,7 @@ fn crowd(random: &mut StdRng) {
     for _ in 0..200 {
         for class in [Priority::Interactive, Priority::Scheduled] {
             let one = ask("z", class, 10 * most);
-            fair.wait(&one, one.clone()).unwrap();
+            fair.wait(&one, 0).unwrap();
             let (started, _) = fair.start(true).unwrap();
             fair.finish(&started, None);
         }
