@@ -77,6 +77,7 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     let work = open(&mut client, Request::new(request)).await;
     let settings = "SELECT Settings['priority'], Settings['max_threads'] FROM system.processes \
         WHERE query LIKE '%FROM events%' AND query NOT LIKE '%processes%'";
+    until_running(&house, 1).await;
     assert_eq!(house.warehouse(settings).await.trim(), "3\t1");
     drop(work);
 }
