@@ -62,6 +62,7 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 .PHONY: verify
 verify: lint test bench ## Everything, with what takes too long for CI
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
+	cargo test --locked -p penstock --test e2e disk -- --include-ignored
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 
