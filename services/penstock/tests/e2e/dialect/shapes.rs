@@ -31,6 +31,14 @@ fn queries() -> Vec<(Value, Value)> {
     let (d1, d2) = ("2024-03-29T23:00:00Z", "2024-03-30T23:00:00Z");
     let (d3, d4) = ("2024-03-31T22:00:00Z", "2024-04-01T22:00:00Z");
     let count = formulas(&["COUNT(*)"]);
+    let along = formulas(&[
+        "MOVING_AVG(SUM(amount), 2)",
+        "CUMULATIVE(SUM(amount))",
+        "CHANGE(COUNT(*))",
+        "PERCENT_CHANGE(COUNT(*))",
+        "SHARE(COUNT(*))",
+        "RANK(COUNT(*))",
+    ]);
     let all = |more: Value| {
         let mut query = json!({"measures": count});
         merge(&mut query, &more);
@@ -57,32 +65,9 @@ fn queries() -> Vec<(Value, Value)> {
             ),
             json!([[d4, null, null], [d3, null, null], [d2, 2, 20.5]]),
         ),
+        (days(&along, &json!({"fill": "FILL_ZERO", "having": "m4 >= 0"})), Value::Null),
         (
-            days(
-                &formulas(&[
-                    "MOVING_AVG(SUM(amount), 2)",
-                    "CUMULATIVE(SUM(amount))",
-                    "CHANGE(COUNT(*))",
-                    "PERCENT_CHANGE(COUNT(*))",
-                    "SHARE(COUNT(*))",
-                    "RANK(COUNT(*))",
-                ]),
-                &json!({"fill": "FILL_ZERO", "having": "m4 >= 0"}),
-            ),
-            Value::Null,
-        ),
-        (
-            days(
-                &formulas(&[
-                    "MOVING_AVG(SUM(amount), 2)",
-                    "CUMULATIVE(SUM(amount))",
-                    "CHANGE(COUNT(*))",
-                    "PERCENT_CHANGE(COUNT(*))",
-                    "SHARE(COUNT(*))",
-                    "RANK(COUNT(*))",
-                ]),
-                &json!({"fill": "FILL_ZERO"}),
-            ),
+            days(&along, &json!({"fill": "FILL_ZERO"})),
             json!([
                 [d1, 10.0, 10.0, null, null, 1.0 / 3.0, 2],
                 [d2, 15.25, 30.5, 1.0, 100.0, 2.0 / 3.0, 1],
