@@ -1,10 +1,15 @@
 //! Wire messages to and from the model's types. Each refusal names the field and what would be right.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use model::{AppId, Error, FilterOp, MetricFilter, Permission, Priority, Value};
-pub use prost_types::Timestamp as WireTime;
+pub use prost_types::{Duration as WireDuration, Timestamp as WireTime};
 
 use crate::v1;
+
+/// The longest duration of protobuf: 10,000 years.
+const MOST_SECONDS: u64 = 315_576_000_000;
 
 /// An instant on the wire, from UTC milliseconds.
 pub fn time_to_wire(ms: i64) -> WireTime {
@@ -33,6 +38,15 @@ pub fn no_value(field: impl Into<String>) -> Error {
 /// An [`instant`], or the refusal of the field.
 pub fn time_from_wire(field: &str, time: &WireTime) -> Result<i64, Error> {
     instant(time).ok_or_else(|| no_instant(field))
+}
+
+/// A duration over zero, or the refusal of the field. prost's own conversion overflows on the least seconds there are.
+pub fn duration_from_wire(field: &str, duration: &WireDuration) -> Result<Duration, Error> {
+    let parts = u64::try_from(duration.seconds).ok().zip(u32::try_from(duration.nanos).ok());
+    parts
+        .filter(|parts| *parts > (0, 0) && parts.0 <= MOST_SECONDS && parts.1 < 1_000_000_000)
+        .map(|(seconds, nanos)| Duration::new(seconds, nanos))
+        .ok_or_else(|| Error::invalid(field, "MALFORMED", "must be a positive duration, nanos 0 to 999,999,999"))
 }
 
 /// A value for an event or a filter. Null and unset are refused.
@@ -157,6 +171,20 @@ mod tests {
         for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000), (-62_135_596_801, 0)] {
             let error = time_from_wire("t", &WireTime { seconds, nanos }).unwrap_err();
             assert_eq!(error.violations[0].field, "t");
+        }
+    }
+
+    #[test]
+    fn durations_are_positive_and_no_number_overflows() {
+        let duration = |seconds, nanos| duration_from_wire("d", &WireDuration { seconds, nanos });
+        assert_eq!(duration(1, 500_000_000).unwrap(), Duration::from_millis(1_500));
+        assert_eq!(duration(0, 1).unwrap(), Duration::from_nanos(1));
+        for seconds in [i64::MIN, -1, 0, 1, i64::MAX] {
+            for nanos in [i32::MIN, -1, 0, 1_000_000_000, i32::MAX] {
+                if (seconds, nanos) != (1, 0) {
+                    assert_eq!(duration(seconds, nanos).unwrap_err().violations[0].field, "d", "{seconds} {nanos}");
+                }
+            }
         }
     }
 

@@ -176,12 +176,9 @@ fn range(range: Option<v1::TimeRange>, now_ms: i64) -> Result<(Option<i64>, Opti
             Err(Error::invalid("query.range.last", "NOT_ALLOWED", "goes without `from` and `to`"))
         }
         Some(last) => {
-            let ms = last.seconds.checked_mul(1000).and_then(|ms| ms.checked_add(i64::from(last.nanos) / 1_000_000));
+            let ms = convert::duration_from_wire("query.range.last", &last)?.as_millis().max(1);
             let end_ms = now_ms + 1; // now itself is in it
-            match ms.and_then(|ms| end_ms.checked_sub(ms)).filter(|from| *from < end_ms) {
-                Some(from) => Ok((Some(from), Some(end_ms))),
-                None => Err(Error::invalid("query.range.last", "MALFORMED", "must be a positive duration")),
-            }
+            Ok((Some(end_ms - i64::try_from(ms).unwrap_or(i64::MAX)), Some(end_ms)))
         }
     }
 }

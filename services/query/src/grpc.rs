@@ -1,9 +1,9 @@
 //! The gRPC side of the service.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
 use api::{
-    convert::priority_from_wire,
+    convert::{self, priority_from_wire},
     status::to_status,
     v1::{
         self, explain_request,
@@ -67,25 +67,19 @@ fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<C
     let text = |header: &str| request.metadata().get(header).and_then(|v| v.to_str().ok());
     let context = context::of_grpc(request)?;
     let invalid = |error: Error| to_status(&error);
+    let duration = |asked| convert::duration_from_wire("options.max_staleness", asked);
+    let max_staleness = options.max_staleness.as_ref().map(duration).transpose();
     Ok(Caller {
         class: priority_from_wire("options.priority", options.priority)
             .map_err(invalid)?
             .max(context.priority)
             .max(context.scope.priority),
-        max_staleness: max_staleness(&options).map_err(invalid)?,
+        max_staleness: max_staleness.map_err(invalid)?,
         deadline: text(deadline::HEADER).and_then(deadline::parse).map(|left| Instant::now() + left),
         traceparent: text("traceparent").map(str::to_owned),
         context,
         options,
     })
-}
-
-fn max_staleness(options: &v1::ReadOptions) -> Result<Option<Duration>, Error> {
-    let Some(asked) = options.max_staleness else { return Ok(None) };
-    let positive = Duration::try_from(asked).ok();
-    positive
-        .map(Some)
-        .ok_or_else(|| Error::invalid("options.max_staleness", "MALFORMED", "must be a positive duration"))
 }
 
 #[tonic::async_trait]
