@@ -199,6 +199,14 @@ impl Plan {
         self.outputs.iter().enumerate().filter(move |(_, output)| is_key(output)).map(|(i, _)| i)
     }
 
+    /// The places of the columns whose values tell the rows of the result apart: those of all group keys. Empty if a key has no column,
+    /// or there are none: then only all columns together do.
+    pub fn row_key(&self) -> Vec<usize> {
+        let place = |key| self.outputs.iter().position(|output| output.expr.node == Node::Key(key));
+        let keys = self.groups.as_ref().map_or(0, |groups| groups.keys.len());
+        (0..keys).map(place).collect::<Option<_>>().unwrap_or_default()
+    }
+
     /// The width and zone of the time buckets that the result is grouped by, the first if there are several.
     pub fn grain(&self) -> Option<(Grain, &Zone)> {
         self.groups.as_ref()?.keys.iter().find_map(|key| match &key.node {

@@ -2,11 +2,13 @@
 //! declare. A new method needs no line here.
 //!
 //! `POST /v1/sql {"query": {...}}` becomes a gRPC request to the same service in the same process; the answer's
-//! message becomes JSON, a stream of messages becomes NDJSON, a failure becomes a status with a JSON body.
+//! message becomes JSON, a stream of messages becomes NDJSON, or server-sent events for who accepts these, a failure becomes a
+//! status with a JSON body.
 
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use model::{Error, ErrorCode};
@@ -20,6 +22,8 @@ use crate::{
 
 mod template;
 use template::{Template, Variables};
+
+const EVENTS: &str = "text/event-stream";
 
 struct Route {
     method: Method,
@@ -94,6 +98,7 @@ impl Transcoder {
         let (parts, request_body) = request.into_parts();
         let path = parts.uri.path();
         let (route, variables) = self.find(&parts.method, path)?;
+        let lines = Lines::of(&parts.headers);
         let mut message = DynamicMessage::new(route.grpc.input());
         let bytes = body::collect(request_body, self.limit_bytes).await?;
         if !bytes.is_empty() {
@@ -111,7 +116,7 @@ impl Transcoder {
         }
         let response =
             inner.oneshot(grpc_request(parts, &route.grpc, &message)).await.unwrap_or_else(|e: Infallible| match e {});
-        to_json(response, &route.grpc).await
+        to_json(response, &route.grpc, lines).await
     }
 }
 
@@ -179,14 +184,14 @@ fn grpc_request(mut parts: http::request::Parts, grpc: &MethodDescriptor, messag
     Request::from_parts(parts, Body::new(http_body_util::Full::new(framed)))
 }
 
-async fn to_json(response: Response, grpc: &MethodDescriptor) -> Result<Response, Error> {
+async fn to_json(response: Response, grpc: &MethodDescriptor, lines: Lines) -> Result<Response, Error> {
     if let Some(status) = protocol::status_of(response.headers()).filter(|s| s.code() != tonic::Code::Ok) {
         return Ok(Protocol::Json.status(&status));
     }
     let mut messages =
         Messages { body: response.into_body(), deframer: body::Deframer::default(), output: grpc.output() };
     if grpc.is_server_streaming() {
-        return Ok(ndjson(messages).await);
+        return Ok(lines.of_messages(messages).await);
     }
     match messages.next().await {
         Ok(Some(json)) => Ok(with_type(Body::new(http_body_util::Full::from(json)), "application/json")),
@@ -195,35 +200,58 @@ async fn to_json(response: Response, grpc: &MethodDescriptor) -> Result<Response
     }
 }
 
-/// Each message a line. A failure before the first line is a status; after it, a last line `{"error": ...}`.
-async fn ndjson(mut messages: Messages) -> Response {
-    let first = match messages.next().await {
-        Ok(first) => first,
-        Err(status) => return Protocol::Json.status(&status),
-    };
-    let lines = futures::stream::unfold((first, Some(messages)), |(line, messages)| async {
-        let mut messages = messages?;
-        let mut line = line?;
-        line.push('\n');
-        let frame = Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(line)));
-        match messages.next().await {
-            Ok(next) => Some((frame, (next, Some(messages)))),
-            Err(status) => {
-                let error = serde_json::json!({"error": {"status": format!("{:?}", status.code()), "message": status.message()}});
-                let last = Ok(http_body::Frame::data(Bytes::from(format!("{error}\n"))));
-                Some((concat(frame, last), (None, None)))
-            }
-        }
-    });
-    with_type(Body::new(StreamBody::new(lines)), "application/x-ndjson")
+/// How a stream of messages is written, each as soon as it is there.
+#[derive(Clone, Copy)]
+enum Lines {
+    /// Each message a line of JSON.
+    Ndjson,
+    /// Each message an event whose data is JSON.
+    Events,
 }
 
-type DataFrame = Result<http_body::Frame<Bytes>, Infallible>;
+impl Lines {
+    /// By what the caller accepts.
+    fn of(headers: &http::HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let accepts_events = accepted.flat_map(|list| list.split(',')).any(|one| one.trim().starts_with(EVENTS));
+        if accepts_events { Self::Events } else { Self::Ndjson }
+    }
 
-fn concat(first: DataFrame, second: DataFrame) -> DataFrame {
-    let bytes: Vec<u8> =
-        [first, second].into_iter().flatten().filter_map(|f| f.into_data().ok()).flat_map(|b| b.to_vec()).collect();
-    Ok(http_body::Frame::data(Bytes::from(bytes)))
+    /// A failure before the first message is a status; after it a last line `{"error": ...}`, or an event named `error`.
+    async fn of_messages(self, mut messages: Messages) -> Response {
+        let first = match messages.next().await {
+            Ok(first) => first,
+            Err(status) => return Protocol::Json.status(&status),
+        };
+        let rest = futures::stream::unfold(Some(messages), |messages| async {
+            let mut messages = messages?;
+            match messages.next().await {
+                Ok(next) => Some((Ok(next?), Some(messages))),
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        let all = futures::stream::iter(first.map(Ok)).chain(rest);
+        let frames = all.map(move |message| Ok::<_, Infallible>(http_body::Frame::data(self.frame(message))));
+        let content_type = match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Events => EVENTS,
+        };
+        with_type(Body::new(StreamBody::new(frames)), content_type)
+    }
+
+    fn frame(self, message: Result<String, tonic::Status>) -> Bytes {
+        let error = |status: tonic::Status| {
+            let status = serde_json::json!({"status": format!("{:?}", status.code()), "message": status.message()});
+            serde_json::json!({ "error": status })
+        };
+        let text = match (self, message) {
+            (Self::Ndjson, Ok(json)) => json + "\n",
+            (Self::Ndjson, Err(status)) => format!("{}\n", error(status)),
+            (Self::Events, Ok(json)) => format!("data: {json}\n\n"),
+            (Self::Events, Err(status)) => format!("event: error\ndata: {}\n\n", error(status)),
+        };
+        text.into()
+    }
 }
 
 fn with_type(body: Body, content_type: &'static str) -> Response {

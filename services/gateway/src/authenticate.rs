@@ -1,7 +1,7 @@
 //! Which key was shown, and whether it is good.
 //!
 //! While the metastore answers, a revoked key is refused within a second of its revocation, and at once where the cache's
-//! notice of it arrives. While it doesn't, a key is known as some gateway read it within the last minute, and no longer.
+//! notice of it arrives; what is still being answered to it ends then. While it doesn't, a key is known as some gateway read it within the last minute, and no longer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,13 +53,25 @@ impl Authenticator {
         let key_text = KeyText::parse(text)
             .ok_or_else(|| unauthenticated("the API key is not whole or mistyped: its checksum doesn't fit"))?;
         let key = self.find(key_text.id()).await?;
-        // One text for all three, so that a guess learns nothing.
-        let refused = || unauthenticated("the API key is unknown, expired or revoked");
         let key = key.ok_or_else(refused)?;
         let same = bool::from(key.hash.ct_eq(&key_text.hash()));
-        let now_ms = (self.now_ms)();
-        let good = key.revoked_at_ms.is_none() && key.expires_at_ms.is_none_or(|end| now_ms < end);
-        if same && good { Ok(key) } else { Err(refused()) }
+        if same && self.is_good(&key) { Ok(key) } else { Err(refused()) }
+    }
+
+    /// Waits until the key is no longer good, or can't be known to be, and says so.
+    pub(crate) async fn ended(&self, key: &Key) -> Error {
+        loop {
+            tokio::time::sleep(Duration::from_millis(FRESH_MS.unsigned_abs())).await;
+            match self.find(&key.id).await {
+                Ok(Some(key)) if self.is_good(&key) => {}
+                Ok(_) => return refused(),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn is_good(&self, key: &Key) -> bool {
+        key.revoked_at_ms.is_none() && key.expires_at_ms.is_none_or(|end| (self.now_ms)() < end)
     }
 
     async fn find(&self, id: &str) -> Result<Option<Arc<Key>>, Error> {
@@ -113,6 +125,11 @@ fn shown(headers: &HeaderMap) -> Option<&str> {
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
     bearer.or_else(|| headers.get("x-api-key").and_then(|v| v.to_str().ok()))
+}
+
+/// One text for all, so that a guess learns nothing.
+fn refused() -> Error {
+    unauthenticated("the API key is unknown, expired or revoked")
 }
 
 fn unauthenticated(message: &str) -> Error {

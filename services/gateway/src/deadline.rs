@@ -2,30 +2,18 @@
 //!
 //! tonic's own covers headers only and ends as CANCELLED. Passing time is taken off the header, so each service sees what is left.
 
-use std::{
-    mem,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
-use http_body::{Frame, SizeHint};
 use mesh::{
-    Body, Request, Response,
+    Request, Response,
     deadline::{HEADER, parse},
     protocol::Protocol,
 };
 use model::{Error, ErrorCode};
-use parking_lot::Mutex;
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::middleware::Next;
+use crate::{ending::ending, middleware::Next};
 
 /// Runs the rest of the stack within the caller's time.
 pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Response, Error> {
@@ -38,9 +26,10 @@ pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Respons
     request.headers_mut().insert(HEADER, format(timeout));
     let protocol = Protocol::of(&request);
     match timeout_at(deadline, next.run(request)).await {
-        // A refusal over JSON is short and whole: cut off, it would only lose its reason.
-        Ok(Ok(response)) if response.status().is_client_error() || response.status().is_server_error() => Ok(response),
-        Ok(response) => Ok(response?.map(|body| Body::new(Bounded::new(body, protocol, deadline)))),
+        Ok(response) => Ok(ending(response?, protocol, async move {
+            sleep_until(deadline).await;
+            exceeded()
+        })),
         Err(_) => Err(exceeded()),
     }
 }
@@ -57,82 +46,15 @@ fn format(left: Duration) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and a letter are a header value")
 }
 
-/// A body that ends with DEADLINE_EXCEEDED at its time, also if nobody reads it: a caller whose windows are full would else
-/// keep the work on its answer waiting for ever.
-struct Bounded {
-    answer: Arc<Mutex<Answer>>,
-    protocol: Protocol,
-    timer: AbortHandle,
-}
-
-struct Answer {
-    body: Body,
-    /// Whether its time is over, and whether the caller was told.
-    over: bool,
-    told: bool,
-    reader: Option<Waker>,
-}
-
-impl Bounded {
-    fn new(body: Body, protocol: Protocol, deadline: Instant) -> Self {
-        let answer = Arc::new(Mutex::new(Answer { body, over: false, told: false, reader: None }));
-        let timed = Arc::clone(&answer);
-        let timer = tokio::spawn(async move {
-            sleep_until(deadline).await;
-            let mut answer = timed.lock();
-            answer.over = true;
-            let (body, reader) = (mem::replace(&mut answer.body, Body::empty()), answer.reader.take());
-            drop(answer);
-            drop(body); // which stops the work on it
-            if let Some(reader) = reader {
-                reader.wake();
-            }
-        });
-        Self { answer, protocol, timer: timer.abort_handle() }
-    }
-}
-
-impl Drop for Bounded {
-    fn drop(&mut self) {
-        self.timer.abort();
-    }
-}
-
-impl http_body::Body for Bounded {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let mut answer = self.answer.lock();
-        if answer.told {
-            return Poll::Ready(None);
-        }
-        if answer.over {
-            answer.told = true;
-            return Poll::Ready(Some(self.protocol.end(&exceeded())));
-        }
-        let frame = http_body::Body::poll_frame(Pin::new(&mut answer.body), cx);
-        answer.reader = frame.is_pending().then(|| cx.waker().clone());
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let answer = self.answer.lock();
-        answer.told || (!answer.over && answer.body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let answer = self.answer.lock();
-        if answer.over { SizeHint::default() } else { answer.body.size_hint() }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, sync::Arc, task::Poll};
 
+    use bytes::Bytes;
+    use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
+    use mesh::Body;
     use tower::{Layer, ServiceExt, service_fn};
 
     use super::*;

@@ -21,6 +21,7 @@ use crate::{
     authenticate::Authenticator,
     call,
     deadline::deadline,
+    ending::ending,
     limit::RateLimit,
     middleware::{Next, layer},
     observe::{observe, rescue},
@@ -102,7 +103,7 @@ pub fn service(parts: Parts) -> HttpService {
         .layer(layer(deadline))
         // Load balancers ask for health without a key.
         .layer(layer(move |request, next| public_first(public.clone(), request, next)))
-        // Who calls. From here on a tenant is known, and everything is charged to it.
+        // Who calls. From here on a tenant is known, and everything is charged to it. A stream ends with the key.
         .layer(layer(move |request, next| authenticate(Arc::clone(&keys), request, next)))
         // Whether the key has any business with the service; the service checks each method.
         .layer(layer(scope))
@@ -157,8 +158,10 @@ async fn public_first(public: HttpService, request: Request, next: Next) -> Resu
 
 async fn authenticate(keys: Arc<Authenticator>, mut request: Request, next: Next) -> Result<Response, Error> {
     let key = keys.authenticate(request.headers()).await?;
-    request.extensions_mut().insert(key);
-    next.run(request).await
+    request.extensions_mut().insert(Arc::clone(&key));
+    let (protocol, is_stream) = (Protocol::of(&request), api::is_stream(request.uri().path()));
+    let response = next.run(request).await?;
+    Ok(if is_stream { ending(response, protocol, async move { keys.ended(&key).await }) } else { response })
 }
 
 async fn scope(request: Request, next: Next) -> Result<Response, Error> {

@@ -52,6 +52,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Follow the answer to a SELECT as events arrive.
+    Watch {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: WatchArguments,
+    },
     /// Put a part of the event log into the warehouse anew, with an operator's key.
     Replay {
         #[command(flatten)]
@@ -145,6 +152,19 @@ pub(crate) struct Server {
     /// File that holds the key.
     #[arg(long, default_value = ".penstock/operator.key")]
     pub(crate) key_file: PathBuf,
+}
+
+/// What is watched.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArguments {
+    /// The SELECT.
+    pub(crate) sql: String,
+    /// The app; needed unless the key reaches exactly one.
+    #[arg(long, default_value = "")]
+    pub(crate) app: String,
+    /// The least time between two pushes, in seconds.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) interval: f64,
 }
 
 #[derive(Debug, Subcommand)]

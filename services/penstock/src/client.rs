@@ -1,4 +1,6 @@
-//! `penstock tenant`, `app`, `key` and `replay`: the Admin service from a terminal.
+//! `penstock tenant`, `app`, `key` and `replay`: the Admin service from a terminal; and questions that go on, in files of their own.
+
+mod watch;
 
 use std::{fmt::Write, path::PathBuf};
 
@@ -13,6 +15,8 @@ use tonic::{
     transport::Channel,
 };
 
+pub(crate) use watch::watch;
+
 use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand};
 
 /// Why a command failed.
@@ -26,6 +30,8 @@ pub(crate) enum ClientError {
     Connect { server: String, source: tonic::transport::Error },
     #[error("{}", said(.0))]
     Refused(Box<tonic::Status>),
+    #[error("can't write the answer: {0}")]
+    Write(#[from] std::io::Error),
     #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator")]
     NoPermission(String),
 }
@@ -55,9 +61,14 @@ impl Interceptor for Bearer {
     }
 }
 
-type Admin = AdminServiceClient<InterceptedService<Channel, Bearer>>;
+type Keyed = InterceptedService<Channel, Bearer>;
 
-async fn connect(server: &Server) -> Result<Admin, ClientError> {
+async fn connect(server: &Server) -> Result<AdminServiceClient<Keyed>, ClientError> {
+    Ok(AdminServiceClient::new(keyed(server).await?))
+}
+
+/// A channel that shows the key.
+async fn keyed(server: &Server) -> Result<Keyed, ClientError> {
     let key = match &server.key {
         Some(key) => key.clone(),
         None => std::fs::read_to_string(&server.key_file)
@@ -70,7 +81,7 @@ async fn connect(server: &Server) -> Result<Admin, ClientError> {
         .connect()
         .await
         .map_err(failed)?;
-    Ok(AdminServiceClient::with_interceptor(channel, Bearer(bearer)))
+    Ok(InterceptedService::new(channel, Bearer(bearer)))
 }
 
 pub(crate) async fn tenant(server: &Server, command: TenantCommand) -> Result<String, ClientError> {

@@ -78,6 +78,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tenant { server, command } => print(&client::tenant(&server, command).await?),
         Command::App { server, command } => print(&client::app(&server, command).await?),
         Command::Key { server, command } => print(&client::key(&server, command).await?),
+        Command::Watch { server, arguments } => Ok(client::watch(&server, arguments, &mut std::io::stdout()).await?),
         Command::Replay { server, command } => print(&client::replay(&server, command).await?),
     }
 }

@@ -85,6 +85,7 @@ impl Services {
                 token_key,
                 context_key: context_key.clone(),
                 now_ms,
+                stop: stop.clone(),
             });
             here.insert(Role::Query, query);
         }

@@ -28,6 +28,28 @@ pub(crate) struct Asked {
     now_ms: Option<i64>,
 }
 
+/// A question as a request may bring it.
+#[derive(Clone)]
+pub(crate) enum Words {
+    Typed(Box<v1::TypedQuery>),
+    Sql(v1::SqlQuery),
+}
+
+impl Words {
+    /// Reads the question, with `now` as that instant, UTC ms.
+    pub(crate) fn at(&self, now_ms: i64) -> Result<Asked, Error> {
+        match self {
+            Self::Typed(query) => typed(Some((**query).clone()), now_ms),
+            Self::Sql(query) => Ok(Asked { now_ms: Some(now_ms), ..sql(&query.sql, &query.app_id)? }),
+        }
+    }
+
+    /// That of a request that has neither.
+    pub(crate) fn missing() -> Error {
+        Error::invalid("question", "REQUIRED", "must be a typed query or a SELECT")
+    }
+}
+
 /// Reads a SELECT; `app_id` is the request's, which may be empty.
 pub(crate) fn sql(text: &str, app_id: &str) -> Result<Asked, Error> {
     let parsed = parse_sql(text)?;

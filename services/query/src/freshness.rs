@@ -62,6 +62,11 @@ impl Freshness {
         })
     }
 
+    /// What a watermark of ours says is in the answer.
+    pub(crate) fn reached(&self, watermark: &v1::Watermark) -> Position {
+        self.token_key.open(&watermark.position_token).unwrap_or_default()
+    }
+
     /// Waits for what is wanted, and returns what held *before* the query runs: so what its watermark promises is in the answer.
     pub(crate) async fn ready(&self, wanted: Option<&Position>, options: &v1::ReadOptions) -> Result<Fresh, Error> {
         let wait = match options.max_wait_ms {

@@ -8,6 +8,7 @@ use api::{
     v1::{
         self, explain_request,
         query_service_server::{QueryService, QueryServiceServer},
+        subscribe_request,
     },
 };
 use formula::{Buckets, SealedPlan, Statement};
@@ -20,7 +21,8 @@ use tower::util::BoxCloneSyncService;
 
 use crate::{
     answer,
-    ask::{self, Asked},
+    ask::{self, Asked, Words},
+    live::Live,
     page::Page,
     run::{Caller, Engine},
 };
@@ -28,8 +30,8 @@ use crate::{
 /// A question is text; 1 MiB holds any that the compiler takes.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
-pub(crate) fn service(engine: Arc<Engine>) -> HttpService {
-    let server = QueryServiceServer::new(Grpc { engine })
+pub(crate) fn service(engine: Arc<Engine>, live: Arc<Live>) -> HttpService {
+    let server = QueryServiceServer::new(Grpc { engine, live })
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
@@ -40,6 +42,7 @@ pub(crate) fn service(engine: Arc<Engine>) -> HttpService {
 
 struct Grpc {
     engine: Arc<Engine>,
+    live: Arc<Live>,
 }
 
 type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -86,6 +89,7 @@ fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<C
 impl QueryService for Grpc {
     type QueryStreamStream = Parts<v1::QueryStreamResponse>;
     type SqlStreamStream = Parts<v1::SqlStreamResponse>;
+    type SubscribeStream = Parts<v1::SubscribeResponse>;
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
@@ -126,14 +130,29 @@ impl QueryService for Grpc {
         self.stream(asked, &caller, |part| v1::SqlStreamResponse { part: Some(part) }).await
     }
 
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let v1::SubscribeRequest { question, min_interval, .. } = request.into_inner();
+        let words = match question {
+            Some(subscribe_request::Question::Sql(query)) => Words::Sql(query),
+            Some(subscribe_request::Question::Query(query)) => Words::Typed(query.into()),
+            None => return Err(to_status(&Words::missing())),
+        };
+        let pushes = self.live.subscribe(words, caller, min_interval).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(Box::pin(pushes.map(|push| push.map_err(|e| to_status(&e))))))
+    }
+
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
-        let asked = match request.into_inner().question {
-            Some(explain_request::Question::Sql(query)) => ask::sql(&query.sql, &query.app_id),
-            Some(explain_request::Question::Query(query)) => ask::typed(Some(query), self.engine.now_ms()),
-            None => Err(Error::invalid("question", "REQUIRED", "must be a typed query or a SELECT")),
+        let words = match request.into_inner().question {
+            Some(explain_request::Question::Sql(query)) => Ok(Words::Sql(query)),
+            Some(explain_request::Question::Query(query)) => Ok(Words::Typed(query.into())),
+            None => Err(Words::missing()),
         };
-        let asked = asked.map_err(|e| to_status(&e))?;
+        let asked = words.and_then(|words| words.at(self.engine.now_ms())).map_err(|e| to_status(&e))?;
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
         explain(&plan, self.engine.expected_bytes(&plan)).map(Response::new).map_err(|e| to_status(&e))
     }

@@ -4,7 +4,8 @@
 //! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`kept`] finds what was
 //! answered before; for what is left [`flight`] joins whoever computes the same just now, or [`admit`] lets it in in its turn;
 //! [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
-//! with it the query in the warehouse, if nobody else waits for it. While the warehouse is away [`breaker`] refuses at once,
+//! with it the query in the warehouse, if nobody else waits for it. [`live`] takes the same path again whenever the pipeline has
+//! come further, for all who subscribe to the same. While the warehouse is away [`breaker`] refuses at once,
 //! and [`last`] has earlier answers for those who take them.
 
 mod admit;
@@ -16,6 +17,7 @@ mod freshness;
 mod grpc;
 mod kept;
 mod last;
+mod live;
 mod page;
 mod run;
 
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
 use storage::{Apps, Cache, Ledger, Topic, Warehouse};
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
 pub use admit::Hours;
@@ -52,6 +55,12 @@ pub struct Options {
     pub max_waiting: usize,
     /// Queries of one tenant that wait at once.
     pub tenant_max_waiting: usize,
+    /// Subscriptions of this process at once.
+    pub max_subscriptions: usize,
+    /// Subscriptions of one tenant at once.
+    pub tenant_max_subscriptions: usize,
+    /// Different questions that one tenant's subscriptions ask; each is computed by itself.
+    pub tenant_max_live_questions: usize,
     /// Hours of the UTC day in which background queries start whatever else runs, as "22:00-06:00". At other times they start
     /// while less than half of `concurrent` run.
     pub background_hours: Option<Hours>,
@@ -72,6 +81,9 @@ impl Default for Options {
             background_max_queue_ms: 60_000,
             max_waiting: 4_096,
             tenant_max_waiting: 2_048,
+            max_subscriptions: 10_000,
+            tenant_max_subscriptions: 1_000,
+            tenant_max_live_questions: 100,
             background_hours: None,
             silence_ms: 3_000,
         }
@@ -100,12 +112,16 @@ pub struct Parts {
     pub context_key: SigningKey,
     /// UTC ms.
     pub now_ms: fn() -> i64,
+    /// Ends subscriptions, which would never end by themselves.
+    pub stop: CancellationToken,
 }
 
 /// The whole service: gRPC, and JSON for every method.
 pub fn service(parts: Parts) -> HttpService {
     let require = RequireContext::new(parts.context_key.clone(), parts.now_ms);
-    let grpc = grpc::service(run::Engine::new(parts));
+    let stop = parts.stop.clone();
+    let engine = run::Engine::new(parts);
+    let grpc = grpc::service(Arc::clone(&engine), live::Live::new(engine, stop));
     let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.QueryService"], 1 << 20).wrap(grpc);
     trace::serve("query", BoxCloneSyncService::new(require.layer(transcoded)))
 }

@@ -47,15 +47,16 @@ pub(crate) struct Engine {
     warehouse: Warehouse,
     breaker: Breaker,
     cache: Arc<dyn Cache>,
-    freshness: Freshness,
+    pub(crate) freshness: Freshness,
     admission: Admission,
     estimates: Arc<Estimates>,
     flights: Flights<Computed>,
-    options: Options,
+    pub(crate) options: Options,
     now_ms: fn() -> i64,
 }
 
 /// Who asks, and what comes with the question.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) context: Arc<CallContext>,
     /// In which queue the question waits.

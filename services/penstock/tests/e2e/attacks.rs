@@ -193,6 +193,7 @@ fn sql() -> Vec<Attack> {
                 continue;
             }
             attacks.push(("QueryService/SqlStream".to_owned(), json!({"sql": sql, "app_id": app})));
+            attacks.push(("QueryService/Subscribe".to_owned(), json!({"sql": {"sql": sql, "app_id": app}})));
             attacks.push(("QueryService/Explain".to_owned(), json!({"sql": {"sql": sql, "app_id": app}})));
         }
     }
@@ -247,6 +248,7 @@ fn typed() -> Vec<Attack> {
         [
             ("QueryService/Query".to_owned(), json!({"query": query})),
             ("QueryService/QueryStream".to_owned(), json!({"query": query})),
+            ("QueryService/Subscribe".to_owned(), json!({"query": query})),
             ("QueryService/Explain".to_owned(), json!({"query": query})),
             ("QueryService/Query".to_owned(), json!({"query": query, "options": {"time_zone": "UTC') OR 1=1 --"}})),
         ]

@@ -26,6 +26,9 @@ pub struct Answer {
     pub text: String,
 }
 
+/// Its stream never ends: the first message is taken for all.
+const ENDLESS: &str = "QueryService/Subscribe";
+
 /// Headers of a call.
 pub type Headers<'a> = &'a [(&'a str, &'a str)];
 
@@ -69,7 +72,12 @@ impl Contracts {
                 seen += &shown(&metadata);
                 loop {
                     match answers.message().await {
-                        Ok(Some(message)) => messages.push(serde_json::to_value(message).unwrap()),
+                        Ok(Some(message)) => {
+                            messages.push(serde_json::to_value(message).unwrap());
+                            if name == ENDLESS {
+                                break None;
+                            }
+                        }
                         Ok(None) => break None,
                         Err(status) => break Some(status),
                     }
@@ -104,7 +112,8 @@ impl Contracts {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Some(answer_of(request.send().await.unwrap()).await)
+        let response = request.send().await.unwrap();
+        Some(if name == ENDLESS { beginning_of(response).await } else { answer_of(response).await })
     }
 
     fn mapping(&self, name: &str) -> Option<(http::Method, String)> {
@@ -122,7 +131,17 @@ impl Contracts {
 /// An HTTP response as an answer.
 pub async fn answer_of(response: reqwest::Response) -> Answer {
     let (status, headers) = (response.status(), format!("{:?}", response.headers()));
-    let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
+    answer(status, headers, &response.bytes().await.unwrap())
+}
+
+/// The same of its first piece alone.
+async fn beginning_of(mut response: reqwest::Response) -> Answer {
+    let (status, headers) = (response.status(), format!("{:?}", response.headers()));
+    answer(status, headers, &response.chunk().await.unwrap().unwrap_or_default())
+}
+
+fn answer(status: reqwest::StatusCode, headers: String, body: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(body).into_owned();
     let messages: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let failed = messages.iter().rev().find_map(|message| message.get("error"));
     let code = match failed {

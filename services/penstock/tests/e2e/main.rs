@@ -17,6 +17,7 @@ mod house;
 mod isolation;
 mod kept;
 mod late;
+mod live;
 mod load;
 mod oracle;
 mod permissions;

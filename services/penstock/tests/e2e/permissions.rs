@@ -18,6 +18,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("QueryService/QueryStream", &["query"]),
     ("QueryService/Sql", &["query"]),
     ("QueryService/SqlStream", &["query"]),
+    ("QueryService/Subscribe", &["query"]),
     ("QueryService/Explain", &["query"]),
     ("MetricsService/CreateMetric", &["metrics"]),
     ("MetricsService/UpdateMetric", &["metrics"]),

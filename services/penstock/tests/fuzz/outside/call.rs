@@ -66,14 +66,20 @@ impl Client {
         };
         let pool = if call.http2 { &self.http2 } else { &self.http1 };
         let answer = async {
-            let (head, body) = pool.request(request).await.map_err(|e| format!("no answer: {e:?}"))?.into_parts();
+            let (head, mut body) = pool.request(request).await.map_err(|e| format!("no answer: {e:?}"))?.into_parts();
+            let goes_on = head.status.is_success() && !head.headers.contains_key("grpc-status");
+            if goes_on && call.target.to_lowercase().contains("subscribe") {
+                body.frame().await.transpose().map_err(|e| format!("no beginning: {e:?}"))?;
+                return Ok(None); // it has no end
+            }
             let body = body.collect().await.map_err(|e| format!("half an answer: {e:?}"))?;
-            Ok::<_, String>((head, body))
+            Ok::<_, String>(Some((head, body)))
         };
-        let (head, body) = self
+        let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(PATIENCE, answer).await })
             .map_err(|_| "no answer in time".to_owned())??;
+        let Some((head, body)) = answer else { return Ok(Verdict::Accepted) };
         let (status, trailers, body) = (head.status.as_u16(), body.trailers().cloned(), body.to_bytes());
         let content_type = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
         if content_type.starts_with(b"application/grpc-web") {

@@ -1,0 +1,99 @@
+//! `penstock watch`: an answer as it changes.
+
+use std::{io::Write, time::Duration};
+
+use api::{
+    convert,
+    status::from_status,
+    v1::{
+        Column, Row, SqlQuery, SubscribeRequest, Value, query_service_client::QueryServiceClient,
+        subscribe_request::Question, subscribe_response::Push, value::Kind,
+    },
+};
+use model::ErrorCode;
+use tonic::{Status, Streaming};
+
+use super::{ClientError, keyed};
+use crate::cli::{Server, WatchArguments};
+
+/// Writes each push as lines: `=` and the columns before a whole answer, `+` and a row that is new or changed, `-` and the key of one
+/// that is gone. Where the server sends it away for a while it comes again; returns only with an error.
+pub(crate) async fn watch(server: &Server, arguments: WatchArguments, out: &mut impl Write) -> Result<(), ClientError> {
+    let interval = Duration::from_secs_f64(arguments.interval.clamp(0.0, 1e6));
+    let request = SubscribeRequest {
+        question: Some(Question::Sql(SqlQuery { sql: arguments.sql, app_id: arguments.app })),
+        min_interval: prost_types::Duration::try_from(interval).ok(),
+        ..SubscribeRequest::default()
+    };
+    let mut channel = keyed(server).await?;
+    loop {
+        let mut client = QueryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
+        let ended = match client.subscribe(request.clone()).await {
+            Ok(subscribed) => follow(subscribed.into_inner(), out).await?,
+            Err(refused) => refused,
+        };
+        let error = from_status(&ended);
+        let Some(pause) = error.retry_after.filter(|_| error.code == ErrorCode::Unavailable) else {
+            return Err(ended.into());
+        };
+        channel = loop {
+            tokio::time::sleep(pause).await;
+            match keyed(server).await {
+                Err(ClientError::Connect { .. }) => {} // it was there before
+                connected => break connected?,
+            }
+        };
+    }
+}
+
+/// Writes the pushes, and returns why they ended.
+async fn follow(
+    mut pushes: Streaming<api::v1::SubscribeResponse>,
+    out: &mut impl Write,
+) -> Result<Status, std::io::Error> {
+    loop {
+        let push = match pushes.message().await {
+            Ok(Some(message)) => message.push,
+            Ok(None) => return Ok(Status::aborted("the stream ended")),
+            Err(status) => return Ok(status),
+        };
+        match push {
+            Some(Push::State(state)) => {
+                let result = state.result.unwrap_or_default();
+                writeln!(out, "=\t{}", names(&result.columns))?;
+                rows(out, "+", &result.rows)?;
+            }
+            Some(Push::Change(change)) => {
+                rows(out, "-", &change.removed)?;
+                rows(out, "+", &change.upserted)?;
+            }
+            Some(Push::Heartbeat(_)) | None => {}
+        }
+        out.flush()?;
+    }
+}
+
+fn names(columns: &[Column]) -> String {
+    columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join("\t")
+}
+
+fn rows(out: &mut impl Write, mark: &str, rows: &[Row]) -> Result<(), std::io::Error> {
+    rows.iter().try_for_each(|row| {
+        let values: Vec<_> = row.values.iter().map(text).collect();
+        writeln!(out, "{mark}\t{}", values.join("\t"))
+    })
+}
+
+fn text(value: &Value) -> String {
+    match &value.kind {
+        None | Some(Kind::Null(_)) => "NULL".to_owned(),
+        Some(Kind::Number(x)) => x.to_string(),
+        Some(Kind::Integer(i)) => i.to_string(),
+        Some(Kind::String(text)) => text.escape_default().to_string(),
+        Some(Kind::Bool(b)) => b.to_string(),
+        Some(Kind::Time(time)) => {
+            let time = convert::instant(time).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            time.map_or_else(String::new, |time| time.to_string())
+        }
+    }
+}
