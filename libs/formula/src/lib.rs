@@ -29,6 +29,7 @@ mod functions;
 mod grain;
 mod interval;
 mod parse;
+mod pieces;
 mod plan;
 mod query;
 mod resolve;
@@ -45,6 +46,7 @@ mod verify;
 
 pub use buckets::Buckets;
 pub use grain::Grain;
+pub use pieces::EventPlace;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};
 pub use query::{
     BEFORE, Comparison, Dimension, Fill, Measure, OrderColumn, Period, TIME_COLUMN, TOTAL_COLUMN, Top, TypedQuery,

@@ -253,6 +253,34 @@ impl Plan {
         plans
     }
 
+    /// This plan and all in it, however deep.
+    pub(crate) fn each(&mut self, change: &mut impl FnMut(&mut Self)) {
+        change(self);
+        if let Source::Plans(plans) = &mut self.source {
+            plans.iter_mut().for_each(|plan| plan.each(change));
+        }
+        let Self { joins, filters, outputs, groups, order, .. } = self;
+        let mut exprs: Vec<&mut Expr> = filters.iter_mut().chain(outputs.iter_mut().map(|o| &mut o.expr)).collect();
+        for Join { plan, on, .. } in joins {
+            plan.each(change);
+            exprs.extend(on.iter_mut().flat_map(|(left, right)| [left, right]));
+        }
+        if let Some(Groups { keys, aggregates, having, .. }) = groups {
+            exprs.extend(keys.iter_mut().chain(having));
+            exprs.extend(aggregates.iter_mut().flat_map(|a| a.args.iter_mut().chain(&mut a.filter)));
+        }
+        exprs.extend(order.iter_mut().filter_map(|order| match &mut order.by {
+            OrderBy::Expr(expr) => Some(expr),
+            OrderBy::Output(_) => None,
+        }));
+        while let Some(expr) = exprs.pop() {
+            if let Node::InPlan(_, plan) | Node::Scalar(plan) = &mut expr.node {
+                plan.each(change);
+            }
+            exprs.extend(expr.children_mut());
+        }
+    }
+
     /// All expressions of this plan itself.
     fn exprs(&self) -> Vec<&Expr> {
         let mut exprs: Vec<&Expr> = self.filters.iter().chain(self.outputs.iter().map(|output| &output.expr)).collect();

@@ -143,6 +143,10 @@ pub(crate) enum Field {
     AppId,
     Country,
     UserPlan,
+    // Where the log has it: no name that a user could write.
+    Incarnation,
+    Partition,
+    Offset,
 }
 
 /// The fields by the name that users write.
@@ -161,6 +165,7 @@ impl Field {
     pub(crate) const fn ty(self) -> Type {
         match self {
             Self::Timestamp | Self::ReceivedAt => Type::Time,
+            Self::Incarnation | Self::Partition | Self::Offset => Type::Integer,
             _ => Type::String,
         }
     }

@@ -8,11 +8,13 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use model::{Error, ErrorCode};
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MethodDescriptor, ReflectMessage, SerializeOptions, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage, SerializeOptions, Value,
+};
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::{
@@ -24,11 +26,14 @@ mod template;
 use template::{Template, Variables};
 
 const EVENTS: &str = "text/event-stream";
+const JSON: &str = "application/json";
 
 struct Route {
     method: Method,
     template: Template,
     grpc: MethodDescriptor,
+    /// The field of bytes that is the whole answer, unless the caller asks for JSON.
+    file: Option<FieldDescriptor>,
 }
 
 /// The routes of some services, built once from the contracts.
@@ -98,7 +103,7 @@ impl Transcoder {
         let (parts, request_body) = request.into_parts();
         let path = parts.uri.path();
         let (route, variables) = self.find(&parts.method, path)?;
-        let lines = Lines::of(&parts.headers);
+        let (lines, file) = (Lines::of(&parts.headers), route.file.clone().filter(|_| !accepts(&parts.headers, JSON)));
         let mut message = DynamicMessage::new(route.grpc.input());
         let bytes = body::collect(request_body, self.limit_bytes).await?;
         if !bytes.is_empty() {
@@ -116,7 +121,10 @@ impl Transcoder {
         }
         let response =
             inner.oneshot(grpc_request(parts, &route.grpc, &message)).await.unwrap_or_else(|e: Infallible| match e {});
-        to_json(response, &route.grpc, lines).await
+        match file {
+            Some(file) => to_file(response, &route.grpc, file).await,
+            None => to_json(response, &route.grpc, lines).await,
+        }
     }
 }
 
@@ -125,7 +133,9 @@ fn route(rule: &DynamicMessage, grpc: &MethodDescriptor) -> Option<Route> {
         let path = rule.get_field_by_name(verb)?;
         let path = path.as_str().filter(|path| !path.is_empty())?;
         let method = Method::from_bytes(verb.to_uppercase().as_bytes()).ok()?;
-        Some(Route { method, template: Template::parse(path), grpc: grpc.clone() })
+        let body = rule.get_field_by_name("response_body")?;
+        let file = body.as_str().and_then(|name| grpc.output().get_field_by_name(name));
+        Some(Route { method, template: Template::parse(path), grpc: grpc.clone(), file })
     })
 }
 
@@ -200,6 +210,40 @@ async fn to_json(response: Response, grpc: &MethodDescriptor, lines: Lines) -> R
     }
 }
 
+/// Whether the caller names this type among those that it accepts.
+fn accepts(headers: &http::HeaderMap, content_type: &str) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|one| one.trim().starts_with(content_type))
+}
+
+/// What the messages have in this field, one behind the other, of the type that the first says in its `content_type`. A failure before the
+/// first message is a status; after it the answer breaks off.
+async fn to_file(response: Response, grpc: &MethodDescriptor, file: FieldDescriptor) -> Result<Response, Error> {
+    if let Some(status) = protocol::status_of(response.headers()).filter(|s| s.code() != tonic::Code::Ok) {
+        return Ok(Protocol::Json.status(&status));
+    }
+    let mut messages =
+        Messages { body: response.into_body(), deframer: body::Deframer::default(), output: grpc.output() };
+    let first = match messages.next_message().await {
+        Ok(first) => first,
+        Err(status) => return Ok(Protocol::Json.status(&status)),
+    };
+    let content_type = first.as_ref().and_then(|message| message.get_field_by_name("content_type"));
+    let content_type = content_type.as_ref().and_then(|value| HeaderValue::from_str(value.as_str()?).ok());
+    let rest = futures::stream::try_unfold(messages, |mut messages| async {
+        Ok::<_, tonic::Status>(messages.next_message().await?.map(|message| (message, messages)))
+    });
+    let frames = futures::stream::iter(first.map(Ok)).chain(rest).map_ok(move |message| {
+        let data = message.get_field(&file).as_bytes().cloned().unwrap_or_default();
+        http_body::Frame::data(data)
+    });
+    let mut response = with_type(Body::new(StreamBody::new(frames)), "application/octet-stream");
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    Ok(response)
+}
+
 /// How a stream of messages is written, each as soon as it is there.
 #[derive(Clone, Copy)]
 enum Lines {
@@ -212,9 +256,7 @@ enum Lines {
 impl Lines {
     /// By what the caller accepts.
     fn of(headers: &http::HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let accepts_events = accepted.flat_map(|list| list.split(',')).any(|one| one.trim().starts_with(EVENTS));
-        if accepts_events { Self::Events } else { Self::Ndjson }
+        if accepts(headers, EVENTS) { Self::Events } else { Self::Ndjson }
     }
 
     /// A failure before the first message is a status; after it a last line `{"error": ...}`, or an event named `error`.
@@ -270,9 +312,13 @@ struct Messages {
 
 impl Messages {
     async fn next(&mut self) -> Result<Option<String>, tonic::Status> {
+        self.next_message().await?.map(|message| json(&message)).transpose()
+    }
+
+    async fn next_message(&mut self) -> Result<Option<DynamicMessage>, tonic::Status> {
         loop {
             if let Some(message) = self.deframer.next_message().map_err(|e| api::status::to_status(&e))? {
-                return self.json(message).map(Some);
+                return DynamicMessage::decode(self.output.clone(), message).map(Some).map_err(|e| unsayable(&e));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -290,18 +336,17 @@ impl Messages {
             }
         }
     }
+}
 
-    fn json(&self, message: Bytes) -> Result<String, tonic::Status> {
-        let internal =
-            |e: &dyn std::fmt::Display| tonic::Status::internal(format!("an answer can't be said in JSON: {e}"));
-        let message = DynamicMessage::decode(self.output.clone(), message).map_err(|e| internal(&e))?;
-        let mut json = serde_json::Serializer::new(Vec::new());
-        // Field names as in the contracts, and fields at their default shown: a count of 0 is an answer.
-        let options = SerializeOptions::new()
-            .use_proto_field_name(true)
-            .skip_default_fields(false)
-            .stringify_64_bit_integers(false);
-        message.serialize_with_options(&mut json, &options).map_err(|e| internal(&e))?;
-        String::from_utf8(json.into_inner()).map_err(|e| internal(&e))
-    }
+fn json(message: &DynamicMessage) -> Result<String, tonic::Status> {
+    let mut json = serde_json::Serializer::new(Vec::new());
+    // Field names as in the contracts, and fields at their default shown: a count of 0 is an answer.
+    let options =
+        SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false);
+    message.serialize_with_options(&mut json, &options).map_err(|e| unsayable(&e))?;
+    String::from_utf8(json.into_inner()).map_err(|e| unsayable(&e))
+}
+
+fn unsayable(error: &dyn std::fmt::Display) -> tonic::Status {
+    tonic::Status::internal(format!("an answer can't be said in JSON: {error}"))
 }

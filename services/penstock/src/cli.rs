@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use api::v1::LogRange;
-use clap::{Args, Parser, Subcommand};
+use api::v1::{ExportFormat, LogRange};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     certs::CertsArguments,
@@ -58,6 +58,13 @@ pub(crate) enum Command {
         server: Server,
         #[command(flatten)]
         arguments: WatchArguments,
+    },
+    /// Write the whole answer to a SELECT into a file; started again, go on where it broke off.
+    Export {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: ExportArguments,
     },
     /// Put a part of the event log into the warehouse anew, with an operator's key.
     Replay {
@@ -165,6 +172,43 @@ pub(crate) struct WatchArguments {
     /// The least time between two pushes, in seconds.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) interval: f64,
+}
+
+/// What is exported.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The SELECT.
+    pub(crate) sql: String,
+    /// The app; needed unless the key reaches exactly one.
+    #[arg(long, default_value = "")]
+    pub(crate) app: String,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    pub(crate) format: Format,
+    /// The file; beside it, while it isn't whole, one of the same name with `.resume`. Default: standard output.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What a file can be.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    /// Arrow's IPC stream.
+    Arrow,
+    /// RFC 4180.
+    Csv,
+    /// An object a line.
+    Ndjson,
+}
+
+impl Format {
+    pub(crate) const fn to_wire(self) -> ExportFormat {
+        match self {
+            Self::Arrow => ExportFormat::Arrow,
+            Self::Csv => ExportFormat::Csv,
+            Self::Ndjson => ExportFormat::Ndjson,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

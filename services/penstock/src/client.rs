@@ -1,5 +1,6 @@
 //! `penstock tenant`, `app`, `key` and `replay`: the Admin service from a terminal; and questions that go on, in files of their own.
 
+mod export;
 mod watch;
 
 use std::{fmt::Write, path::PathBuf};
@@ -15,6 +16,7 @@ use tonic::{
     transport::Channel,
 };
 
+pub(crate) use export::export;
 pub(crate) use watch::watch;
 
 use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand};
@@ -30,7 +32,7 @@ pub(crate) enum ClientError {
     Connect { server: String, source: tonic::transport::Error },
     #[error("{}", said(.0))]
     Refused(Box<tonic::Status>),
-    #[error("can't write the answer: {0}")]
+    #[error("the answer can't be written: {0}")]
     Write(#[from] std::io::Error),
     #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator")]
     NoPermission(String),

@@ -79,6 +79,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::App { server, command } => print(&client::app(&server, command).await?),
         Command::Key { server, command } => print(&client::key(&server, command).await?),
         Command::Watch { server, arguments } => Ok(client::watch(&server, arguments, &mut std::io::stdout()).await?),
+        Command::Export { server, arguments } => Ok(client::export(&server, arguments).await?),
         Command::Replay { server, command } => print(&client::replay(&server, command).await?),
     }
 }

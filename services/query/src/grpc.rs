@@ -6,7 +6,7 @@ use api::{
     convert::{self, priority_from_wire},
     status::to_status,
     v1::{
-        self, explain_request,
+        self, explain_request, export_request,
         query_service_server::{QueryService, QueryServiceServer},
         subscribe_request,
     },
@@ -22,6 +22,7 @@ use tower::util::BoxCloneSyncService;
 use crate::{
     answer,
     ask::{self, Asked, Words},
+    export::export,
     live::Live,
     page::Page,
     run::{Caller, Engine},
@@ -90,6 +91,7 @@ impl QueryService for Grpc {
     type QueryStreamStream = Parts<v1::QueryStreamResponse>;
     type SqlStreamStream = Parts<v1::SqlStreamResponse>;
     type SubscribeStream = Parts<v1::SubscribeResponse>;
+    type ExportStream = Parts<v1::ExportResponse>;
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
@@ -143,6 +145,18 @@ impl QueryService for Grpc {
         };
         let pushes = self.live.subscribe(words, caller, min_interval).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(Box::pin(pushes.map(|push| push.map_err(|e| to_status(&e))))))
+    }
+
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        let caller = caller(&request, request.get_ref().options.clone())?;
+        let v1::ExportRequest { question, format, resume_token, .. } = request.into_inner();
+        let words = match question {
+            Some(export_request::Question::Sql(query)) => Words::Sql(query),
+            Some(export_request::Question::Query(query)) => Words::Typed(query.into()),
+            None => return Err(to_status(&Words::missing())),
+        };
+        let pieces = export(&self.engine, words, caller, format, &resume_token).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(Box::pin(pieces.map(|piece| piece.map_err(|e| to_status(&e))))))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {

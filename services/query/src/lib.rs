@@ -5,13 +5,14 @@
 //! answered before; for what is left [`flight`] joins whoever computes the same just now, or [`admit`] lets it in in its turn;
 //! [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
 //! with it the query in the warehouse, if nobody else waits for it. [`live`] takes the same path again whenever the pipeline has
-//! come further, for all who subscribe to the same. While the warehouse is away [`breaker`] refuses at once,
+//! come further, for all who subscribe to the same; [`export`] takes it with pieces of an answer of any length, as files. While the warehouse is away [`breaker`] refuses at once,
 //! and [`last`] has earlier answers for those who take them.
 
 mod admit;
 mod answer;
 mod ask;
 mod breaker;
+mod export;
 mod flight;
 mod freshness;
 mod grpc;
@@ -61,6 +62,8 @@ pub struct Options {
     pub tenant_max_subscriptions: usize,
     /// Different questions that one tenant's subscriptions ask; each is computed by itself.
     pub tenant_max_live_questions: usize,
+    /// How long each query of an export may run in the warehouse, in ms.
+    pub export_max_execution_ms: u64,
     /// Hours of the UTC day in which background queries start whatever else runs, as "22:00-06:00". At other times they start
     /// while less than half of `concurrent` run.
     pub background_hours: Option<Hours>,
@@ -84,6 +87,7 @@ impl Default for Options {
             max_subscriptions: 10_000,
             tenant_max_subscriptions: 1_000,
             tenant_max_live_questions: 100,
+            export_max_execution_ms: 3_600_000,
             background_hours: None,
             silence_ms: 3_000,
         }

@@ -70,16 +70,17 @@ pub(crate) struct Caller {
 }
 
 /// What is to be computed, and in which queue.
-struct Work {
+pub(crate) struct Work {
     plan: SealedPlan,
     statement: Statement,
     extent: Extent,
     class: Priority,
+    max_execution_ms: u64,
     traceparent: Option<String>,
 }
 
 /// A query that runs.
-struct Running {
+pub(crate) struct Running {
     work: Work,
     rows: RowStream,
     span: Span,
@@ -274,7 +275,13 @@ impl Engine {
     fn work(&self, plan: SealedPlan, times: Option<&[Range<i64>]>, caller: &Caller) -> Result<Work, Error> {
         let extent = times.map_or_else(|| self.extent(&plan), |times| Extent::of(times, self.now_ms()));
         let (statement, traceparent) = (plan.compile()?, caller.traceparent.clone());
-        Ok(Work { plan, statement, extent, class: caller.class, traceparent })
+        let max_execution_ms = self.options.max_execution_ms;
+        Ok(Work { plan, statement, extent, class: caller.class, max_execution_ms, traceparent })
+    }
+
+    /// The work of an export, whose readers may be slow.
+    pub(crate) fn export_work(&self, plan: SealedPlan, caller: &Caller) -> Result<Work, Error> {
+        Ok(Work { max_execution_ms: self.options.export_max_execution_ms, ..self.work(plan, None, caller)? })
     }
 
     fn extent(&self, plan: &SealedPlan) -> Extent {
@@ -289,7 +296,13 @@ impl Engine {
     }
 
     /// Begins a query when its turn comes.
-    async fn run(&self, work: Work, fresh: Fresh, frontier: &Frontier, started: Instant) -> Result<Running, Error> {
+    pub(crate) async fn run(
+        &self,
+        work: Work,
+        fresh: Fresh,
+        frontier: &Frontier,
+        started: Instant,
+    ) -> Result<Running, Error> {
         self.breaker.pass()?;
         let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
         let bytes = self.estimates.expect(&place(&work.plan), work.extent);
@@ -315,7 +328,7 @@ impl Engine {
         });
         let settings = QuerySettings {
             query_id,
-            max_execution_time: Some(Duration::from_millis(self.options.max_execution_ms)),
+            max_execution_time: Some(Duration::from_millis(work.max_execution_ms)),
             max_memory_bytes: Some(self.options.max_memory_bytes),
             max_threads: (work.class == Priority::Background).then_some(1),
             priority: Some(work.class as u32 + 1),
@@ -331,7 +344,7 @@ impl Engine {
 }
 
 impl Running {
-    async fn next(&mut self) -> Result<Option<RowBlock>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<RowBlock>, Error> {
         let next = self.rows.next().instrument(self.span.clone());
         let failed = match self.breaker.watch(next).await? {
             Ok(Some(block)) => return Ok(Some(block)),

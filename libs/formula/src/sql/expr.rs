@@ -246,5 +246,8 @@ const fn column(field: Field) -> &'static str {
         Field::AppId => "app",
         Field::Country => "country",
         Field::UserPlan => "plan",
+        Field::Incarnation => "_incarnation",
+        Field::Partition => "_partition",
+        Field::Offset => "_offset",
     }
 }

@@ -2,16 +2,30 @@
 
 use sqlparser::ast::DataType;
 
-/// Columns of `events` that users' expressions come from, `tenant` and `app` included.
-const COLUMNS: [&str; 11] =
-    ["tenant", "app", "event", "ts", "user", "event_id", "country", "plan", "received_at", "n_more", "s_more"];
+/// Columns of `events` that users' expressions come from, `tenant` and `app` included, and where the log has an event.
+const COLUMNS: [&str; 14] = [
+    "tenant",
+    "app",
+    "event",
+    "ts",
+    "user",
+    "event_id",
+    "country",
+    "plan",
+    "received_at",
+    "n_more",
+    "s_more",
+    "_incarnation",
+    "_partition",
+    "_offset",
+];
 
 /// Columns of the rollup `daily_users`.
 const DAILY_COLUMNS: [&str; 5] = ["tenant", "app", "day", "user", "events"];
 
 /// Columns of `users`.
-const USER_COLUMNS: [&str; 9] =
-    ["tenant", "app", "user", "country", "plan", "n_more", "s_more", "_incarnation", "_offset"];
+const USER_COLUMNS: [&str; 10] =
+    ["tenant", "app", "user", "country", "plan", "n_more", "s_more", "_incarnation", "_partition", "_offset"];
 
 /// Slot columns `n0..n15`, `s0..s15`.
 const SLOTS: usize = 16;

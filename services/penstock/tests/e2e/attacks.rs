@@ -194,6 +194,8 @@ fn sql() -> Vec<Attack> {
             }
             attacks.push(("QueryService/SqlStream".to_owned(), json!({"sql": sql, "app_id": app})));
             attacks.push(("QueryService/Subscribe".to_owned(), json!({"sql": {"sql": sql, "app_id": app}})));
+            let export = json!({"sql": {"sql": sql, "app_id": app}, "format": "EXPORT_FORMAT_NDJSON"});
+            attacks.push(("QueryService/Export".to_owned(), export));
             attacks.push(("QueryService/Explain".to_owned(), json!({"sql": {"sql": sql, "app_id": app}})));
         }
     }
@@ -249,6 +251,7 @@ fn typed() -> Vec<Attack> {
             ("QueryService/Query".to_owned(), json!({"query": query})),
             ("QueryService/QueryStream".to_owned(), json!({"query": query})),
             ("QueryService/Subscribe".to_owned(), json!({"query": query})),
+            ("QueryService/Export".to_owned(), json!({"query": query, "format": "EXPORT_FORMAT_CSV"})),
             ("QueryService/Explain".to_owned(), json!({"query": query})),
             ("QueryService/Query".to_owned(), json!({"query": query, "options": {"time_zone": "UTC') OR 1=1 --"}})),
         ]

@@ -11,6 +11,7 @@ mod dialect;
 mod disk;
 mod erasure;
 mod every;
+mod export;
 mod faults;
 mod flow;
 mod house;

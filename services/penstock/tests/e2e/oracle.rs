@@ -4,7 +4,7 @@
 mod answer;
 mod client;
 mod import;
-mod python;
+pub mod python;
 mod questions;
 mod typed;
 

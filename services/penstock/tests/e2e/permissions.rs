@@ -19,6 +19,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("QueryService/Sql", &["query"]),
     ("QueryService/SqlStream", &["query"]),
     ("QueryService/Subscribe", &["query"]),
+    ("QueryService/Export", &["query"]),
     ("QueryService/Explain", &["query"]),
     ("MetricsService/CreateMetric", &["metrics"]),
     ("MetricsService/UpdateMetric", &["metrics"]),

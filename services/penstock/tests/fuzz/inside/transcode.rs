@@ -21,11 +21,12 @@ pub const SERVICES: [&str; 4] =
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(api::DESCRIPTORS).unwrap());
 
-const LINES: [&str; 17] = [
+const LINES: [&str; 18] = [
     "POST /v1/identify",
     "POST /v1/query",
     "POST /v1/query:stream",
     "POST /v1/subscribe",
+    "POST /v1/export",
     "POST /v1/sql",
     "POST /v1/explain",
     "POST /v1/apps/xyz123/metrics",
