@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use model::{Offset, PartitionId};
@@ -25,11 +25,17 @@ pub trait Assignment: Send + Sync + 'static {
 }
 
 /// The assignment of a log that one process has to itself.
-pub(crate) struct Everything(watch::Sender<BTreeSet<PartitionId>>);
+#[derive(Clone)]
+pub(crate) struct Everything(Arc<watch::Sender<BTreeSet<PartitionId>>>);
 
 impl Everything {
     pub(crate) fn of(partitions: u32) -> Self {
-        Self(watch::Sender::new((0..partitions).collect()))
+        Self(Arc::new(watch::Sender::new((0..partitions).collect())))
+    }
+
+    /// There are so many now.
+    pub(crate) fn grow(&self, partitions: u32) {
+        self.0.send_replace((0..partitions).collect());
     }
 }
 

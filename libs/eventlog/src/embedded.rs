@@ -101,7 +101,7 @@ impl EmbeddedLog {
         let shared = Arc::new(Shared {
             incarnation: found.identity.incarnation,
             timeline,
-            recent: Recent::new(options.partitions, options.cache_bytes),
+            recent: Recent::new(found.identity.partitions, options.cache_bytes),
             store: RwLock::new(Some(store)),
             trimming: Mutex::new(()),
             stopped: watch::Sender::new(None),
@@ -119,6 +119,17 @@ impl EmbeddedLog {
             commands,
             writer: Arc::new(Mutex::new(Some(writer))),
         })
+    }
+
+    /// Gives the log in `dir`, which nobody has open, more partitions.
+    async fn grow_closed(dir: &Path, partitions: u32) -> Result<(), LogError> {
+        let dir = PathBuf::from(dir);
+        blocking(move || {
+            let layout = Layout::lock(&dir)?;
+            let place = layout.find_or_make(|_| Err(LogError::Damaged("there is no log any more".into())))?;
+            Store::grow(&place, partitions)
+        })
+        .await
     }
 
     /// Whether it takes nothing any more.

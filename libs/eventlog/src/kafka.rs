@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use model::{Incarnation, Offset, PartitionId, Position};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rdkafka::{ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
 use tokio::{sync::watch, time::sleep};
 use tracing::{debug, error, warn};
@@ -68,7 +68,7 @@ pub struct KafkaLog {
     /// Made when it is first used.
     reader: Mutex<Option<Arc<Reader>>>,
     /// The highest time told of each partition's tail.
-    tails: Vec<AtomicI64>,
+    tails: RwLock<Vec<AtomicI64>>,
     clock: Clock,
     stopped: watch::Sender<Option<Arc<str>>>,
 }
@@ -129,7 +129,7 @@ impl KafkaLog {
             brokers,
             writer,
             reader: Mutex::new(None),
-            tails: (0..found.partitions).map(|_| AtomicI64::new(i64::MIN)).collect(),
+            tails: RwLock::new((0..found.partitions).map(|_| AtomicI64::new(i64::MIN)).collect()),
             clock: system_clock(),
             stopped: watch::Sender::new(None),
             options,
@@ -255,7 +255,30 @@ impl EventLog for KafkaLog {
     }
 
     fn partitions(&self) -> u32 {
-        self.tails.len() as u32
+        self.tails.read().len() as u32
+    }
+
+    async fn grow(&self, partitions: u32) -> Result<(), LogError> {
+        if partitions <= self.partitions() {
+            return Ok(());
+        }
+        LogOptions { partitions, ..self.options.clone() }.check()?;
+        self.check_open()?;
+        let found = self.brokers.grow(partitions).await?;
+        if found.id != self.identity {
+            self.check_identity().await;
+            return self.check_open();
+        }
+        {
+            let mut tails = self.tails.write();
+            let more = (found.partitions as usize).saturating_sub(tails.len());
+            tails.extend((0..more).map(|_| AtomicI64::new(i64::MIN)));
+        }
+        // Who still reads with the old one may go on: it has what was there.
+        let reader = self.reader.lock().take();
+        tokio::task::spawn_blocking(move || drop(reader));
+        self.writer.retire();
+        Ok(())
     }
 
     async fn append(&self, batches: Vec<Batch>) -> Result<Position, LogError> {
@@ -307,7 +330,7 @@ impl EventLog for KafkaLog {
         let asked_ms = (self.clock)() - self.options.kafka.max_clock_skew_ms;
         let (_, end) = self.bounds(partition).await?;
         // What was true of an earlier end is of a later one.
-        let told_ms = self.tails[partition as usize].fetch_max(asked_ms, Ordering::Relaxed);
+        let told_ms = self.tails.read()[partition as usize].fetch_max(asked_ms, Ordering::Relaxed);
         Ok(Tail { end, time_ms: asked_ms.max(told_ms) })
     }
 

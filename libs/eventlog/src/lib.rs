@@ -3,7 +3,7 @@
 //! [`EventLog`] states the promises; the conformance suite checks them on every backend. `embedded:DIR` keeps the
 //! log on the local disk, for one process; `kafka://HOST:PORT` in a topic of Apache Kafka, for any number of them.
 //!
-//! A log is one topic with a fixed number of partitions. A record is bytes; what they mean is `model::record`'s
+//! A log is one topic, whose partitions may become more and never fewer. A record is bytes; what they mean is `model::record`'s
 //! matter. Offsets count records in a partition from 0. Records of one [`Batch`] are placed in their order; another
 //! caller's may come to lie between them.
 
@@ -110,8 +110,17 @@ pub trait EventLog: Send + Sync + 'static {
     /// The life of this topic: fixed while it exists, higher when it is made anew.
     fn incarnation(&self) -> Incarnation;
 
-    /// How many partitions there are; fixed for the life of the topic.
+    /// How many partitions there are, as far as this process knows.
     fn partitions(&self) -> u32;
+
+    /// Sees to it that there are so many partitions, 1024 at most, or more. What is there stays where it is. Cut off, it has them or not; who
+    /// reads meanwhile may be told that the log is `Unavailable`.
+    async fn grow(&self, partitions: u32) -> Result<(), LogError> {
+        if partitions <= self.partitions() {
+            return Ok(());
+        }
+        Err(LogError::Invalid(format!("this log has {} partitions for good", self.partitions())))
+    }
 
     /// Appends and returns, for each partition named, the offset after its last record of this call.
     ///

@@ -7,7 +7,7 @@ use crate::{EventLog, Incarnations, KafkaLog, KafkaOptions, LogError, embedded::
 pub struct LogOptions {
     /// The topic's name, 1 to 200 bytes. Fixed when the log is made. One in a Kafka URL goes before it.
     pub topic: String,
-    /// How many partitions, 1 to 1024. Fixed when the log is made. A Kafka topic that is there keeps its own number.
+    /// How many partitions a log has that is made, 1 to 1024. One that is there keeps its own number.
     pub partitions: u32,
     /// Bytes kept in memory for readers. Embedded: of the newest records; Kafka: of those fetched ahead.
     pub cache_bytes: usize,

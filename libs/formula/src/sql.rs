@@ -242,7 +242,7 @@ impl Emitter {
     fn ending(&mut self, plan: &Plan) {
         if plan.source == Source::Users {
             // Each row holds all that was known after it.
-            return self.push(" ORDER BY _incarnation DESC, _offset DESC LIMIT 1 BY user");
+            return self.push(" ORDER BY _incarnation DESC, _partition DESC, _offset DESC LIMIT 1 BY user");
         }
         if !plan.order.is_empty() {
             self.push(" ORDER BY ");

@@ -117,7 +117,8 @@ pub struct Erasure {
 #[async_trait]
 pub trait Erasures: Send + Sync + 'static {
     /// Takes a request and puts up its tombstone: at `log_end`, or further on where the partition's worker is further already. `NotFound` if
-    /// the app isn't there, `AlreadyExists` if the id is taken.
+    /// the app isn't there, `AlreadyExists` if the id is taken, `Conflict` if the topic no longer has so many `partitions`: the user may
+    /// have another one now.
     ///
     /// It is atomic with [`crate::Ledger::begin`]. A worker that begins a range and reads the tombstones after that misses none whose end is
     /// before the range's: either it began first, and the end lies after its range, or the tombstone was first, and is read.
@@ -125,6 +126,7 @@ pub trait Erasures: Send + Sync + 'static {
         &self,
         request: ErasureRequest,
         topic: &Topic,
+        partitions: u32,
         partition: PartitionId,
         log_end: Offset,
     ) -> Result<Erasure, MetaError>;

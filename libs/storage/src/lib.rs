@@ -1,9 +1,9 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is six small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is seven small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
-//! define, the [`Erasures`] of users, and the [`Replays`] of the log. [`Metastore`] is all six; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks
-//! the promises written here on both.
+//! define, the [`Erasures`] of users, the [`Replays`] of the log, and the [`Placements`] of its records. [`Metastore`] is all seven; it lives in SQLite
+//! or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -19,6 +19,7 @@ mod metastore;
 mod metrics;
 mod open;
 pub mod place;
+mod placements;
 mod postgres;
 mod registry;
 mod replays;
@@ -35,13 +36,14 @@ pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progre
 pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
 pub use metrics::Metrics;
 pub use open::open;
+pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writer};
 pub use registry::{Registry, RegistryError};
 pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
-pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures + Replays {}
-impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays> Metastore for T {}
+pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures + Replays + Placements {}
+impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Placements> Metastore for T {}
 
 /// What the metastore can't do.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ pub(crate) mod erasures;
 mod errors;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
+pub(crate) mod placements;
 pub(crate) mod registry;
 pub(crate) mod replays;
 

@@ -76,6 +76,11 @@ async fn erasures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn placements() {
+    conformance::placements(metastore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replays() {
     conformance::replays(metastore).await;
 }

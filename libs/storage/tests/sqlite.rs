@@ -59,6 +59,12 @@ async fn erasures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn placements() {
+    let folders = Folders::new();
+    conformance::placements(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replays() {
     let folders = Folders::new();
     conformance::replays(async || folders.metastore().await).await;

@@ -2,11 +2,12 @@
 //!
 //! The steps of an erasure, each of which can be done again, so that a crash anywhere costs only time:
 //!
-//! 1. wait until the pipeline has committed everything before the tombstone: what it stores later is no longer the user's;
+//! 1. wait until the pipeline has committed everything before the tombstone, in partitions too that the user was in before: what it stores later
+//!    is no longer the user's;
 //! 2. note which hours lose events: once they are deleted nobody could tell;
 //! 3. put a row in the place of each record, so that [Reconcile](crate) still balances, and delete the others;
 //! 4. count the user's rollup again. Rows there have no offsets, so a new user's go too and are put back: compared while nothing is pending
-//!    in the partition, until it is right;
+//!    in the partitions that may have the user's records, until it is right;
 //! 5. give the noted hours new epochs, and only then note that it is done;
 //! 6. after the longest life of an insert look again, from step 2 on.
 //!
@@ -22,7 +23,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use storage::{
-    Erasure, ErasureState, MetaError, PartitionState, Topic, TouchedHour, WarehouseError,
+    Erasure, ErasureState, MetaError, PartitionState, Placement, Topic, TouchedHour, WarehouseError,
     warehouse::{ErasedUser, LONGEST_INSERT},
 };
 use tokio::time::sleep;
@@ -139,7 +140,8 @@ impl Eraser {
         let mut topics = HashMap::new();
         for erasure in open.iter().filter(|erasure| erasure.progress.state == ErasureState::Waiting) {
             if !topics.contains_key(&erasure.topic) {
-                topics.insert(erasure.topic.clone(), self.ground.ledger.partitions(&erasure.topic).await?);
+                let states = self.ground.ledger.partitions(&erasure.topic).await?;
+                topics.insert(erasure.topic.clone(), (self.placement(&erasure.topic).await?, states));
             }
         }
         let mut due: Vec<_> = open.into_iter().filter(|erasure| self.is_due(erasure, &topics)).collect();
@@ -149,13 +151,14 @@ impl Eraser {
         Ok(())
     }
 
-    fn is_due(&self, erasure: &Erasure, topics: &HashMap<Topic, Vec<PartitionState>>) -> bool {
+    fn is_due(&self, erasure: &Erasure, topics: &HashMap<Topic, (Placement, Vec<PartitionState>)>) -> bool {
         match erasure.progress.state {
             ErasureState::Waiting => {
-                let states = topics.get(&erasure.topic).map_or(&[][..], Vec::as_slice);
-                let state = states.iter().find(|state| state.partition == erasure.partition);
+                let Some((placement, states)) = topics.get(&erasure.topic) else { return false };
+                let committed = |p| states.iter().find(|state| state.partition == p).map_or(0, |state| state.committed);
+                let before = placement.ancestors(erasure.partition).into_iter().chain([(erasure.partition, erasure.end)]);
                 // Nothing more comes of a log that is no longer read.
-                state.map_or(0, |state| state.committed) >= erasure.end || !self.is_read(&erasure.topic)
+                before.into_iter().all(|(p, end)| committed(p) >= end) || !self.is_read(&erasure.topic)
             }
             ErasureState::Deleting => true,
             ErasureState::Settling => erasure.progress.look_again_at_ms.is_none_or(|at| at <= (self.now_ms)()),
@@ -168,9 +171,17 @@ impl Eraser {
         log.topic() == topic.name && log.incarnation() == topic.incarnation
     }
 
-    async fn partition(&self, erasure: &Erasure) -> Result<Option<PartitionState>, MetaError> {
-        let states = self.ground.ledger.partitions(&erasure.topic).await?;
-        Ok(states.into_iter().find(|state| state.partition == erasure.partition))
+    async fn placement(&self, topic: &Topic) -> Result<Placement, MetaError> {
+        self.ground.placements.placement(topic, self.ground.log.partitions()).await
+    }
+
+    /// The partitions that may have records of the user.
+    async fn partitions(&self, erasure: &Erasure) -> Result<Vec<PartitionState>, MetaError> {
+        let Erasure { request, topic, .. } = erasure;
+        let placement = self.placement(topic).await?;
+        let of_user = placement.of_user(request.tenant.as_str(), request.app.as_str(), &request.user_id);
+        let states = self.ground.ledger.partitions(topic).await?;
+        Ok(states.into_iter().filter(|state| of_user.contains(&state.partition)).collect())
     }
 
     /// Deletes what these users have, and notes how far each came then.
@@ -262,12 +273,12 @@ impl Eraser {
     /// How the user's rollup differs from the events; `None` if that can't be told, since something was inserted.
     async fn daily_users(&self, erasure: &Erasure) -> Result<Option<(u64, u64)>, EraserError> {
         let at_rest = async || -> Result<_, EraserError> {
-            let state = self.partition(erasure).await?;
-            Ok(state.map(|state| (state.generation, state.committed, state.pending)))
+            let states = self.partitions(erasure).await?;
+            Ok(states.into_iter().map(|state| (state.generation, state.committed, state.pending)).collect::<Vec<_>>())
         };
         let before = at_rest().await?;
         let differs = self.ground.warehouse.erased_daily_users(&user(erasure)).await?;
-        let is_still = before == at_rest().await? && before.is_none_or(|(.., pending)| pending.is_none());
+        let is_still = before == at_rest().await? && before.iter().all(|(.., pending)| pending.is_none());
         Ok((is_still || !self.is_read(&erasure.topic)).then_some(differs))
     }
 
@@ -292,6 +303,7 @@ fn user(erasure: &Erasure) -> ErasedUser<'_> {
         app: &erasure.request.app,
         user_id: &erasure.request.user_id,
         incarnation: erasure.topic.incarnation,
+        partition: erasure.partition,
         end: erasure.end,
     }
 }

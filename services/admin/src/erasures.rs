@@ -9,7 +9,7 @@ use api::{
 };
 use model::{Error, ErrorCode, partition_of};
 use storage::{
-    Erasure, ErasureRequest, ErasureState, Topic,
+    Erasure, ErasureRequest, ErasureState, MetaError,
     warehouse::schema::{EVENTS, UNCOUNTED, USERS},
 };
 use tracing::info;
@@ -28,11 +28,6 @@ impl Admin {
         let (app, user_id) = both(app_of(caller, &request.app_id), check::user_id("user_id", request.user_id))?;
         self.require_app(&tenant, &app).await?;
         let ground = self.ground()?;
-        let log = &*ground.log;
-        let partition = partition_of(&tenant, &app, &user_id, "", log.partitions());
-        // Whatever was acknowledged by now stands before this.
-        let end = log.tail(partition).await.map_err(unreadable)?.end;
-        let topic = Topic { name: log.topic().to_owned(), incarnation: log.incarnation() };
         let request = ErasureRequest {
             id: format!("{:032x}", rand::random::<u128>()),
             tenant,
@@ -41,7 +36,18 @@ impl Admin {
             requested_at_ms: (self.now_ms)(),
             requested_by: caller.key_id().to_owned(),
         };
-        let erasure = ground.erasures.request_erasure(request, &topic, partition, end).await.map_err(stored)?;
+        let erasure = loop {
+            let partitions = ground.placement().await?.partitions();
+            let ErasureRequest { tenant, app, user_id, .. } = &request;
+            let partition = partition_of(tenant.as_str(), app.as_str(), user_id, "", partitions);
+            // Whatever was acknowledged by now stands before this.
+            let end = ground.log.tail(partition).await.map_err(unreadable)?.end;
+            let erasures = &ground.erasures;
+            match erasures.request_erasure(request.clone(), &ground.topic(), partitions, partition, end).await {
+                Err(MetaError::Conflict(_)) => {} // the log grew in between
+                requested => break requested.map_err(stored)?,
+            }
+        };
         let ErasureRequest { id, tenant, app, .. } = &erasure.request;
         info!(by = caller.key_id(), %tenant, %app, erasure = id, "a user is to be erased");
         Ok(EraseUserResponse { erasure: Some(to_wire(erasure)) })

@@ -3,7 +3,8 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures` and `replays` do what was asked. [`Expiry`] and [`Eraser`] work by themselves.
+//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays` and `topics` do what was asked. [`Expiry`], [`Eraser`] and
+//! [`Grower`] work by themselves.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
@@ -16,6 +17,7 @@ mod dead_letters;
 mod eraser;
 mod erasures;
 mod expiry;
+mod grower;
 mod keys;
 mod quotas;
 mod reconcile;
@@ -23,6 +25,7 @@ mod replays;
 mod retention;
 mod service;
 mod tenants;
+mod topics;
 mod wire;
 
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use tower::{Layer, util::BoxCloneSyncService};
 
 pub use eraser::{Eraser, Options};
 pub use expiry::Expiry;
+pub use grower::Grower;
 pub use keys::mint;
 pub use retention::RetentionOptions;
 pub use service::Ground;

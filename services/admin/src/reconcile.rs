@@ -16,10 +16,7 @@ use model::{
     AppId, DAY_MS, Error, HOUR_MS, Offset, PartitionId, TenantId,
     record::{self, Body},
 };
-use storage::{
-    Topic,
-    warehouse::{Reason, schema::UNCOUNTED_DAYS},
-};
+use storage::warehouse::{Reason, schema::UNCOUNTED_DAYS};
 use tracing::warn;
 
 use crate::{
@@ -75,12 +72,12 @@ impl Admin {
         self.require_app(&tenant, &app).await?;
         let ground = self.ground()?;
         let log = &*ground.log;
-        let topic = Topic { name: log.topic().to_owned(), incarnation: log.incarnation() };
+        let (topic, partitions) = (ground.topic(), ground.placement().await?.partitions());
         let states = ground.ledger.partitions(&topic).await.map_err(stored)?;
         let state = |partition| states.iter().find(|state| state.partition == partition);
         let committed: Vec<Offset> =
-            (0..log.partitions()).map(|partition| state(partition).map_or(0, |state| state.committed)).collect();
-        let settled_ms = (0..log.partitions()).map(|p| state(p).map_or(0, |state| state.frontier_ms)).min();
+            (0..partitions).map(|partition| state(partition).map_or(0, |state| state.committed)).collect();
+        let settled_ms = (0..partitions).map(|p| state(p).map_or(0, |state| state.frontier_ms)).min();
 
         // Before the warehouse is asked: it is recorded before anything is deleted.
         let expired_ms = ground.ledger.expired_before(&tenant, &app).await.map_err(stored)?;
@@ -108,8 +105,8 @@ impl Admin {
                 Some(Reason::Duplicate) => hour.duplicates += count.rows,
                 Some(Reason::DeadLetter) => hour.dead_letters += count.rows,
                 Some(Reason::Erased) => hour.erased += count.rows,
-                // Nobody's, and no event.
-                Some(Reason::Damaged | Reason::ErasedIdentify) => {}
+                // Nobody's, no event, or never accepted.
+                Some(Reason::Damaged | Reason::ErasedIdentify | Reason::Misplaced) => {}
             }
         }
         for hour in hours.values_mut() {

@@ -10,7 +10,7 @@ use api::{
 use eventlog::{EventLog, LogError};
 use jiff::Timestamp;
 use model::{Error, ErrorCode, Offset, PartitionId};
-use storage::{LogRange, MetaError, Replay, ReplayRequest, ReplayState, Topic};
+use storage::{LogRange, MetaError, Replay, ReplayRequest, ReplayState};
 use tracing::info;
 
 use crate::{
@@ -33,11 +33,11 @@ impl Admin {
         let wanted = Wanted::of(request)?;
         let ground = self.ground()?;
         let log = &*ground.log;
-        let topic = Topic { name: log.topic().to_owned(), incarnation: log.incarnation() };
+        let (topic, partitions) = (ground.topic(), ground.placement().await?.partitions());
         let states = ground.ledger.partitions(&topic).await.map_err(stored)?;
         let state = |partition| states.iter().find(|state| state.partition == partition);
         let committed: Vec<Offset> =
-            (0..log.partitions()).map(|partition| state(partition).map_or(0, |state| state.committed)).collect();
+            (0..partitions).map(|partition| state(partition).map_or(0, |state| state.committed)).collect();
         let ranges = match wanted {
             Wanted::Received { from_ms, to_ms } => received(log, &committed, from_ms, to_ms).await?,
             Wanted::Offsets(ranges) => {

@@ -8,7 +8,7 @@ use api::{
         CancelReplayRequest, CancelReplayResponse, CreateAppRequest, CreateAppResponse, CreateKeyRequest,
         CreateKeyResponse, CreateTenantRequest, CreateTenantResponse, EraseUserRequest, EraseUserResponse,
         GetErasureRequest, GetErasureResponse, GetReplayRequest, GetReplayResponse, GetTenantQuotaRequest,
-        GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse, ListAppsRequest,
+        GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse, GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest,
         ListAppsResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse,
         ListKeysRequest, ListKeysResponse, ListReplaysRequest, ListReplaysResponse, ListTenantsRequest,
         ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse,
@@ -18,11 +18,11 @@ use api::{
 };
 use eventlog::EventLog;
 use model::Error;
-use storage::{Cache, Directory, Erasures, Ledger, MetaError, Replays, Warehouse};
+use storage::{Cache, Directory, Erasures, Ledger, MetaError, Placement, Placements, Replays, Topic, Warehouse};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::caller::Caller;
+use crate::{caller::Caller, reconcile::unreadable};
 
 /// What every method works on.
 pub(crate) struct Admin {
@@ -44,8 +44,24 @@ pub struct Ground {
     pub erasures: Arc<dyn Erasures>,
     /// Which are to be put there anew.
     pub replays: Arc<dyn Replays>,
+    /// Where in the log they are.
+    pub placements: Arc<dyn Placements>,
     /// Where they end.
     pub warehouse: Warehouse,
+}
+
+impl Ground {
+    /// The log's topic, in this life of it.
+    pub(crate) fn topic(&self) -> Topic {
+        Topic { name: self.log.topic().to_owned(), incarnation: self.log.incarnation() }
+    }
+
+    /// Where events are now. The log has as many partitions then.
+    pub(crate) async fn placement(&self) -> Result<Placement, Error> {
+        let placement = self.placements.placement(&self.topic(), self.log.partitions()).await.map_err(stored)?;
+        self.log.grow(placement.partitions()).await.map_err(unreadable)?;
+        Ok(placement)
+    }
 }
 
 #[tonic::async_trait]
@@ -181,6 +197,16 @@ impl AdminService for Admin {
     ) -> Result<Response<CancelReplayResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.stop_replay(&caller, &message).await)
+    }
+
+    async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<GetTopicResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.topic(&caller, &message).await)
+    }
+
+    async fn grow_topic(&self, request: Request<GrowTopicRequest>) -> Result<Response<GrowTopicResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.grow_topic(&caller, &message).await)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The path of an event: [`grpc`] or [`rest`] takes it off the wire, where possible without a copy ([`wire`]); [`flow`] lets
 //! its batch in, or says when it would; [`validate`] judges it alone, once, for every route;
-//! [`publish`] registers properties never seen before, puts each event in its user's partition, appends all of them in one
+//! [`publish`] registers properties never seen before, puts each event in its user's partition ([`placing`]), appends all of them in one
 //! call to the log, and only then answers with the position token.
 
 mod apps;
@@ -10,6 +10,7 @@ pub mod dry;
 mod flow;
 mod grpc;
 mod json;
+mod placing;
 mod publish;
 mod rest;
 mod stream;
@@ -56,6 +57,9 @@ pub struct Limits {
     pub ahead_ms: i64,
     /// Whether events that are too old are kept as dead letters, to be looked at and sent again. They are refused all the same.
     pub keep_dead_letters: bool,
+    /// For how long events are taken without a word from the metastore, in seconds: a growth of the log waits so long for a process that can't
+    /// be reached.
+    pub away_seconds: u64,
     /// Batches of one stream that are worked on at once: its credits while nothing is slow.
     pub stream_batches: usize,
     /// How much may be under way.
@@ -78,6 +82,7 @@ impl Default for Limits {
             age_ms: model::DAY_MS,
             ahead_ms: 5 * 60_000,
             keep_dead_letters: true,
+            away_seconds: 60,
             stream_batches: 16,
             flow: FlowOptions::default(),
             quota: QuotaOptions::default(),
@@ -97,6 +102,8 @@ pub struct Parts {
     pub limits: Limits,
     /// For how many days events are kept whose tenant has no retention; 0: for ever.
     pub retention_days: u32,
+    /// The name of this process among those that write to the log.
+    pub writer: String,
     /// Signs position tokens.
     pub token_key: SigningKey,
     /// Signs the gateway's contexts.

@@ -1,6 +1,6 @@
 //! One batch: judge each event, register new properties, append, acknowledge.
 
-use std::{mem, ops::Range, sync::Arc};
+use std::{mem, ops::Range, sync::Arc, time::Duration};
 
 use api::v1;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::{
     Limits, Parts,
     apps::{AppError, AppsOfBatch},
     flow::{Admission, Flow, Size},
+    placing::Placing,
     validate::{self, Good, Judge},
     wire,
 };
@@ -24,6 +25,7 @@ use crate::{
 /// Takes batches from every route.
 pub struct Publisher {
     log: Arc<dyn EventLog>,
+    placing: Arc<Placing>,
     apps: Arc<Apps>,
     flow: Arc<Flow>,
     limits: Limits,
@@ -57,10 +59,13 @@ struct Kept<'a> {
 }
 
 impl Publisher {
-    /// Publishes to the parts' log what `flow` lets in.
+    /// Publishes to the parts' log what `flow` lets in. To be called within a runtime, which follows where records go as long as this lives.
     pub(crate) fn new(parts: Parts, flow: Arc<Flow>) -> Self {
-        let Parts { log, apps, limits, retention_days, token_key, now_ms, .. } = parts;
-        Self { log, apps, flow, limits, retention_days, token_key, now_ms }
+        let Parts { log, apps, meta, limits, retention_days, token_key, now_ms, writer, .. } = parts;
+        let away = Duration::from_secs(limits.away_seconds.max(1));
+        let placing = Arc::new(Placing::new(Arc::clone(&log), meta, writer, away, now_ms));
+        tokio::spawn(Placing::follow(Arc::downgrade(&placing)));
+        Self { log, placing, apps, flow, limits, retention_days, token_key, now_ms }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -213,7 +218,6 @@ impl Publisher {
             }
         }
         let app = &apps.known(app).app;
-        let partition = partition_of(&app.tenant, &app.id, user_id, "", self.log.partitions());
         let record = RecordRef {
             tenant: app.tenant.as_str(),
             app: app.id.as_str(),
@@ -221,7 +225,8 @@ impl Publisher {
             received_at_ms: judge.received_at_ms,
             body: Body::Identify,
         };
-        let batches = |trace| {
+        let batches = |partitions, trace| {
+            let partition = partition_of(app.tenant.as_str(), app.id.as_str(), user_id, "", partitions);
             let mut buffer = Vec::new();
             record::encode(&record, &good, trace, &mut buffer);
             let ends = vec![buffer.len() as u32];
@@ -289,8 +294,7 @@ impl Publisher {
         let (kept, accepted) = (verdict.kept.len() as u32, verdict.accepted().count() as u32);
         let mut position_token = String::new();
         if kept > 0 {
-            let partitions = self.log.partitions();
-            let position = self.append(kept, |trace| verdict.records(partitions, trace)).await?;
+            let position = self.append(kept, |partitions, trace| verdict.records(partitions, trace)).await?;
             if accepted > 0 {
                 position_token = self.token_key.sign(&position);
             }
@@ -302,10 +306,14 @@ impl Publisher {
     async fn append(
         &self,
         records: u32,
-        batches: impl FnOnce(Option<TraceIds>) -> Vec<Batch>,
+        batches: impl FnOnce(u32, Option<TraceIds>) -> Vec<Batch>,
     ) -> Result<Position, Error> {
+        let placed = self.placing.placed().await?;
         let span = trace::when_sampled(|| debug_span!("append", otel.kind = "producer", records));
-        async { self.log.append(batches(trace::current())).await.map_err(log_error) }.instrument(span).await
+        let append = async { self.log.append(batches(placed.partitions, trace::current())).await.map_err(log_error) };
+        let position = append.instrument(span).await?;
+        placed.check()?;
+        Ok(position)
     }
 }
 
@@ -326,11 +334,12 @@ impl<'a> Verdict<'a> {
         let mut batches: Vec<(Vec<u8>, Vec<u32>)> = vec![Default::default(); partitions as usize];
         for Kept { app, event, properties, .. } in &self.kept {
             let app = &self.apps[*app].app;
-            let partition = partition_of(&app.tenant, &app.id, event.user_id, &event.event_id, partitions);
+            let (tenant, app_id) = (app.tenant.as_str(), app.id.as_str());
+            let partition = partition_of(tenant, app_id, event.user_id, &event.event_id, partitions);
             let (buffer, ends) = &mut batches[partition as usize];
             let record = RecordRef {
-                tenant: app.tenant.as_str(),
-                app: app.id.as_str(),
+                tenant,
+                app: app_id,
                 user_id: event.user_id,
                 received_at_ms: self.received_at_ms,
                 body: event.body(),
@@ -369,4 +378,4 @@ fn log_error(error: LogError) -> Error {
 }
 
 /// When a part that is away may be back.
-pub(crate) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);

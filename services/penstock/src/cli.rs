@@ -73,6 +73,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ReplayCommand,
     },
+    /// See to the event log's partitions, with an operator's key.
+    Topic {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: TopicCommand,
+    },
 }
 
 /// What `serve` is told. A flag wins over the file, the file over the default.
@@ -307,6 +314,18 @@ pub(crate) enum ReplayCommand {
     Cancel {
         /// The replay's id.
         replay_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Show how many partitions there are, and how far a growth came.
+    Show,
+    /// Have more partitions: while events flow, and for good.
+    Grow {
+        /// How many: a multiple of those that there are.
+        #[arg(long)]
+        partitions: u32,
     },
 }
 

@@ -1,4 +1,4 @@
-//! `penstock tenant`, `app`, `key` and `replay`: the Admin service from a terminal; and questions that go on, in files of their own.
+//! `penstock tenant`, `app`, `key`, `replay` and `topic`: the Admin service from a terminal; and questions that go on, in files of their own.
 
 mod export;
 mod watch;
@@ -19,7 +19,7 @@ use tonic::{
 pub(crate) use export::export;
 pub(crate) use watch::watch;
 
-use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand};
+use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand, TopicCommand};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +186,29 @@ pub(crate) async fn replay(server: &Server, command: ReplayCommand) -> Result<St
             Ok(replay_line(replay.unwrap_or_default()))
         }
     }
+}
+
+pub(crate) async fn topic(server: &Server, command: TopicCommand) -> Result<String, ClientError> {
+    let mut admin = connect(server).await?;
+    let topic = match command {
+        TopicCommand::Show => admin.get_topic(v1::GetTopicRequest {}).await?.into_inner().topic,
+        TopicCommand::Grow { partitions } => {
+            admin.grow_topic(v1::GrowTopicRequest { partitions }).await?.into_inner().topic
+        }
+    };
+    let topic = topic.unwrap_or_default();
+    let state = topic.state().as_str_name().trim_start_matches("STATE_").to_lowercase();
+    let mut line = format!("{}  {} partitions  {state}", topic.name, topic.partitions);
+    if topic.growing_to > 0 {
+        line += &format!(" to {}", topic.growing_to);
+    }
+    if topic.waiting_partitions > 0 {
+        line += &format!(", {} new ones wait for what was sent before", topic.waiting_partitions);
+    }
+    for writer in topic.unheard_writers {
+        line += &format!("\n  waits for {writer}");
+    }
+    Ok(line + "\n")
 }
 
 fn replay_line(replay: v1::Replay) -> String {

@@ -38,7 +38,7 @@ pub(crate) struct Config {
     pub(crate) ops_listen: String,
     /// The event log: `embedded:DIR` or `kafka://HOST:PORT/TOPIC`. Default `embedded:DATA/log`.
     pub(crate) log: String,
-    /// Partitions of the event log, fixed when it is made.
+    /// Partitions of an event log that is made. One that is there gets more by `penstock topic grow`.
     pub(crate) log_partitions: u32,
     /// For how many days the embedded log keeps records, as far as they are in the warehouse; 0 keeps all. A topic of Kafka has a
     /// retention of its own.

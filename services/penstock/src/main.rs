@@ -81,6 +81,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch { server, arguments } => Ok(client::watch(&server, arguments, &mut std::io::stdout()).await?),
         Command::Export { server, arguments } => Ok(client::export(&server, arguments).await?),
         Command::Replay { server, command } => print(&client::replay(&server, command).await?),
+        Command::Topic { server, command } => print(&client::topic(&server, command).await?),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gateway::target::Target;
 use mesh::{HttpService, protocol::Protocol, signed::SigningKey, tls::Tls, upstream};
 use model::{Error, ErrorCode};
-use storage::{Cache, Metastore, Topic};
+use storage::{Cache, Metastore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -14,7 +14,7 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use crate::{
     config::Config,
     roles::{Role, Roles},
-    stores::Stores,
+    stores::{Stores, topic},
     wire::{StartError, now_ms},
 };
 
@@ -63,6 +63,7 @@ impl Services {
                 apps: Arc::clone(apps),
                 meta: Arc::clone(meta),
                 limits: config.ingest.clone(),
+                writer: stores.writer.clone(),
                 retention_days: config.retention.days,
                 token_key: token_key.clone(),
                 context_key: context_key.clone(),
@@ -74,11 +75,13 @@ impl Services {
         if let (true, Some(log), Some(apps), Some(warehouse)) =
             (roles.has(Role::Query), &stores.log, &stores.apps, &stores.warehouse)
         {
+            let topic = topic(&**log);
+            let partitions = meta.placement(&topic, log.partitions()).await?.partitions();
             let query = query::service(query::Parts {
                 apps: Arc::clone(apps),
                 ledger: Arc::clone(meta) as _,
-                topic: Topic { name: log.topic().to_owned(), incarnation: log.incarnation() },
-                partitions: log.partitions(),
+                topic,
+                partitions,
                 warehouse: warehouse.clone(),
                 cache: Arc::clone(&cache),
                 options: config.query.clone(),

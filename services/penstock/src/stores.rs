@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chdb::{Health, Supervisor};
 use eventlog::{EventLog, Incarnations, LogError, LogOptions};
 use model::Incarnation;
-use storage::{Apps, Metastore, Warehouse};
+use storage::{Apps, Metastore, Topic, Warehouse};
 use tracing::warn;
 
 use crate::{
@@ -25,6 +25,8 @@ pub(crate) struct Stores {
     pub(crate) log: Option<Arc<dyn EventLog>>,
     pub(crate) apps: Option<Arc<Apps>>,
     pub(crate) warehouse: Option<Warehouse>,
+    /// This process among those that write to the log.
+    pub(crate) writer: String,
     supervisor: Option<Supervisor>,
 }
 
@@ -50,7 +52,12 @@ impl Stores {
             false => (None, None),
         };
         let apps = meta.as_ref().map(|meta| Arc::new(Apps::new(Arc::clone(meta), now_ms)));
-        Ok(Self { meta, log, apps, warehouse, supervisor })
+        // An embedded log has one writer, so each takes the place of the one before it.
+        let writer = match config.log.starts_with("embedded:") {
+            true => "this process".to_owned(),
+            false => format!("{}:{:016x}", owner(), rand::random::<u64>()),
+        };
+        Ok(Self { meta, log, apps, warehouse, writer, supervisor })
     }
 
     /// What the pipeline stands on; `None` if not all of it is open.
@@ -66,7 +73,8 @@ impl Stores {
             log,
             ledger: Arc::clone(&meta) as _,
             erasures: Arc::clone(&meta) as _,
-            replays: meta,
+            replays: Arc::clone(&meta) as _,
+            placements: meta,
             apps,
             warehouse,
             tee,
@@ -84,8 +92,14 @@ impl Stores {
             ledger: self.meta.clone()?,
             erasures: self.meta.clone()?,
             replays: self.meta.clone()?,
+            placements: self.meta.clone()?,
             warehouse: self.warehouse.clone()?,
         })
+    }
+
+    /// What gives the log more partitions, in the admin role.
+    pub(crate) fn grower(&self) -> Option<admin::Grower> {
+        Some(admin::Grower { ground: self.ground()?, holder: owner(), now_ms })
     }
 
     /// What erases users, in the admin role.
@@ -116,6 +130,9 @@ impl Stores {
     }
 
     pub(crate) async fn close(self) {
+        if let (Some(log), Some(meta)) = (&self.log, &self.meta) {
+            let _ = meta.forget_writer(&topic(&**log), &self.writer).await; // a growth waits for who can't say it
+        }
         if let Some(Err(error)) = match &self.log {
             Some(log) => Some(log.close().await),
             None => None,
@@ -126,6 +143,11 @@ impl Stores {
             supervisor.shutdown().await;
         }
     }
+}
+
+/// The log's topic, in this life of it.
+pub(crate) fn topic(log: &dyn EventLog) -> Topic {
+    Topic { name: log.topic().to_owned(), incarnation: log.incarnation() }
 }
 
 /// What the ledger calls this process, for people: a generation, not a name, makes an owner the only one.

@@ -102,6 +102,9 @@ pub(crate) async fn serve(
     if let (Some(expiry), true) = (stores.expiry(config), roles.has(Role::Admin)) {
         tokio::spawn(expiry.run(stop.clone()));
     }
+    if let (Some(grower), true) = (stores.grower(), roles.has(Role::Admin)) {
+        tokio::spawn(grower.run(stop.clone()));
+    }
     let eraser_stop = CancellationToken::new();
     let eraser = match stores.eraser(config) {
         Some(eraser) if roles.has(Role::Admin) => Some(tokio::spawn(eraser.run(eraser_stop.clone()))),

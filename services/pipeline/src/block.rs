@@ -4,17 +4,18 @@
 //! same block again, unless a tombstone came in between: see [`crate::erased`].
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use eventlog::Record;
 use model::{
-    AppId, AppSchema, DAY_MS, HOUR_MS, PartitionId, Slot, TenantId, identity_hash,
+    AppId, AppSchema, DAY_MS, HOUR_MS, Offset, PartitionId, Slot, TenantId, identity_hash, partition_of,
     record::{self, Body, PropertyRef, RecordRef, ValueRef},
 };
 use storage::{
-    AppInfo, Apps, MetaError, RegistryError, TouchedHour,
+    AppInfo, Apps, MetaError, Placement, RegistryError, TouchedHour,
     warehouse::{EventColumns, EventRow, Reason, UncountedColumns, UncountedRow, UserColumns, UserRow},
 };
 use tokio::task::yield_now;
@@ -57,8 +58,9 @@ pub(crate) struct Block {
 }
 
 /// What a worker remembers of its partition up to the committed offset.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
+    pub(crate) placement: Arc<Placement>,
     pub(crate) seen: Seen,
     pub(crate) users: Users,
     pub(crate) erased: Erased,
@@ -69,6 +71,18 @@ pub(crate) struct Memory {
 pub(crate) struct Place {
     pub(crate) incarnation: u64,
     pub(crate) partition: PartitionId,
+}
+
+impl Place {
+    /// A place in the log as it counts in this partition: those in partitions that its users came from are before all its own, those in
+    /// partitions that its users went to after them. For one user the order is that of the log.
+    pub(crate) fn order(self, (partition, offset): (PartitionId, Offset)) -> u64 {
+        match partition.cmp(&self.partition) {
+            Ordering::Less => 0,
+            Ordering::Equal => offset + 1,
+            Ordering::Greater => u64::MAX,
+        }
+    }
 }
 
 /// Builds the block of these records; `told` says what others want to be told of it. `memory` is then that of the range's end: on an error it is worthless.
@@ -98,8 +112,16 @@ pub(crate) async fn build(
                 continue;
             }
         };
-        let end = memory.erased.end(content.tenant, content.app, content.user_id);
-        if record.offset < end {
+        if !is_in_place(&memory.placement, place, record.offset, &content) {
+            metrics::counter!("penstock_pipeline_misplaced_records_total").increment(1);
+            block.add_uncounted(&content, Reason::Misplaced, "", &[], place, record.offset);
+            continue;
+        }
+        let (at, end) = (
+            (place.partition, record.offset),
+            memory.erased.end(content.tenant, content.app, content.user_id),
+        );
+        if at < end {
             block.add_erased(&content, place, record.offset);
             continue;
         }
@@ -111,7 +133,7 @@ pub(crate) async fn build(
             }
             Body::Event { event_id, timestamp_ms, .. } => {
                 let identity = identity_hash(content.tenant, content.app, content.user_id, event_id);
-                if memory.seen.is_duplicate(identity, record.offset, content.received_at_ms, end) {
+                if memory.seen.is_duplicate(identity, place.order(at), content.received_at_ms, place.order(end)) {
                     block.duplicates += 1;
                     block.add_uncounted(&content, Reason::Duplicate, event_id, &[], place, record.offset);
                     continue;
@@ -130,6 +152,16 @@ pub(crate) async fn build(
         }
     }
     Ok(block)
+}
+
+/// Whether the record is where it was to be put.
+fn is_in_place(placement: &Placement, place: Place, offset: Offset, content: &RecordRef<'_>) -> bool {
+    let Some(partitions) = placement.partitions_at(place.partition, offset) else { return true };
+    let event_id = match content.body {
+        Body::Event { event_id, .. } | Body::DeadLetter { event_id, .. } => event_id,
+        Body::Identify => "",
+    };
+    partition_of(content.tenant, content.app, content.user_id, event_id, partitions) == place.partition
 }
 
 impl Block {

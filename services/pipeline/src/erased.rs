@@ -13,10 +13,13 @@
 //! either try built it: with the user's rows, which are deleted later, or without. The rows that stand for the erased are a part of their own,
 //! and the second try adds them all, so no offset is without a row. One may have two for a while: with a row that
 //! says it is erased, an offset counts as that and nothing else (`storage::warehouse::Reason::Erased`).
+//!
+//! Where the log grew, the user's tombstone may stand in a partition that the user came from, or went to. Those are all known when a worker
+//! begins, or never concern it: from there on new ones of its users stand in its own.
 
 use ahash::HashMap;
 use model::{Offset, PartitionId, identity_hash};
-use storage::{Erasures, MetaError, Tombstone, Topic};
+use storage::{Erasures, MetaError, Placement, Tombstone, Topic};
 
 use crate::users::Users;
 
@@ -24,21 +27,38 @@ use crate::users::Users;
 #[derive(Debug, Default)]
 pub(crate) struct Erased {
     /// By the user's hash: every record is looked up.
-    ends: HashMap<u128, Offset>,
+    ends: HashMap<u128, (PartitionId, Offset)>,
     /// The ordinal of the last one that was read.
     known: u64,
 }
 
 impl Erased {
-    /// Where the user begins: after the latest tombstone.
-    pub(crate) fn end(&self, tenant: &str, app: &str, user_id: &str) -> Offset {
-        if self.ends.is_empty() || user_id.is_empty() {
-            return 0;
+    /// All tombstones by now that concern records of the partition.
+    pub(crate) async fn of(
+        erasures: &dyn Erasures,
+        topic: &Topic,
+        placement: &Placement,
+        partition: PartitionId,
+    ) -> Result<Self, MetaError> {
+        let mut erased = Self::default();
+        for relative in placement.relatives(partition) {
+            erased.learn(relative, erasures.tombstones(topic, relative, 0).await?, &mut Users::default());
         }
-        self.ends.get(&identity_hash(tenant, app, user_id, "")).copied().unwrap_or(0)
+        erased.known = 0;
+        let own = erased.news(erasures, topic, partition).await?;
+        erased.learn(partition, own, &mut Users::default());
+        Ok(erased)
     }
 
-    /// The tombstones that were put up since the last look.
+    /// Where the user begins: after the latest tombstone.
+    pub(crate) fn end(&self, tenant: &str, app: &str, user_id: &str) -> (PartitionId, Offset) {
+        if self.ends.is_empty() || user_id.is_empty() {
+            return (0, 0);
+        }
+        self.ends.get(&identity_hash(tenant, app, user_id, "")).copied().unwrap_or((0, 0))
+    }
+
+    /// The partition's tombstones that were put up since the last look.
     pub(crate) async fn news(
         &self,
         erasures: &dyn Erasures,
@@ -48,13 +68,13 @@ impl Erased {
         erasures.tombstones(topic, partition, self.known).await
     }
 
-    /// Takes what [`Erased::news`] brought, and lets `users` forget them.
-    pub(crate) fn learn(&mut self, news: Vec<Tombstone>, users: &mut Users) {
+    /// Takes tombstones of the partition, and lets `users` forget them.
+    pub(crate) fn learn(&mut self, partition: PartitionId, news: Vec<Tombstone>, users: &mut Users) {
         for Tombstone { ordinal, tenant, app, user_id, end } in news {
             self.known = self.known.max(ordinal);
             users.forget(tenant.as_str(), app.as_str(), &user_id);
             let known = self.ends.entry(identity_hash(tenant.as_str(), app.as_str(), &user_id, "")).or_default();
-            *known = end.max(*known);
+            *known = (partition, end).max(*known);
         }
     }
 }
@@ -77,13 +97,15 @@ mod tests {
         for tenant in ["acme", "beta"] {
             users.identify(tenant, "web", "ada", &[]);
         }
-        assert_eq!(erased.end("acme", "web", "ada"), 0);
-        erased.learn(vec![tombstone(1, "acme", 30), tombstone(2, "acme", 20)], &mut users);
-        assert_eq!((erased.end("acme", "web", "ada"), erased.known), (30, 2));
+        assert_eq!(erased.end("acme", "web", "ada"), (0, 0));
+        erased.learn(1, vec![tombstone(1, "acme", 30), tombstone(2, "acme", 20)], &mut users);
+        assert_eq!((erased.end("acme", "web", "ada"), erased.known), ((1, 30), 2));
         assert_eq!(
             (erased.end("beta", "web", "ada"), erased.end("acme", "ios", "ada"), erased.end("acme", "web", "")),
-            (0, 0, 0)
+            ((0, 0), (0, 0), (0, 0))
         );
         assert!(users.get("acme", "web", "ada").is_none() && users.get("beta", "web", "ada").is_some());
+        erased.learn(5, vec![tombstone(1, "acme", 0)], &mut users);
+        assert_eq!(erased.end("acme", "web", "ada"), (5, 0), "where the user went later");
     }
 }

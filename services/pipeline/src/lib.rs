@@ -18,6 +18,9 @@
 //! with it and rebuilt from the warehouse, so it never knows more than what is committed. While the log or the metastore
 //! is away it waits ([`patience`]); one that was stopped for a while and wakes up asks the ledger before it inserts.
 //!
+//! Where the log grows, a new partition's worker begins when all is committed that its users sent before, and with what was known of them
+//! ([`storage::Placement::ancestors`]).
+//!
 //! A range that was committed long ago can be done again the same way, beside all this: see [`replay`].
 
 mod block;
@@ -43,8 +46,11 @@ use std::{
 use eventlog::{Assignment, EventLog, LogError};
 use model::PartitionId;
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Erasures, Ledger, LedgerError, MetaError, Replays, Topic, Warehouse, WarehouseError};
+use storage::{
+    Apps, Erasures, Ledger, LedgerError, MetaError, Placement, Placements, Replays, Topic, Warehouse, WarehouseError,
+};
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -54,6 +60,8 @@ use tracing::{error, warn};
 /// Between a worker's failure and its next start, growing from the one to the other.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the log grew.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How blocks are cut.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -125,6 +133,8 @@ pub struct Parts {
     pub erasures: Arc<dyn Erasures>,
     /// What is to be replayed.
     pub replays: Arc<dyn Replays>,
+    /// Which partitions have whose records.
+    pub placements: Arc<dyn Placements>,
     /// Apps and their properties.
     pub apps: Arc<Apps>,
     /// Where events go.
@@ -145,6 +155,13 @@ impl Parts {
     fn topic(&self) -> Topic {
         Topic { name: self.log.topic().to_owned(), incarnation: self.log.incarnation() }
     }
+
+    /// How records are placed now, in as many partitions as this process knows of then.
+    async fn placement(&self) -> Result<Arc<Placement>, PipelineError> {
+        let placement = self.placements.placement(&self.topic(), self.log.partitions()).await?;
+        self.log.grow(placement.partitions()).await?;
+        Ok(Arc::new(placement))
+    }
 }
 
 /// Runs a worker for each partition that the log assigns to this process, until `stop`.
@@ -157,11 +174,15 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let replays = tokio::spawn(replay::run(Arc::clone(&parts), stop.clone()));
     let Some(assignment) = take_place(&parts, &stop).await else { return };
     let mut assigned = assignment.partitions();
+    let (partitions, mut placed) = watch::channel(0);
+    tokio::spawn(follow_placement(Arc::clone(&parts), partitions, stop.clone()));
     let mut workers: BTreeMap<PartitionId, CancellationToken> = BTreeMap::new();
     let mut running = JoinSet::new();
     loop {
         let stopping = stop.is_cancelled();
-        let wanted = if stopping { BTreeSet::new() } else { assigned.borrow_and_update().clone() };
+        // One of a growth under way has no records yet, and nobody knows what comes before them.
+        let partitions = if stopping { 0 } else { *placed.borrow_and_update() };
+        let wanted: BTreeSet<_> = assigned.borrow_and_update().iter().copied().filter(|p| *p < partitions).collect();
         for (_, stop) in workers.iter().filter(|(partition, _)| !wanted.contains(partition)) {
             stop.cancel();
         }
@@ -187,12 +208,28 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
                 Err(error) => error!(%error, "the keeper of a pipeline worker panicked; its partition stands still"),
             },
             Ok(()) = assigned.changed() => {}
+            Ok(()) = placed.changed() => {}
             () = stop.cancelled(), if !stopping => {}
         }
     }
     assignment.leave().await;
     if let Err(error) = replays.await {
         error!(%error, "whoever replays panicked; it goes on elsewhere or at the next start");
+    }
+}
+
+/// Tells how many partitions have records, until `stop`.
+async fn follow_placement(parts: Arc<Parts>, partitions: watch::Sender<u32>, stop: CancellationToken) {
+    loop {
+        match parts.placement().await {
+            Ok(placement) => drop(partitions.send_replace(placement.partitions())),
+            Err(error) if *partitions.borrow() == 0 => warn!(%error, "where records are isn't known yet"),
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(LOOK_EVERY) => {}
+        }
     }
 }
 

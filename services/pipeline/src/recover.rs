@@ -1,8 +1,10 @@
 //! What a new owner of a partition, or a replay, reads back from the warehouse.
 
-use model::{Offset, PropertyKind, identity_hash};
+use std::sync::Arc;
+
+use model::{Offset, PropertyKind, identity_hash, partition_of};
 use storage::{
-    Warehouse, WarehouseError,
+    Placement, Warehouse, WarehouseError,
     warehouse::{Cell, QuerySettings},
 };
 
@@ -55,15 +57,28 @@ pub(crate) enum Part {
 pub(crate) async fn memory(
     warehouse: &Warehouse,
     place: Place,
+    placement: Arc<Placement>,
     next: Offset,
     received_ms: i64,
     erased: Erased,
 ) -> Result<Memory, PipelineError> {
-    Ok(Memory {
-        seen: seen(warehouse, place, next, received_ms - WINDOW_MS).await?,
-        users: users(warehouse, place, next, &erased).await?,
-        erased,
-    })
+    let ancestors = placement.ancestors(place.partition);
+    let mut memory = Memory { placement, seen: Seen::default(), users: Users::default(), erased };
+    // In the order in which they were its users': what came later counts.
+    for (partition, before) in ancestors.into_iter().rev().chain([(place.partition, next)]) {
+        let from = From { warehouse, place: Place { partition, ..place }, before, to: place };
+        from.seen(received_ms - WINDOW_MS, &mut memory).await?;
+        from.users(&mut memory).await?;
+    }
+    Ok(memory)
+}
+
+/// What was read of a partition below an offset, for whoever works on the partition `to`.
+struct From<'a> {
+    warehouse: &'a Warehouse,
+    place: Place,
+    before: Offset,
+    to: Place,
 }
 
 /// Whether the warehouse has this part of the range: since it is atomic, some rows are all.
@@ -92,47 +107,57 @@ pub(crate) async fn is_there(
     Ok(!rows.is_empty())
 }
 
-async fn seen(warehouse: &Warehouse, place: Place, before: Offset, since_ms: i64) -> Result<Seen, PipelineError> {
-    let mut seen = Seen::default();
-    let params = [("before", before.to_string()), ("since", since_ms.to_string())];
-    each_row(warehouse, SEEN, place, &params, |row| match row {
-        [
-            Cell::String(tenant),
-            Cell::String(app),
-            Cell::String(user),
-            Cell::String(id),
-            Cell::Integer(offset),
-            Cell::Integer(ms),
-        ] => {
-            seen.restore(identity_hash(tenant, app, user, id), u64::try_from(*offset).ok()?, *ms);
-            Some(())
-        }
-        _ => None,
-    })
-    .await?;
-    Ok(seen)
-}
-
-async fn users(warehouse: &Warehouse, place: Place, before: Offset, erased: &Erased) -> Result<Users, PipelineError> {
-    let mut users = Users::default();
-    each_row(warehouse, USERS, place, &[("before", before.to_string())], |row| match row {
-        [
-            Cell::String(tenant),
-            Cell::String(app),
-            Cell::String(user_id),
-            Cell::String(numbers),
-            Cell::String(texts),
-            Cell::Integer(offset),
-        ] => {
-            if offset.unsigned_abs() >= erased.end(tenant, app, user_id) {
-                users.restore(UserKey::new(tenant, app, user_id), user(numbers, texts)?);
+impl From<'_> {
+    async fn seen(&self, since_ms: i64, memory: &mut Memory) -> Result<(), PipelineError> {
+        let params = [("before", self.before.to_string()), ("since", since_ms.to_string())];
+        let Memory { placement, seen, erased, .. } = memory;
+        each_row(self.warehouse, SEEN, self.place, &params, |row| match row {
+            [
+                Cell::String(tenant),
+                Cell::String(app),
+                Cell::String(user),
+                Cell::String(id),
+                Cell::Integer(offset),
+                Cell::Integer(ms),
+            ] => {
+                let at = (self.place.partition, u64::try_from(*offset).ok()?);
+                if self.is_wanted(placement, [tenant, app, user, id]) && at >= erased.end(tenant, app, user) {
+                    seen.restore(identity_hash(tenant, app, user, id), self.to.order(at), *ms);
+                }
+                Some(())
             }
-            Some(())
-        }
-        _ => None,
-    })
-    .await?;
-    Ok(users)
+            _ => None,
+        })
+        .await
+    }
+
+    async fn users(&self, memory: &mut Memory) -> Result<(), PipelineError> {
+        let Memory { placement, users, erased, .. } = memory;
+        each_row(self.warehouse, USERS, self.place, &[("before", self.before.to_string())], |row| match row {
+            [
+                Cell::String(tenant),
+                Cell::String(app),
+                Cell::String(user_id),
+                Cell::String(numbers),
+                Cell::String(texts),
+                Cell::Integer(offset),
+            ] => {
+                let at = (self.place.partition, offset.unsigned_abs());
+                if self.is_wanted(placement, [tenant, app, user_id, ""]) && at >= erased.end(tenant, app, user_id) {
+                    users.restore(UserKey::new(tenant, app, user_id), user(numbers, texts)?);
+                }
+                Some(())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Whether the user of the row is one of those that the partition began with.
+    fn is_wanted(&self, placement: &Placement, [tenant, app, user, id]: [&str; 4]) -> bool {
+        let to = self.to.partition;
+        self.place.partition == to || partition_of(tenant, app, user, id, placement.since(to)) == to
+    }
 }
 
 /// A user from the two maps as JSON objects; see `model::Property::map_key` for their keys.

@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 use eventlog::LogError;
 use model::{DAY_MS, HOUR_MS, Offset};
 use storage::{
-    LogRange, MetaError, Replay, ReplayProgress, ReplayRequest, ReplayState, TouchedHour,
+    LogRange, MetaError, Placement, Replay, ReplayProgress, ReplayRequest, ReplayState, TouchedHour,
     warehouse::{Columns, Part, Rebuild},
 };
 use tokio::time::{Instant, sleep};
@@ -37,7 +37,6 @@ use crate::{
     patience::patiently,
     recover,
     tee::Told,
-    users::Users,
     worker,
 };
 
@@ -130,7 +129,8 @@ async fn work(parts: &Parts, id: &str, stop: &CancellationToken) -> Result<(), P
     let Replay { request, attempt, to_cancel, progress, .. } = parts.replays.begin_replay(id).await?;
     info!(replay = id, attempt, ranges = ?request.ranges, "replaying");
     let progress = ReplayProgress { records: 0, message: String::new(), ..progress };
-    let mut attempt = Attempt { parts, stop, request, number: attempt, progress };
+    let placement = patiently(stop, || parts.placement()).await?;
+    let mut attempt = Attempt { parts, stop, request, number: attempt, progress, placement };
     parts.warehouse.drop_rebuilt().await?;
     parts.replays.let_go(id, attempt.number).await?;
     if to_cancel {
@@ -171,6 +171,8 @@ struct Attempt<'a> {
     request: ReplayRequest,
     number: u64,
     progress: ReplayProgress,
+    /// Until the replay is done the log doesn't grow.
+    placement: Arc<Placement>,
 }
 
 impl Attempt<'_> {
@@ -217,10 +219,9 @@ impl Attempt<'_> {
         let topic = &self.request.topic;
         let place = Place { incarnation: topic.incarnation, partition };
         let received_ms = patiently(self.stop, || worker::first_received(self.parts, partition, first)).await?;
-        let mut erased = Erased::default();
-        let news = patiently(self.stop, || erased.news(&**erasures, topic, partition)).await?;
-        erased.learn(news, &mut Users::default());
-        let mut memory = recover::memory(warehouse, place, first, received_ms, erased).await?;
+        let placement = Arc::clone(&self.placement);
+        let erased = patiently(self.stop, || Erased::of(&**erasures, topic, &placement, partition)).await?;
+        let mut memory = recover::memory(warehouse, place, placement, first, received_ms, erased).await?;
         let mut next = first;
         while next < end {
             let most = usize::try_from(end - next).unwrap_or(usize::MAX).min(options.block_records);
@@ -267,7 +268,7 @@ impl Attempt<'_> {
     /// How far each partition is committed: the range itself is, and it never falls.
     async fn committed(&self) -> Result<Vec<Offset>, PipelineError> {
         let states = patiently(self.stop, || self.parts.ledger.partitions(&self.request.topic)).await?;
-        let mut committed = vec![0; self.parts.log.partitions() as usize];
+        let mut committed = vec![0; self.placement.partitions() as usize];
         for state in states {
             if let Some(offset) = committed.get_mut(state.partition as usize) {
                 *offset = state.committed;
@@ -285,9 +286,9 @@ impl Attempt<'_> {
     /// Has the pipeline stand still. A range whose worker is gone ends when another has taken over; while none does, the
     /// others go on in between.
     async fn hold(&self) -> Result<(), PipelineError> {
-        let Parts { replays, ledger, log, .. } = self.parts;
+        let Parts { replays, ledger, .. } = self.parts;
         loop {
-            replays.hold(&self.request.id, self.number, log.partitions()).await?;
+            replays.hold(&self.request.id, self.number, self.placement.partitions()).await?;
             let since = Instant::now();
             while since.elapsed() < HOLD_PATIENCE {
                 let states = ledger.partitions(&self.request.topic).await?;

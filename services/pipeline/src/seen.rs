@@ -3,50 +3,48 @@
 use std::collections::hash_map::Entry;
 
 use ahash::{HashMap, HashMapExt};
-use model::{DAY_MS, Offset};
+use model::DAY_MS;
 
 /// How long an identity counts once, from the arrival of its first event.
 pub(crate) const WINDOW_MS: i64 = DAY_MS;
 /// How often identities out of the window are let go.
 const SWEEP_MS: i64 = model::HOUR_MS;
 
-/// The identities of one partition: 128 bits of identity to the offset and arrival of the first event that had it. Some
-/// 50 MB a million.
+/// The identities of one partition: 128 bits of identity to the place and arrival of the first event that had it. Some
+/// 50 MB a million. Places are those of [`crate::block::Place::order`].
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    first: HashMap<u128, (Offset, i64)>,
+    first: HashMap<u128, (u64, i64)>,
     swept_ms: i64,
 }
 
 impl Seen {
-    /// Whether an event with this identity came before the record at `offset`, within the window. If not, it is the first now.
+    /// Whether an event with this identity came before the record at `at`, within the window. If not, it is the first now.
     ///
-    /// A record is a duplicate only of one with a lower offset, so a replay never condemns itself; and of none before `since`, where
+    /// A record is a duplicate only of one with a lower place, so a replay never condemns itself; and of none before `since`, where
     /// its user begins: what an erased user sent no longer counts, be it still known or not.
-    pub(crate) fn is_duplicate(&mut self, identity: u128, offset: Offset, received_ms: i64, since: Offset) -> bool {
+    pub(crate) fn is_duplicate(&mut self, identity: u128, at: u64, received_ms: i64, since: u64) -> bool {
         self.sweep(received_ms);
         match self.first.entry(identity) {
             Entry::Vacant(vacant) => {
-                vacant.insert((offset, received_ms));
+                vacant.insert((at, received_ms));
                 false
             }
             Entry::Occupied(mut there) => {
                 let (first, arrived_ms) = *there.get();
-                if (since..offset).contains(&first) && received_ms - arrived_ms < WINDOW_MS {
+                if (since..at).contains(&first) && received_ms - arrived_ms < WINDOW_MS {
                     return true;
                 }
-                there.insert((offset, received_ms));
+                there.insert((at, received_ms));
                 false
             }
         }
     }
 
     /// Puts back what the warehouse holds: of several rows of an identity the newest that started a window.
-    pub(crate) fn restore(&mut self, identity: u128, offset: Offset, received_ms: i64) {
-        let kept = self.first.entry(identity).or_insert((offset, received_ms));
-        if kept.0 < offset {
-            *kept = (offset, received_ms);
-        }
+    pub(crate) fn restore(&mut self, identity: u128, at: u64, received_ms: i64) {
+        let kept = self.first.entry(identity).or_insert((at, received_ms));
+        *kept = (at, received_ms).max(*kept);
     }
 
     fn sweep(&mut self, now_ms: i64) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eventlog::{Assignment, Record};
 use model::{Offset, PartitionId, record};
 use storage::{
-    Commit, LedgerError, Pending, Topic, WarehouseError,
+    Commit, LedgerError, Pending, Placement, Topic, WarehouseError,
     warehouse::{Columns, DayOfPartition},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -19,7 +19,6 @@ use crate::{
     patience::patiently,
     recover::{self, Part},
     retention, trace,
-    users::Users,
 };
 
 /// A worker is at work for one part in so many of its time, as far as its intervals may grow. The slower the house, the larger
@@ -28,6 +27,9 @@ const SHARE: u32 = 4;
 
 /// How often the log lets go of what it no longer needs to keep.
 const TRIM_EVERY: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether what a new partition's users sent before is stored.
+const ANCESTORS_EVERY: Duration = Duration::from_millis(100);
 
 /// How often, and how far apart, a part is looked for that the engine says it has.
 const LOOKS: u32 = 20;
@@ -49,13 +51,15 @@ pub(crate) async fn run(
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
     let topic = parts.topic();
+    let placement = patiently(stop, || parts.placement()).await?;
+    if !ancestors_are_done(parts, &topic, &placement, partition, stop).await? {
+        return Ok(());
+    }
     let state = patiently(stop, || parts.ledger.claim(&topic, partition, &parts.owner)).await?;
     let place = Place { incarnation: topic.incarnation, partition };
     let received_ms = patiently(stop, || first_received(parts, partition, state.committed)).await?;
-    let mut erased = Erased::default();
-    let news = patiently(stop, || erased.news(&*parts.erasures, &topic, partition)).await?;
-    erased.learn(news, &mut Users::default());
-    let memory = recover::memory(&parts.warehouse, place, state.committed, received_ms, erased).await?;
+    let erased = patiently(stop, || Erased::of(&*parts.erasures, &topic, &placement, partition)).await?;
+    let memory = recover::memory(&parts.warehouse, place, placement, state.committed, received_ms, erased).await?;
     info!(partition, generation = state.generation, committed = state.committed, pending = ?state.pending, "partition claimed");
 
     let generation = state.generation;
@@ -70,6 +74,33 @@ pub(crate) async fn run(
     let ended = ended.await;
     set_lag(partition, 0); // it is whoever goes on that knows it
     ended
+}
+
+/// Waits until everything is committed that the partition's users sent while they were in others; `false` if it is to stop before.
+async fn ancestors_are_done(
+    parts: &Parts,
+    topic: &Topic,
+    placement: &Placement,
+    partition: PartitionId,
+    stop: &CancellationToken,
+) -> Result<bool, PipelineError> {
+    let ancestors = placement.ancestors(partition);
+    let mut waits = false;
+    while !ancestors.is_empty() {
+        let states = patiently(stop, || parts.ledger.partitions(topic)).await?;
+        let committed = |p| states.iter().find(|state| state.partition == p).map_or(0, |state| state.committed);
+        if ancestors.iter().all(|(ancestor, end)| committed(*ancestor) >= *end) {
+            break;
+        }
+        if !std::mem::replace(&mut waits, true) {
+            info!(partition, ?ancestors, "a new partition waits for what its users sent before");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(false),
+            () = sleep(ANCESTORS_EVERY) => {}
+        }
+    }
+    Ok(true)
 }
 
 fn set_lag(partition: PartitionId, lag: u64) {
@@ -193,8 +224,9 @@ impl Worker<'_> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
         let pending = Pending { first: first.offset, last: last.offset, since_ms: (self.parts.now_ms)() };
         let mut claim = self.begin(pending).await?;
-        // Only now: a tombstone that is put up from here on lies behind the range.
+        // Only now: a tombstone that is put up from here on lies behind the range, and so does a cut.
         self.learn_of_erased().await?;
+        self.memory.placement = patiently(self.stop, || self.parts.placement()).await?;
         let Parts { apps, tee, .. } = self.parts;
         let block = block::build(records, self.place, &mut self.memory, apps, tee.empty(), self.stop).await?;
         self.insert(&block, &mut claim).await?;
@@ -226,7 +258,7 @@ impl Worker<'_> {
     async fn learn_of_erased(&mut self) -> Result<(), PipelineError> {
         let (erasures, partition) = (&*self.parts.erasures, self.place.partition);
         let news = patiently(self.stop, || self.memory.erased.news(erasures, &self.topic, partition)).await?;
-        self.memory.erased.learn(news, &mut self.memory.users);
+        self.memory.erased.learn(partition, news, &mut self.memory.users);
         Ok(())
     }
 

@@ -125,6 +125,7 @@ impl World {
             ledger: Arc::clone(&self.meta) as _,
             erasures: Arc::clone(&self.meta) as _,
             replays: Arc::clone(&self.meta) as _,
+            placements: Arc::clone(&self.meta) as _,
             apps: Arc::new(Apps::new(Arc::clone(&self.meta), now_ms)),
             warehouse: self.warehouse.clone(),
             options: Options { block_records: 100, block_interval_ms: 20, idle_ms: 100, ..Options::default() },
@@ -223,7 +224,7 @@ async fn publish(log: &dyn EventLog, numbers: std::ops::Range<usize>) {
             },
         };
         let amount = PropertyRef { name: "amount", kind: PropertyKind::Number, value: ValueRef::Number(number as f64) };
-        let partition = partition_of(&tenant(), &app(), &user_id, &event_id, PARTITIONS);
+        let partition = partition_of(tenant().as_str(), app().as_str(), &user_id, &event_id, PARTITIONS);
         let (mut buffer, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..1 + usize::from(number % 10 == 0) {
             record::encode(&event, &[amount], None, &mut buffer);

@@ -1,4 +1,4 @@
-//! What a log is for all its life: stored when it is made, compared when it is opened.
+//! What a log is: stored when it is made, compared when it is opened. Only its partitions may become more.
 
 use model::Incarnation;
 
@@ -7,7 +7,7 @@ use crate::{LogError, LogOptions};
 const VERSION: u8 = 1;
 const HEADER: usize = 17;
 
-/// The fixed facts of a log.
+/// The facts of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) incarnation: Incarnation,
@@ -43,12 +43,6 @@ impl Identity {
 
     /// Refuses options that describe another log.
     pub(super) fn check(&self, options: &LogOptions) -> Result<(), LogError> {
-        if self.partitions != options.partitions {
-            return Err(LogError::Config(format!(
-                "the log has {} partitions, not {}; their number is fixed when a log is made",
-                self.partitions, options.partitions
-            )));
-        }
         if self.topic != options.topic {
             return Err(LogError::Config(format!(
                 "the log's topic is {:?}, not {:?}; the name is fixed when a log is made",

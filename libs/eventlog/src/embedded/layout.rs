@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock        held by the process that has the log open
 //! DIR/v1/records  the storage engine's files
-//! DIR/v1/ends     the acknowledged ends (see `store`)
+//! DIR/v1/ends     the acknowledged ends (see `store`); `ends.new` while there become more
 //! DIR/v1/floor    the lease of the clock (see `timeline`)
 //! DIR/making/     a log half made by a process that died; thrown away
 //! ```
@@ -63,6 +63,6 @@ impl Layout {
 }
 
 /// Makes the names in a directory durable.
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }

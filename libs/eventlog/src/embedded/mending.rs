@@ -20,7 +20,7 @@ use parking_lot::{Mutex, RwLock};
 use tracing::{info, warn};
 
 use super::{Clock, EmbeddedLog};
-use crate::{Assignment, Batch, EventLog, LogError, LogOptions, Record, Tail, blocking};
+use crate::{Assignment, Batch, EventLog, LogError, LogOptions, Record, Tail, assignment::Everything, blocking};
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ const PROBE_BYTES: usize = 4 << 20;
 pub(crate) struct MendingLog {
     topic: String,
     incarnation: Incarnation,
-    partitions: u32,
+    assigned: Everything,
     place: Arc<Place>,
 }
 
@@ -43,6 +43,8 @@ struct Place {
     /// When it was tried last.
     tried: Mutex<Option<Instant>>,
     mending: tokio::sync::Mutex<()>,
+    /// Held for reading by whoever appends: they wait while the log grows.
+    appending: tokio::sync::RwLock<()>,
     is_closed: AtomicBool,
 }
 
@@ -53,7 +55,7 @@ impl MendingLog {
         Ok(Self {
             topic: log.topic().to_owned(),
             incarnation: log.incarnation(),
-            partitions: log.partitions(),
+            assigned: Everything::of(log.partitions()),
             place: Arc::new(Place {
                 dir: dir.to_owned(),
                 options: options.clone(),
@@ -61,6 +63,7 @@ impl MendingLog {
                 log: RwLock::new(Arc::new(log)),
                 tried: Mutex::new(None),
                 mending: tokio::sync::Mutex::new(()),
+                appending: tokio::sync::RwLock::new(()),
                 is_closed: AtomicBool::new(false),
             }),
         })
@@ -112,9 +115,14 @@ impl Place {
         .await?;
         // What it says of its end was said when it failed.
         let _ = failed.close().await;
+        self.open_again().await?;
+        info!("the log is open again");
+        Ok(())
+    }
+
+    async fn open_again(&self) -> Result<(), LogError> {
         let log = EmbeddedLog::open(&self.dir, &self.options, Arc::clone(&self.clock)).await?;
         *self.log.write() = Arc::new(log);
-        info!("the log is open again");
         Ok(())
     }
 }
@@ -135,10 +143,26 @@ impl EventLog for MendingLog {
     }
 
     fn partitions(&self) -> u32 {
-        self.partitions
+        self.log().partitions()
+    }
+
+    async fn grow(&self, partitions: u32) -> Result<(), LogError> {
+        let place = &self.place;
+        let _one = place.mending.lock().await;
+        if partitions <= self.partitions() || place.is_closed.load(Ordering::Acquire) {
+            return Ok(()); // who goes on with a closed log is told so
+        }
+        LogOptions { partitions, ..place.options.clone() }.check()?;
+        let _nobody = place.appending.write().await;
+        self.log().close().await?;
+        let grown = EmbeddedLog::grow_closed(&place.dir, partitions).await;
+        place.open_again().await?;
+        self.assigned.grow(self.partitions());
+        grown
     }
 
     async fn append(&self, batches: Vec<Batch>) -> Result<Position, LogError> {
+        let _appending = self.place.appending.read().await;
         self.outcome(self.log().append(batches).await)
     }
 
@@ -165,7 +189,7 @@ impl EventLog for MendingLog {
     }
 
     fn assignment(&self) -> Result<Box<dyn Assignment>, LogError> {
-        self.log().assignment()
+        Ok(Box::new(self.assigned.clone()))
     }
 
     async fn close(&self) -> Result<(), LogError> {

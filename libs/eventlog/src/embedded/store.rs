@@ -8,7 +8,15 @@ use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistM
 use model::{Incarnation, Offset, PartitionId};
 use parking_lot::Mutex;
 
-use super::{chunk::Chunk, fault, identity::Identity, journal, layout::Layout, slots::SlotFile, trimmed::Trimmed};
+use super::{
+    chunk::Chunk,
+    fault,
+    identity::Identity,
+    journal,
+    layout::{self, Layout},
+    slots::SlotFile,
+    trimmed::Trimmed,
+};
 use crate::{LogError, LogOptions};
 
 const IDENTITY: &str = "identity";
@@ -56,6 +64,34 @@ impl Store {
         SlotFile::create(&place.join("ends"), &ends).map_err(|error| fault::file("making the log", error))
     }
 
+    /// Gives a store that isn't open more partitions, durably. Cut off, it has them or not.
+    pub(super) fn grow(place: &Path, partitions: u32) -> Result<(), LogError> {
+        let fail = |error| fault::storage("growing the log", error);
+        journal::check(&place.join("records"))?;
+        let db = open_database(place).map_err(fail)?;
+        let meta = open_meta(&db).map_err(fail)?;
+        let identity = identity(&meta)?;
+        for partition in identity.partitions..partitions {
+            open_partition(&db, partition, partitions).map_err(fail)?;
+        }
+        // First: as long as the identity is the old one, nobody can read them, which is as if they were torn.
+        let (path, new) = (place.join("ends"), place.join("ends.new"));
+        let replaced = || {
+            let (_, ends) = SlotFile::open(&path, 8 * identity.partitions as usize)?;
+            let Some(mut ends) = ends else { return Ok(()) };
+            ends.resize(8 * partitions as usize, 0);
+            if new.try_exists()? {
+                std::fs::remove_file(&new)?;
+            }
+            SlotFile::create(&new, &ends)?;
+            std::fs::rename(&new, &path)?;
+            layout::sync_dir(place)
+        };
+        replaced().map_err(|error| fault::file("the acknowledged ends", error))?;
+        meta.insert(IDENTITY, Identity { partitions, ..identity }.encode()).map_err(fail)?;
+        db.persist(PersistMode::SyncAll).map_err(fail)
+    }
+
     /// Opens what [`Store::create`] made and checks that what was acknowledged is there.
     pub(super) fn open(layout: Layout, place: &Path, options: &LogOptions) -> Result<(Self, Found), LogError> {
         let fail = |error| fault::storage("opening the log", error);
@@ -65,20 +101,18 @@ impl Store {
         journal::check(&place.join("records"))?;
         let db = open_database(place).map_err(fail)?;
         let meta = open_meta(&db).map_err(fail)?;
-        let stored = meta.get(IDENTITY).map_err(fail)?;
-        let identity = stored.and_then(|bytes| Identity::decode(&bytes));
-        let identity =
-            identity.ok_or_else(|| LogError::Damaged("the log's identity is missing or unreadable".into()))?;
+        let identity = identity(&meta)?;
         identity.check(options)?;
 
-        let (ends, acknowledged) = SlotFile::open(&place.join("ends"), 8 * options.partitions as usize)
+        let count = identity.partitions;
+        let (ends, acknowledged) = SlotFile::open(&place.join("ends"), 8 * count as usize)
             .map_err(|error| fault::file("the acknowledged ends", error))?;
-        let partitions = (0..options.partitions).map(|partition| open_partition(&db, partition, options.partitions));
+        let partitions = (0..count).map(|partition| open_partition(&db, partition, count));
         let partitions = partitions.collect::<Result<Vec<_>, _>>().map_err(fail)?;
         let store = Self { db, meta, partitions, ends: Mutex::new(ends), _layout: layout };
 
         let mut found = Found { identity, bounds: Vec::new(), last_ms: i64::MIN };
-        for partition in 0..options.partitions {
+        for partition in 0..count {
             let (begin, end, last_ms) = store.recover(partition)?;
             found.bounds.push((begin, end));
             found.last_ms = found.last_ms.max(last_ms);
@@ -233,6 +267,12 @@ fn open_database(place: &Path) -> fjall::Result<Database> {
 
 fn open_meta(db: &Database) -> fjall::Result<Keyspace> {
     db.keyspace("meta", || KeyspaceCreateOptions::default().max_memtable_size(1 << 20).manual_journal_persist(true))
+}
+
+fn identity(meta: &Keyspace) -> Result<Identity, LogError> {
+    let stored = meta.get(IDENTITY).map_err(|error| fault::storage("the log's identity", error))?;
+    let identity = stored.and_then(|bytes| Identity::decode(&bytes));
+    identity.ok_or_else(|| LogError::Damaged("the log's identity is missing or unreadable".into()))
 }
 
 fn open_partition(db: &Database, partition: PartitionId, partitions: u32) -> fjall::Result<Keyspace> {

@@ -7,7 +7,7 @@ use std::{
 use model::{Offset, PartitionId};
 use rdkafka::{
     ClientConfig, Offset as Place, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     config::FromClientConfigAndContext,
     error::{KafkaResult, RDKafkaErrorCode},
 };
@@ -136,6 +136,40 @@ impl Brokers {
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }
+    }
+
+    /// The topic as it is when it has so many partitions, which it gets if need be. Several may do so at once.
+    pub(super) async fn grow(self: &Arc<Self>, partitions: u32) -> Result<Description, LogError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let found = self.describe().await?;
+            let found = found.ok_or_else(|| LogError::Unavailable(format!("the topic {} isn't there", self.topic)))?;
+            if found.partitions < partitions {
+                self.add(partitions).await?;
+            } else if found.led {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                let what = format!("the topic {} has not {partitions} partitions with a leader each", self.topic);
+                return Err(LogError::Unavailable(what));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn add(&self, partitions: u32) -> Result<(), LogError> {
+        let wanted = NewPartitions::new(&self.topic, partitions as usize);
+        let made = self.admin.create_partitions([&wanted], &self.limits()).await.map_err(unavailable)?;
+        for result in made {
+            match result {
+                Ok(topic) => info!(topic, partitions, "the topic has more partitions"),
+                Err((_, RDKafkaErrorCode::InvalidPartitions)) => {} // another process was quicker
+                Err((topic, error)) => {
+                    return Err(LogError::Unavailable(format!("the topic {topic} gets no more partitions: {error}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The topic's configuration, if the log can live with it. A broker that doesn't know yet of a topic just made tells the

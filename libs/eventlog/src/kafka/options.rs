@@ -153,6 +153,9 @@ impl KafkaOptions {
     /// The client that is a member of the group and reads nothing.
     pub(super) fn member(&self, servers: &str) -> ClientConfig {
         let mut config = self.client(servers);
+        if !self.properties.contains_key("topic.metadata.refresh.interval.ms") {
+            config.set("topic.metadata.refresh.interval.ms", "5000"); // new partitions are found by it
+        }
         config
             .set("group.id", &self.group)
             .set("partition.assignment.strategy", "cooperative-sticky")

@@ -156,8 +156,12 @@ impl Writer {
             }
         }
         let result = answer.await.map_err(|_| LogError::Unavailable(CLOSED.into()))?;
-        if result.is_err() {
-            self.renew(producer);
+        if let Err(error) = &result {
+            // One that doesn't know of new partitions yet would learn of them late.
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownPartition) => self.retire(),
+                _ => self.renew(producer),
+            }
         }
         result.map_err(|error| match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => LogError::Invalid(format!("a record is too large: {error}")),
@@ -200,6 +204,17 @@ impl Writer {
         }
         drop(producer);
         tokio::task::spawn_blocking(move || drop(failed)); // it joins its thread
+    }
+
+    /// The next append makes another producer, which learns anew how many partitions there are; this one finishes what it has.
+    pub(super) fn retire(&self) {
+        let Some(old) = self.producer.lock().take() else { return };
+        let timeout = self.timeout;
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = old.flush(timeout) {
+                warn!(%error, "a Kafka producer ended with records on their way");
+            }
+        });
     }
 
     /// Finishes what was taken.

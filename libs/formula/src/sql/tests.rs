@@ -439,7 +439,7 @@ fn users_join_by_what_is_known_of_them_now() {
          CAST((if(mapContains(n_more, <vip\\0bool>), arrayElement(n_more, <vip\\0bool>), NULL) != 0) AS Nullable(Bool)) AS c1, \
          CAST(plan AS Nullable(String)) AS c2, \
          CAST(if(mapContains(n_more, <age>), arrayElement(n_more, <age>), NULL) AS Nullable(Float64)) AS c3 \
-         FROM users WHERE HERE ORDER BY _incarnation DESC, _offset DESC LIMIT 1 BY user) AS t1 ON (nullIf(user, '') = t1.c0) \
+         FROM users WHERE HERE ORDER BY _incarnation DESC, _partition DESC, _offset DESC LIMIT 1 BY user) AS t1 ON (nullIf(user, '') = t1.c0) \
          WHERE HERE AND t1.c1 AND (country = <DE>) GROUP BY k0)",
     );
 }

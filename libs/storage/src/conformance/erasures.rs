@@ -48,7 +48,7 @@ fn request(id: &str) -> ErasureRequest {
 }
 
 async fn ask(store: &dyn Erasures, request: ErasureRequest, log_end: Offset) -> Erasure {
-    store.request_erasure(request, &topic(), 3, log_end).await.unwrap()
+    store.request_erasure(request, &topic(), 4, 3, log_end).await.unwrap()
 }
 
 async fn one(store: &dyn Erasures, id: &str) -> Option<Erasure> {
@@ -63,10 +63,10 @@ async fn a_request_comes_back_as_it_was_made(store: &dyn Metastore) {
     assert_eq!(store.open_erasures(9).await.unwrap(), [asked]);
     assert_eq!(one(store, "e2").await, None);
     assert_eq!(store.erasure(&tenant("beta"), "e1").await.unwrap(), None, "another tenant's");
-    let taken = store.request_erasure(request("e1"), &topic(), 3, 70).await;
+    let taken = store.request_erasure(request("e1"), &topic(), 4, 3, 70).await;
     assert!(matches!(taken, Err(MetaError::AlreadyExists(_))), "{taken:?}");
     let nowhere = ErasureRequest { app: app("none"), ..request("e3") };
-    let refused = store.request_erasure(nowhere, &topic(), 3, 70).await;
+    let refused = store.request_erasure(nowhere, &topic(), 4, 3, 70).await;
     assert!(matches!(refused, Err(MetaError::NotFound(_))), "{refused:?}");
 }
 
@@ -88,7 +88,7 @@ async fn tombstones_are_those_of_one_partition_in_order(store: &dyn Metastore) {
     }
     let other_life = Topic { incarnation: 1, ..topic() };
     for (id, topic, partition) in [("life", &other_life, 3), ("partition", &topic(), 4)] {
-        store.request_erasure(request(id), topic, partition, 1).await.unwrap();
+        store.request_erasure(request(id), topic, 4, partition, 1).await.unwrap();
     }
     let all = store.tombstones(&topic(), 3, 0).await.unwrap();
     let shown: Vec<_> = all.iter().map(|t| (t.ordinal, t.user_id.as_str(), t.end)).collect();

@@ -405,7 +405,7 @@ async fn an_erased_user_is_gone_and_no_other(warehouse: &Warehouse) {
         put_user(warehouse, user, 8, 0).await;
     }
     let (tenant, app) = (tenant("erasing"), app("web"));
-    let ended = |user_id| ErasedUser { tenant: &tenant, app: &app, user_id, incarnation: 7, end: 100 };
+    let ended = |user_id| ErasedUser { tenant: &tenant, app: &app, user_id, incarnation: 7, partition: 3, end: 100 };
     let users: Vec<_> = erased.iter().copied().map(ended).collect();
     for user in &users {
         let remains = warehouse.remains(user).await.unwrap();

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use model::{AppId, Offset, PartitionId, TenantId};
 
-use super::{SqlMetastore, directory::require_app, ledger::on_partition};
+use super::{SqlMetastore, directory::require_app, ledger::on_partition, placements};
 use crate::{
     Erasure, ErasureRequest, ErasureState, Erasures, MetaError, Progress, Tombstone, Topic,
     sql::{erasures as sql, query, taken},
@@ -13,16 +13,17 @@ impl Erasures for SqlMetastore {
         &self,
         request: ErasureRequest,
         topic: &Topic,
+        partitions: u32,
         partition: PartitionId,
         log_end: Offset,
     ) -> Result<Erasure, MetaError> {
         let mut transaction = self.database.write().await?;
         require_app(&mut transaction, &request.tenant, &request.app).await?;
-        let hold = on_partition(sql::HOLD_PARTITION, topic, partition);
-        let held: Option<(i64, Option<i64>)> = transaction.fetch_optional(hold).await?;
-        let (committed, pending_last) = held.ok_or(sqlx::Error::RowNotFound)?;
-        let worked_on = pending_last.map_or(committed, |last| last.saturating_add(1));
-        let end = log_end.max(worked_on.unsigned_abs());
+        let end = log_end.max(placements::worked_on(&mut transaction, topic, partition).await?);
+        let placement = placements::found(&mut transaction, topic).await?;
+        if placement.is_some_and(|placement| placement.partitions() != partitions) {
+            return Err(placements::changed(topic));
+        }
         let last = on_partition(sql::LAST_ORDINAL, topic, partition);
         let last: Option<(Option<i64>,)> = transaction.fetch_optional(last).await?;
         let ordinal = last.and_then(|(last,)| last).unwrap_or(0) + 1;

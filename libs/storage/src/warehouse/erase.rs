@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{AppId, HOUR_MS, Incarnation, Offset, TenantId};
+use model::{AppId, HOUR_MS, Incarnation, Offset, PartitionId, TenantId};
 
 use super::{Cell, QuerySettings, Reason, Warehouse, WarehouseError, param, schema};
 
@@ -15,6 +15,8 @@ pub struct ErasedUser<'a> {
     pub user_id: &'a str,
     /// The life of the log. Of earlier lives everything is the user's.
     pub incarnation: Incarnation,
+    /// The user's partition. What the user has in lower ones is of before: a user moves to a higher one if at all.
+    pub partition: PartitionId,
     /// The first offset of the user's partition that is a new user's.
     pub end: Offset,
 }
@@ -164,8 +166,8 @@ fn any_of(users: &[ErasedUser<'_>], condition: impl Fn(&ErasedUser<'_>) -> Strin
 }
 
 fn condition(user: &ErasedUser<'_>) -> String {
-    let ErasedUser { incarnation, end, .. } = user;
-    format!("{} AND (_incarnation < {incarnation} OR _incarnation = {incarnation} AND _offset < {end})", whose(user))
+    let ErasedUser { incarnation, partition, end, .. } = user;
+    format!("{} AND (_incarnation, _partition, _offset) < ({incarnation}, {partition}, {end})", whose(user))
 }
 
 /// Not with parameters: a mutation is kept as text, for longer than its statement runs.

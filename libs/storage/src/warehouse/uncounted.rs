@@ -18,11 +18,14 @@ pub enum Reason {
     Erased,
     /// An Identify of a user who was erased; otherwise as [`Reason::Erased`].
     ErasedIdentify,
+    /// A record that a writer put where it no longer belongs ([`crate::Placement::partitions_at`]): never acknowledged.
+    Misplaced,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Duplicate, Self::DeadLetter, Self::Damaged, Self::Erased, Self::ErasedIdentify];
+    pub const ALL: [Self; 6] =
+        [Self::Duplicate, Self::DeadLetter, Self::Damaged, Self::Erased, Self::ErasedIdentify, Self::Misplaced];
     /// Those that stand in the place of a record that may still have its row.
     pub const OF_ERASED: [Self; 2] = [Self::Erased, Self::ErasedIdentify];
 
@@ -34,6 +37,7 @@ impl Reason {
             Self::Damaged => "damaged",
             Self::Erased => "erased",
             Self::ErasedIdentify => "erased identify",
+            Self::Misplaced => "misplaced",
         }
     }
 }

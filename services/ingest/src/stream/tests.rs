@@ -101,6 +101,7 @@ impl World {
             apps: Arc::new(Apps::new(Arc::clone(&meta), now_ms)),
             meta,
             limits,
+            writer: "this".into(),
             token_key: SigningKey::derive(&[1; 32], "token"),
             context_key: SigningKey::derive(&[1; 32], "context"),
             now_ms,

@@ -339,6 +339,8 @@ fn admin() -> Vec<Attack> {
     push("GetReplay", json!({"replay_id": "0"}));
     push("CancelReplay", json!({"replay_id": "0"}));
     push("StartReplay", json!({"ranges": [{"partition": 0, "first_offset": "0", "last_offset": "0"}]}));
+    push("GetTopic", json!({}));
+    push("GrowTopic", json!({"partitions": 8}));
     push("ListDeadLetters", json!({"app_id": "shop", "page_token": "0-0-0-0') OR ('1'='1"}));
     attacks
 }

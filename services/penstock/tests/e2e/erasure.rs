@@ -75,7 +75,7 @@ fn events(user: &str, ids: std::ops::Range<usize>) -> Vec<v1::Event> {
         .collect()
 }
 
-async fn identify(house: &House, key: &str, user: &str, country: &str) {
+pub async fn identify(house: &House, key: &str, user: &str, country: &str) {
     let traits = json!({"country": {"string": country}, "plan": {"string": "pro"}});
     let body = json!({"app_id": APP, "user_id": user, "traits": traits});
     let (status, answer) = house.post(key, "/v1/identify", &body).await;

@@ -35,7 +35,7 @@ const KILLS: usize = 16;
 const OUTAGE: Duration = Duration::from_secs(30);
 
 /// Load through both gateways in turn: a customer's balancer.
-fn load(stand: &Stand, seed: u64) -> Load {
+pub fn load(stand: &Stand, seed: u64) -> Load {
     let load = Load::start(stand, seed);
     let (address, gateways) = (load.field.address.clone(), stand.gateways());
     tokio::spawn(async move {

@@ -14,6 +14,7 @@ mod every;
 mod export;
 mod faults;
 mod flow;
+mod grow;
 mod house;
 mod isolation;
 mod kept;

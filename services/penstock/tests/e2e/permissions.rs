@@ -50,6 +50,8 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/GetReplay", &["operator"]),
     ("AdminService/ListReplays", &["operator"]),
     ("AdminService/CancelReplay", &["operator"]),
+    ("AdminService/GetTopic", &["operator"]),
+    ("AdminService/GrowTopic", &["operator"]),
 ];
 
 /// By gRPC, and by JSON where there is a mapping.

@@ -79,7 +79,6 @@ async fn options_that_describe_another_log_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).await.unwrap());
     for (options, told) in [
-        (LogOptions { partitions: 3, ..options() }, "has 2 partitions, not 3"),
         (LogOptions { topic: "others".into(), ..options() }, r#"topic is "events", not "others""#),
         (LogOptions { partitions: 0, ..options() }, "1 to 1024 partitions"),
         (LogOptions { topic: String::new(), ..options() }, "1 to 200 bytes"),
