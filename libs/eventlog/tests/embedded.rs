@@ -47,6 +47,26 @@ impl Factory for Directory {
     }
 }
 
+/// As it is opened by its URL.
+struct Opened(Directory);
+
+#[async_trait]
+impl Factory for Opened {
+    async fn make(&self) -> Arc<dyn EventLog> {
+        self.reopen().await
+    }
+
+    async fn reopen(&self) -> Arc<dyn EventLog> {
+        let url = format!("embedded:{}", self.0.log_dir().display());
+        eventlog::open(&url, &self.0.options, None).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_grows() {
+    eventlog::conformance::a_log_grows(&Opened(Directory::new(system_clock(), 1 << 20))).await;
+}
+
 /// Goes forth by 700 ms and back by 500 in turn, so it falls at every other reading.
 fn jumping_clock() -> Clock {
     let turn = AtomicI64::new(0);

@@ -55,6 +55,11 @@ async fn eventually<T>(what: &str, check: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_grows() {
+    eventlog::conformance::a_log_grows(&STAND.topic(BTreeMap::new())).await;
+}
+
 #[tokio::test]
 async fn a_topic_that_is_there_keeps_its_partitions_and_must_fit() {
     let topic = STAND.topic(BTreeMap::new());

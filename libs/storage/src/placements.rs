@@ -159,10 +159,7 @@ mod tests {
     use super::*;
 
     fn grown_twice() -> Placement {
-        let grown = vec![
-            Grown { to: 4, ends: vec![100, 200] },
-            Grown { to: 8, ends: vec![150, 250, 30, 40] },
-        ];
+        let grown = vec![Grown { to: 4, ends: vec![100, 200] }, Grown { to: 8, ends: vec![150, 250, 30, 40] }];
         Placement { first: 2, grown, growing: None, version: 9 }
     }
 
@@ -170,13 +167,13 @@ mod tests {
     fn a_partition_s_users_come_from_those_before() {
         let placement = grown_twice();
         assert_eq!(placement.partitions(), 8);
-        assert_eq!(placement.ancestors(0), []);
+        assert!(placement.ancestors(0).is_empty());
         assert_eq!(placement.ancestors(3), [(1, 200)]);
         assert_eq!(placement.ancestors(5), [(1, 250)]);
         assert_eq!(placement.ancestors(7), [(3, 40), (1, 200)]);
         assert_eq!(placement.relatives(1), [3, 5, 7]);
         assert_eq!(placement.relatives(7), [1, 3]);
-        assert_eq!(Placement::new(4).relatives(1), []);
+        assert!(Placement::new(4).relatives(1).is_empty());
     }
 
     #[test]

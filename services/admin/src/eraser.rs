@@ -156,7 +156,8 @@ impl Eraser {
             ErasureState::Waiting => {
                 let Some((placement, states)) = topics.get(&erasure.topic) else { return false };
                 let committed = |p| states.iter().find(|state| state.partition == p).map_or(0, |state| state.committed);
-                let before = placement.ancestors(erasure.partition).into_iter().chain([(erasure.partition, erasure.end)]);
+                let before =
+                    placement.ancestors(erasure.partition).into_iter().chain([(erasure.partition, erasure.end)]);
                 // Nothing more comes of a log that is no longer read.
                 before.into_iter().all(|(p, end)| committed(p) >= end) || !self.is_read(&erasure.topic)
             }

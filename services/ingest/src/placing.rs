@@ -140,7 +140,11 @@ impl Follower {
                 }
             };
             // What changed is said at once.
-            Ok::<_, MetaError>(if std::mem::replace(&mut self.confirmed, version) == version { pause } else { Duration::ZERO })
+            Ok::<_, MetaError>(if std::mem::replace(&mut self.confirmed, version) == version {
+                pause
+            } else {
+                Duration::ZERO
+            })
         };
         let heard = heard.await;
         if let (Err(error), false) = (&heard, self.failed) {

@@ -117,10 +117,8 @@ pub(crate) async fn build(
             block.add_uncounted(&content, Reason::Misplaced, "", &[], place, record.offset);
             continue;
         }
-        let (at, end) = (
-            (place.partition, record.offset),
-            memory.erased.end(content.tenant, content.app, content.user_id),
-        );
+        let (at, end) =
+            ((place.partition, record.offset), memory.erased.end(content.tenant, content.app, content.user_id));
         if at < end {
             block.add_erased(&content, place, record.offset);
             continue;

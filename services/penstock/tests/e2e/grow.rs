@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    account::{APP, keys, publish},
+    account::{keys, publish},
     clients::event,
     erasure::{self, books, identify},
     faults,
-    house::{House, PATIENCE},
+    house::House,
     load::{self, Load, seed},
     replay, stand,
 };
@@ -97,7 +97,11 @@ impl<'a> Witness<'a> {
         let [stored, gone] = [USERS - erased, erased].map(|users| (users * self.turns) as u64);
         let duplicates = (self.again * (USERS - erased)) as u64;
         let of_erased = gone + (self.again * erased) as u64;
-        assert_eq!(balance[1..], [stored + settles, duplicates, 0, of_erased], "stored, duplicates, dead letters, erased");
+        assert_eq!(
+            balance[1..],
+            [stored + settles, duplicates, 0, of_erased],
+            "stored, duplicates, dead letters, erased"
+        );
         let sql = "SELECT country, COUNT(*), COUNT(DISTINCT event_id), COUNT(DISTINCT user_id) FROM events \
             WHERE event_type = 'did' GROUP BY country";
         // A token from before the first growth is as good as ever.
@@ -125,10 +129,15 @@ async fn the_log_grows_twice_under_load_and_whoever_moved_is_the_same() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
         command.args(["topic", "--server", &format!("http://{}", house.address), "--key", &house.operator_key()]);
         let output = command.args(arguments).output().unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
     };
     assert_eq!(run(&["show"]), (true, "events  4 partitions  steady\n".to_owned()));
-    for (wrong, told) in [("0", "multiple of 4"), ("6", "multiple of 4"), ("2", "never gets fewer"), ("2048", "at most 1024")] {
+    for (wrong, told) in
+        [("0", "multiple of 4"), ("6", "multiple of 4"), ("2", "never gets fewer"), ("2048", "at most 1024")]
+    {
         let (well, said) = run(&["grow", "--partitions", wrong]);
         assert!(!well && said.contains("partitions: must be") && said.contains(told), "{wrong}: {said}");
     }
@@ -157,7 +166,9 @@ async fn the_log_grows_twice_under_load_and_whoever_moved_is_the_same() {
     assert_eq!(erasure::rows(&house, &most.1).await, [0; 5]);
     witness.check(3, 1).await;
     // What is replayed, before and after each growth, is the same again.
-    house.warehouse("ALTER TABLE events DELETE WHERE tenant = 'red' AND _offset % 2 = 0 SETTINGS mutations_sync = 2").await;
+    house
+        .warehouse("ALTER TABLE events DELETE WHERE tenant = 'red' AND _offset % 2 = 0 SETTINGS mutations_sync = 2")
+        .await;
     replay::done(&house, &replay::start(&house).await).await;
     assert_eq!(erasure::rows(&house, &most.1).await, [0; 5], "the erased stay erased");
     witness.check(4, 1).await;
@@ -170,7 +181,9 @@ async fn a_growth_goes_on_wherever_it_was_killed() {
     let mut house = House::start().await;
     let mut load = Load::start(&house, seed());
     load.progress(10).await;
-    for (partitions, words) in [(8, "is to get more partitions"), (16, "events wait"), (32, "the log has more partitions")] {
+    for (partitions, words) in
+        [(8, "is to get more partitions"), (16, "events wait"), (32, "the log has more partitions")]
+    {
         let seen = house.log().matches(words).count();
         ask(&house, partitions).await;
         house.until(|house| house.log().matches(words).count() > seen).await;
