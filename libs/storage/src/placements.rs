@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Offset, PartitionId, partition_of};
+use model::{Offset, PartitionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{MetaError, Topic};
@@ -12,7 +12,7 @@ pub const CHANGING_HOLDS: Duration = Duration::from_secs(5);
 
 /// How a topic's records are spread over its partitions, now and before.
 ///
-/// A record goes to the partition that its user's hash says ([`partition_of`]), of as many as there are. More partitions are always a
+/// A record goes to the partition that its user's hash says ([`model::partition_of`]), of as many as there are. More partitions are always a
 /// multiple of those before: so a new partition p has the users of the old partition p modulo their number and no others, and each
 /// user's records, in the order of their (partition, offset), are in the order in which they were appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,14 +95,6 @@ impl Placement {
         (0..self.partitions()).filter(|q| *q != p && (comes_from(*q, p) || comes_from(p, *q))).collect()
     }
 
-    /// The partitions that may have records of a user, in their order.
-    pub fn of_user(&self, tenant: &str, app: &str, user_id: &str) -> Vec<PartitionId> {
-        let counts = [self.first].into_iter().chain(self.grown.iter().map(|grown| grown.to));
-        let mut all: Vec<_> = counts.map(|count| partition_of(tenant, app, user_id, "", count)).collect();
-        all.dedup();
-        all
-    }
-
     /// By how many partitions the record at this offset of partition `p` was to be placed, if a writer may have placed it by another number: one
     /// that was, was never acknowledged.
     pub fn partitions_at(&self, p: PartitionId, offset: Offset) -> Option<u32> {
@@ -156,6 +148,8 @@ pub trait Placements: Send + Sync + 'static {
 
 #[cfg(test)]
 mod tests {
+    use model::partition_of;
+
     use super::*;
 
     fn grown_twice() -> Placement {
@@ -191,11 +185,10 @@ mod tests {
         let placement = grown_twice();
         for user in 0..100 {
             let user = format!("u{user}");
-            let all = placement.of_user("acme", "web", &user);
-            assert!(all.is_sorted() && all.len() <= 3, "{all:?}");
-            let last = all.last().copied().unwrap_or_default();
-            assert_eq!(last, partition_of("acme", "web", &user, "", 8));
-            assert!(all.iter().all(|p| *p == last || placement.relatives(last).contains(p)), "{all:?}");
+            let all = [2, 4, 8].map(|partitions| partition_of("acme", "web", &user, "", partitions));
+            let ancestors = placement.ancestors(all[2]);
+            assert!(all.is_sorted(), "{all:?}");
+            assert!(all.iter().all(|p| *p == all[2] || ancestors.iter().any(|(a, _)| a == p)), "{all:?} {ancestors:?}");
         }
     }
 }

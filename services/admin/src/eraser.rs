@@ -7,7 +7,7 @@
 //! 2. note which hours lose events: once they are deleted nobody could tell;
 //! 3. put a row in the place of each record, so that [Reconcile](crate) still balances, and delete the others;
 //! 4. count the user's rollup again. Rows there have no offsets, so a new user's go too and are put back: compared while nothing is pending
-//!    in the partitions that may have the user's records, until it is right;
+//!    in the partitions that may have more of the user, until it is right;
 //! 5. give the noted hours new epochs, and only then note that it is done;
 //! 6. after the longest life of an insert look again, from step 2 on.
 //!
@@ -21,9 +21,10 @@ use std::{
     time::Duration,
 };
 
+use model::{Offset, PartitionId, partition_of};
 use serde::{Deserialize, Serialize};
 use storage::{
-    Erasure, ErasureState, MetaError, PartitionState, Placement, Topic, TouchedHour, WarehouseError,
+    Erasure, ErasureRequest, ErasureState, MetaError, PartitionState, Placement, Topic, TouchedHour, WarehouseError,
     warehouse::{ErasedUser, LONGEST_INSERT},
 };
 use tokio::time::sleep;
@@ -176,13 +177,18 @@ impl Eraser {
         self.ground.placements.placement(topic, self.ground.log.partitions()).await
     }
 
-    /// The partitions that may have records of the user.
+    /// The partitions of which records of the user may still be stored.
     async fn partitions(&self, erasure: &Erasure) -> Result<Vec<PartitionState>, MetaError> {
-        let Erasure { request, topic, .. } = erasure;
+        let Erasure { request: ErasureRequest { tenant, app, user_id, .. }, topic, .. } = erasure;
         let placement = self.placement(topic).await?;
-        let of_user = placement.of_user(request.tenant.as_str(), request.app.as_str(), &request.user_id);
-        let states = self.ground.ledger.partitions(topic).await?;
-        Ok(states.into_iter().filter(|state| of_user.contains(&state.partition)).collect())
+        let own = partition_of(tenant.as_str(), app.as_str(), user_id, "", placement.partitions());
+        let before = placement.ancestors(own);
+        let mut states = self.ground.ledger.partitions(topic).await?;
+        states.retain(|state| {
+            let is_before = |(p, end): &(PartitionId, Offset)| *p == state.partition && state.committed < *end;
+            state.partition == own || before.iter().any(is_before)
+        });
+        Ok(states)
     }
 
     /// Deletes what these users have, and notes how far each came then.
@@ -275,7 +281,8 @@ impl Eraser {
     async fn daily_users(&self, erasure: &Erasure) -> Result<Option<(u64, u64)>, EraserError> {
         let at_rest = async || -> Result<_, EraserError> {
             let states = self.partitions(erasure).await?;
-            Ok(states.into_iter().map(|state| (state.generation, state.committed, state.pending)).collect::<Vec<_>>())
+            let at = |state: PartitionState| (state.partition, state.generation, state.committed, state.pending);
+            Ok(states.into_iter().map(at).collect::<Vec<_>>())
         };
         let before = at_rest().await?;
         let differs = self.ground.warehouse.erased_daily_users(&user(erasure)).await?;
