@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use api::v1::{
     ExplainRequest, ExplainResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
-    Result as Answer, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse,
+    Result as Answer, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse, SubscribeRequest,
+    SubscribeResponse,
     query_service_server::{QueryService, QueryServiceServer},
 };
 use mesh::{
@@ -78,6 +79,11 @@ impl QueryService for Recorder {
 
     type SqlStreamStream = BoxStream<SqlStreamResponse>;
     async fn sql_stream(&self, _: Request<SqlStreamRequest>) -> Result<Response<Self::SqlStreamStream>, Status> {
+        Err(not_asked_for())
+    }
+
+    type SubscribeStream = BoxStream<SubscribeResponse>;
+    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         Err(not_asked_for())
     }
 
