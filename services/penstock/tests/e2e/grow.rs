@@ -148,10 +148,10 @@ async fn the_log_grows_twice_under_load_and_whoever_moved_is_the_same() {
     witness.turn("red").await;
     witness.check(1, 0).await;
     ask(&house, 8).await; // again changes nothing
-    ask(&house, 24).await;
+    ask(&house, 16).await;
     load.progress(10).await;
-    grown(&house, 24).await;
-    assert_eq!(run(&["show"]), (true, "events  24 partitions  steady\n".to_owned()));
+    grown(&house, 16).await;
+    assert_eq!(run(&["show"]), (true, "events  16 partitions  steady\n".to_owned()));
     witness.turn("red").await;
     witness.check(2, 0).await;
 
