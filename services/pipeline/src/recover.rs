@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Offset, PropertyKind, identity_hash, partition_of};
 use storage::{
     Placement, Warehouse, WarehouseError,
-    warehouse::{Cell, QuerySettings},
+    warehouse::{Cell, QuerySettings, schema},
 };
 
 use crate::{
@@ -16,13 +16,12 @@ use crate::{
     users::{TraitValue, User, UserKey, Users},
 };
 
-const SEEN: &str = "SELECT tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at) FROM events \
-    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
+const SEEN: &str = "tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at)";
+const SEEN_WHERE: &str = "_incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
     AND received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
 
-const USERS: &str = "SELECT tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)), \
-    toInt64(max(_offset)) FROM users \
-    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
+const USERS: &str = "tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)), toInt64(max(_offset))";
+const USERS_WHERE: &str = "_incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
     GROUP BY tenant, app, user";
 
 const DAY_THERE: &str = "SELECT 1 FROM events WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
@@ -52,10 +51,26 @@ pub(crate) enum Part {
     Erased(usize),
 }
 
+/// Where the rows are of what came before.
+pub(crate) struct Known<'a> {
+    pub(crate) warehouse: &'a Warehouse,
+    /// The table of events, or what stands in its place.
+    pub(crate) events: String,
+    /// The same of users.
+    pub(crate) users: String,
+}
+
+impl<'a> Known<'a> {
+    /// As it stands in the warehouse.
+    pub(crate) fn of(warehouse: &'a Warehouse) -> Self {
+        Self { warehouse, events: schema::EVENTS.to_owned(), users: schema::USERS.to_owned() }
+    }
+}
+
 /// The memory of whoever goes on at `next`. `received_ms`: when the record there was received, or now if there is none. Of users who
 /// are erased it has nothing, whatever the warehouse still has.
 pub(crate) async fn memory(
-    warehouse: &Warehouse,
+    known: &Known<'_>,
     place: Place,
     placement: Arc<Placement>,
     next: Offset,
@@ -66,7 +81,7 @@ pub(crate) async fn memory(
     let mut memory = Memory { placement, seen: Seen::default(), users: Users::default(), erased };
     // In the order in which they were its users': what came later counts.
     for (partition, before) in ancestors.into_iter().rev().chain([(place.partition, next)]) {
-        let from = From { warehouse, place: Place { partition, ..place }, before, to: place };
+        let from = From { known, place: Place { partition, ..place }, before, to: place };
         from.seen(received_ms - WINDOW_MS, &mut memory).await?;
         from.users(&mut memory).await?;
     }
@@ -75,7 +90,7 @@ pub(crate) async fn memory(
 
 /// What was read of a partition below an offset, for whoever works on the partition `to`.
 struct From<'a> {
-    warehouse: &'a Warehouse,
+    known: &'a Known<'a>,
     place: Place,
     before: Offset,
     to: Place,
@@ -111,7 +126,8 @@ impl From<'_> {
     async fn seen(&self, since_ms: i64, memory: &mut Memory) -> Result<(), PipelineError> {
         let params = [("before", self.before.to_string()), ("since", since_ms.to_string())];
         let Memory { placement, seen, erased, .. } = memory;
-        each_row(self.warehouse, SEEN, self.place, &params, |row| match row {
+        let statement = format!("SELECT {SEEN} FROM {} WHERE {SEEN_WHERE}", self.known.events);
+        each_row(self.known.warehouse, &statement, self.place, &params, |row| match row {
             [
                 Cell::String(tenant),
                 Cell::String(app),
@@ -133,7 +149,9 @@ impl From<'_> {
 
     async fn users(&self, memory: &mut Memory) -> Result<(), PipelineError> {
         let Memory { placement, users, erased, .. } = memory;
-        each_row(self.warehouse, USERS, self.place, &[("before", self.before.to_string())], |row| match row {
+        let statement = format!("SELECT {USERS} FROM {} WHERE {USERS_WHERE}", self.known.users);
+        let params = [("before", self.before.to_string())];
+        each_row(self.known.warehouse, &statement, self.place, &params, |row| match row {
             [
                 Cell::String(tenant),
                 Cell::String(app),

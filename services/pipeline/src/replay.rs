@@ -2,8 +2,8 @@
 //!
 //! One process does it, as long as it holds the lease, in attempts:
 //!
-//! 1. read the range, and build its rows as the workers do: from what the warehouse knows of the time before it, past everyone who was
-//!    erased since;
+//! 1. read the range, and build its rows as the workers do: from what is known of the time before it, as far as that is in the range too from the
+//!    new rows, past everyone who was erased since;
 //! 2. put them into tables of the attempt's own ([`Rebuild`]), and copy there what else lies in the same partitions of the server's tables,
 //!    in steps, until little is left that came in meanwhile;
 //! 3. have the pipeline stand still ([`storage::Replays::hold`]): workers end what they began and begin nothing, while ingest goes on;
@@ -24,7 +24,10 @@ use eventlog::LogError;
 use model::{DAY_MS, HOUR_MS, Offset};
 use storage::{
     LogRange, MetaError, Placement, Replay, ReplayProgress, ReplayRequest, ReplayState, TouchedHour,
-    warehouse::{Columns, Part, Rebuild},
+    warehouse::{
+        Columns, Part, Rebuild,
+        schema::{EVENTS, USERS},
+    },
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +38,7 @@ use crate::{
     block::{self, Place},
     erased::Erased,
     patience::patiently,
-    recover,
+    recover::{self, Known},
     tee::Told,
     worker,
 };
@@ -184,7 +187,10 @@ impl Attempt<'_> {
         }
         let name = format!("{}_{}", self.request.id, self.number);
         let mut rebuild = warehouse.rebuild(&name, topic.incarnation, &self.request.ranges).await?;
-        for range in self.request.ranges.clone() {
+        // Each after what its users sent before, be it in another partition: those have lower numbers.
+        let mut ranges = self.request.ranges.clone();
+        ranges.sort_unstable_by_key(|range| (range.partition, range.first));
+        for range in ranges {
             self.build(&mut rebuild, range).await?;
         }
         rebuild.check_sent().await?;
@@ -221,7 +227,10 @@ impl Attempt<'_> {
         let received_ms = patiently(self.stop, || worker::first_received(self.parts, partition, first)).await?;
         let placement = Arc::clone(&self.placement);
         let erased = patiently(self.stop, || Erased::of(&**erasures, topic, &placement, partition)).await?;
-        let mut memory = recover::memory(warehouse, place, placement, first, received_ms, erased).await?;
+        // What is before it may be wrong as well, and be made anew by now.
+        let [events, users] = [EVENTS, USERS].map(|table| rebuild.renewed(table));
+        let known = Known { warehouse, events, users };
+        let mut memory = recover::memory(&known, place, placement, first, received_ms, erased).await?;
         let mut next = first;
         while next < end {
             let most = usize::try_from(end - next).unwrap_or(usize::MAX).min(options.block_records);

@@ -17,7 +17,7 @@ use crate::{
     block::{self, Block, Memory, Place},
     erased::Erased,
     patience::patiently,
-    recover::{self, Part},
+    recover::{self, Known, Part},
     retention, trace,
 };
 
@@ -59,7 +59,8 @@ pub(crate) async fn run(
     let place = Place { incarnation: topic.incarnation, partition };
     let received_ms = patiently(stop, || first_received(parts, partition, state.committed)).await?;
     let erased = patiently(stop, || Erased::of(&*parts.erasures, &topic, &placement, partition)).await?;
-    let memory = recover::memory(&parts.warehouse, place, placement, state.committed, received_ms, erased).await?;
+    let memory =
+        recover::memory(&Known::of(&parts.warehouse), place, placement, state.committed, received_ms, erased).await?;
     info!(partition, generation = state.generation, committed = state.committed, pending = ?state.pending, "partition claimed");
 
     let generation = state.generation;

@@ -83,6 +83,12 @@ impl Rebuild {
         Ok(())
     }
 
+    /// A table as it is with the new rows so far, and without those that they replace: to read `FROM`.
+    pub fn renewed(&self, table: &'static str) -> String {
+        let (new, old) = (self.beside(table), self.replaced(table));
+        format!("(SELECT * FROM {table} WHERE NOT ({old}) UNION ALL SELECT * FROM {new})")
+    }
+
     /// The apps that have rows in the ranges, old or new ones.
     pub async fn apps(&self) -> Result<BTreeSet<(TenantId, AppId)>, WarehouseError> {
         let select = |from: String| format!("SELECT DISTINCT tenant, app FROM {from}");
