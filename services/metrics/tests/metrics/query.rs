@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use api::v1::{
-    ExplainRequest, ExplainResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
-    Result as Answer, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse, SubscribeRequest,
-    SubscribeResponse,
+    ExplainRequest, ExplainResponse, ExportRequest, ExportResponse, QueryRequest, QueryResponse, QueryStreamRequest,
+    QueryStreamResponse, Result as Answer, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse,
+    SubscribeRequest, SubscribeResponse,
     query_service_server::{QueryService, QueryServiceServer},
 };
 use mesh::{
@@ -84,6 +84,11 @@ impl QueryService for Recorder {
 
     type SubscribeStream = BoxStream<SubscribeResponse>;
     async fn subscribe(&self, _: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        Err(not_asked_for())
+    }
+
+    type ExportStream = BoxStream<ExportResponse>;
+    async fn export(&self, _: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
         Err(not_asked_for())
     }
 
