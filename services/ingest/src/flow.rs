@@ -11,8 +11,8 @@
 //!
 //! **Memory.** Bytes of batches that are worked on: at most `in_flight_bytes`, of which the process needs about three times as
 //! much for messages, records and the log's own copy. Beside it each open stream has at most one batch that waits (`batch_bytes`),
-//! one that is being received, and one window of HTTP/2 (`server.stream_window_bytes`); of streams at most `streams` are open. A
-//! single call's message is read whole before it is let in: of those there are never more than the gateways let in (`gateway.max_calls`).
+//! one that is being received, and one window of HTTP/2 (`server.stream_window_bytes`); of streams at most `streams` are open. Single calls
+//! that are being read or answered: at most `receiving_bytes` ([`crate::receiving`]), and what their connections hold unread.
 
 mod budget;
 mod lag;
@@ -23,10 +23,11 @@ use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 use model::{Error, ErrorCode, TenantId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub(crate) use budget::Permit as Room;
 pub(crate) use lag::follow as follow_lag;
 pub use quota::QuotaOptions;
 pub(crate) use quota::{Size, follow as follow_quotas};
@@ -42,6 +43,9 @@ pub struct FlowOptions {
     /// Bytes of batches that this process works on at once, of all tenants. One tenant never holds more than is left for others:
     /// alone at most half of it, and with n others as greedy a part in n + 2.
     pub in_flight_bytes: usize,
+    /// Bytes of single calls that this process reads, or has read and not answered, at once, of all tenants: as their senders declare them, and of
+    /// compressed ones also what they may come to. Shared among tenants in the same way. Others wait unread, and are refused after 5 seconds.
+    pub receiving_bytes: usize,
     /// Streams open at once in this process, of all tenants.
     pub streams: usize,
     /// Streams of one tenant open at once in this process.
@@ -59,6 +63,7 @@ impl Default for FlowOptions {
     fn default() -> Self {
         Self {
             in_flight_bytes: 128 << 20,
+            receiving_bytes: 128 << 20,
             streams: 1_000,
             tenant_streams: 100,
             pause_seconds: 30,
@@ -67,6 +72,9 @@ impl Default for FlowOptions {
         }
     }
 }
+
+/// How long a call waits for room before it is read. That frees up as fast as others are read.
+const RECEIVING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often is looked at what lies elsewhere: no batch waits for the metastore or the log.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -98,6 +106,7 @@ pub(crate) struct Flow {
     options: FlowOptions,
     pub(crate) quotas: Quotas,
     budget: Arc<Budget>,
+    receiving: Arc<Budget>,
     pub(crate) lag: Lag,
     streams: Arc<Mutex<HashMap<TenantId, usize>>>,
 }
@@ -133,11 +142,18 @@ impl Flow {
     pub(crate) fn new(options: FlowOptions, quota: QuotaOptions) -> Self {
         Self {
             quotas: Quotas::new(quota),
-            budget: Budget::new(options.in_flight_bytes),
+            budget: Budget::new(options.in_flight_bytes, "penstock_ingest_in_flight_bytes"),
+            receiving: Budget::new(options.receiving_bytes, "penstock_ingest_receiving_bytes"),
             lag: Lag::new(&options),
             streams: Arc::default(),
             options,
         }
+    }
+
+    /// Room for a call that is still to be read, as soon as there is.
+    pub(crate) async fn receive(&self, tenant: &TenantId, bytes: usize) -> Result<Room, Error> {
+        let room = timeout(RECEIVING_PATIENCE, self.receiving.take(tenant, bytes)).await;
+        room.map_err(|_| counted("receiving")(no_room()))
     }
 
     /// Lets a batch in now, or refuses it.

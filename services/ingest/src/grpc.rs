@@ -17,7 +17,7 @@ use tower::util::BoxCloneSyncService;
 use crate::{Publisher, stream};
 
 /// Room for a message's framing and small fields over the batch limit, so that the refusal names the limit.
-const SLACK_BYTES: usize = 1 << 20;
+pub(crate) const SLACK_BYTES: usize = 1 << 20;
 
 pub(crate) fn service(publisher: Arc<Publisher>, stop: CancellationToken) -> HttpService {
     let limit = publisher.limits().batch_bytes + SLACK_BYTES;

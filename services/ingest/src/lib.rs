@@ -1,6 +1,6 @@
 //! Events in: validate, type, place in a partition, append durably, acknowledge.
 //!
-//! The path of an event: [`grpc`] or [`rest`] takes it off the wire, where possible without a copy ([`wire`]); [`flow`] lets
+//! The path of an event: [`receiving`] has its call wait until there is room to read it; [`grpc`] or [`rest`] takes it off the wire, where possible without a copy ([`wire`]); [`flow`] lets
 //! its batch in, or says when it would; [`validate`] judges it alone, once, for every route;
 //! [`publish`] registers properties never seen before, puts each event in its user's partition ([`placing`]), appends all of them in one
 //! call to the log, and only then answers with the position token.
@@ -12,6 +12,7 @@ mod grpc;
 mod json;
 mod placing;
 mod publish;
+mod receiving;
 mod rest;
 mod stream;
 mod validate;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use eventlog::EventLog;
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Metastore};
+use storage::{Apps, Metastore, Topic};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -120,11 +121,13 @@ pub fn service(parts: Parts) -> HttpService {
     let json_bytes = parts.limits.json_bytes;
     let (require, stop) = (RequireContext::new(parts.context_key.clone(), parts.now_ms), parts.stop.clone());
     let flow = Arc::new(Flow::new(parts.limits.flow.clone(), parts.limits.quota.clone()));
-    tokio::spawn(flow::follow_quotas(Arc::clone(&flow), Arc::clone(&parts.meta) as _, stop.clone()));
+    let topic = Topic { name: parts.log.topic().to_owned(), incarnation: parts.log.incarnation() };
+    tokio::spawn(flow::follow_quotas(Arc::clone(&flow), Arc::clone(&parts.meta), topic, stop.clone()));
     let (log, ledger) = (Arc::clone(&parts.log), Arc::clone(&parts.meta) as _);
     tokio::spawn(flow::follow_lag(Arc::clone(&flow), log, ledger, parts.now_ms, stop.clone()));
     let publisher = Arc::new(Publisher::new(parts, flow));
     let grpc = grpc::service(Arc::clone(&publisher), stop);
     let transcoded = Transcoder::new(api::DESCRIPTORS, &["penstock.v1.IngestService"], json_bytes).wrap(grpc);
-    trace::serve("ingest", BoxCloneSyncService::new(require.layer(rest::route(publisher, transcoded))))
+    let bounded = receiving::bounded(Arc::clone(&publisher), rest::route(publisher, transcoded));
+    trace::serve("ingest", BoxCloneSyncService::new(require.layer(bounded)))
 }

@@ -1,4 +1,4 @@
-//! The bytes of batches that are worked on at once: bounded, and shared so that no tenant takes the last of it.
+//! Bytes that are worked on at once, or read: bounded, and shared so that no tenant takes the last of it.
 //!
 //! A tenant may hold as much as it leaves free ("dynamic thresholds", Choudhury and Hahne 1998): alone half of it, two greedy ones
 //! a third each, and there is always room for one more. Who waits is let in when something is given back, the tenants in
@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 
 pub(crate) struct Budget {
     total: usize,
+    /// The gauge that shows what is taken.
+    shown_as: &'static str,
     state: Mutex<State>,
 }
 
@@ -55,16 +57,19 @@ type Granted = Vec<(oneshot::Sender<Permit>, Permit)>;
 
 impl Budget {
     /// So many bytes; without any one batch at a time.
-    pub(crate) fn new(total: usize) -> Arc<Self> {
+    pub(crate) fn new(total: usize, shown_as: &'static str) -> Arc<Self> {
         let total = total.max(1);
         let state = Mutex::new(State { free: total, ..State::default() });
-        Arc::new(Self { total, state })
+        Arc::new(Self { total, shown_as, state })
     }
 
     /// Room for so many bytes, if there is now.
     pub(crate) fn try_take(self: &Arc<Self>, tenant: &TenantId, bytes: usize) -> Option<Permit> {
         let bytes = bytes.min(self.total); // what is larger than everything has to be alone
-        let taken = self.state.lock().take(tenant, bytes, true);
+        let mut state = self.state.lock();
+        let taken = state.take(tenant, bytes, true);
+        self.show(&state);
+        drop(state);
         taken.then(|| Permit { budget: Arc::clone(self), tenant: tenant.clone(), bytes })
     }
 
@@ -74,6 +79,7 @@ impl Budget {
             let bytes = bytes.min(self.total);
             let mut state = self.state.lock();
             if state.take(tenant, bytes, true) {
+                self.show(&state);
                 return Permit { budget: Arc::clone(self), tenant: tenant.clone(), bytes };
             }
             let (sender, waiting) = oneshot::channel();
@@ -107,8 +113,12 @@ impl Budget {
                 granted.push((sender, Permit { budget: Arc::clone(self), tenant, bytes }));
             }
         }
-        metrics::gauge!("penstock_ingest_in_flight_bytes").set((self.total - state.free) as f64);
+        self.show(&state);
         Some(granted).filter(|granted| !granted.is_empty())
+    }
+
+    fn show(&self, state: &State) {
+        metrics::gauge!(self.shown_as).set((self.total - state.free) as f64);
     }
 
     /// Bytes that are taken.

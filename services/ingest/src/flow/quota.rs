@@ -6,12 +6,14 @@ use mesh::rate::{Meter, OverRate, Rate};
 use model::{Error, ErrorCode, TenantId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::{Directory, MetaError, Quota};
+use storage::{MetaError, Metastore, Quota, Topic, Writer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Flow, keep_looking};
 
+/// After how long a process that is no longer heard of takes no part of a quota.
+pub(super) const GONE: Duration = Duration::from_secs(5);
 /// A burst that isn't set: what comes in so many seconds.
 const BURST_SECONDS: u64 = 10;
 
@@ -29,13 +31,14 @@ pub struct QuotaOptions {
     /// Bytes that may come at once after a pause. 0: what comes in ten seconds.
     pub bytes_burst: u64,
     /// Processes with the ingest role, among which calls are spread evenly. Each meters by itself, and lets an equal part of a
-    /// tenant's events and bytes a second in, and its whole burst.
+    /// tenant's events and bytes a second in, and its whole burst. 0: as many as are heard of in the metastore; one that comes or goes counts
+    /// within 6 seconds.
     pub processes: u64,
 }
 
 impl Default for QuotaOptions {
     fn default() -> Self {
-        Self { events_per_second: 0, events_burst: 0, bytes_per_second: 0, bytes_burst: 0, processes: 1 }
+        Self { events_per_second: 0, events_burst: 0, bytes_per_second: 0, bytes_burst: 0, processes: 0 }
     }
 }
 
@@ -80,11 +83,19 @@ pub(crate) struct Quotas {
     /// As operators set them.
     set: Mutex<Arc<HashMap<TenantId, Quota>>>,
     meters: Mutex<HashMap<TenantId, Meters>>,
+    processes: Mutex<Processes>,
+}
+
+/// The processes that let events in: by name what each said last, and when that was new.
+#[derive(Default)]
+struct Processes {
+    said: HashMap<String, (i64, Instant)>,
+    live: u64,
 }
 
 impl Quotas {
     pub(crate) fn new(options: QuotaOptions) -> Self {
-        Self { options, set: Mutex::default(), meters: Mutex::default() }
+        Self { options, set: Mutex::default(), meters: Mutex::default(), processes: Mutex::default() }
     }
 
     /// Charges a batch whole, or not at all.
@@ -125,6 +136,23 @@ impl Quotas {
         self.meters.lock().retain(|_, meters| !(meters.events.is_idle(now) && meters.bytes.is_idle(now)));
     }
 
+    /// Takes who is there: among so many a tenant's quota is shared. Whose own clock says what doesn't matter, only that it goes on.
+    pub(crate) fn hear(&self, writers: Vec<Writer>, now: Instant) {
+        let mut processes = self.processes.lock();
+        let mut said = std::mem::take(&mut processes.said);
+        for Writer { name, heard_ms, .. } in writers {
+            let known = said.remove(&name).filter(|(known_ms, _)| *known_ms == heard_ms);
+            processes.said.insert(name, known.unwrap_or((heard_ms, now)));
+        }
+        processes.live = processes.said.values().filter(|(_, new)| now.duration_since(*new) <= GONE).count() as u64;
+    }
+
+    /// Among how many processes a quota is shared.
+    fn processes(&self) -> u64 {
+        let set = Some(self.options.processes).filter(|processes| *processes > 0);
+        set.unwrap_or_else(|| self.processes.lock().live).max(1)
+    }
+
     fn rates(&self, tenant: &TenantId) -> Rates {
         let set = Arc::clone(&*self.set.lock());
         let quota = set.get(tenant).copied().unwrap_or_default();
@@ -140,7 +168,7 @@ impl Quotas {
         let per_second = Some(per_second.0.unwrap_or(per_second.1)).filter(|rate| *rate > 0)?;
         let burst = Some(burst.0.unwrap_or(burst.1)).filter(|burst| *burst > 0);
         let burst = burst.unwrap_or(per_second.saturating_mul(BURST_SECONDS));
-        Some(Rate { per_second: per_second.div_ceil(self.options.processes.max(1)), burst })
+        Some(Rate { per_second: per_second.div_ceil(self.processes()), burst })
     }
 }
 
@@ -185,10 +213,11 @@ impl Over {
     }
 }
 
-/// Reads what operators set, again and again until `stop`. While the metastore is away the quotas stay as they were.
-pub(crate) async fn follow(flow: Arc<Flow>, directory: Arc<dyn Directory>, stop: CancellationToken) {
+/// Reads what operators set and who lets events into the topic, again and again until `stop`. While the metastore is away the quotas stay as they were.
+pub(crate) async fn follow(flow: Arc<Flow>, meta: Arc<dyn Metastore>, topic: Topic, stop: CancellationToken) {
     keep_looking(&stop, "quotas can't be read; they stay as they were", || async {
-        flow.quotas.set(directory.quotas().await?, Instant::now());
+        flow.quotas.set(meta.quotas().await?, Instant::now());
+        flow.quotas.hear(meta.writers(&topic).await?, Instant::now());
         Ok::<_, MetaError>(())
     })
     .await;

@@ -1,7 +1,7 @@
 use futures::{StreamExt, stream::FuturesUnordered};
-use storage::Quota;
+use storage::{Quota, Writer};
 
-use super::*;
+use super::{quota::GONE, *};
 
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
@@ -95,6 +95,33 @@ async fn each_of_several_processes_lets_its_part_in() {
     flow.admit(&a, size(1_000, 1)).unwrap();
     let wait = refusal(flow.admit(&a, size(25, 1))).retry_after.unwrap();
     assert_eq!(wait, Duration::from_millis(1_001));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_is_shared_by_the_processes_that_are_heard_of() {
+    let quota = QuotaOptions { events_per_second: 100, ..QuotaOptions::default() };
+    let (flow, a) = (flow(quota, FlowOptions::default()), tenant("a"));
+    let said = |name: &str, heard_ms| Writer { name: name.into(), version: 0, holds_ms: 0, heard_ms };
+    flow.admit(&a, size(1_000, 1)).unwrap();
+    let wait_for_100 = || refusal(flow.admit(&a, size(100, 1))).retry_after.unwrap().as_millis() - 1;
+    assert_eq!(wait_for_100(), 1_000, "nobody else is known");
+    // What a process that died long ago said last is new once.
+    let hear =
+        |now_ms| flow.quotas.hear(vec![said("this", now_ms), said("other", -now_ms), said("dead", 3)], Instant::now());
+    hear(1);
+    assert_eq!(wait_for_100(), 3_000);
+    tokio::time::advance(GONE).await;
+    hear(2);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    hear(3);
+    flow.admit(&a, size(1, 1)).unwrap();
+    flow.admit(&a, size(99, 1)).unwrap();
+    while flow.admit(&a, size(50, 1)).is_ok() {}
+    let wait = refusal(flow.admit(&a, size(1_000, 1))).retry_after.unwrap();
+    assert!(wait > Duration::from_secs(19) && wait <= Duration::from_millis(20_001), "{wait:?}: two share it");
+    flow.quotas.hear(vec![said("this", 4)], Instant::now());
+    let wait = refusal(flow.admit(&a, size(1_000, 1))).retry_after.unwrap();
+    assert!(wait <= Duration::from_millis(10_001), "{wait:?}: the other one has left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +249,7 @@ async fn room_is_neither_exceeded_nor_lost() {
                 sleep(Duration::from_millis(starts)).await;
                 let admitted = flow.admit_in_time(&tenant, size(1, bytes));
                 let gives_up = Duration::from_millis(gives_up);
-                if let Ok(Ok(_room)) = tokio::time::timeout(gives_up, admitted).await {
+                if let Ok(Ok(_room)) = timeout(gives_up, admitted).await {
                     assert!(flow.budget.in_flight() <= 10_000);
                     sleep(Duration::from_millis(works)).await;
                 }

@@ -12,13 +12,14 @@ use std::{
 use api::v1::{self, PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{io::AsyncWriteExt, task::JoinHandle};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
     clients::{Keyed, event, event_json},
     house::{House, PATIENCE},
+    stand,
 };
 
 fn events(count: usize) -> Vec<v1::Event> {
@@ -238,4 +239,81 @@ async fn a_pipeline_that_stands_still_slows_a_sender_who_looks_at_nothing() {
         assert!(started.elapsed() < PATIENCE, "{rows:?} are stored of {stored}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Bytes of memory that a process ever had.
+fn peak_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Large calls at once, none of which ever ends: what is read of them is bounded, and others are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_come_at_once_are_read_only_as_far_as_there_is_room() {
+    const CALLS: usize = 150;
+    const BYTES: usize = 3 << 20;
+    let house = House::start_with("[ingest.flow]\nreceiving_bytes = 16777216\n").await;
+    let (greedy, other) =
+        (house.tenant("red", "shop", &["ingest"]).await, house.tenant("blue", "shop", &["ingest"]).await);
+    let one = json!([{"event_type": "e", "user_id": "u"}]);
+    assert_eq!(house.post(&other, "/v1/events", &one).await.0, 200);
+    let before = peak_bytes(house.pid());
+    let mut sending = Vec::new();
+    for _ in 0..CALLS {
+        let (address, key) = (house.address.clone(), greedy.clone());
+        sending.push(tokio::spawn(async move {
+            let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+            let head = format!(
+                "POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+                 content-length: {BYTES}\r\n\r\n"
+            );
+            socket.write_all(head.as_bytes()).await.unwrap();
+            // All but the last byte; who isn't read gets not even that far.
+            let _ = socket.write_all(&vec![b' '; BYTES - 1]).await;
+            std::future::pending::<()>().await;
+        }));
+    }
+    house.until_metric("penstock_ingest_receiving_bytes", |taken| taken >= (2 * BYTES) as f64).await;
+    // Those that wait are refused, unread, and then there is nothing more to come.
+    house.until_metric("penstock_ingest_refused_total", |refused| refused >= (CALLS - 6) as f64).await;
+    assert_eq!(house.post(&other, "/v1/events", &one).await.0, 200, "there is always room for another tenant");
+    let more = peak_bytes(house.pid()) - before;
+    println!("{CALLS} calls of {} MiB: {} MiB more memory at most", BYTES >> 20, more >> 20);
+    assert!(more < 96 << 20, "{} MiB for 16 MiB of calls and the buffers of their connections", more >> 20);
+    for call in sending {
+        call.abort();
+    }
+    house.until_metric("penstock_ingest_receiving_bytes", |taken| taken == 0.0).await;
+    assert_eq!(house.post(&greedy, "/v1/events", &one).await.0, 200);
+}
+
+/// Two processes let each its half of a quota in; one that is alone all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_shared_by_the_ingest_processes_that_are_there() {
+    let stand = stand::alone().await;
+    let key = stand.tenant("shared", "shop", &["ingest"]).await;
+    set_quota(&stand, "shared", json!({"events_per_second": 2, "events_burst": 10})).await;
+    let batch = json!((0..10).map(|_| json!({"event_type": "e", "user_id": "u"})).collect::<Vec<_>>());
+    // How long a whole burst takes tells a process's part of the quota: at least what a refusal says, and just that right after one was let in.
+    let refilled = async |wanted: std::ops::Range<f64>, alone: bool| {
+        let (started, mut let_in) = (Instant::now(), false);
+        loop {
+            let (status, answer) = stand.post(&key, "/v1/events", &batch).await;
+            assert!([200, 429, 503].contains(&status), "{answer}");
+            let delay = answer["error"]["details"][1]["retryDelay"].as_str();
+            let delay = delay.filter(|_| status == 429).map(|text| text.trim_end_matches('s').parse::<f64>().unwrap());
+            if delay.is_some_and(|delay| wanted.contains(&delay)) && (let_in || !alone) {
+                return;
+            }
+            let_in = status == 200;
+            assert!(started.elapsed() < PATIENCE, "never {wanted:?}: {answer}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    refilled(6.0..10.1, false).await; // one event a second each
+    stand.stop("ingest-2");
+    refilled(3.0..5.1, true).await;
+    stand.start_again("ingest-2");
+    refilled(6.0..10.1, false).await;
 }

@@ -198,6 +198,19 @@ impl House {
         text.lines().filter(|line| of(line)).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
+    /// Waits until a metric is as wanted.
+    pub async fn until_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) {
+        let started = Instant::now();
+        loop {
+            let value = self.metric(name).await;
+            if wanted(value) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{name} is {value}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Everything that the house keeps.
     pub fn data(&self) -> PathBuf {
         if self._scratch.is_some() { self.dir.join("data") } else { self.dir.clone() }
