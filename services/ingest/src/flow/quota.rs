@@ -19,7 +19,7 @@ const BURST_SECONDS: u64 = 10;
 
 /// What a tenant may send whose quota an operator didn't set (`SetTenantQuota`). 0: no limit, which is the default: what a
 /// machine can take depends on the machine, and greedy tenants are kept apart without it. At most 1e12.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaOptions {
     /// Events a second, sustained.
@@ -34,12 +34,6 @@ pub struct QuotaOptions {
     /// tenant's events and bytes a second in, and its whole burst. 0: as many as are heard of in the metastore; one that comes or goes counts
     /// within 6 seconds.
     pub processes: u64,
-}
-
-impl Default for QuotaOptions {
-    fn default() -> Self {
-        Self { events_per_second: 0, events_burst: 0, bytes_per_second: 0, bytes_burst: 0, processes: 0 }
-    }
 }
 
 /// What a batch costs.
@@ -148,7 +142,7 @@ impl Quotas {
     }
 
     /// Among how many processes a quota is shared.
-    fn processes(&self) -> u64 {
+    pub(super) fn processes(&self) -> u64 {
         let set = Some(self.options.processes).filter(|processes| *processes > 0);
         set.unwrap_or_else(|| self.processes.lock().live).max(1)
     }
