@@ -347,6 +347,14 @@ fn json(message: &DynamicMessage) -> Result<String, tonic::Status> {
     String::from_utf8(json.into_inner()).map_err(|e| unsayable(&e))
 }
 
+/// A message of the contracts in `descriptors`, by its full name, in JSON as the routes say it. `Internal` if it is none.
+pub fn message_json(descriptors: &[u8], name: &str, message: &[u8]) -> Result<String, Error> {
+    let descriptor = DescriptorPool::decode(descriptors).ok().and_then(|pool| pool.get_message_by_name(name));
+    let descriptor = descriptor.ok_or_else(|| Error::internal(format!("there is no message {name}")))?;
+    let message = DynamicMessage::decode(descriptor, message).map_err(|e| Error::internal(e.to_string()))?;
+    json(&message).map_err(|status| Error::internal(status.message()))
+}
+
 fn unsayable(error: &dyn std::fmt::Display) -> tonic::Status {
     tonic::Status::internal(format!("an answer can't be said in JSON: {error}"))
 }

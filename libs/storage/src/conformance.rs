@@ -16,6 +16,7 @@ mod opening;
 mod placements;
 mod registry;
 mod replays;
+mod reports;
 pub mod stand;
 mod warehouse;
 
@@ -29,6 +30,7 @@ pub use opening::opening;
 pub use placements::placements;
 pub use registry::registry;
 pub use replays::replays;
+pub use reports::reports;
 pub use warehouse::warehouse;
 
 use std::time::Duration;

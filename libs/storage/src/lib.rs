@@ -23,6 +23,7 @@ mod placements;
 mod postgres;
 mod registry;
 mod replays;
+mod reports;
 mod sql;
 mod sqlite;
 pub mod warehouse;
@@ -39,11 +40,12 @@ pub use open::open;
 pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writer};
 pub use registry::{Registry, RegistryError};
 pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
+pub use reports::{Report, ReportRun, ReportTerms, Reports, RunProgress};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
-pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures + Replays + Placements {}
-impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Placements> Metastore for T {}
+pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements {}
+impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements> Metastore for T {}
 
 /// What the metastore can't do.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ mod metrics;
 mod placements;
 mod registry;
 mod replays;
+mod reports;
 
 use crate::sql::Database;
 

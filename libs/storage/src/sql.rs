@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 pub(crate) mod placements;
 pub(crate) mod registry;
 pub(crate) mod replays;
+pub(crate) mod reports;
 
 pub(crate) use database::{Database, Statement, Transaction, query};
 pub(crate) use errors::{migrated, taken};

@@ -85,6 +85,11 @@ async fn replays() {
     conformance::replays(metastore).await;
 }
 
+#[tokio::test]
+async fn reports() {
+    conformance::reports(metastore).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     conformance::metrics(metastore).await;

@@ -71,6 +71,12 @@ async fn replays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reports() {
+    let folders = Folders::new();
+    conformance::reports(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     let folders = Folders::new();
     conformance::metrics(async || folders.metastore().await).await;

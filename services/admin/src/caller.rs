@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh::context::{self, CallContext};
-use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, TenantId};
+use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, Scope, TenantId};
 
 use crate::wire;
 
@@ -24,6 +24,22 @@ impl Caller {
     /// The priority that the caller's key has, and at most hands on.
     pub(crate) fn priority(&self) -> Priority {
         self.0.scope.priority
+    }
+
+    /// What the caller reaches.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.0.scope
+    }
+
+    /// The caller's own tenant, which it manages; not even an operator asks another's questions.
+    pub(crate) fn own(&self) -> Result<&TenantId, Error> {
+        self.0.require(Permission::Admin)?;
+        Ok(&self.0.scope.tenant)
+    }
+
+    /// Refuses whoever may not see answers.
+    pub(crate) fn may_query(&self) -> Result<(), Error> {
+        self.0.require(Permission::Query)
     }
 
     pub(crate) fn is_operator(&self) -> bool {

@@ -57,11 +57,22 @@ pub struct Options {
     /// After how many seconds an erasure looks again for rows that an insert brought which hung. Fewer than 300, the longest life of an
     /// insert, may miss some.
     pub look_again_seconds: u32,
+    /// How many runs of a report are kept.
+    pub report_runs: u32,
+    /// For how many days they are.
+    pub report_days: u32,
+    /// Whether webhooks may lead to this machine, and then by http:// too: for development.
+    pub webhooks_to_loopback: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { look_again_seconds: LONGEST_INSERT.as_secs() as u32 }
+        Self {
+            look_again_seconds: LONGEST_INSERT.as_secs() as u32,
+            report_runs: 100,
+            report_days: 30,
+            webhooks_to_loopback: false,
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays` and `topics` do what was asked. [`Expiry`], [`Eraser`] and
-//! [`Grower`] work by themselves.
+//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays`, `reports` and `topics` do what was asked. [`Expiry`],
+//! [`Eraser`], [`Reporter`] and [`Grower`] work by themselves.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
 //! call names. A key limited to some apps manages only those, and keys that reach nothing else.
@@ -22,6 +22,7 @@ mod keys;
 mod quotas;
 mod reconcile;
 mod replays;
+mod reports;
 mod retention;
 mod service;
 mod tenants;
@@ -40,6 +41,7 @@ pub use eraser::{Eraser, Options};
 pub use expiry::Expiry;
 pub use grower::Grower;
 pub use keys::mint;
+pub use reports::{Desk, DeskParts, Reporter};
 pub use retention::RetentionOptions;
 pub use service::Ground;
 
@@ -51,17 +53,18 @@ pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// The service, in gRPC and in JSON.
 ///
 /// It takes calls whose context `key` signed, and reads the time (UTC ms) from `now_ms`. Copies of revoked keys are deleted from
-/// `cache`, the one that the gateways use. What is asked of events is answered from `ground`. Events are kept for `retention_days` unless
+/// `cache`, the one that the gateways use. What is asked of events is answered from `ground`, reports are kept on `desk`. Events are kept for `retention_days` unless
 /// it was set otherwise; 0 is for ever.
 pub fn service(
     directory: Arc<dyn Directory>,
     cache: Arc<dyn Cache>,
     ground: Option<Ground>,
+    desk: Option<Arc<Desk>>,
     retention_days: u32,
     key: SigningKey,
     now_ms: fn() -> i64,
 ) -> HttpService {
-    let grpc = AdminServiceServer::new(service::Admin { directory, cache, ground, retention_days, now_ms })
+    let grpc = AdminServiceServer::new(service::Admin { directory, cache, ground, desk, retention_days, now_ms })
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

@@ -6,15 +6,17 @@ use api::{
     status::to_status,
     v1::{
         CancelReplayRequest, CancelReplayResponse, CreateAppRequest, CreateAppResponse, CreateKeyRequest,
-        CreateKeyResponse, CreateTenantRequest, CreateTenantResponse, EraseUserRequest, EraseUserResponse,
-        GetErasureRequest, GetErasureResponse, GetReplayRequest, GetReplayResponse, GetTenantQuotaRequest,
-        GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse, GetTopicRequest,
-        GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
+        CreateKeyResponse, CreateReportRequest, CreateReportResponse, CreateTenantRequest, CreateTenantResponse,
+        DeleteReportRequest, DeleteReportResponse, EraseUserRequest, EraseUserResponse, GetErasureRequest,
+        GetErasureResponse, GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse,
+        GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse,
+        GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
         ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest,
-        ListKeysResponse, ListReplaysRequest, ListReplaysResponse, ListTenantsRequest, ListTenantsResponse,
-        ReconcileRequest, ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest,
-        SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest,
-        StartReplayResponse, admin_service_server::AdminService,
+        ListKeysResponse, ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse,
+        ListReportsRequest, ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest,
+        ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
+        SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse,
+        admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
@@ -23,13 +25,14 @@ use storage::{Cache, Directory, Erasures, Ledger, MetaError, Placement, Placemen
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::{caller::Caller, reconcile::unreadable};
+use crate::{caller::Caller, reconcile::unreadable, reports::Desk};
 
 /// What every method works on.
 pub(crate) struct Admin {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) ground: Option<Ground>,
+    pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) retention_days: u32,
     pub(crate) now_ms: fn() -> i64,
 }
@@ -208,6 +211,43 @@ impl AdminService for Admin {
     async fn grow_topic(&self, request: Request<GrowTopicRequest>) -> Result<Response<GrowTopicResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.grow_topic(&caller, &message).await)
+    }
+
+    async fn create_report(
+        &self,
+        request: Request<CreateReportRequest>,
+    ) -> Result<Response<CreateReportResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.add_report(&caller, message).await)
+    }
+
+    async fn list_reports(
+        &self,
+        request: Request<ListReportsRequest>,
+    ) -> Result<Response<ListReportsResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.reports(&caller, &message).await)
+    }
+
+    async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.report(&caller, &message).await)
+    }
+
+    async fn delete_report(
+        &self,
+        request: Request<DeleteReportRequest>,
+    ) -> Result<Response<DeleteReportResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.forget_report(&caller, &message).await)
+    }
+
+    async fn list_report_runs(
+        &self,
+        request: Request<ListReportRunsRequest>,
+    ) -> Result<Response<ListReportRunsResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.report_runs(&caller, &message).await)
     }
 }
 

@@ -66,6 +66,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         arguments: ExportArguments,
     },
+    /// Manage a tenant's reports, with its own key.
+    Report {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: ReportCommand,
+    },
     /// Put a part of the event log into the warehouse anew, with an operator's key.
     Replay {
         #[command(flatten)]
@@ -286,6 +293,47 @@ pub(crate) enum KeyCommand {
         /// The tenant.
         #[arg(long, default_value = "")]
         tenant: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Have a SELECT asked again and again; prints the report's id and what its deliveries are signed with.
+    Create {
+        /// The SELECT.
+        sql: String,
+        /// The app.
+        #[arg(long)]
+        app: String,
+        /// When, as cron says it: "30 6 * * mon-fri".
+        #[arg(long)]
+        schedule: String,
+        /// IANA time zone whose clock that means.
+        #[arg(long, default_value = "UTC")]
+        time_zone: String,
+        /// Where answers are sent.
+        #[arg(long, default_value = "")]
+        webhook: String,
+        /// What people call it.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// List the reports, the newest first.
+    List,
+    /// Show a report.
+    Show {
+        /// The report's id.
+        report_id: String,
+    },
+    /// Show a report's latest answers.
+    Runs {
+        /// The report's id.
+        report_id: String,
+    },
+    /// Forget a report and its answers.
+    Delete {
+        /// The report's id.
+        report_id: String,
     },
 }
 

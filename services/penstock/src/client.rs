@@ -1,6 +1,7 @@
 //! `penstock tenant`, `app`, `key`, `replay` and `topic`: the Admin service from a terminal; and questions that go on, in files of their own.
 
 mod export;
+mod report;
 mod watch;
 
 use std::{fmt::Write, path::PathBuf};
@@ -17,6 +18,7 @@ use tonic::{
 };
 
 pub(crate) use export::export;
+pub(crate) use report::report;
 pub(crate) use watch::watch;
 
 use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand, TopicCommand};

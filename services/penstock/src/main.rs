@@ -80,6 +80,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key { server, command } => print(&client::key(&server, command).await?),
         Command::Watch { server, arguments } => Ok(client::watch(&server, arguments, &mut std::io::stdout()).await?),
         Command::Export { server, arguments } => Ok(client::export(&server, arguments).await?),
+        Command::Report { server, command } => print(&client::report(&server, command).await?),
         Command::Replay { server, command } => print(&client::replay(&server, command).await?),
         Command::Topic { server, command } => print(&client::topic(&server, command).await?),
     }

@@ -48,7 +48,7 @@ pub(crate) const WHOLE: [Role; 6] =
 /// The roles that other roles call.
 pub(crate) const CALLED: [Role; 4] = [Role::Ingest, Role::Query, Role::Metrics, Role::Admin];
 /// The roles that call others.
-pub(crate) const CALLERS: [Role; 2] = [Role::Gateway, Role::Metrics];
+pub(crate) const CALLERS: [Role; 3] = [Role::Gateway, Role::Metrics, Role::Admin];
 
 /// The roles that one process has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,7 @@ impl Roles {
     pub(crate) fn calls(&self, role: Role) -> bool {
         let called = match role {
             Role::Query => self.any(&CALLERS),
+            Role::Metrics => self.any(&[Role::Gateway, Role::Admin]),
             _ => self.has(Role::Gateway),
         };
         called && !self.has(role)

@@ -14,7 +14,7 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use crate::{
     config::Config,
     roles::{Role, Roles},
-    stores::{Stores, topic},
+    stores::{Stores, owner, topic},
     wire::{StartError, now_ms},
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct Services {
     context_key: SigningKey,
     here: BTreeMap<Role, HttpService>,
     services: gateway::Services,
+    desk: Option<Arc<admin::Desk>>,
     pub(crate) health: HealthReporter,
 }
 
@@ -97,10 +98,22 @@ impl Services {
             let metrics = metrics_service::service(Arc::clone(meta), query.clone(), context_key.clone(), now_ms);
             here.insert(Role::Metrics, metrics);
         }
+        let mut desk = None;
         if roles.has(Role::Admin) {
+            let parts = admin::DeskParts {
+                reports: Arc::clone(meta) as _,
+                directory: Arc::clone(meta) as _,
+                ledger: Arc::clone(meta) as _,
+                query: query.clone(),
+                metrics: here.get(&Role::Metrics).cloned().unwrap_or_else(|| elsewhere(Role::Metrics)),
+                context_key: context_key.clone(),
+                webhook_key: SigningKey::derive(&secret, "report webhook"),
+                now_ms,
+            };
+            desk = Some(Arc::new(admin::Desk::new(parts, config.admin.webhooks_to_loopback)));
             let (ground, days) = (stores.ground(), config.retention.days);
             let (directory, key) = (Arc::clone(meta) as _, context_key.clone());
-            let admin = admin::service(directory, Arc::clone(&cache), ground, days, key, now_ms);
+            let admin = admin::service(directory, Arc::clone(&cache), ground, desk.clone(), days, key, now_ms);
             here.insert(Role::Admin, admin);
         }
         let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));
@@ -111,7 +124,12 @@ impl Services {
             admin: service(Role::Admin),
             public,
         };
-        Ok(Self { meta: Arc::clone(meta), cache, cache_key, context_key, here, services, health })
+        Ok(Self { meta: Arc::clone(meta), cache, cache_key, context_key, here, services, desk, health })
+    }
+
+    /// What asks reports, in the admin role.
+    pub(crate) fn reporter(&self, config: &Config) -> Option<admin::Reporter> {
+        Some(admin::Reporter { desk: self.desk.clone()?, options: config.admin.clone(), holder: owner() })
     }
 
     pub(crate) fn gateway(&self, config: &Config) -> gateway::Parts {

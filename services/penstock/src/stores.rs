@@ -151,7 +151,7 @@ pub(crate) fn topic(log: &dyn EventLog) -> Topic {
 }
 
 /// What the ledger calls this process, for people: a generation, not a name, makes an owner the only one.
-fn owner() -> String {
+pub(crate) fn owner() -> String {
     format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
 }
 

@@ -105,6 +105,9 @@ pub(crate) async fn serve(
     if let (Some(grower), true) = (stores.grower(), roles.has(Role::Admin)) {
         tokio::spawn(grower.run(stop.clone()));
     }
+    if let Some(reporter) = services.as_ref().and_then(|services| services.reporter(config)) {
+        tokio::spawn(reporter.run(stop.clone()));
+    }
     let eraser_stop = CancellationToken::new();
     let eraser = match stores.eraser(config) {
         Some(eraser) if roles.has(Role::Admin) => Some(tokio::spawn(eraser.run(eraser_stop.clone()))),

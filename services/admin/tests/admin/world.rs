@@ -43,7 +43,7 @@ impl World {
         }
         let signer = SigningKey::derive(&[1; 32], "context");
         let cache = storage::open_cache("memory:").await.unwrap();
-        let service = service(directory.clone(), cache.clone(), None, 400, signer.clone(), || NOW_MS);
+        let service = service(directory.clone(), cache.clone(), None, None, 400, signer.clone(), || NOW_MS);
         Self { directory, cache, service, signer, _folder: folder }
     }
 

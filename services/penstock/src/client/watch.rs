@@ -84,7 +84,7 @@ fn rows(out: &mut impl Write, mark: &str, rows: &[Row]) -> Result<(), std::io::E
     })
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match &value.kind {
         None | Some(Kind::Null(_)) => "NULL".to_owned(),
         Some(Kind::Number(x)) => x.to_string(),

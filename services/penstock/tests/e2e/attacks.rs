@@ -335,6 +335,18 @@ fn admin() -> Vec<Attack> {
     }
     push("CreateKey", json!({"tenant_id": "blue", "permissions": ["PERMISSION_QUERY"], "app_ids": ["shop"]}));
     push("ListTenants", json!({}));
+    for app in ["shop", "lab", "blue"] {
+        for sql in ["SELECT secret, n FROM events WHERE app_id = 'lab'", "SELECT canary_blue_pro FROM events"] {
+            let report = json!({"app_id": app, "schedule": "0 0 1 1 *", "question": {"sql": {"sql": sql}}});
+            push("CreateReport", json!({ "report": report }));
+        }
+    }
+    push("ListReports", json!({"page_token": "99999999999999-z"}));
+    for id in ["0", "", "' OR '1'='1"] {
+        push("GetReport", json!({"report_id": id}));
+        push("ListReportRuns", json!({"report_id": id}));
+        push("DeleteReport", json!({"report_id": id}));
+    }
     push("ListReplays", json!({}));
     push("GetReplay", json!({"replay_id": "0"}));
     push("CancelReplay", json!({"replay_id": "0"}));

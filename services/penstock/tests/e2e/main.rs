@@ -27,6 +27,7 @@ mod polyglot;
 mod protocols;
 mod readme;
 mod replay;
+mod reports;
 mod retention;
 mod stand;
 mod story;

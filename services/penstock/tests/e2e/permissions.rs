@@ -52,6 +52,11 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/CancelReplay", &["operator"]),
     ("AdminService/GetTopic", &["operator"]),
     ("AdminService/GrowTopic", &["operator"]),
+    ("AdminService/CreateReport", &["admin", "operator"]),
+    ("AdminService/ListReports", &["admin", "operator"]),
+    ("AdminService/GetReport", &["admin", "operator"]),
+    ("AdminService/DeleteReport", &["admin", "operator"]),
+    ("AdminService/ListReportRuns", &["admin", "operator"]),
 ];
 
 /// By gRPC, and by JSON where there is a mapping.
