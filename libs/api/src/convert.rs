@@ -94,6 +94,15 @@ pub fn priority_from_wire(field: &str, number: i32) -> Result<Priority, Error> {
     }
 }
 
+/// A route from the wire: none if it is left open.
+pub fn route_from_wire(field: &str, number: i32) -> Result<Option<v1::Route>, Error> {
+    match v1::Route::try_from(number) {
+        Ok(v1::Route::Unspecified) => Ok(None),
+        Ok(route) => Ok(Some(route)),
+        Err(_) => Err(Error::invalid(field, "MALFORMED", "must be one of ROUTE_RAW to ROUTE_CACHE")),
+    }
+}
+
 /// A priority on the wire.
 pub fn priority_to_wire(priority: Priority) -> v1::Priority {
     match priority {

@@ -74,7 +74,7 @@ impl SealedPlan {
     /// The same question about the events of these times alone, UTC ms, in place of the plan's own range. With no times at all it is the
     /// question without a range.
     pub fn over(&self, times: &[Range<i64>]) -> Self {
-        Self::new(self.plan().over(times), self.scope())
+        self.with_plan(self.plan().over(times))
     }
 }
 

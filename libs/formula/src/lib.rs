@@ -42,6 +42,7 @@ mod time;
 mod token;
 mod typed;
 mod types;
+mod units;
 mod verify;
 
 pub use buckets::Buckets;

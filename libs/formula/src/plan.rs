@@ -156,6 +156,14 @@ pub(crate) enum OrderBy {
     Expr(Expr),
 }
 
+impl Groups {
+    /// Whether a further key, which is 1, tells groups of other keys that exist from those that filling makes up where there are none at
+    /// all.
+    pub(crate) fn marks_made_up(&self) -> bool {
+        self.fill.is_some() && self.keys.len() > 1
+    }
+}
+
 impl Plan {
     /// A selection of these columns of all rows.
     pub(crate) fn rows(app: AppId, source: Source, outputs: Vec<Output>) -> Self {

@@ -23,6 +23,7 @@ use crate::{
     time::{Zone, bucket_start, next_bucket},
     typed::{Aggregate, Arithmetic, Expr, Node},
     types::Type,
+    units,
 };
 
 /// The name of the column that holds the start of the time bucket.
@@ -85,7 +86,7 @@ pub struct Measure {
     pub formula: String,
     /// Conditions on the events that this measure alone sees.
     pub filters: Vec<MetricFilter>,
-    /// The unit of its values, as in `USD`; may be empty.
+    /// The unit of its values, as in `USD`; if empty, what comes of those of the formulas that it names.
     pub unit: String,
 }
 
@@ -109,7 +110,7 @@ pub struct OrderColumn {
     pub nulls_first: Option<bool>,
 }
 
-/// Checks a formula against an app's schema and tells what it gives; the column's name and unit are empty. It may name the others.
+/// Checks a formula against an app's schema and tells what it gives; the column's name is empty. It may name the others.
 ///
 /// Errors carry the code `InvalidQuery` and one violation of the field `formula`.
 pub fn validate_formula(text: &str, formulas: &[Formula], context: &Context<'_>) -> Result<Column, Error> {
@@ -120,8 +121,8 @@ pub fn validate_formula(text: &str, formulas: &[Formula], context: &Context<'_>)
     let time = Some(bucket(Grain::Day, &resolver.zone));
     resolver.buckets = Some(OfBuckets { time, others: Vec::new(), seconds });
     let keys: Vec<_> = resolver.buckets.iter().flat_map(|buckets| buckets.time.clone()).collect();
-    let expr = measure(text, &mut resolver, &keys).map_err(|fault| fault.into_error("formula", text))?;
-    Ok(Output::new(String::new(), String::new(), expr, &resolver.aggregates).column)
+    let (expr, unit) = measure(text, &mut resolver, &keys).map_err(|fault| fault.into_error("formula", text))?;
+    Ok(Output::new(String::new(), unit, expr, &resolver.aggregates).column)
 }
 
 /// The metrics that a formula names in braces, as in `revenue` or `revenue@3`, and the bytes of each in the text, braces included.
@@ -160,11 +161,11 @@ impl TypedQuery {
                 shape::filled(expr, fill, &aggregates, rows);
             }
         }
-        let keyed = keys.iter().enumerate().map(|(i, key)| (Expr::new(Node::Key(i), key.ty, key.span), ""));
+        let keyed = keys.iter().enumerate().map(|(i, key)| (Expr::new(Node::Key(i), key.ty, key.span), String::new()));
         let outputs = names
             .into_iter()
             .zip(keyed.chain(measures))
-            .map(|(name, (expr, unit))| Output::new(name, unit.to_owned(), expr, &aggregates))
+            .map(|(name, (expr, unit))| Output::new(name, unit, expr, &aggregates))
             .collect();
         let plan = Plan {
             filters,
@@ -326,7 +327,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The measures and their units; with a comparison each is followed by what it was.
-    fn measures(&mut self, keys: &[Expr]) -> Result<Vec<(Expr, &'a str)>, Error> {
+    fn measures(&mut self, keys: &[Expr]) -> Result<Vec<(Expr, String)>, Error> {
         let query = self.query;
         if query.measures.is_empty() {
             return Err(value_error("measures", Rule::WrongArguments, "a query has at least one measure"));
@@ -353,16 +354,16 @@ impl<'a> Planner<'a> {
                     0 | 1 => filters.pop(),
                     _ => Some(Expr::new(Node::All(filters), Type::Bool, Span::default())),
                 };
-                let typed = measure(&asked.formula, &mut self.resolver, keys)
+                let (typed, unit) = measure(&asked.formula, &mut self.resolver, keys)
                     .map_err(|fault| fault.into_error(&format!("measures[{i}].formula"), &asked.formula))?;
-                measures.push((typed, asked.unit.as_str()));
+                measures.push((typed, if asked.unit.is_empty() { unit } else { asked.unit.clone() }));
             }
         }
         self.resolver.measure_filter = None;
         Ok(measures)
     }
 
-    fn having(&mut self, keys: &[Expr], measures: &[(Expr, &str)]) -> Result<Option<Expr>, Error> {
+    fn having(&mut self, keys: &[Expr], measures: &[(Expr, String)]) -> Result<Option<Expr>, Error> {
         let Some(text) = &self.query.having else { return Ok(None) };
         self.resolver.place = Place::Having;
         self.resolver.columns =
@@ -420,12 +421,12 @@ fn bucket(grain: Grain, zone: &Zone) -> Expr {
     Expr::new(Node::Truncate(grain, zone.clone(), Box::new(timestamp())), Type::Time, Span::default())
 }
 
-/// A formula over groups by these keys.
-fn measure(text: &str, resolver: &mut Resolver<'_>, keys: &[Expr]) -> Outcome<Expr> {
+/// A formula over groups by these keys, and the unit of its value.
+fn measure(text: &str, resolver: &mut Resolver<'_>, keys: &[Expr]) -> Outcome<(Expr, String)> {
     resolver.place = Place::Measure;
     let parsed = parse::expression(text)?;
-    let typed = resolver.expr(&parsed, None)?;
-    over_groups(typed, keys)
+    let typed = over_groups(resolver.expr(&parsed, None)?, keys)?;
+    Ok((typed, units::unit(&parsed, resolver.formulas)?))
 }
 
 /// A filter as the expression that says the same.

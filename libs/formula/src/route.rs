@@ -37,6 +37,8 @@ pub enum Obstacle {
     Aggregate,
     /// What is known of users is asked for, not what they did.
     Users,
+    /// The caller wants no rollup.
+    Unwanted,
 }
 
 impl Display for Route {
@@ -54,14 +56,15 @@ impl Display for Route {
             Self::Raw(Obstacle::Time) => "it has whole UTC days alone",
             Self::Raw(Obstacle::Aggregate) => "it counts events and users alone",
             Self::Raw(Obstacle::Users) => "it has nothing that is known of users",
+            Self::Raw(Obstacle::Unwanted) => "the question's options leave it out",
         };
         write!(f, "raw: computed from the events; not from daily_users, since {why}")
     }
 }
 
 impl Plan {
-    /// The table that answers it.
-    pub fn route(&self) -> Route {
+    /// The table that can answer it.
+    pub(crate) fn route(&self) -> Route {
         let own = match self.source {
             Source::Plans(_) => None,
             Source::Users => Some(Route::Raw(Obstacle::Users)),

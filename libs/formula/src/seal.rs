@@ -4,7 +4,7 @@ use model::{AppId, Error, Scope, TenantId};
 
 use crate::{
     plan::{Column, Plan},
-    route::Route,
+    route::{Obstacle, Route},
     sql,
     verify::verify,
 };
@@ -15,6 +15,8 @@ use crate::{
 pub struct SealedPlan {
     plan: Plan,
     scope: Scope,
+    /// Whether it may be answered from rollups.
+    rollups: bool,
 }
 
 /// One verified query of the warehouse.
@@ -39,7 +41,7 @@ pub struct Param {
 
 impl SealedPlan {
     pub(crate) fn new(plan: Plan, scope: &Scope) -> Self {
-        Self { plan, scope: scope.clone() }
+        Self { plan, scope: scope.clone(), rollups: true }
     }
 
     /// What is computed.
@@ -62,11 +64,29 @@ impl SealedPlan {
         &self.scope
     }
 
+    /// The same question, answered from the events themselves whatever else has the answer.
+    pub fn without_rollups(self) -> Self {
+        Self { rollups: false, ..self }
+    }
+
+    /// The same answer of another plan.
+    pub(crate) fn with_plan(&self, plan: Plan) -> Self {
+        Self { plan, ..self.clone() }
+    }
+
+    /// The table that answers it.
+    pub fn route(&self) -> Route {
+        match self.plan.route() {
+            Route::DailyUsers if !self.rollups => Route::Raw(Obstacle::Unwanted),
+            route => route,
+        }
+    }
+
     /// The SQL, verified against the scope. Refused with `InvalidQuery` if it is too large to run; `Internal` would be
     /// a defect of the compiler that the verifier caught.
     pub fn compile(&self) -> Result<Statement, Error> {
-        let route = self.plan.route();
-        let (text, params) = sql::emit(&self.plan, &self.scope)?;
+        let route = self.route();
+        let (text, params) = sql::emit(&self.plan, &self.scope, self.rollups)?;
         verify(&text, &params, &self.scope)
             .map_err(|refusal| Error::internal(format!("the compiled query was refused: {refusal}")))?;
         Ok(Statement { text, params, columns: self.plan.columns().cloned().collect(), route })

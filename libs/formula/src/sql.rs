@@ -26,10 +26,10 @@ use crate::{
 /// needs about a microsecond a byte.
 const MAX_SQL: usize = 64 * 1024;
 
-/// The text of a plan in a scope, and the values bound in it.
-pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), Error> {
+/// The text of a plan in a scope, perhaps over rollups, and the values bound in it.
+pub(crate) fn emit(plan: &Plan, scope: &Scope, rollups: bool) -> Result<(String, Vec<Param>), Error> {
     let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
-    let mut emitter = Emitter { text, params, daily: false, first_table: 0, tables: 0 };
+    let mut emitter = Emitter { text, params, rollups, daily: false, first_table: 0, tables: 0 };
     emitter.plan(plan);
     if emitter.is_full() {
         let message = "the query is too large once it is written out; split it";
@@ -41,6 +41,7 @@ pub(crate) fn emit(plan: &Plan, scope: &Scope) -> Result<(String, Vec<Param>), E
 struct Emitter {
     text: String,
     params: Params,
+    rollups: bool,
     /// Whether rows are users' days rather than events.
     daily: bool,
     /// The number of the first table of the plan at hand; tables are numbered through the whole text.
@@ -75,7 +76,7 @@ impl Emitter {
             return;
         }
         let outside = (self.daily, self.first_table);
-        self.daily = plan.source == Source::Events && plan.own_route() == Route::DailyUsers;
+        self.daily = self.rollups && plan.source == Source::Events && plan.own_route() == Route::DailyUsers;
         self.first_table = self.tables;
         self.tables += 1 + plan.joins.len();
         match &plan.groups {
@@ -98,8 +99,11 @@ impl Emitter {
         self.push(" FROM (");
         self.inner(plan, groups);
         self.push(")");
+        if groups.marks_made_up() {
+            self.push(&format!(" WHERE (k{} = 1)", groups.keys.len()));
+        }
         if let Some(having) = &groups.having {
-            self.push(" WHERE ");
+            self.push(if groups.marks_made_up() { " AND " } else { " WHERE " });
             self.expr(having);
         }
         self.ending(plan);
@@ -115,6 +119,9 @@ impl Emitter {
             }
             e.push(&format!(" AS k{i}"));
         });
+        if groups.marks_made_up() {
+            self.push(&format!(", 1 AS k{}", groups.keys.len()));
+        }
         if !groups.keys.is_empty() && !groups.aggregates.is_empty() {
             self.push(", ");
         }
@@ -128,10 +135,11 @@ impl Emitter {
         self.source(plan);
         if !groups.keys.is_empty() {
             self.push(" GROUP BY ");
-            self.list(0..groups.keys.len(), ", ", |e, i| e.push(&format!("k{i}")));
+            let keys = groups.keys.len() + usize::from(groups.marks_made_up());
+            self.list(0..keys, ", ", |e, i| e.push(&format!("k{i}")));
         }
         if let Some(fill) = &groups.fill {
-            self.fill(fill, groups.keys.len());
+            self.fill(fill, groups.keys.len() + usize::from(groups.marks_made_up()));
         }
     }
 
@@ -158,7 +166,7 @@ impl Emitter {
         });
     }
 
-    /// A key, so that equal values are one group: -0 and 0 too.
+    /// A key, so that equal values have equal bits: -0 and 0 too.
     fn key(&mut self, key: &Expr) {
         if key.ty == crate::types::Type::Number && !matches!(key.node, Node::Property(_)) {
             self.push("(");
@@ -193,8 +201,11 @@ impl Emitter {
             self.push(&format!(") AS t{at}"));
             self.push(if join.on.is_empty() { "" } else { " ON " });
             self.list(&join.on, " AND ", |e, (left, right)| {
-                e.around("(", left, " = ");
-                e.around("", right, ")");
+                e.push("(");
+                e.key(left);
+                e.push(" = ");
+                e.key(right);
+                e.push(")");
             });
         }
         let scoped = !matches!(plan.source, Source::Plans(_));
@@ -229,7 +240,7 @@ impl Emitter {
         let computed = kind == ColumnKind::Number && !matches!(expr.node, Node::Property(_));
         self.push(if computed { "ifNotFinite(" } else { "" });
         self.expr(expr);
-        self.push(if computed { ", NULL)" } else { "" });
+        self.push(if computed { ", NULL) + 0" } else { "" }); // which turns -0 into 0
         self.push(match kind {
             ColumnKind::Number => " AS Nullable(Float64))",
             ColumnKind::Integer => " AS Nullable(Int64))",

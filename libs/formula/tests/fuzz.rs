@@ -1,10 +1,16 @@
 //! Whatever is asked, the answer is a verified statement or a fault with a place, and never a panic.
+//!
+//! `PROPTEST_CASES` says how much of each kind is asked. With more than by default it is also judged how long a question takes.
 #![allow(clippy::unwrap_used)]
 
 use formula::{
-    Comparison, Context, Dimension, Fill, Grain, Measure, Period, Top, TypedQuery, parse_sql, validate_formula, verify,
+    Comparison, Context, Dimension, Fill, Formula, Grain, Measure, Period, Statement, Top, TypedQuery, parse_sql,
+    validate_formula, verify,
 };
-use model::{AppId, AppSchema, AppSet, Error, Permission, Priority, Property, PropertyKind, Scope, Slot, TenantId};
+use model::{
+    AppId, AppSchema, AppSet, Error, FilterOp, MetricFilter, Permission, Priority, Property, PropertyKind, Scope, Slot,
+    TenantId, Value,
+};
 use proptest::prelude::*;
 
 const WORDS: [&str; 108] = [
@@ -156,24 +162,61 @@ fn scope() -> Scope {
 /// Compiles a text by every way in, and checks what comes out.
 fn check(text: &str) -> Result<(), TestCaseError> {
     let schema = schema();
-    let app = AppId::new("a").unwrap();
-    let context = Context { schema: &schema, app, now_ms: 1_717_243_200_000, time_zone: "America/New_York" };
-    let compiled = parse_sql(text)
-        .and_then(|query| query.plan(&context))
-        .and_then(|plan| plan.seal(&scope()))
-        .and_then(|sealed| sealed.compile());
-    match compiled {
-        Ok(statement) => {
-            prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(()));
-            prop_assert!(statement.text().is_ascii());
-            let reads = |table: &str| statement.text().matches(&format!("FROM {table}")).count();
-            let tables = reads("events") + reads("users") + reads("daily_users");
-            let bound = statement.text().matches("WHERE tenant = {tenant:String} AND app = {app:String}").count();
-            prop_assert_eq!(tables, bound, "{}", statement.text());
-        }
+    let context = context(&schema);
+    let compiled = timed(text, || {
+        let query = parse_sql(text)?;
+        query.plan(&context)?.seal(&scope())?.compile()
+    });
+    match compiled? {
+        Ok(statement) => sound(&statement)?,
         Err(error) => faulty(&error, text)?,
     }
-    validate_formula(text, &[], &context).map_or_else(|error| faulty(&error, text), |_| Ok(()))
+    match timed(text, || validate_formula(text, &[], &context))? {
+        Ok(_) => Ok(()),
+        Err(error) => faulty(&error, text),
+    }
+}
+
+fn context(schema: &AppSchema) -> Context<'_> {
+    let app = AppId::new("a").unwrap();
+    Context { schema, app, now_ms: 1_717_243_200_000, time_zone: "America/New_York" }
+}
+
+/// It can be read, each of its tables is bound to the scope, and no text in it is the caller's.
+fn sound(statement: &Statement) -> Result<(), TestCaseError> {
+    let text = statement.text();
+    prop_assert_eq!(verify(text, statement.params(), &scope()), Ok(()));
+    prop_assert!(text.is_ascii());
+    let reads = |table: &str| text.matches(&format!("FROM {table}")).count();
+    let tables = reads("events") + reads("users") + reads("daily_users");
+    let bound = text.matches("WHERE tenant = {tenant:String} AND app = {app:String}").count();
+    prop_assert_eq!(tables, bound, "{}", text);
+    // Between quotes stand types, zones and units of the compiler alone; it writes no quote into a quoted text.
+    for quoted in text.split('\'').skip(1).step_by(2) {
+        let own = ["UTC", "Int64", ""].contains(&quoted) || Grain::ALL.iter().any(|grain| grain.name() == quoted);
+        prop_assert!(own, "{quoted:?} in {text}");
+    }
+    Ok(())
+}
+
+/// No question takes longer, in ms of the processor's time.
+const MOST_MS: u64 = 50;
+
+/// What came of a question, which may not take long.
+fn timed<T>(question: impl std::fmt::Debug, answer: impl FnOnce() -> T) -> Result<T, TestCaseError> {
+    // Busy machines stop a thread, but don't count that.
+    let spent_ms = || {
+        let spent = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        spent.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1_000_000
+    };
+    if cases() <= DEFAULT_CASES {
+        return Ok(answer());
+    }
+    let before = spent_ms();
+    let answer = answer();
+    let took = spent_ms() - before;
+    prop_assert!(took <= MOST_MS, "{} ms: {:?}", took, question);
+    Ok(answer)
 }
 
 fn faulty(error: &Error, text: &str) -> Result<(), TestCaseError> {
@@ -186,11 +229,11 @@ fn faulty(error: &Error, text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A valid query with some of its characters replaced, doubled, moved or cut.
-fn mutated() -> impl Strategy<Value = String> {
+/// One of the texts with some of its characters replaced, doubled, moved or cut.
+fn edited(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     let edit = (any::<prop::sample::Index>(), 0..6usize, any::<prop::sample::Index>(), any::<char>());
-    (0..QUERIES.len(), prop::collection::vec(edit, 1..6)).prop_map(|(query, edits)| {
-        let mut words: Vec<String> = QUERIES[query].split_inclusive([' ', '(', ')', ',']).map(str::to_owned).collect();
+    (0..texts.len(), prop::collection::vec(edit, 1..6)).prop_map(move |(text, edits)| {
+        let mut words: Vec<String> = texts[text].split_inclusive([' ', '(', ')', ',']).map(str::to_owned).collect();
         for (at, what, other, c) in edits {
             let at = at.index(words.len());
             match what {
@@ -268,9 +311,75 @@ fn shaped() -> impl Strategy<Value = TypedQuery> {
     )
 }
 
+/// A typed query with formulas, names and values that are right, nearly right, or nothing at all.
+fn typed() -> impl Strategy<Value = TypedQuery> {
+    const FORMULAS: [&str; 8] = [
+        "SUM(amount) / COUNT(DISTINCT user_id)",
+        "PERCENTILE(0.95, amount) FILTER (WHERE status = 'paid' AND code::number > 3)",
+        "{a} / {b} * 100",
+        "CASE WHEN COUNT(*) > 10 THEN ROUND(AVG(amount), 2) ELSE {a} END",
+        "MOVING_AVG(SUM_IF(amount, status IN ('x', NULL)), 7) - {b}",
+        "date_trunc('week', timestamp AT TIME ZONE 'Europe/Berlin')",
+        "COALESCE(lower(status) || country, 'none')",
+        "amount BETWEEN 1 AND 2 OR status LIKE '%a'",
+    ];
+    let text = || {
+        prop_oneof![
+            3 => (0..FORMULAS.len()).prop_map(|i| FORMULAS[i].to_owned()),
+            2 => edited(&FORMULAS),
+            1 => prop::collection::vec(0..WORDS.len(), 0..12)
+                .prop_map(|words| words.into_iter().map(|i| WORDS[i]).collect::<Vec<_>>().join(" ")),
+            1 => "\\PC{0,20}",
+        ]
+    };
+    const OPS: [FilterOp; 4] = [FilterOp::Eq, FilterOp::In, FilterOp::Like, FilterOp::IsNull];
+    const FIELDS: [&str; 5] = ["status", "amount", "user_id", "app_id", "tenant"];
+    let value = prop_oneof![
+        any::<f64>().prop_map(Value::Number),
+        any::<i64>().prop_map(Value::Integer),
+        any::<i64>().prop_map(Value::Time),
+        any::<bool>().prop_map(Value::Bool),
+        text().prop_map(Value::String),
+    ];
+    let field = prop_oneof![3 => (0..FIELDS.len()).prop_map(|i| FIELDS[i].to_owned()), 1 => text()];
+    let filter = (field, 0..OPS.len(), prop::collection::vec(value, 0..3))
+        .prop_map(|(field, op, values)| MetricFilter { field, op: OPS[op], values });
+    let formulas = prop::collection::vec((text(), "[a-z%/ ]{0,4}"), 2);
+    (shaped(), text(), text(), text(), prop::collection::vec(filter, 0..3), formulas).prop_map(
+        |(mut query, measure, dimension, other, filters, formulas)| {
+            query.measures.push(Measure { name: other.clone(), formula: measure, ..Measure::default() });
+            query.dimensions.push(Dimension { name: "d".into(), expression: dimension });
+            query.having = query.having.map(|_| other.clone());
+            query.time_zone = (other.len() % 5 == 0).then(|| other.clone());
+            query.top = query.top.map(|top| Top { others: other, ..top });
+            query.filters = filters;
+            let named = ["a", "b"].into_iter().zip(formulas);
+            query.formulas = named
+                .map(|(name, (formula, unit))| Formula { name: name.into(), formula, unit, ..Formula::default() })
+                .collect();
+            query
+        },
+    )
+}
+
+const DEFAULT_CASES: u32 = 2_000;
+
 /// As many cases as `PROPTEST_CASES` says.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(DEFAULT_CASES)
+}
+
+/// Plans and compiles a typed query, and checks what comes out.
+fn check_typed(query: &TypedQuery) -> Result<(), TestCaseError> {
+    let schema = schema();
+    let context = context(&schema);
+    match timed(query, || query.plan(&context)?.seal(&scope())?.compile())? {
+        Ok(statement) => sound(&statement),
+        Err(error) => {
+            prop_assert_eq!(error.code.reason(), "INVALID_QUERY", "{:?}: {}", query, error.message);
+            Ok(())
+        }
+    }
 }
 
 proptest! {
@@ -288,18 +397,18 @@ proptest! {
     }
 
     #[test]
-    fn nearly_valid_queries(text in mutated()) {
+    fn nearly_valid_queries(text in edited(&QUERIES)) {
         check(&text)?;
     }
 
     #[test]
     fn any_shape_of_a_typed_query(query in shaped()) {
-        let (schema, app) = (schema(), AppId::new("a").unwrap());
-        let context = Context { schema: &schema, app, now_ms: 1_717_243_200_000, time_zone: "America/New_York" };
-        match query.plan(&context).and_then(|plan| plan.seal(&scope())?.compile()) {
-            Ok(statement) => prop_assert_eq!(verify(statement.text(), statement.params(), &scope()), Ok(())),
-            Err(error) => prop_assert_eq!(error.code.reason(), "INVALID_QUERY", "{:?}: {}", query, error.message),
-        }
+        check_typed(&query)?;
+    }
+
+    #[test]
+    fn nearly_valid_typed_queries(query in typed()) {
+        check_typed(&query)?;
     }
 
     #[test]

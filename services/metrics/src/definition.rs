@@ -105,7 +105,8 @@ fn formula_column(
     }
     let column =
         validate_formula(&definition.formula, on, language).map_err(|fault| placed("definition.formula", fault))?;
-    Ok(formula::Column { name: definition.name.clone(), unit: definition.unit.clone(), ..column })
+    let unit = if definition.unit.is_empty() { column.unit } else { definition.unit.clone() };
+    Ok(formula::Column { name: definition.name.clone(), unit, ..column })
 }
 
 fn filters(given: Vec<v1::Filter>, language: &Context<'_>, faults: &mut Vec<Error>) -> Vec<MetricFilter> {

@@ -86,6 +86,6 @@ fn typed_query(app: &AppId, metric: Metric, on: Vec<Formula>, evaluation: Evalua
 }
 
 fn named_formula(formula: Formula) -> NamedFormula {
-    let Formula { name, formula, filters } = formula;
-    NamedFormula { name, formula, filters: filters_to_wire(&filters).collect() }
+    let Formula { name, formula, filters, unit } = formula;
+    NamedFormula { name, formula, filters: filters_to_wire(&filters).collect(), unit }
 }

@@ -47,7 +47,9 @@ impl Metrics {
                 for (_, named) in references(&metric.formula) {
                     waiting.push_back((self.named_in(app, named).await.map_err(refuse)?, path.clone()));
                 }
-                on.push(Formula { name: key(&metric), formula: metric.formula, filters: metric.filters });
+                let name = key(&metric);
+                let Metric { formula, filters, unit, .. } = metric;
+                on.push(Formula { name, formula, filters, unit });
             }
         }
         formula += &text[copied..];

@@ -167,10 +167,10 @@ fn measure(measure: v1::Measure) -> Measure {
 }
 
 fn formula((i, formula): (usize, v1::NamedFormula)) -> Result<Formula, Error> {
-    let v1::NamedFormula { name, formula, filters } = formula;
+    let v1::NamedFormula { name, formula, filters, unit } = formula;
     let filters = filters.into_iter().enumerate();
     let filters = filters.map(|(j, f)| convert::filter_from_wire(&format!("query.formulas[{i}].filters[{j}]"), f));
-    Ok(Formula { name, formula, filters: filters.collect::<Result<_, _>>()? })
+    Ok(Formula { name, formula, filters: filters.collect::<Result<_, _>>()?, unit })
 }
 
 fn dimension(dimension: v1::Dimension) -> Dimension {

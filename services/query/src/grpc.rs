@@ -79,6 +79,7 @@ fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<C
             .max(context.priority)
             .max(context.scope.priority),
         max_staleness: max_staleness.map_err(invalid)?,
+        route: convert::route_from_wire("options.route", options.route).map_err(invalid)?,
         deadline: text(deadline::HEADER).and_then(deadline::parse).map(|left| Instant::now() + left),
         traceparent: text("traceparent").map(str::to_owned),
         context,

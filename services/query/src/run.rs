@@ -66,7 +66,15 @@ pub(crate) struct Caller {
     /// How old an earlier answer may be that is given while the warehouse is away.
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) options: v1::ReadOptions,
+    /// The one route that may be taken beside raw; any if it is none.
+    pub(crate) route: Option<v1::Route>,
     pub(crate) traceparent: Option<String>,
+}
+
+impl Caller {
+    fn allows(&self, route: v1::Route) -> bool {
+        self.route.is_none_or(|only| only == route)
+    }
 }
 
 /// What is to be computed, and in which queue.
@@ -122,7 +130,8 @@ impl Engine {
 
     /// The question as a sealed plan.
     pub(crate) async fn seal(&self, asked: &Asked, caller: &Caller) -> Result<SealedPlan, Error> {
-        ask::seal(asked, &caller.context, &self.apps, &caller.options.time_zone, self.now_ms()).await
+        let plan = ask::seal(asked, &caller.context, &self.apps, &caller.options.time_zone, self.now_ms()).await?;
+        Ok(if caller.allows(v1::Route::Rollup) { plan } else { plan.without_rollups() })
     }
 
     /// The whole answer, up to the row cap; an earlier one if the warehouse is away and the caller takes that.
@@ -158,7 +167,10 @@ impl Engine {
         started: Instant,
     ) -> Result<v1::Result, Error> {
         let fresh = self.freshness.ready(wanted, &caller.options).await?;
-        let kept = Kept::find(plan, &self.freshness, &*self.cache).await?;
+        let kept = match caller.allows(v1::Route::Cache) {
+            true => Kept::find(plan, &self.freshness, &*self.cache).await?,
+            false => None,
+        };
         if let Some(kept) = kept
             && let Some(answer) = self.put_together(plan, kept, wanted, caller, &fresh, started).await?
         {
@@ -395,7 +407,7 @@ impl Computed {
 }
 
 fn place(plan: &SealedPlan) -> Place {
-    let rollup = matches!(plan.plan().route(), Route::DailyUsers);
+    let rollup = plan.route() == Route::DailyUsers;
     Place { tenant: plan.tenant().clone(), app: plan.app().clone(), rollup }
 }
 

@@ -84,7 +84,13 @@ impl TypedQuery {
             }
             error
         })?;
+        if let Some(key) = plan.groups.as_ref().and_then(|groups| groups.keys.first()) {
+            // Events without a value are of none of the greatest.
+            let null = Expr::new(Node::IsNull(Box::new(key.clone())), Type::Bool, key.span);
+            plan.filters.push(Expr::new(Node::Not(Box::new(null)), Type::Bool, key.span));
+        }
         let measure = plan.outputs.swap_remove(1).expr;
+        plan.outputs.truncate(1); // what the measure was before doesn't count
         let greatest = Order { by: OrderBy::Expr(measure), descending: true, nulls_first: false };
         let alphabet = Order { by: OrderBy::Output(0), descending: false, nulls_first: false };
         plan.order = vec![greatest, alphabet];

@@ -17,6 +17,8 @@ pub struct Formula {
     pub formula: String,
     /// Conditions on the events that it sees.
     pub filters: Vec<MetricFilter>,
+    /// The unit of its value, as in `USD`; if empty, what comes of those that it names.
+    pub unit: String,
 }
 
 impl Resolver<'_> {

@@ -27,9 +27,11 @@ impl Emitter {
                 self.push(")");
             }
         }
-        if matches!(aggregation, Aggregation::Deviation | Aggregation::Variance) {
-            self.push(", NULL)");
-        }
+        self.push(match aggregation {
+            Aggregation::Deviation | Aggregation::Variance => ", NULL)",
+            Aggregation::ApproximateDistinct => ", 0)",
+            _ => "",
+        });
     }
 
     /// The number of events that meet the condition.
@@ -85,7 +87,8 @@ fn spelling(aggregation: Aggregation) -> String {
     match aggregation {
         Aggregation::Rows | Aggregation::Values => "count(".to_owned(),
         Aggregation::Distinct => "uniqExact(".to_owned(),
-        Aggregation::ApproximateDistinct => "uniqCombined64(".to_owned(),
+        // Unlike other counts it is NULL of no values.
+        Aggregation::ApproximateDistinct => "ifNull(uniqCombined64(".to_owned(),
         Aggregation::Sum => "sum(".to_owned(),
         Aggregation::Average => "avg(".to_owned(),
         Aggregation::Minimum => "min(".to_owned(),

@@ -45,7 +45,9 @@ impl Emitter {
             Node::IsDistinct(left, right) => self.is_distinct(left, right),
             Node::In(value, list) => self.in_list(value, list),
             Node::InPlan(value, plan) => {
-                self.around("(", value, " IN (");
+                self.push("(");
+                self.key(value);
+                self.push(" IN (");
                 self.plan(plan);
                 self.push("))");
             }
@@ -163,7 +165,9 @@ impl Emitter {
 
     /// A list of texts or numbers is one bound array; times and bools are bound one by one.
     fn in_list(&mut self, value: &Expr, list: &[Expr]) {
-        self.around("(", value, " IN (");
+        self.push("(");
+        self.key(value);
+        self.push(" IN (");
         let array = match value.ty {
             Type::String => {
                 let texts = list.iter().filter_map(|item| match &item.node {

@@ -34,8 +34,8 @@ fn the_seeds_query_runs_as_written() {
         SEED,
         &format!(
             "SELECT CAST(k0 AS Nullable(DateTime64(3, 'UTC'))) AS c0, CAST(k1 AS Nullable(String)) AS c1, \
-             CAST(a0 AS Nullable(Int64)) AS c2, CAST(ifNotFinite(a1, NULL) AS Nullable(Float64)) AS c3, \
-             CAST(ifNotFinite(a2, NULL) AS Nullable(Float64)) AS c4 \
+             CAST(a0 AS Nullable(Int64)) AS c2, CAST(ifNotFinite(a1, NULL) + 0 AS Nullable(Float64)) AS c3, \
+             CAST(ifNotFinite(a2, NULL) + 0 AS Nullable(Float64)) AS c4 \
              FROM (SELECT toDateTime64(dateTrunc('day', ts, <UTC>), 3, 'UTC') AS k0, country AS k1, \
              uniqExactIf(user, user != '') AS a0, avg(n0) AS a1, quantileTDigest(0.95)(n1) AS a2 \
              {EVENTS} AND (ts > <2024-05-02 12:00:00.000>) AND (plan IN (<['pro','enterprise']>)) GROUP BY k0, k1) \
@@ -71,7 +71,7 @@ fn equal_aggregates_are_computed_once() {
     check(
         "SELECT SUM(load_time) / COUNT(*) a, COUNT(*) b FROM events HAVING COUNT(*) > 1 ORDER BY SUM(load_time) * 2",
         &format!(
-            "SELECT CAST(ifNotFinite((a0 / nullIf(toFloat64(a1), 0)), NULL) AS Nullable(Float64)) AS c0, \
+            "SELECT CAST(ifNotFinite((a0 / nullIf(toFloat64(a1), 0)), NULL) + 0 AS Nullable(Float64)) AS c0, \
              CAST(a1 AS Nullable(Int64)) AS c1 FROM (SELECT sum(n1) AS a0, count() AS a1 {EVENTS}) \
              WHERE (a1 > <1>) ORDER BY (a0 * <2.0>) ASC NULLS LAST"
         ),
@@ -84,7 +84,7 @@ fn filters_reach_every_kind_of_aggregate() {
         "SELECT COUNT(*) FILTER (WHERE is_new) a, SUM_IF(load_time, is_new) b, COUNT(DISTINCT user_id) FILTER (WHERE is_new) c \
          FROM events",
         &format!(
-            "SELECT CAST(a0 AS Nullable(Int64)) AS c0, CAST(ifNotFinite(a1, NULL) AS Nullable(Float64)) AS c1, \
+            "SELECT CAST(a0 AS Nullable(Int64)) AS c0, CAST(ifNotFinite(a1, NULL) + 0 AS Nullable(Float64)) AS c1, \
              CAST(a2 AS Nullable(Int64)) AS c2 FROM (SELECT countIf((n3 != 0)) AS a0, sum(if((n3 != 0), n1, NULL)) AS a1, \
              uniqExactIf(user, user != '' AND (n3 != 0)) AS a2 {EVENTS})"
         ),
@@ -249,7 +249,7 @@ fn the_seeds_metric_is_a_typed_query() {
         readable(&statement),
         format!(
             "SELECT CAST(k0 AS Nullable(DateTime64(3, 'UTC'))) AS c0, CAST(k1 AS Nullable(String)) AS c1, \
-             CAST(ifNotFinite((a0 / nullIf(toFloat64(a1), 0)), NULL) AS Nullable(Float64)) AS c2 \
+             CAST(ifNotFinite((a0 / nullIf(toFloat64(a1), 0)), NULL) + 0 AS Nullable(Float64)) AS c2 \
              FROM (SELECT toDateTime64(dateTrunc('hour', ts, <Europe/Berlin>), 3, 'UTC') AS k0, country AS k1, \
              sum(n2) AS a0, uniqExactIf(user, user != '') AS a1 {EVENTS} AND (ts >= <2024-05-31 12:00:00.000>) \
              AND (ts < <2024-06-01 12:00:00.000>) AND (event = <purchase>) AND (s0 = <completed>) GROUP BY k0, k1) \
@@ -398,7 +398,7 @@ fn queries_stand_in_queries() {
     let daily = "SELECT CAST(k0 AS Nullable(String)) AS c0, CAST(a0 AS Nullable(Int64)) AS c1 \
                  FROM (SELECT country AS k0, count() AS a0 FROM events WHERE HERE GROUP BY k0)";
     let outer = format!(
-        "SELECT CAST(ifNotFinite(a0, NULL) AS Nullable(Float64)) AS c0 \
+        "SELECT CAST(ifNotFinite(a0, NULL) + 0 AS Nullable(Float64)) AS c0 \
          FROM (SELECT avg(toNullable(toFloat64(t0.c1))) AS a0 FROM ({daily}) AS t0 WHERE true AND (t0.c0 != <DE>))"
     );
     let from = "SELECT AVG(n) a FROM (SELECT country, COUNT(*) AS n FROM events GROUP BY country) AS x WHERE x.country != 'DE'";
@@ -421,7 +421,7 @@ fn queries_stand_in_expressions() {
     nested(
         "SELECT COUNT(*) / (SELECT COUNT(*) FROM events) AS share FROM events WHERE user_id IN (SELECT user_id FROM events WHERE is_new)",
         "SELECT CAST(ifNotFinite((toFloat64(a0) / nullIf(toFloat64((SELECT CAST(a0 AS Nullable(Int64)) AS c0 \
-         FROM (SELECT sum(events) AS a0 FROM daily_users WHERE HERE))), 0)), NULL) AS Nullable(Float64)) AS c0 \
+         FROM (SELECT sum(events) AS a0 FROM daily_users WHERE HERE))), 0)), NULL) + 0 AS Nullable(Float64)) AS c0 \
          FROM (SELECT sum(events) AS a0 FROM daily_users WHERE HERE AND (nullIf(user, '') IN (\
          SELECT CAST(nullIf(user, '') AS Nullable(String)) AS c0 FROM events WHERE HERE AND (n3 != 0))))",
     );
@@ -433,7 +433,7 @@ fn users_join_by_what_is_known_of_them_now() {
         "SELECT u.plan, SUM(e.purchase_amount) / MAX(u.age) AS r FROM events e JOIN users u ON u.user_id = e.user_id \
          WHERE u.vip::bool AND e.country = 'DE' GROUP BY u.plan",
         "SELECT CAST(k0 AS Nullable(String)) AS c0, \
-         CAST(ifNotFinite((a0 / nullIf(a1, 0)), NULL) AS Nullable(Float64)) AS c1 \
+         CAST(ifNotFinite((a0 / nullIf(a1, 0)), NULL) + 0 AS Nullable(Float64)) AS c1 \
          FROM (SELECT t1.c2 AS k0, sum(n2) AS a0, max(toNullable(t1.c3)) AS a1 FROM events INNER JOIN (SELECT \
          CAST(nullIf(user, '') AS Nullable(String)) AS c0, \
          CAST((if(mapContains(n_more, <vip\\0bool>), arrayElement(n_more, <vip\\0bool>), NULL) != 0) AS Nullable(Bool)) AS c1, \
@@ -452,7 +452,7 @@ fn windows_look_at_rows_around() {
          FROM events GROUP BY country",
         &format!(
             "SELECT CAST(k0 AS Nullable(String)) AS c0, CAST(ifNotFinite(sum(toNullable(a0)) OVER (PARTITION BY k0 ORDER BY a1 DESC NULLS FIRST \
-             ROWS BETWEEN 6 PRECEDING AND CURRENT ROW), NULL) AS Nullable(Float64)) AS c1, \
+             ROWS BETWEEN 6 PRECEDING AND CURRENT ROW), NULL) + 0 AS Nullable(Float64)) AS c1, \
              CAST((a1 - lagInFrame(toNullable(a1), 1) OVER (ORDER BY k0 ASC NULLS LAST \
              ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) AS Nullable(Int64)) AS c2, \
              CAST(rank() OVER (ORDER BY a1 DESC NULLS FIRST) AS Nullable(Int64)) AS c3 \

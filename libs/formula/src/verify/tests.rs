@@ -123,7 +123,7 @@ fn other_ways_to_data_are_refused() {
         format!("SELECT sleep(3) AS c0 FROM events {where_}"),
         format!("SELECT COUNT(event) AS c0 FROM events {where_}"),
         format!("SELECT 'beta' AS c0 FROM events {where_}"),
-        format!("SELECT _offset AS c0 FROM events {where_}"),
+        format!("SELECT _part AS c0 FROM events {where_}"),
         format!("SELECT n16 AS c0 FROM events {where_}"),
         format!("SELECT events.event AS c0 FROM events {where_}"),
         format!("SELECT CAST(event AS UUID) AS c0 FROM events {where_}"),
