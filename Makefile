@@ -32,7 +32,9 @@ test: engine backends venv stubs ## Run every test, on the real engine, with rea
 	cargo test --workspace --locked
 
 .PHONY: fuzz
-fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK_FUZZ_SECONDS
+fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK_FUZZ_SECONDS; ask a million mutated questions
+	PROPTEST_CASES=$${PROPTEST_CASES:-200000} cargo test --locked -p formula --test fuzz
+	PENSTOCK_CANARIES=$${PENSTOCK_CANARIES:-100000} cargo test --locked -p penstock --test e2e canary -- --nocapture
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint
@@ -61,6 +63,8 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 
 .PHONY: verify
 verify: lint test bench ## Everything, with what takes too long for CI
+	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --include-ignored
+	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 	cargo test --locked -p penstock --test e2e disk -- --include-ignored
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults

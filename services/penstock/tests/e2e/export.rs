@@ -128,7 +128,7 @@ async fn a_million_events_broken_off_and_gone_on_with_are_there_once_each() {
         assert!(received.whole && received.rows == ROWS, "{} rows", received.rows);
         fs::write(folder.path().join(name), &received.bytes).unwrap();
     }
-    let read: Value = serde_json::from_str(&python::run("exported.py", folder.path(), "")).unwrap();
+    let read: Value = serde_json::from_str(&python::run("exported.py", &[folder.path()], "")).unwrap();
     let schema = json!({"event_id": "string", "timestamp": "timestamp[ms, tz=UTC]", "n": "double", "word": "string", "even": "bool"});
     assert_eq!((&read["schema"], &read["different"], &read["unordered"]), (&schema, &json!(0), &json!(0)), "{read}");
     let of_engine = format!(

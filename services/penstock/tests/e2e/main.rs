@@ -4,6 +4,7 @@
 mod account;
 mod attacks;
 mod bodies;
+mod canary;
 mod clients;
 mod cold;
 mod crash;

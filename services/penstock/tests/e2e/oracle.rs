@@ -4,6 +4,7 @@
 mod answer;
 mod client;
 mod import;
+mod plans;
 pub mod python;
 mod questions;
 mod typed;
@@ -44,7 +45,7 @@ async fn and_so_it_is_on_a_cluster() {
 async fn as_by_another_engine(house: &House) {
     let scratch = tempfile::tempdir().unwrap();
     let flights = scratch.path().join("flights.tsv");
-    python::run("flights.py", &flights, "");
+    python::run("flights.py", &[flights.as_path()], "");
     let key = house.tenant("aviation", APP, &["ingest", "backfill", "query", "metrics"]).await;
     let client = Client { channel: house.channel().await, key };
 
@@ -80,10 +81,10 @@ async fn counted(client: &Client, position_token: &str) -> Rows {
 /// Asks the SQL of both; returns what differs.
 async fn in_sql(client: &Client, flights: &Path) -> Vec<String> {
     let questions: Vec<_> = questions::all().collect();
-    let theirs = duckdb(flights, questions.iter().map(|q| (q.zone, q.theirs())));
+    let theirs = duckdb(&[table(flights)], questions.iter().map(|q| (q.zone, q.theirs())));
     let answers = questions.iter().zip(theirs).map(|(question, theirs)| async move {
         let difference = match client.sql(question.ours, in_zone(question.zone)).await {
-            Ok(ours) => difference(ours, theirs, question.any_order, question.bounds),
+            Ok(ours) => difference(ours, theirs.unwrap(), question.any_order, question.bounds),
             Err(status) => Some(format!("refused: {}", status.message())),
         }?;
         let (name, zone, ours) = (question.name, question.zone, question.ours);
@@ -94,12 +95,13 @@ async fn in_sql(client: &Client, flights: &Path) -> Vec<String> {
 
 /// Asks the same as a typed query and as a metric; returns what differs.
 async fn in_parts(client: &Client, flights: &Path) -> Vec<String> {
-    let theirs = duckdb(flights, typed::QUESTIONS.iter().map(|q| (q.zone, q.theirs.to_owned())));
+    let theirs = duckdb(&[table(flights)], typed::QUESTIONS.iter().map(|q| (q.zone, q.theirs.to_owned())));
     let mut disagreements = Vec::new();
     for (i, (question, theirs)) in typed::QUESTIONS.iter().zip(theirs).enumerate() {
         let (definition, evaluate) = question.as_metric(APP, &format!("metric_{i}"));
         let (as_query, as_metric) =
             tokio::join!(client.query(question.as_query()), client.metric(definition, evaluate));
+        let theirs = theirs.unwrap();
         disagreements.extend(disagreement(question, "a typed query", as_query, theirs.clone()));
         disagreements.extend(disagreement(question, "a metric", as_metric, theirs));
     }
@@ -115,11 +117,31 @@ fn disagreement(question: &Typed, how: &str, ours: Result<Rows, tonic::Status>, 
     Some(format!("{name} as {how} ({zone})\n  {formula}\n  {theirs}\n  {difference}"))
 }
 
-/// DuckDB's answers over the events of the file.
-fn duckdb(flights: &Path, questions: impl Iterator<Item = (&'static str, String)>) -> Vec<Rows> {
+/// The table of the file's events. Numbers are doubles, as in the other engine: sums of integers would be exact here alone.
+fn table(flights: &Path) -> String {
+    let file = flights.display();
+    format!(
+        "CREATE TABLE events AS
+         SELECT event_id, make_timestamp_ms(timestamp) AT TIME ZONE 'UTC' AS timestamp, 'flight' AS event_type, user_id,
+                carrier, airline, origin, dest, tailnum, flight, dep_delay, arr_delay, air_time, distance, speed, departed,
+                make_timestamp_ms(departure) AT TIME ZONE 'UTC' AS departure
+         FROM read_csv('{file}', delim = '\t', header = true, quote = '', nullstr = '', columns = {{
+           event_id: 'VARCHAR', timestamp: 'BIGINT', user_id: 'VARCHAR', carrier: 'VARCHAR', airline: 'VARCHAR',
+           origin: 'VARCHAR', dest: 'VARCHAR', tailnum: 'VARCHAR', flight: 'DOUBLE', dep_delay: 'DOUBLE',
+           arr_delay: 'DOUBLE', air_time: 'DOUBLE', distance: 'DOUBLE', speed: 'DOUBLE', departed: 'BOOLEAN',
+           departure: 'BIGINT'}})"
+    )
+}
+
+/// DuckDB's answers over the tables that the statements make, or why it has none.
+fn duckdb(tables: &[String], questions: impl Iterator<Item = (&'static str, String)>) -> Vec<Result<Rows, String>> {
     let questions: Vec<_> = questions.map(|(zone, sql)| json!({"zone": zone, "sql": sql})).collect();
-    let said = python::run("answers.py", flights, &json!(questions).to_string());
-    let answers: Vec<Vec<Vec<serde_json::Value>>> = serde_json::from_str(&said).unwrap();
-    let row = |row: Vec<serde_json::Value>| row.iter().map(Cell::of_tagged).collect();
-    answers.into_iter().map(|rows| rows.into_iter().map(row).collect()).collect()
+    let said = python::run("answers.py", &[], &json!({"tables": tables, "questions": questions}).to_string());
+    let answers: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap();
+    let row = |row: &serde_json::Value| row.as_array().unwrap().iter().map(Cell::of_tagged).collect();
+    let rows = |answer: serde_json::Value| match answer {
+        serde_json::Value::Array(rows) => Ok(rows.iter().map(row).collect()),
+        why => Err(why.to_string()),
+    };
+    answers.into_iter().map(rows).collect()
 }

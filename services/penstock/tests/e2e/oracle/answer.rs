@@ -28,6 +28,9 @@ pub enum Bound {
 /// speeds of hundreds.
 const INTERPOLATED: f64 = 0.01;
 
+/// And it has floats of 24 bits.
+const SINGLE: f64 = 1.0 / (1 << 23) as f64;
+
 /// A sum of floats depends on the order of its terms: 1e-9 of the sum of absolute values.
 pub const ROUNDING: Bound = Bound::Within(1e-9);
 
@@ -92,7 +95,10 @@ impl Cell {
             }
             (Some(Bound::Between), ours, _) => {
                 let (low, high) = (number(), number());
-                matches!(ours, Self::Number(x) if (low - INTERPOLATED..=high + INTERPOLATED).contains(x))
+                // Of no values there is no sketch.
+                let nothing = low.is_nan() && high.is_nan() && *ours == Self::Null;
+                let (less, more) = (INTERPOLATED + SINGLE * low.abs(), INTERPOLATED + SINGLE * high.abs());
+                nothing || matches!(ours, Self::Number(x) if (low - less..=high + more).contains(x))
             }
         }
     }

@@ -3,7 +3,7 @@
 use api::v1::{self, metrics_service_client::MetricsServiceClient, query_service_client::QueryServiceClient};
 use tonic::{Request, Status, transport::Channel};
 
-use super::answer::Cell;
+use super::{answer::Cell, plans::Question};
 
 pub struct Client {
     pub channel: Channel,
@@ -27,6 +27,28 @@ impl Client {
         let request = v1::SqlRequest { sql: sql.to_owned(), options, ..v1::SqlRequest::default() };
         let answer = QueryServiceClient::new(self.channel.clone()).sql(authorized(&self.key, request)).await?;
         Ok(rows(answer.into_inner().result))
+    }
+
+    /// Asks a question in either form; tells where the answer came from too.
+    pub async fn ask(
+        &self,
+        question: &Question,
+        options: v1::ReadOptions,
+    ) -> Result<(v1::Route, Vec<Vec<Cell>>), Status> {
+        let (mut service, options) = (QueryServiceClient::new(self.channel.clone()), Some(options));
+        let result = match question.clone() {
+            Question::Sql(sql) => {
+                let request = v1::SqlRequest { sql, options, ..v1::SqlRequest::default() };
+                service.sql(authorized(&self.key, request)).await?.into_inner().result
+            }
+            Question::Typed(query) => {
+                let request = v1::QueryRequest { query: Some(*query), options, ..v1::QueryRequest::default() };
+                service.query(authorized(&self.key, request)).await?.into_inner().result
+            }
+        };
+        let route =
+            result.as_ref().and_then(|result| result.info.as_ref()).map_or(v1::Route::Unspecified, |i| i.route());
+        Ok((route, rows(result)))
     }
 
     pub async fn query(&self, request: v1::QueryRequest) -> Result<Vec<Vec<Cell>>, Status> {

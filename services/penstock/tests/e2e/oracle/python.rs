@@ -6,12 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Runs `tests/oracle/SCRIPT` with one argument; returns what it printed. The test fails if the script does.
-pub fn run(script: &str, argument: &Path, input: &str) -> String {
+/// Runs `tests/oracle/SCRIPT` with these arguments; returns what it printed. The test fails if the script does.
+pub fn run(script: &str, arguments: &[&Path], input: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script);
     let mut child = Command::new(interpreter())
         .arg(&script)
-        .arg(argument)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
