@@ -66,7 +66,7 @@ verify: lint test bench ## Everything, with what takes too long for CI
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --include-ignored
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
-	cargo test --locked -p penstock --test e2e disk -- --include-ignored
+	PENSTOCK_KILLS=30 cargo test --locked -p penstock --test e2e disk
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 

@@ -1,4 +1,4 @@
-//! Where old data go: a bucket in the engine's configuration, as the volume `cold` beside its own disk.
+//! The engine's disks: its own, and where old data go, a bucket as the volume `cold` beside it.
 
 use std::path::Path;
 
@@ -24,8 +24,20 @@ impl std::fmt::Debug for ColdStore {
 /// Of requests to the bucket: some seconds. With the engine's own 500 a query would hang for minutes instead of failing.
 pub(crate) const FEW_ATTEMPTS: &[&str] = &["--s3_retry_attempts=5", "--s3_max_single_read_retries=3"];
 
-/// The disk, and the policy `penstock`: nothing moves but what a table's TTL says, and an insert of old data needs no bucket.
-pub(crate) fn storage_xml(store: &ColdStore, metadata: &Path) -> String {
+/// Nothing is written into a part and no merge begins with less than this free: the engine ends where a write fails.
+const KEPT_FREE_BYTES: u64 = 64 << 20;
+
+/// The engine's own disk; and that of the store with the policy `penstock`: nothing moves but what a table's TTL says, and an insert of
+/// old data needs no bucket.
+pub(crate) fn storage_xml(store: Option<&ColdStore>, metadata: &Path) -> String {
+    let (disk, policies) = store.map(|store| cold_xml(store, metadata)).unwrap_or_default();
+    format!(
+        "<storage_configuration>\n<disks><default><keep_free_space_bytes>{KEPT_FREE_BYTES}</keep_free_space_bytes></default>\
+         {disk}</disks>\n{policies}</storage_configuration>"
+    )
+}
+
+fn cold_xml(store: &ColdStore, metadata: &Path) -> (String, &'static str) {
     let key = match &store.key {
         Some((id, secret)) => format!(
             "<access_key_id>{}</access_key_id><secret_access_key>{}</secret_access_key>",
@@ -38,16 +50,16 @@ pub(crate) fn storage_xml(store: &ColdStore, metadata: &Path) -> String {
         "" => String::new(),
         region => format!("<region>{}</region>", escape(region)),
     };
-    format!(
-        "<storage_configuration>\n<disks><cold><type>s3</type><endpoint>{}</endpoint>{key}{region}\
-         <metadata_path>{}/</metadata_path><connect_timeout_ms>2000</connect_timeout_ms>\
-         <request_timeout_ms>30000</request_timeout_ms></cold></disks>\n\
-         <policies><penstock><move_factor>0</move_factor><volumes><default><disk>default</disk></default>\
-         <cold><disk>cold</disk><perform_ttl_move_on_insert>false</perform_ttl_move_on_insert></cold>\
-         </volumes></penstock></policies>\n</storage_configuration>",
+    let disk = format!(
+        "<cold><type>s3</type><endpoint>{}</endpoint>{key}{region}<metadata_path>{}/</metadata_path>\
+         <connect_timeout_ms>2000</connect_timeout_ms><request_timeout_ms>30000</request_timeout_ms></cold>",
         escape(&store.url),
         escape(&metadata.display().to_string()),
-    )
+    );
+    let policies = "<policies><penstock><move_factor>0</move_factor><volumes><default><disk>default</disk></default>\
+         <cold><disk>cold</disk><perform_ttl_move_on_insert>false</perform_ttl_move_on_insert></cold>\
+         </volumes></penstock></policies>\n";
+    (disk, policies)
 }
 
 /// Text within an element.

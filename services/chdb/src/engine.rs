@@ -181,7 +181,7 @@ const MERGES: &str = "<merge_tree><merge_selector_base>12</merge_selector_base><
 
 fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
     let directory = |name: &str| cold::escape(&root.join(name).display().to_string());
-    let storage = config.cold.as_ref().map(|store| cold::storage_xml(store, &root.join("cold"))).unwrap_or_default();
+    let storage = cold::storage_xml(config.cold.as_ref(), &root.join("cold"));
     format!(
         "<clickhouse>\n<max_server_memory_usage>{}</max_server_memory_usage>\n<tmp_path>{}/</tmp_path>\n\
          <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{storage}\n{MERGES}\n{}\n</clickhouse>\n",

@@ -1,4 +1,4 @@
-//! The C interface of `libchdb.so`: the only unsafe code of the project.
+//! The C interface of `libchdb.so`.
 //!
 //! What makes it sound, in one place:
 //! - The library is loaded once and never unloaded ([`Library`] is leaked): its threads outlive any handle.

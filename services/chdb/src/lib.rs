@@ -26,6 +26,7 @@ mod encoding;
 mod engine;
 mod error;
 mod execute;
+mod fail_stop;
 mod ffi;
 mod flush;
 mod guard;
@@ -60,6 +61,7 @@ pub async fn run(config: ChdbConfig) -> Result<(), ChdbError> {
     let listen = |source| ChdbError::Listen { address, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(listen)?;
+    fail_stop::arm();
     let server = Server::start(config).await?;
     server
         .serve(async move {

@@ -46,7 +46,6 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "an open defect: a merge in the engine that the full disk cuts short may be taken for whole (code 246); `make verify` runs it"]
 async fn a_full_disk_refuses_and_loses_nothing() {
     if !Disk::can_be() {
         return;
