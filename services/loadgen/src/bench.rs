@@ -1,10 +1,13 @@
 //! Penstock measured, with what somebody would use instead beside it.
 //!
 //! One run on one machine, from an empty directory: the raw engine takes the rows, in Penstock's own format and by the ordinary
-//! client ([`raw`]); a day of events is stored and weighed ([`stored`]); Penstock takes the rows ([`write`]); questions are asked through Penstock and around it ([`read`]); last,
+//! client ([`raw`]); a day of events is stored and weighed ([`stored`]); Penstock takes the rows ([`write`]); questions are asked through Penstock and around it ([`read`]); then
 //! events come at a fixed rate while it is seen how long each waits ([`latency`]). All on the same engine, so the ratios hold
-//! where the numbers don't. At the end every accepted event must be counted exactly once, or there is no result.
+//! where the numbers don't. Every accepted event must be counted exactly once, or there is no result. Last, the engine multiplies
+//! the events, and many look at their dashboards ([`dashboards`], [`crowd`]).
 
+mod crowd;
+mod dashboards;
 mod house;
 mod latency;
 mod machine;
@@ -104,6 +107,14 @@ async fn measure(
     }
     say("one large tenant among many");
     let skew = skew::measure(house, rows, next, penstock.queryable_per_second, arguments.seconds).await?;
+    let peaks = house.peaks()?;
+    say("a month of events for dashboards");
+    let now_ms = now_ms();
+    let many = dashboards::fill(house, now_ms, arguments.dashboard_events).await?;
+    say("dashboards");
+    let dashboards = dashboards::dashboards(&mut connection.query(), now_ms, many).await?;
+    say("a crowd");
+    let crowd = crowd::measure(house, now_ms, arguments.seconds).await?;
     Ok(Report {
         machine,
         optimised: !cfg!(debug_assertions),
@@ -118,8 +129,10 @@ async fn measure(
         readings,
         latencies,
         skew,
+        dashboards,
+        crowd,
         sustained_peaks,
-        peaks: house.peaks()?,
+        peaks,
         run_seconds: started.elapsed().as_secs_f64(),
     })
 }

@@ -5,11 +5,14 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{
+    crowd::{Beside, Crowd},
+    dashboards::Dashboards,
     house::Peaks,
     latency::Latency,
     machine::Machine,
     read::Reading,
     skew::Skew,
+    stats::Times,
     stored::Stored,
     write::{EndToEnd, Raw},
 };
@@ -32,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) readings: Vec<Reading>,
     pub(crate) latencies: Vec<Latency>,
     pub(crate) skew: Skew,
+    pub(crate) dashboards: Dashboards,
+    pub(crate) crowd: Crowd,
     /// While events came as fast as they go.
     pub(crate) sustained_peaks: Peaks,
     /// While Penstock worked, without the raw engine's inserts.
@@ -49,6 +54,7 @@ impl Report {
         self.waiting(&mut text);
         self.skewed(&mut text);
         self.reading(&mut text);
+        self.looking(&mut text);
         self.remembering(&mut text);
         text
     }
@@ -124,20 +130,53 @@ impl Report {
     }
 
     fn reading(&self, text: &mut String) {
-        let head = format!("\nquestions on {} events, in ms", self.events_read);
-        line(text, &head, &["P50", "direct", "ratio", "P99", "direct", "ratio"]);
+        let head = format!("\nquestions on {} events, P50 in ms", self.events_read);
+        line(text, &head, &["direct", "Penstock", "more", "P99", "cached", "ratio"]);
         for reading in &self.readings {
-            let (through, around) = (&reading.penstock, &reading.direct);
-            let ratio = |through: f64, around: f64| format!("{:.2}", through / around.max(f64::EPSILON));
+            let (cold, direct, cached) = (&reading.cold, &reading.direct, &reading.cached);
             let columns = [
-                ms(through.p50_ms),
-                ms(around.p50_ms),
-                ratio(through.p50_ms, around.p50_ms),
-                ms(through.p99_ms),
-                ms(around.p99_ms),
-                ratio(through.p99_ms, around.p99_ms),
+                ms(direct.p50_ms),
+                ms(cold.p50_ms),
+                ms(cold.p50_ms - direct.p50_ms),
+                ms(cold.p99_ms),
+                ms(cached.p50_ms),
+                format!("{:.2}", cached.p50_ms / direct.p50_ms.max(f64::EPSILON)),
             ];
             line(text, &format!("  {}", reading.question), &columns.each_ref().map(String::as_str));
+        }
+        text.push('\n');
+    }
+}
+
+impl Report {
+    fn looking(&self, text: &mut String) {
+        let Dashboards { events, raw, kept_beside, routes, window_raw, window_moved } = &self.dashboards;
+        line(text, &format!("dashboards on {events} events, P50 in ms"), &["raw", "kept", "raw/kept"]);
+        let times = |raw: &Times, kept: &Times| {
+            let ratio = format!("{:.1}", raw.p50_ms / kept.p50_ms.max(f64::EPSILON));
+            [ms(raw.p50_ms), ms(kept.p50_ms), ratio]
+        };
+        for (name, raw, kept) in [
+            ("  20 tiles, 25 days", raw, kept_beside),
+            ("  totals of 29 days, moved by a minute", window_raw, window_moved),
+        ] {
+            line(text, name, &times(raw, kept).each_ref().map(String::as_str));
+        }
+        for (route, tiles) in routes {
+            line(text, &format!("    tiles by {route}"), &["", &tiles.to_string()]);
+        }
+        let Crowd { cached_per_second, users, tiles_per_second, tiles, errors, interactive, small_tenant } =
+            &self.crowd;
+        line(text, "\nkept answers a second", &[&whole(*cached_per_second)]);
+        let head = format!("{users} users, {tiles_per_second} tiles/s, in ms");
+        line(text, &head, &["P50", "P99", "max", "errors"]);
+        line(text, "", &[&ms(tiles.p50_ms), &ms(tiles.p99_ms), &ms(tiles.max_ms), &errors.to_string()]);
+        line(text, "\nbeside a flood, P99 in ms", &["alone", "beside", "ratio", "flood"]);
+        for (name, Beside { alone, beside, flood_answered }) in
+            [("  interactive, background flood", interactive), ("  small tenant, noisy one", small_tenant)]
+        {
+            let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
+            line(text, name, &[&ms(alone.p99_ms), &ms(beside.p99_ms), &ratio, &flood_answered.to_string()]);
         }
         text.push('\n');
     }

@@ -105,7 +105,7 @@ async fn fresh(
 }
 
 /// Makes a tenant with the app; returns its key.
-async fn tenant(operator: &Connection, id: &str) -> Result<String, LoadError> {
+pub(crate) async fn tenant(operator: &Connection, id: &str) -> Result<String, LoadError> {
     let mut admin = AdminServiceClient::new(operator.service());
     let tenant = v1::Tenant { tenant_id: id.to_owned(), ..Default::default() };
     admin.create_tenant(v1::CreateTenantRequest { tenant: Some(tenant) }).await?;
