@@ -99,7 +99,7 @@ pub fn route_from_wire(field: &str, number: i32) -> Result<Option<v1::Route>, Er
     match v1::Route::try_from(number) {
         Ok(v1::Route::Unspecified) => Ok(None),
         Ok(route) => Ok(Some(route)),
-        Err(_) => Err(Error::invalid(field, "MALFORMED", "must be one of ROUTE_RAW to ROUTE_CACHE")),
+        Err(_) => Err(Error::invalid(field, "MALFORMED", "must be one of ROUTE_RAW to ROUTE_STATES")),
     }
 }
 

@@ -113,13 +113,18 @@ impl Plan {
     }
 
     fn over(&self, times: &[Range<i64>]) -> Self {
-        let mut plan = self.clone();
         if !self.is_plain() {
-            return plan; // it has no one range; its only part is the whole
+            return self.clone(); // it has no one range; its only part is the whole
         }
+        self.within(times)
+    }
+
+    /// The same of the events of these times, in place of those of its range.
+    pub(crate) fn within(&self, times: &[Range<i64>]) -> Self {
+        let mut plan = self.clone();
         plan.filters = self.filters.iter().filter_map(without_range).collect();
         if !times.is_empty() {
-            let times = times.iter().map(within).collect();
+            let times = times.iter().map(holds).collect();
             plan.filters.push(bool(Node::Any(times)));
         }
         plan
@@ -131,7 +136,7 @@ fn is_bucket(key: &Expr) -> bool {
 }
 
 /// What is left of a condition without its bounds on time, if anything is.
-fn without_range(condition: &Expr) -> Option<Expr> {
+pub(crate) fn without_range(condition: &Expr) -> Option<Expr> {
     match &condition.node {
         Node::All(terms) => {
             let left: Vec<_> = terms.iter().filter_map(without_range).collect();
@@ -147,7 +152,7 @@ fn without_range(condition: &Expr) -> Option<Expr> {
     }
 }
 
-fn within(times: &Range<i64>) -> Expr {
+fn holds(times: &Range<i64>) -> Expr {
     let bound = |op, ms| {
         let timestamp = Expr::new(Node::Field(Field::Timestamp), Type::Time, Default::default());
         let time = Expr::new(Node::Time(ms), Type::Time, Default::default());

@@ -11,7 +11,8 @@
 //!    group keys, *distinct aggregates*, and the arithmetic over them. In place of the events stand other plans where the text
 //!    says so: in FROM and JOIN, in an expression, or made for the greatest values of a dimension and for totals.
 //! 4. [`Plan::seal`] binds the plan to a scope; it is refused if the scope doesn't reach the app.
-//! 5. `route` chooses the table: the events, or a rollup that has all that the plan speaks of.
+//! 5. `route` chooses the table: the events, or a rollup that has all that the plan speaks of. `buckets` and `states` say which parts of an
+//!    answer can be computed apart, and how they come together again.
 //! 6. `sql` writes the text: columns come from the schema, every value is a bound parameter, aliases are positions. No
 //!    byte of the caller's text is in it.
 //! 7. `verify` reads that text again with an independent parser and refuses it unless each table in it, at whatever depth, is the
@@ -37,6 +38,7 @@ mod route;
 mod seal;
 mod select;
 mod sql;
+mod states;
 mod suggest;
 mod time;
 mod token;
@@ -57,5 +59,6 @@ pub use resolve::{Context, Formula};
 pub use route::{Obstacle, Route};
 pub use seal::{Param, SealedPlan, Statement};
 pub use select::{SqlQuery, parse_sql};
+pub use states::{Length, Pieces, Run, STATE_COLUMNS, Unmergeable};
 pub use time::Zone;
 pub use verify::{Refusal, verify};

@@ -381,6 +381,16 @@ impl TimeRange {
 }
 
 impl ColumnKind {
+    pub(crate) const fn of(ty: Type) -> Self {
+        match ty {
+            Type::Number => Self::Number,
+            Type::Integer => Self::Integer,
+            Type::String | Type::Null => Self::String,
+            Type::Bool => Self::Bool,
+            Type::Time => Self::Time,
+        }
+    }
+
     pub(crate) const fn ty(self) -> Type {
         match self {
             Self::Number => Type::Number,
@@ -394,13 +404,7 @@ impl ColumnKind {
 
 impl Output {
     pub(crate) fn new(name: String, unit: String, expr: Expr, aggregates: &[Aggregate]) -> Self {
-        let kind = match expr.ty {
-            Type::Number => ColumnKind::Number,
-            Type::Integer => ColumnKind::Integer,
-            Type::String | Type::Null => ColumnKind::String,
-            Type::Bool => ColumnKind::Bool,
-            Type::Time => ColumnKind::Time,
-        };
+        let kind = ColumnKind::of(expr.ty);
         let accuracy = sketch(&expr, aggregates).map_or(Accuracy::Exact, Accuracy::Sketch);
         Self { column: Column { name, kind, accuracy, unit }, expr }
     }

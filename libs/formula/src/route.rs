@@ -22,6 +22,8 @@ pub enum Route {
     Raw(Obstacle),
     /// The rollup of users by UTC day.
     DailyUsers,
+    /// States that were computed before, and the events of what they leave.
+    States,
 }
 
 /// What of a plan the rollup can't answer: the first such thing.
@@ -48,6 +50,11 @@ impl Display for Route {
             Self::DailyUsers => {
                 return f
                     .write_str("rollup: users and their events by UTC day (daily_users) have all that is asked for");
+            }
+            Self::States => {
+                return f.write_str(
+                    "states: put together from those of whole UTC hours and days, and the events of what is left",
+                );
             }
             Self::Raw(Obstacle::Rows) => "it has no single events",
             Self::Raw(Obstacle::Name(name)) => {

@@ -85,15 +85,26 @@ impl SealedPlan {
     /// The SQL, verified against the scope. Refused with `InvalidQuery` if it is too large to run; `Internal` would be
     /// a defect of the compiler that the verifier caught.
     pub fn compile(&self) -> Result<Statement, Error> {
-        let route = self.route();
+        let (route, columns) = (self.route(), self.plan.columns().cloned().collect());
         let (text, params) = sql::emit(&self.plan, &self.scope, self.rollups)?;
-        verify(&text, &params, &self.scope)
-            .map_err(|refusal| Error::internal(format!("the compiled query was refused: {refusal}")))?;
-        Ok(Statement { text, params, columns: self.plan.columns().cloned().collect(), route })
+        Statement::verified(text, params, columns, route, &self.scope)
     }
 }
 
 impl Statement {
+    /// The only way to one.
+    pub(crate) fn verified(
+        text: String,
+        params: Vec<Param>,
+        columns: Vec<Column>,
+        route: Route,
+        scope: &Scope,
+    ) -> Result<Self, Error> {
+        verify(&text, &params, scope)
+            .map_err(|refusal| Error::internal(format!("the compiled query was refused: {refusal}")))?;
+        Ok(Self { text, params, columns, route })
+    }
+
     /// The SQL. It holds no text of the caller.
     pub fn text(&self) -> &str {
         &self.text

@@ -7,6 +7,7 @@ mod aggregate;
 mod cast;
 mod expr;
 mod params;
+mod states;
 mod time;
 mod window;
 
@@ -19,6 +20,7 @@ use crate::{
     plan::{Buckets, ColumnKind, Groups, Order, OrderBy, Output, Plan, Source},
     route::Route,
     seal::Param,
+    states::{Pieces, Run},
     typed::{Expr, Node},
 };
 
@@ -28,14 +30,26 @@ const MAX_SQL: usize = 64 * 1024;
 
 /// The text of a plan in a scope, perhaps over rollups, and the values bound in it.
 pub(crate) fn emit(plan: &Plan, scope: &Scope, rollups: bool) -> Result<(String, Vec<Param>), Error> {
-    let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
-    let mut emitter = Emitter { text, params, rollups, daily: false, first_table: 0, tables: 0 };
+    let mut emitter = Emitter { rollups, ..Emitter::new(scope, plan) };
     emitter.plan(plan);
-    if emitter.is_full() {
-        let message = "the query is too large once it is written out; split it";
-        return Err(Error::new(ErrorCode::InvalidQuery, message));
-    }
-    Ok((emitter.text, emitter.params.into_list()))
+    emitter.finish()
+}
+
+/// The text that computes the states of a run's buckets, and the values bound in it.
+pub(crate) fn emit_states(plan: &Plan, scope: &Scope, shape: &str, run: &Run) -> Result<(String, Vec<Param>), Error> {
+    let mut emitter = Emitter::new(scope, plan);
+    emitter.params.own("shape", shape);
+    emitter.states(plan, run);
+    emitter.finish()
+}
+
+/// The text of a plan whose groups are merged from these pieces and the plan's events, and the values bound in it.
+pub(crate) fn emit_merged(plan: &Plan, scope: &Scope, pieces: &Pieces) -> Result<(String, Vec<Param>), Error> {
+    let mut emitter = Emitter::new(scope, plan);
+    emitter.params.own("shape", &pieces.shape);
+    emitter.pieces = Some(pieces.clone());
+    emitter.plan(plan);
+    emitter.finish()
 }
 
 struct Emitter {
@@ -47,9 +61,24 @@ struct Emitter {
     /// The number of the first table of the plan at hand; tables are numbered through the whole text.
     first_table: usize,
     tables: usize,
+    /// What the groups of the plan are merged from, if not gathered from rows.
+    pieces: Option<Pieces>,
 }
 
 impl Emitter {
+    fn new(scope: &Scope, plan: &Plan) -> Self {
+        let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
+        Self { text, params, rollups: false, daily: false, first_table: 0, tables: 0, pieces: None }
+    }
+
+    fn finish(self) -> Result<(String, Vec<Param>), Error> {
+        if self.is_full() {
+            let message = "the query is too large once it is written out; split it";
+            return Err(Error::new(ErrorCode::InvalidQuery, message));
+        }
+        Ok((self.text, self.params.into_list()))
+    }
+
     fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
@@ -97,7 +126,10 @@ impl Emitter {
         self.select(plan.distinct);
         self.outputs(&plan.outputs);
         self.push(" FROM (");
-        self.inner(plan, groups);
+        match self.pieces.take() {
+            Some(pieces) => self.merged(plan, groups, &pieces),
+            None => self.inner(plan, groups),
+        }
         self.push(")");
         if groups.marks_made_up() {
             self.push(&format!(" WHERE (k{} = 1)", groups.keys.len()));
@@ -133,14 +165,16 @@ impl Emitter {
             self.push("count() AS a0"); // one group of all rows, of which nothing is asked
         }
         self.source(plan);
-        if !groups.keys.is_empty() {
-            self.push(" GROUP BY ");
-            let keys = groups.keys.len() + usize::from(groups.marks_made_up());
-            self.list(0..keys, ", ", |e, i| e.push(&format!("k{i}")));
-        }
+        self.by_keys("k", groups.keys.len() + usize::from(groups.marks_made_up()));
         if let Some(fill) = &groups.fill {
             self.fill(fill, groups.keys.len() + usize::from(groups.marks_made_up()));
         }
+    }
+
+    /// Groups by so many columns of this letter.
+    fn by_keys(&mut self, letter: &str, keys: usize) {
+        self.push(if keys > 0 { " GROUP BY " } else { "" });
+        self.list(0..keys, ", ", |e, i| e.push(&format!("{letter}{i}")));
     }
 
     /// Rows for the buckets that have none, for each value of the other keys.
@@ -241,13 +275,9 @@ impl Emitter {
         self.push(if computed { "ifNotFinite(" } else { "" });
         self.expr(expr);
         self.push(if computed { ", NULL) + 0" } else { "" }); // which turns -0 into 0
-        self.push(match kind {
-            ColumnKind::Number => " AS Nullable(Float64))",
-            ColumnKind::Integer => " AS Nullable(Int64))",
-            ColumnKind::String => " AS Nullable(String))",
-            ColumnKind::Bool => " AS Nullable(Bool))",
-            ColumnKind::Time => " AS Nullable(DateTime64(3, 'UTC')))",
-        });
+        self.push(" AS ");
+        self.push(kind_name(kind));
+        self.push(")");
     }
 
     fn ending(&mut self, plan: &Plan) {
@@ -278,6 +308,17 @@ impl Emitter {
     fn direction(&mut self, descending: bool, nulls_first: bool) {
         self.push(if descending { " DESC" } else { " ASC" });
         self.push(if nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
+    }
+}
+
+/// The engine's type of it.
+const fn kind_name(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Number => "Nullable(Float64)",
+        ColumnKind::Integer => "Nullable(Int64)",
+        ColumnKind::String => "Nullable(String)",
+        ColumnKind::Bool => "Nullable(Bool)",
+        ColumnKind::Time => "Nullable(DateTime64(3, 'UTC'))",
     }
 }
 

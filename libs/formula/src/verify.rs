@@ -1,13 +1,15 @@
 //! The second pair of eyes: reads a finished text with an independent parser and knows nothing of how it came to be.
 //!
-//! It refuses whatever it doesn't know. Allowed are one SELECT, derived tables and queries in expressions, the tables `events`, `users`
-//! and `daily_users`, each with both predicates of the scope in the very same WHERE, their columns, positional aliases, the functions on a list of its own, and bound
-//! values whose types are on a list.
+//! It refuses whatever it doesn't know. Allowed are one SELECT, derived tables and queries in expressions, the tables `events`, `users`,
+//! `daily_users` and `bucket_states`, each with both predicates of the scope in the very same WHERE, and that of the shape for the last, their
+//! columns, positional aliases, the functions on a list of its own, and bound values whose types are on a list. States are read from the
+//! table of states alone.
 
 mod allowed;
 mod expr;
 mod placeholders;
 mod query;
+mod states;
 
 use model::{AppId, Scope};
 use sqlparser::{ast::Statement, dialect::ClickHouseDialect, parser::Parser};
@@ -63,7 +65,7 @@ pub fn verify(text: &str, params: &[Param], scope: &Scope) -> Result<(), Refusal
     if text.len() > MAX_SQL {
         return Err(Refusal::Foreign("so long a text"));
     }
-    let rewritten = placeholders::rewrite(text, params)?;
+    let rewritten = states::rewrite(&placeholders::rewrite(text, params)?)?;
     let mut statements = Parser::new(&ClickHouseDialect {})
         .with_recursion_limit(MAX_DEPTH)
         .try_with_sql(&rewritten)

@@ -17,6 +17,8 @@ pub struct Metric {
     pub filters: Vec<MetricFilter>,
     /// The unit of the value, as in `USD`; empty for a plain number.
     pub unit: String,
+    /// Whether the states of its answers are kept from the first time on that it is evaluated.
+    pub materialize: bool,
     /// From 1, one higher with each change.
     pub version: u32,
     /// When this version was made, UTC ms.

@@ -18,6 +18,7 @@ mod registry;
 mod replays;
 mod reports;
 pub mod stand;
+mod states;
 mod warehouse;
 
 pub use cache::cache;
@@ -31,6 +32,7 @@ pub use placements::placements;
 pub use registry::registry;
 pub use replays::replays;
 pub use reports::reports;
+pub use states::states;
 pub use warehouse::warehouse;
 
 use std::time::Duration;

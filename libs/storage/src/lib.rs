@@ -1,9 +1,9 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is seven small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is nine small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
-//! define, the [`Erasures`] of users, the [`Replays`] of the log, and the [`Placements`] of its records. [`Metastore`] is all seven; it lives in SQLite
-//! or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
+//! define, the [`Erasures`] of users, the [`Replays`] of the log, the [`Reports`] that are asked by the clock, the [`Placements`] of the log's
+//! records, and the [`States`] of buckets. [`Metastore`] is all nine; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -26,6 +26,7 @@ mod replays;
 mod reports;
 mod sql;
 mod sqlite;
+mod states;
 pub mod warehouse;
 
 pub mod conformance;
@@ -41,11 +42,15 @@ pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writ
 pub use registry::{Registry, RegistryError};
 pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
 pub use reports::{Report, ReportRun, ReportTerms, Reports, RunProgress};
+pub use states::{BucketState, STATES_LAST_MS, States};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
-pub trait Metastore: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements {}
-impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements> Metastore for T {}
+pub trait Metastore:
+    Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States
+{
+}
+impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States> Metastore for T {}
 
 /// What the metastore can't do.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The seven traits of the metastore, over either database.
+//! The nine traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -14,6 +14,7 @@ mod placements;
 mod registry;
 mod replays;
 mod reports;
+mod states;
 
 use crate::sql::Database;
 

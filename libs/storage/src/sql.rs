@@ -11,6 +11,7 @@ pub(crate) mod placements;
 pub(crate) mod registry;
 pub(crate) mod replays;
 pub(crate) mod reports;
+pub(crate) mod states;
 
 pub(crate) use database::{Database, Statement, Transaction, query};
 pub(crate) use errors::{migrated, taken};

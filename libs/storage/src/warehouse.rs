@@ -20,6 +20,7 @@ pub mod param;
 mod rebuild;
 pub mod schema;
 mod select;
+mod states;
 mod tls;
 mod uncounted;
 mod users;
@@ -33,6 +34,7 @@ pub use events::{ColumnsError, EventColumns, EventRow};
 pub use insert::{Columns, InsertOutcome, LONGEST_INSERT};
 pub use rebuild::{Part, Rebuild};
 pub use select::{QuerySettings, RowStream};
+pub use states::StateSize;
 pub use uncounted::{Reason, UncountedColumns, UncountedRow};
 pub use users::{UserColumns, UserRow};
 

@@ -91,6 +91,11 @@ async fn reports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn states() {
+    conformance::states(metastore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     conformance::metrics(metastore).await;
 }

@@ -77,6 +77,12 @@ async fn reports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn states() {
+    let folders = Folders::new();
+    conformance::states(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics() {
     let folders = Folders::new();
     conformance::metrics(async || folders.metastore().await).await;

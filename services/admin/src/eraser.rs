@@ -8,7 +8,7 @@
 //! 3. put a row in the place of each record, so that [Reconcile](crate) still balances, and delete the others;
 //! 4. count the user's rollup again. Rows there have no offsets, so a new user's go too and are put back: compared while nothing is pending
 //!    in the partitions that may have more of the user, until it is right;
-//! 5. give the noted hours new epochs, and only then note that it is done;
+//! 5. forget the states of the app, which know their users, and delete them; give the noted hours new epochs, and only then note that it is done;
 //! 6. after the longest life of an insert look again, from step 2 on.
 //!
 //! Two that work at once, because one was stopped for longer than its lease, do no harm: they do the same.
@@ -222,6 +222,7 @@ impl Eraser {
         self.ground.warehouse.mark_erased(&users).await?;
         self.ground.warehouse.delete_erased(&users).await?;
         let unsettled = self.settle_daily_users(batch).await?;
+        self.delete_states(batch).await?;
         self.change_epochs(batch).await?;
         for erasure in batch {
             let left = self.count(erasure).await?;
@@ -299,6 +300,23 @@ impl Eraser {
         let differs = self.ground.warehouse.erased_daily_users(&user(erasure)).await?;
         let is_still = before == at_rest().await? && before.iter().all(|(.., pending)| pending.is_none());
         Ok((is_still || !self.is_read(&erasure.topic)).then_some(differs))
+    }
+
+    /// Deletes the states of the apps in which users had events until now. What was computed before can't be kept any more; what an insert
+    /// that hung still brings of it is deleted with the next look.
+    async fn delete_states(&self, batch: &[Erasure]) -> Result<(), EraserError> {
+        let mut apps: BTreeMap<_, bool> = BTreeMap::new();
+        for Erasure { request, progress, .. } in batch {
+            *apps.entry((&request.tenant, &request.app)).or_default() |= !progress.hours.is_empty();
+        }
+        for ((tenant, app), had_events) in apps {
+            let life = match had_events {
+                true => self.ground.states.end_states(tenant, app).await?,
+                false => self.ground.states.states_life(tenant, app).await?,
+            };
+            self.ground.warehouse.delete_states(tenant, app, life).await?;
+        }
+        Ok(())
     }
 
     async fn change_epochs(&self, batch: &[Erasure]) -> Result<(), EraserError> {

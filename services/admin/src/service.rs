@@ -21,7 +21,9 @@ use api::{
 };
 use eventlog::EventLog;
 use model::Error;
-use storage::{Cache, Directory, Erasures, Ledger, MetaError, Placement, Placements, Replays, Topic, Warehouse};
+use storage::{
+    Cache, Directory, Erasures, Ledger, MetaError, Placement, Placements, Replays, States, Topic, Warehouse,
+};
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -50,6 +52,8 @@ pub struct Ground {
     pub replays: Arc<dyn Replays>,
     /// Where in the log they are.
     pub placements: Arc<dyn Placements>,
+    /// What is kept of their states.
+    pub states: Arc<dyn States>,
     /// Where they end.
     pub warehouse: Warehouse,
 }

@@ -67,6 +67,7 @@ pub(crate) fn check(
         formula: definition.formula,
         filters,
         unit: definition.unit,
+        materialize: definition.materialize,
         version: 0,
         created_at_ms: 0,
     };

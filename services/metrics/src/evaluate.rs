@@ -27,6 +27,8 @@ impl Metrics {
         let app = self.target(call, Permission::Query, &request.app_id).await?;
         let Checked { metric, on, .. } = self.checked(&app, request.definition).await?.map_err(definition::one)?;
         let origin = Origin::request(metric.filters.len());
+        // What is only tried is worth no more than any question.
+        let metric = Metric { materialize: false, ..metric };
         let query = typed_query(&app.id, metric, on, request.evaluation.unwrap_or_default())?;
         let result = self.ask(call, query, origin, request.options).await?;
         Ok(PreviewMetricResponse { result: Some(result) })
@@ -82,6 +84,7 @@ fn typed_query(app: &AppId, metric: Metric, on: Vec<Formula>, evaluation: Evalua
         top,
         totals,
         formulas: on.into_iter().map(named_formula).collect(),
+        materialize: metric.materialize,
     })
 }
 

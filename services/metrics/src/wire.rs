@@ -15,6 +15,7 @@ pub(crate) fn metric_to_wire(metric: Metric) -> v1::Metric {
         description: metric.description,
         formula: metric.formula,
         unit: metric.unit,
+        materialize: metric.materialize,
     };
     let created_at = Some(time_to_wire(metric.created_at_ms));
     v1::Metric { definition: Some(definition), version: metric.version, created_at }

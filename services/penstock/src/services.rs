@@ -81,6 +81,7 @@ impl Services {
             let query = query::service(query::Parts {
                 apps: Arc::clone(apps),
                 ledger: Arc::clone(meta) as _,
+                states: Arc::clone(meta) as _,
                 topic,
                 partitions,
                 warehouse: warehouse.clone(),

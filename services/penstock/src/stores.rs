@@ -93,6 +93,7 @@ impl Stores {
             erasures: self.meta.clone()?,
             replays: self.meta.clone()?,
             placements: self.meta.clone()?,
+            states: self.meta.clone()?,
             warehouse: self.warehouse.clone()?,
         })
     }

@@ -25,6 +25,7 @@ pub(crate) fn route(route: &Route) -> v1::Route {
     match route {
         Route::Raw(_) => v1::Route::Raw,
         Route::DailyUsers => v1::Route::Rollup,
+        Route::States => v1::Route::States,
     }
 }
 

@@ -12,6 +12,8 @@ use model::{AppId, Error, ErrorCode, Permission};
 use prost::Message;
 use storage::{AppInfo, Apps, MetaError};
 
+use crate::states::Count;
+
 /// A question, read but not yet resolved.
 pub(crate) enum Question {
     Sql(SqlQuery),
@@ -26,6 +28,15 @@ pub(crate) struct Asked {
     pub(crate) words: Vec<u8>,
     /// What `now` is for it, UTC ms, if not what it is when it is sealed.
     now_ms: Option<i64>,
+    /// Whether its states are to be kept however rarely it is asked.
+    materialize: bool,
+}
+
+impl Asked {
+    /// How it counts when it is asked.
+    pub(crate) fn counts(&self) -> Count {
+        if self.materialize { Count::Materialize } else { Count::Once }
+    }
 }
 
 /// A question as a request may bring it.
@@ -58,13 +69,13 @@ pub(crate) fn sql(text: &str, app_id: &str) -> Result<Asked, Error> {
         ("", Some(named)) => Some(convert::app_from_wire("sql", named)?),
         (named, _) => Some(convert::app_from_wire("app_id", named)?),
     };
-    Ok(Asked { question: Question::Sql(parsed), app, words: text.into(), now_ms: None })
+    Ok(Asked { question: Question::Sql(parsed), app, words: text.into(), now_ms: None, materialize: false })
 }
 
 /// Reads a typed query.
 pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked, Error> {
     let query = query.ok_or_else(|| missing("query"))?;
-    let words = query.encode_to_vec();
+    let (words, materialize) = (query.encode_to_vec(), query.materialize);
     let app = match query.app_id.as_str() {
         "" => None,
         named => Some(convert::app_from_wire("query.app_id", named)?),
@@ -96,7 +107,7 @@ pub(crate) fn typed(query: Option<v1::TypedQuery>, now_ms: i64) -> Result<Asked,
         totals: query.totals,
         formulas: query.formulas.into_iter().enumerate().map(formula).collect::<Result<_, _>>()?,
     };
-    Ok(Asked { question: Question::Typed(typed), app, words, now_ms: Some(now_ms) })
+    Ok(Asked { question: Question::Typed(typed), app, words, now_ms: Some(now_ms), materialize })
 }
 
 /// Resolves the question against its app and seals it with the caller's scope.

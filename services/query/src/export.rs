@@ -187,7 +187,7 @@ impl Export {
     async fn run(&mut self, plan: SealedPlan) -> Result<Running, Error> {
         loop {
             let frontier = Frontier::new(self.fresh.at, self.fresh.reached.clone());
-            let work = self.engine.export_work(plan.clone(), &self.caller)?;
+            let work = self.engine.export_work(&plan, &self.caller)?;
             match self.engine.run(work, self.fresh.clone(), &frontier, Instant::now()).await {
                 Err(Error { code: ErrorCode::ResourceExhausted, retry_after: Some(pause), .. })
                     if self.mark.rows > 0 =>

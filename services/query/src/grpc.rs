@@ -11,7 +11,7 @@ use api::{
         subscribe_request,
     },
 };
-use formula::{Buckets, SealedPlan, Statement};
+use formula::SealedPlan;
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context, deadline};
 use model::Error;
@@ -22,6 +22,7 @@ use tower::util::BoxCloneSyncService;
 use crate::{
     answer,
     ask::{self, Asked, Words},
+    choose::Chosen,
     export::export,
     live::Live,
     page::Page,
@@ -169,30 +170,16 @@ impl QueryService for Grpc {
         };
         let asked = words.and_then(|words| words.at(self.engine.now_ms())).map_err(|e| to_status(&e))?;
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
-        explain(&plan, self.engine.expected_bytes(&plan)).map(Response::new).map_err(|e| to_status(&e))
+        let chosen = self.engine.choose(&plan, &caller).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(explain(&plan, chosen)))
     }
 }
 
-fn reason(plan: &SealedPlan, statement: &Statement) -> String {
-    let Buckets { column, range, .. } = plan.buckets();
-    let kept = match column {
-        _ if range.start == i64::MIN => {
-            "nothing comes from the cache, since the range has no beginning, or what is known of users is asked for"
-        }
-        Some(_) => "whole buckets of hours that have ended come from the cache, if it has them",
-        None => {
-            "the answer comes from the cache if it has it and all hours of the range have ended; by buckets only what \
-             groups by time, without DISTINCT and LIMIT, ordered by time first"
-        }
-    };
-    format!("{}; {kept}", statement.route())
-}
-
-fn explain(plan: &SealedPlan, estimated_bytes: u64) -> Result<v1::ExplainResponse, Error> {
-    let statement = plan.compile()?;
+fn explain(plan: &SealedPlan, chosen: Chosen) -> v1::ExplainResponse {
+    let Chosen { statement, route, reason, estimated_bytes } = chosen;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
     let own = |value: &str| value != plan.tenant().as_str();
-    Ok(v1::ExplainResponse {
+    v1::ExplainResponse {
         plan: plan.plan().to_string(),
         sql: statement.text().to_owned(),
         parameters: statement
@@ -202,8 +189,8 @@ fn explain(plan: &SealedPlan, estimated_bytes: u64) -> Result<v1::ExplainRespons
             .map(|p| (p.name.clone(), p.value.clone()))
             .collect(),
         columns: statement.columns().iter().map(answer::column).collect(),
-        route: answer::route(statement.route()).into(),
-        route_reason: reason(plan, &statement),
+        route: route.into(),
+        route_reason: reason,
         estimated_bytes,
-    })
+    }
 }

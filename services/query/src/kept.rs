@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use storage::Cache;
 use tracing::debug;
 
-use crate::freshness::Freshness;
+use crate::freshness::Ended;
 
 /// Of one question. More are not worth asking the cache for.
 const MOST_BUCKETS: usize = 1_000;
@@ -45,18 +45,8 @@ struct Bucket {
 
 impl Kept {
     /// Looks into the cache; `None` if the plan has no whole bucket of ended hours. Errors are the compiler's.
-    pub(crate) async fn find(
-        plan: &SealedPlan,
-        freshness: &Freshness,
-        cache: &dyn Cache,
-    ) -> Result<Option<Self>, Error> {
+    pub(crate) async fn find(plan: &SealedPlan, ended: &Ended, cache: &dyn Cache) -> Result<Option<Self>, Error> {
         let buckets = plan.buckets();
-        let Range { start, end } = buckets.range;
-        // The ledger need not be asked for what is never whole.
-        if start == i64::MIN || (buckets.column.is_none() && end == i64::MAX) {
-            return Ok(None);
-        }
-        let Some(ended) = freshness.ended(plan.tenant(), plan.app(), start..end).await else { return Ok(None) };
         let Some(whole) = buckets.whole(ended.until_ms, MOST_BUCKETS).filter(|whole| !whole.is_empty()) else {
             return Ok(None);
         };

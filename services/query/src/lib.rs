@@ -2,8 +2,8 @@
 //!
 //! The path of a query: [`ask`] turns the request, typed or SQL, into one plan and seals it with the scope of the key;
 //! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`kept`] finds what was
-//! answered before; for what is left [`flight`] joins whoever computes the same just now, or [`admit`] lets it in in its turn;
-//! [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
+//! answered before, and [`states`] what of the rest can be put together from states; for what is left [`flight`] joins whoever computes
+//! the same just now, or [`admit`] lets it in in its turn; [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
 //! with it the query in the warehouse, if nobody else waits for it. [`live`] takes the same path again whenever the pipeline has
 //! come further, for all who subscribe to the same; [`export`] takes it with pieces of an answer of any length, as files. While the warehouse is away [`breaker`] refuses at once,
 //! and [`last`] has earlier answers for those who take them.
@@ -12,6 +12,7 @@ mod admit;
 mod answer;
 mod ask;
 mod breaker;
+mod choose;
 mod export;
 mod flight;
 mod freshness;
@@ -21,6 +22,7 @@ mod last;
 mod live;
 mod page;
 mod run;
+mod states;
 
 use std::sync::Arc;
 
@@ -69,6 +71,26 @@ pub struct Options {
     pub background_hours: Option<Hours>,
     /// How long the warehouse may be silent, in ms, until it is asked whether it is there, and how long it may take to say so.
     pub silence_ms: u64,
+    /// What is kept of states.
+    pub states: StateOptions,
+}
+
+/// The bounds of states: what is kept of questions that are asked for often, so that they need not read all of their events again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateOptions {
+    /// Of how many shapes of questions a tenant's states are kept at once. 0: none are computed.
+    pub shapes: usize,
+    /// Groups of one hour or day. A shape with more is not kept.
+    pub groups: u64,
+    /// The states of one hour or day, in bytes. A shape with more is not kept.
+    pub bytes: u64,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self { shapes: 64, groups: 10_000, bytes: 16 << 20 }
+    }
 }
 
 impl Default for Options {
@@ -90,6 +112,7 @@ impl Default for Options {
             export_max_execution_ms: 3_600_000,
             background_hours: None,
             silence_ms: 3_000,
+            states: StateOptions::default(),
         }
     }
 }
@@ -100,6 +123,8 @@ pub struct Parts {
     pub apps: Arc<Apps>,
     /// What is committed.
     pub ledger: Arc<dyn Ledger>,
+    /// Which states of aggregates are kept.
+    pub states: Arc<dyn storage::States>,
     /// The log that positions refer to.
     pub topic: Topic,
     /// How many partitions it has.

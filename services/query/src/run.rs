@@ -10,7 +10,7 @@ use std::{
 };
 
 use api::v1;
-use formula::{Route, SealedPlan, Statement};
+use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, poll, stream};
 use mesh::{context::CallContext, trace};
 use model::{Error, ErrorCode, Position, Priority};
@@ -19,7 +19,7 @@ use storage::{
     Apps, Cache, Warehouse,
     warehouse::{QuerySettings, ReadCost, RowBlock, RowStream},
 };
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
 use crate::{
@@ -29,9 +29,10 @@ use crate::{
     ask::{self, Asked},
     breaker::Breaker,
     flight::{Flights, Frontier},
-    freshness::{Fresh, Freshness},
+    freshness::{Ended, Fresh, Freshness},
     kept::{Kept, Question},
     last::Last,
+    states::{Builder, Count, States},
 };
 
 /// Rows in one part of a streamed answer.
@@ -46,13 +47,16 @@ pub(crate) struct Engine {
     apps: Arc<Apps>,
     warehouse: Warehouse,
     breaker: Breaker,
-    cache: Arc<dyn Cache>,
-    pub(crate) freshness: Freshness,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) freshness: Arc<Freshness>,
+    pub(crate) states: Arc<States>,
     admission: Admission,
     estimates: Arc<Estimates>,
     flights: Flights<Computed>,
     pub(crate) options: Options,
     now_ms: fn() -> i64,
+    /// What goes on in the background, as long as this is there.
+    _background: JoinSet<()>,
 }
 
 /// Who asks, and what comes with the question.
@@ -72,7 +76,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn allows(&self, route: v1::Route) -> bool {
+    pub(crate) fn allows(&self, route: v1::Route) -> bool {
         self.route.is_none_or(|only| only == route)
     }
 }
@@ -82,6 +86,8 @@ pub(crate) struct Work {
     plan: SealedPlan,
     statement: Statement,
     extent: Extent,
+    /// The times of the plan, and the life of the states that the statement reads, if it does.
+    by_states: Option<(Vec<Range<i64>>, i64)>,
     class: Priority,
     max_execution_ms: u64,
     traceparent: Option<String>,
@@ -114,12 +120,40 @@ struct Computed {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { apps, ledger, topic, partitions, warehouse, cache, options, token_key, now_ms, .. } = parts;
-        let freshness = Freshness { ledger, topic, partitions, token_key, known: Mutex::default() };
+        let Parts { apps, ledger, states, topic, partitions, warehouse, cache, options, token_key, now_ms, .. } = parts;
+        let known = Mutex::default();
+        let freshness = Arc::new(Freshness { ledger: Arc::clone(&ledger), topic, partitions, token_key, known });
         let breaker = Breaker::new(warehouse.clone(), Duration::from_millis(options.silence_ms));
         let admission = Admission::new(&options, now_ms);
-        let (estimates, flights) = (Arc::default(), Flights::default());
-        Arc::new(Self { apps, warehouse, breaker, cache, freshness, admission, estimates, flights, options, now_ms })
+        let states = Arc::new(States::new(states, &options, now_ms));
+        let (estimates, flights) = (Arc::<Estimates>::default(), Flights::default());
+        let builder = Builder {
+            states: Arc::clone(&states),
+            freshness: Arc::clone(&freshness),
+            ledger,
+            warehouse: warehouse.clone(),
+            breaker: breaker.clone(),
+            admission: admission.clone(),
+            estimates: Arc::clone(&estimates),
+            options: options.clone(),
+            owner: uuid::Uuid::new_v4().to_string(),
+            now_ms,
+        };
+        let _background = JoinSet::from_iter([builder.run()]);
+        Arc::new(Self {
+            apps,
+            warehouse,
+            breaker,
+            cache,
+            freshness,
+            states,
+            admission,
+            estimates,
+            flights,
+            options,
+            now_ms,
+            _background,
+        })
     }
 
     /// What a question calls now.
@@ -146,7 +180,7 @@ impl Engine {
             }
             None => None,
         };
-        let answer = self.fresh_answer(&plan, wanted.as_ref(), caller, started).await;
+        let answer = self.fresh_answer(&plan, asked.counts(), wanted.as_ref(), caller, started).await;
         match (answer, last) {
             (Ok(answer), Some(last)) => {
                 last.keep(&answer, &self.cache);
@@ -162,30 +196,46 @@ impl Engine {
     async fn fresh_answer(
         self: &Arc<Self>,
         plan: &SealedPlan,
+        count: Count,
         wanted: Option<&Position>,
         caller: &Caller,
         started: Instant,
     ) -> Result<v1::Result, Error> {
         let fresh = self.freshness.ready(wanted, &caller.options).await?;
-        let kept = match caller.allows(v1::Route::Cache) {
-            true => Kept::find(plan, &self.freshness, &*self.cache).await?,
-            false => None,
+        let ended = self.ended(plan).await;
+        let known = ended.as_ref().filter(|_| caller.allows(v1::Route::States)).map(|ended| (ended, count));
+        let kept = match &ended {
+            Some(ended) if caller.allows(v1::Route::Cache) => Kept::find(plan, ended, &*self.cache).await?,
+            _ => None,
         };
         if let Some(kept) = kept
-            && let Some(answer) = self.put_together(plan, kept, wanted, caller, &fresh, started).await?
+            && let Some(answer) = self.put_together(plan, (kept, known), wanted, caller, &fresh, started).await?
         {
             return Ok(answer);
         }
-        let computed = self.compute(self.work(plan.clone(), None, caller)?, &[], wanted, caller, &fresh).await?;
-        let info = Some(computed.info(&computed.fresh, computed.route, computed.truncated, started));
+        let work = self.work(plan, None, known, caller).await?;
+        let computed = self.compute(work, &[], wanted, caller, &fresh).await?;
+        // States are as of before the query began, all else is as of when it did.
+        let promised = if computed.route == v1::Route::States { computed.oldest(&fresh) } else { &computed.fresh };
+        let info = Some(computed.info(promised, computed.route, computed.truncated, started));
         Ok(v1::Result { columns: columns(plan), rows: rows(computed), info })
+    }
+
+    /// Which hours of the plan's range have ended; `None` if nobody would ask.
+    pub(crate) async fn ended(&self, plan: &SealedPlan) -> Option<Ended> {
+        let Buckets { column, range, .. } = plan.buckets();
+        let is_whole = column.is_some() || range.end < i64::MAX || plan.mergeable().is_ok();
+        match is_whole && range.start > i64::MIN {
+            true => self.freshness.ended(plan.tenant(), plan.app(), range).await,
+            false => None,
+        }
     }
 
     /// The answer from what is kept and what is left to compute; `None` if that is more than the row cap.
     async fn put_together(
         self: &Arc<Self>,
         plan: &SealedPlan,
-        kept: Kept,
+        (kept, known): (Kept, Option<(&Ended, Count)>),
         wanted: Option<&Position>,
         caller: &Caller,
         fresh: &Fresh,
@@ -196,7 +246,7 @@ impl Engine {
         let computed = match missing.is_empty() {
             true => nothing(),
             false => {
-                let work = self.work(plan.over(&missing), Some(&missing), caller)?;
+                let work = self.work(plan, Some(&missing), known, caller).await?;
                 self.compute(work, &keys, wanted, caller, fresh).await?
             }
         };
@@ -204,10 +254,8 @@ impl Engine {
             return Ok(None); // some of them between others, where nobody would look for the end
         }
         let route = if kept.has_any() || missing.is_empty() { v1::Route::Cache } else { computed.route };
-        // What was kept is as of now, what others computed perhaps of a moment before.
-        let oldest = if computed.fresh.reached.covers(&fresh.reached) { fresh } else { &computed.fresh };
         let keep = !computed.is_kept.swap(true, Ordering::Relaxed);
-        let mut info = computed.info(oldest, route, false, started);
+        let mut info = computed.info(computed.oldest(fresh), route, false, started);
         let mut rows = kept.put_together(rows(computed), keep, &self.cache);
         info.truncated = rows.len() > self.options.max_rows;
         rows.truncate(self.options.max_rows);
@@ -235,6 +283,26 @@ impl Engine {
     }
 
     async fn run_whole(&self, work: Work, fresh: Fresh, frontier: &Frontier) -> Result<Computed, Error> {
+        let Some((times, life)) = work.by_states.clone() else { return self.run_once(work, fresh, frontier).await };
+        let (tenant, app) = (work.plan.tenant().clone(), work.plan.app().clone());
+        let (plan, traceparent) = (work.plan.over(&times), work.traceparent.clone());
+        let Work { class, max_execution_ms, .. } = work;
+        match self.run_once(work, fresh.clone(), frontier).await {
+            // They may have been deleted while they were read.
+            Ok(computed) if self.states.life(&tenant, &app).await == Some(life) => {
+                metrics::counter!("penstock_states_used_total").increment(1);
+                return Ok(computed);
+            }
+            Ok(_) => {}
+            Err(error) if error.code == ErrorCode::Internal => warn!(%error, "states can't be read; their events are"),
+            Err(error) => return Err(error),
+        }
+        let (statement, extent) = (plan.compile()?, Extent::of(&times, self.now_ms()));
+        let work = Work { plan, statement, extent, by_states: None, class, max_execution_ms, traceparent };
+        self.run_once(work, fresh, frontier).await
+    }
+
+    async fn run_once(&self, work: Work, fresh: Fresh, frontier: &Frontier) -> Result<Computed, Error> {
         let mut running = self.run(work, fresh, frontier, Instant::now()).await?;
         let (mut rows, mut truncated) = (Vec::new(), false);
         while let Some(block) = running.next().await? {
@@ -262,7 +330,8 @@ impl Engine {
         let fresh = self.freshness.ready(wanted.as_ref(), &caller.options).await?;
         self.admission.in_time(plan.tenant(), caller.class, caller.deadline)?;
         let frontier = Frontier::new(fresh.at, fresh.reached.clone());
-        let running = self.run(self.work(plan, None, caller)?, fresh, &frontier, started).await?;
+        let work = self.work_without_states(&plan, None, caller)?;
+        let running = self.run(work, fresh, &frontier, started).await?;
         let columns = columns(&running.work.plan);
         let header = v1::Result { columns, rows: Vec::new(), info: Some(running.info(false)) };
         let first = part(v1::result_part::Part::Header(header));
@@ -284,27 +353,56 @@ impl Engine {
         Ok(futures::StreamExt::chain(stream::iter([Ok(first)]), rest))
     }
 
-    fn work(&self, plan: SealedPlan, times: Option<&[Range<i64>]>, caller: &Caller) -> Result<Work, Error> {
-        let extent = times.map_or_else(|| self.extent(&plan), |times| Extent::of(times, self.now_ms()));
+    /// What answers the plan, or the part of it that is about these times: from states if it is known which are kept.
+    async fn work(
+        &self,
+        plan: &SealedPlan,
+        times: Option<&[Range<i64>]>,
+        known: Option<(&Ended, Count)>,
+        caller: &Caller,
+    ) -> Result<Work, Error> {
+        let all = [range(plan)];
+        let of_times = times.unwrap_or(&all);
+        let found = match known {
+            Some((ended, count)) => self.states.find(plan, of_times, ended, Some(count)).await?.ok(),
+            None => None,
+        };
+        // States are read with a longer text: one that is too long reads none.
+        let by_states = found.and_then(|found| Some((plan.put_together(&found.pieces).ok()?, found)));
+        let Some((statement, found)) = by_states else { return self.work_without_states(plan, times, caller) };
+        Ok(Work {
+            plan: plan.clone(),
+            statement,
+            extent: Extent::of(&found.pieces.rest, self.now_ms()),
+            by_states: Some((of_times.to_vec(), found.life)),
+            class: caller.class,
+            max_execution_ms: self.options.max_execution_ms,
+            traceparent: caller.traceparent.clone(),
+        })
+    }
+
+    fn work_without_states(
+        &self,
+        plan: &SealedPlan,
+        times: Option<&[Range<i64>]>,
+        caller: &Caller,
+    ) -> Result<Work, Error> {
+        let extent = Extent::of(times.unwrap_or(&[range(plan)]), self.now_ms());
+        let plan = times.map_or_else(|| plan.clone(), |times| plan.over(times));
         let (statement, traceparent) = (plan.compile()?, caller.traceparent.clone());
-        let max_execution_ms = self.options.max_execution_ms;
-        Ok(Work { plan, statement, extent, class: caller.class, max_execution_ms, traceparent })
+        let (class, max_execution_ms) = (caller.class, self.options.max_execution_ms);
+        Ok(Work { plan, statement, extent, by_states: None, class, max_execution_ms, traceparent })
     }
 
     /// The work of an export, whose readers may be slow.
-    pub(crate) fn export_work(&self, plan: SealedPlan, caller: &Caller) -> Result<Work, Error> {
-        Ok(Work { max_execution_ms: self.options.export_max_execution_ms, ..self.work(plan, None, caller)? })
+    pub(crate) fn export_work(&self, plan: &SealedPlan, caller: &Caller) -> Result<Work, Error> {
+        let max_execution_ms = self.options.export_max_execution_ms;
+        Ok(Work { max_execution_ms, ..self.work_without_states(plan, None, caller)? })
     }
 
-    fn extent(&self, plan: &SealedPlan) -> Extent {
-        let range = plan.plan().range();
-        let times = range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX);
-        Extent::of(&[times], self.now_ms())
-    }
-
-    /// What a plan is expected to read.
-    pub(crate) fn expected_bytes(&self, plan: &SealedPlan) -> u64 {
-        self.estimates.expect(&place(plan), self.extent(plan))
+    /// What a plan is expected to read from this route.
+    pub(crate) fn expected_bytes(&self, plan: &SealedPlan, route: v1::Route, times: &[Range<i64>]) -> u64 {
+        self.estimates.expect(&place(plan, route), Extent::of(times, self.now_ms()))
     }
 
     /// Begins a query when its turn comes.
@@ -317,7 +415,7 @@ impl Engine {
     ) -> Result<Running, Error> {
         self.breaker.pass()?;
         let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
-        let bytes = self.estimates.expect(&place(&work.plan), work.extent);
+        let bytes = self.estimates.expect(&place(&work.plan, answer::route(work.statement.route())), work.extent);
         let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
         let (leave, fresh) = match poll!(enter.as_mut()) {
             std::task::Poll::Ready(leave) => (leave?, fresh),
@@ -378,7 +476,7 @@ impl Running {
     fn settle(&mut self) {
         let Some(read) = self.rows.cost() else { return };
         self.leave.read(read.bytes);
-        self.estimates.learn(place(&self.work.plan), self.work.extent, read.bytes);
+        self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read.bytes);
     }
 
     fn route(&self) -> v1::Route {
@@ -400,15 +498,26 @@ impl Computed {
         Self { rows, truncated: false, route, fresh, read, queued, is_kept }
     }
 
+    /// What an answer may promise that is made of this and of what was kept as of then: what others computed is perhaps of a moment
+    /// before.
+    fn oldest<'a>(&'a self, then: &'a Fresh) -> &'a Fresh {
+        if self.fresh.reached.covers(&then.reached) { then } else { &self.fresh }
+    }
+
     fn info(&self, fresh: &Fresh, route: v1::Route, truncated: bool, started: Instant) -> v1::ResultInfo {
         let (watermark, cost) = (Some(fresh.watermark.clone()), Some(cost(started, self.queued, self.read)));
         v1::ResultInfo { watermark, route: route.into(), cost, truncated, stale: false }
     }
 }
 
-fn place(plan: &SealedPlan) -> Place {
-    let rollup = plan.route() == Route::DailyUsers;
-    Place { tenant: plan.tenant().clone(), app: plan.app().clone(), rollup }
+/// The event times of a plan, UTC ms.
+pub(crate) fn range(plan: &SealedPlan) -> Range<i64> {
+    let range = plan.plan().range();
+    range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX)
+}
+
+fn place(plan: &SealedPlan, route: v1::Route) -> Place {
+    Place { tenant: plan.tenant().clone(), app: plan.app().clone(), route }
 }
 
 fn cost(started: Instant, queued: Duration, read: Option<ReadCost>) -> v1::Cost {

@@ -49,7 +49,7 @@ impl Emitter {
     }
 
     /// The argument where the filter holds, else NULL, which no aggregate sees.
-    fn seen(&mut self, aggregation: Aggregation, arg: &Expr, filter: Option<&Expr>) {
+    pub(super) fn seen(&mut self, aggregation: Aggregation, arg: &Expr, filter: Option<&Expr>) {
         // Equal numbers must have equal bits to be counted once: -0 and 0 too.
         let plus_zero = is_distinct(aggregation) && arg.ty == Type::Number && !matches!(arg.node, Node::Property(_));
         let before = if plus_zero { "(" } else { "" };
@@ -82,7 +82,7 @@ impl Emitter {
 }
 
 /// The function and its opening bracket. Parameters of the engine's aggregates can't be bound; they are numbers.
-fn spelling(aggregation: Aggregation) -> String {
+pub(super) fn spelling(aggregation: Aggregation) -> String {
     let share = |level: Level| f64::from(level.billionths()) / f64::from(Level::ONE);
     match aggregation {
         Aggregation::Rows | Aggregation::Values => "count(".to_owned(),

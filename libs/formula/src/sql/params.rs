@@ -15,8 +15,15 @@ pub(super) struct Params {
 impl Params {
     /// The first two are the scope's: `tenant` and `app`.
     pub(super) fn new(scope: &Scope, app: &AppId) -> Self {
-        let own = |name: &str, value: &str| Param { name: name.into(), kind: "String", value: escaped(value, false) };
-        Self { list: vec![own("tenant", scope.tenant.as_str()), own("app", app.as_str())], names: HashMap::new() }
+        let mut params = Self { list: Vec::new(), names: HashMap::new() };
+        params.own("tenant", scope.tenant.as_str());
+        params.own("app", app.as_str());
+        params
+    }
+
+    /// Binds a text under a name of its own, which the text that is written knows.
+    pub(super) fn own(&mut self, name: &str, value: &str) {
+        self.list.push(Param { name: name.into(), kind: "String", value: escaped(value, false) });
     }
 
     /// The place in the text that stands for the value, as in `{p0:String}`.

@@ -2,6 +2,8 @@
 
 use sqlparser::ast::DataType;
 
+use super::states;
+
 /// Columns of `events` that users' expressions come from, `tenant` and `app` included, and where the log has an event.
 const COLUMNS: [&str; 14] = [
     "tenant",
@@ -27,6 +29,10 @@ const DAILY_COLUMNS: [&str; 5] = ["tenant", "app", "day", "user", "events"];
 const USER_COLUMNS: [&str; 10] =
     ["tenant", "app", "user", "country", "plan", "n_more", "s_more", "_incarnation", "_partition", "_offset"];
 
+/// Columns of `bucket_states`.
+const STATE_COLUMNS: [&str; 9] =
+    ["tenant", "app", "shape", "piece", "bucket", "numbers", "integers", "texts", "states"];
+
 /// Slot columns `n0..n15`, `s0..s15`.
 const SLOTS: usize = 16;
 
@@ -34,6 +40,7 @@ const FUNCTIONS: &[&str] = &[
     // of values
     "abs",
     "accurateCastOrNull",
+    "array",
     "arrayElement",
     "arrayElementOrNull",
     "arraySort",
@@ -51,6 +58,7 @@ const FUNCTIONS: &[&str] = &[
     "intExp10",
     "least",
     "leftUTF8",
+    "length",
     "lengthUTF8",
     "log",
     "log10",
@@ -141,6 +149,10 @@ pub(super) fn user_column(name: &str) -> bool {
     USER_COLUMNS.contains(&name)
 }
 
+pub(super) fn state_column(name: &str) -> bool {
+    STATE_COLUMNS.contains(&name)
+}
+
 /// Names of derived tables, by their number.
 pub(super) fn table(name: &str) -> bool {
     numbered(name, &['t']).is_some()
@@ -158,11 +170,16 @@ fn numbered(name: &str, letters: &[char]) -> Option<usize> {
 }
 
 pub(super) fn function(name: &str) -> bool {
-    FUNCTIONS.contains(&name)
+    FUNCTIONS.contains(&name) || states::function(name)
 }
 
 pub(super) fn text(text: &str) -> bool {
     TEXTS.contains(&text)
+}
+
+/// The type of a state.
+pub(super) fn state(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Custom(name, modifiers) if modifiers.is_empty() && states::is_type(&name.to_string()))
 }
 
 /// Types that values are cast to: the few that cross the wire.

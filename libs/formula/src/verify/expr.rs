@@ -17,6 +17,8 @@ pub(super) enum Names {
     DailyColumns,
     /// Columns of `users` and positional aliases.
     UserColumns,
+    /// Columns of `bucket_states` and positional aliases.
+    StateColumns,
     /// Positional aliases alone.
     Aliases,
 }
@@ -56,7 +58,8 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
             check(pattern, names)
         }
         Expr::Cast { kind: CastKind::Cast, expr, data_type, format: None } => {
-            if !allowed::data_type(data_type) {
+            let of_state = names == Names::StateColumns && allowed::state(data_type) && is_kept(expr);
+            if !allowed::data_type(data_type) && !of_state {
                 return Err(Refusal::Value("type of a cast"));
             }
             check(expr, names)
@@ -77,12 +80,20 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
     }
 }
 
+/// `arrayElement(states, 1)`: no other bytes are taken for a state.
+fn is_kept(expr: &Expr) -> bool {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return false };
+    let states = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(id))) if id.value == "states");
+    name.to_string() == "arrayElement" && list.args.len() == 2 && list.args.first().is_some_and(states)
+}
+
 fn identifier(name: &Ident, names: Names) -> Result<(), Refusal> {
     let known = allowed::alias(&name.value)
         || match names {
             Names::Columns => allowed::column(&name.value),
             Names::DailyColumns => allowed::daily_column(&name.value),
             Names::UserColumns => allowed::user_column(&name.value),
+            Names::StateColumns => allowed::state_column(&name.value),
             Names::Aliases => false,
         };
     if name.quote_style.is_none() && known { Ok(()) } else { Err(Refusal::Name(name.value.clone())) }

@@ -191,7 +191,8 @@ fn check_table(table: &TableFactor, selection: Option<&Expr>) -> Result<Names, R
             inheritance: None,
         } if with_hints.is_empty() && partitions.is_empty() && index_directives.is_empty() => {
             let names = columns_of(name).ok_or(Refusal::Table)?;
-            for predicate in ["tenant", "app"] {
+            let of_shape = (names == Names::StateColumns).then_some("shape");
+            for predicate in ["tenant", "app"].into_iter().chain(of_shape) {
                 if !selection.is_some_and(|condition| holds(condition, predicate)) {
                     return Err(Refusal::MissingPredicate(predicate));
                 }
@@ -208,6 +209,7 @@ fn columns_of(table: &ObjectName) -> Option<Names> {
         "events" => Some(Names::Columns),
         "daily_users" => Some(Names::DailyColumns),
         "users" => Some(Names::UserColumns),
+        "bucket_states" => Some(Names::StateColumns),
         _ => None,
     }
 }

@@ -209,3 +209,29 @@ fn no_text_of_the_caller_reaches_the_sql() {
         assert_eq!(statement.columns()[0].name, value);
     }
 }
+
+#[test]
+fn states_are_read_under_the_whole_scope_and_from_their_own_table_alone() {
+    let mut params = params();
+    params.push(Param { name: "shape".into(), kind: "String", value: "5a".into() });
+    let kept = "SELECT sumMerge(c0) AS a0 FROM (SELECT CAST(arrayElement(states, 1) AS AggregateFunction(sum, Nullable(Float64))) AS c0 \
+        FROM bucket_states WHERE tenant = {tenant:String} AND app = {app:String} AND shape = {shape:String})";
+    assert_eq!(verify(kept, &params, &scope()), Ok(()));
+    for name in ["tenant", "app", "shape"] {
+        let without = kept.replace(&format!("{name} = {{{name}:String}}"), "true");
+        assert_eq!(verify(&without, &params, &scope()), Err(Refusal::MissingPredicate(name)));
+    }
+    for (from, to) in [
+        ("arrayElement(states, 1)", "arrayElement(texts, 1)"),
+        ("arrayElement(states, 1)", "{p0:String}"),
+        ("sum, Nullable(Float64)", "sum, Float64"),
+        ("sum, Nullable(Float64)", "groupUniqArray, Nullable(Float64)"),
+        ("sum, Nullable(Float64)", "sum, Nullable(Float64))) AS c1, (1"),
+        ("AggregateFunction(sum, Nullable(Float64))", "StateOfBucket"),
+        ("FROM bucket_states", "FROM events"),
+        ("states, 1", "piece, 1) AS Nullable(String)) AS c1, CAST(arrayElement(ts, 1"),
+    ] {
+        let text = kept.replace(from, to);
+        assert!(verify(&text, &params, &scope()).is_err(), "{text}");
+    }
+}

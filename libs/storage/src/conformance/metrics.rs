@@ -22,6 +22,7 @@ fn a_metric(name: &str, version: u32) -> Metric {
         formula: format!("SUM(purchase_amount) / {version}"),
         filters: vec![],
         unit: "USD".into(),
+        materialize: version == 1,
         version,
         created_at_ms: 1_700_000_000_000 + i64::from(version),
     }

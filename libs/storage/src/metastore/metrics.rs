@@ -32,7 +32,8 @@ impl Metrics for SqlMetastore {
             .bind(&metric.formula)
             .bind(sql::filters_text(&metric.filters))
             .bind(&metric.unit)
-            .bind(metric.created_at_ms);
+            .bind(metric.created_at_ms)
+            .bind(i64::from(metric.materialize));
         let inserted = transaction.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::Conflict(named(&metric.name))))?;
         Ok(transaction.commit().await?)

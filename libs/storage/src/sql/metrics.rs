@@ -9,16 +9,16 @@ use crate::MetaError;
 pub(crate) const NEWEST_VERSION: &str =
     "SELECT MAX(version) FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3";
 pub(crate) const INSERT_METRIC: &str = "INSERT INTO metric_versions \
-     (tenant, app, name, version, display_name, description, formula, filters, unit, created_at_ms) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+     (tenant, app, name, version, display_name, description, formula, filters, unit, created_at_ms, materialize) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 pub(crate) const METRIC_AT: &str = "SELECT name, version, display_name, description, formula, filters, unit, \
-     created_at_ms FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3 AND version = $4";
+     created_at_ms, materialize FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3 AND version = $4";
 pub(crate) const METRIC_VERSIONS: &str = "SELECT name, version, display_name, description, formula, filters, unit, \
-     created_at_ms FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3 ORDER BY version DESC";
+     created_at_ms, materialize FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3 ORDER BY version DESC";
 pub(crate) const METRIC_NEWEST: &str = "SELECT name, version, display_name, description, formula, filters, unit, \
-     created_at_ms FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3 ORDER BY version DESC LIMIT 1";
+     created_at_ms, materialize FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3 ORDER BY version DESC LIMIT 1";
 pub(crate) const METRICS: &str = "SELECT name, version, display_name, description, formula, filters, unit, \
-     created_at_ms FROM metric_versions AS m WHERE tenant = $1 AND app = $2 AND version = (SELECT MAX(n.version) \
+     created_at_ms, materialize FROM metric_versions AS m WHERE tenant = $1 AND app = $2 AND version = (SELECT MAX(n.version) \
      FROM metric_versions AS n WHERE n.tenant = m.tenant AND n.app = m.app AND n.name = m.name) ORDER BY name";
 pub(crate) const DELETE_METRIC: &str = "DELETE FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3";
 
@@ -32,6 +32,7 @@ pub(crate) struct MetricRow {
     filters: String,
     unit: String,
     created_at_ms: i64,
+    materialize: i64,
 }
 
 /// The filters as they are stored.
@@ -51,6 +52,7 @@ impl TryFrom<MetricRow> for Metric {
             formula: row.formula,
             unit: row.unit,
             created_at_ms: row.created_at_ms,
+            materialize: row.materialize != 0,
         })
     }
 }

@@ -55,7 +55,13 @@ impl Warehouse {
             let statement = format!("ALTER TABLE {table} DELETE IN PARTITION ID '{day}' WHERE {}", one_of(apps));
             self.delete(&statement).await?;
         }
-        Ok(())
+        let (from, to) = (param::instant(day_ms), param::instant(day_ms + DAY_MS));
+        let states = schema::BUCKET_STATES;
+        self.delete(&format!(
+            "ALTER TABLE {states} DELETE WHERE {} AND bucket >= {from} AND bucket < {to}",
+            one_of(apps)
+        ))
+        .await
     }
 
     /// Which of these apps have anything that doesn't count and was received before the time beside each (UTC ms).

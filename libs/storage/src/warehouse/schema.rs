@@ -1,8 +1,8 @@
 //! The tables: the one place that knows their DDL.
 
-use model::{NUMBER_SLOTS, Slot, TEXT_SLOTS};
+use model::{DAY_MS, NUMBER_SLOTS, Slot, TEXT_SLOTS};
 
-use crate::place;
+use crate::{STATES_LAST_MS, place};
 
 /// The database that holds the tables, unless the operator names another.
 pub const DEFAULT_DATABASE: &str = "penstock";
@@ -17,6 +17,8 @@ pub const UNCOUNTED: &str = "uncounted";
 pub const DAILY_USERS: &str = "daily_users";
 /// The view that fills it.
 pub const DAILY_USERS_VIEW: &str = "daily_users_view";
+/// States of aggregates: a row for each bucket and group of what is kept.
+pub const BUCKET_STATES: &str = "bucket_states";
 /// The tables that hold what events say day by day: partitioned by the UTC day, with `tenant` and `app`, so that a day can expire.
 pub(super) const BY_DAY: [&str; 2] = [EVENTS, DAILY_USERS];
 /// For how many days after its receipt a row stays among the uncounted.
@@ -53,7 +55,7 @@ const DEDUPLICATION_WINDOW: u32 = 10_000;
 pub(super) fn migrations() -> Vec<String> {
     let mut statements = vec![events(), users(), uncounted()];
     statements.extend([EVENTS, USERS, UNCOUNTED].map(received_index));
-    statements.extend([daily_users(), codecs()]);
+    statements.extend([daily_users(), codecs(), bucket_states()]);
     statements
 }
 
@@ -145,6 +147,31 @@ fn daily_users() -> String {
          ORDER BY (tenant, app, day, user, _incarnation, _partition)\n\
          SETTINGS {}",
         settings()
+    )
+}
+
+/// A state lies as the engine's own bytes of it: their types differ from shape to shape. No row is read after [`STATES_LAST_MS`]; a day later
+/// it is gone. Few rows are read at a time, and they are large: hence the small granules.
+fn bucket_states() -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {BUCKET_STATES} (\n\
+         \x20   tenant {WORD},\n\
+         \x20   app {WORD},\n\
+         \x20   shape {WORD},\n\
+         \x20   bucket {TIME} CODEC(ZSTD(1)),\n\
+         \x20   piece Int64 CODEC(ZSTD(1)),\n\
+         \x20   life Int64 CODEC(ZSTD(1)),\n\
+         \x20   numbers Array({NULLABLE_NUMBER}) CODEC(ZSTD(1)),\n\
+         \x20   integers Array(Nullable(Int64)) CODEC(ZSTD(1)),\n\
+         \x20   texts Array(Nullable(String)) CODEC(ZSTD(1)),\n\
+         \x20   states Array(String) CODEC(ZSTD(1)),\n\
+         \x20   made_at DateTime('UTC') DEFAULT now() CODEC(ZSTD(1))\n\
+         ) ENGINE = MergeTree\n\
+         PARTITION BY toYYYYMM(bucket)\n\
+         ORDER BY (tenant, app, shape, bucket, piece)\n\
+         TTL made_at + INTERVAL {} DAY\n\
+         SETTINGS index_granularity = 256, fsync_after_insert = 1, fsync_part_directory = 1",
+        STATES_LAST_MS / DAY_MS + 1
     )
 }
 

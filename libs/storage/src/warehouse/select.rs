@@ -59,7 +59,7 @@ impl Warehouse {
 
 impl QuerySettings {
     /// The settings by ClickHouse's names.
-    fn named(&self) -> impl Iterator<Item = (String, String)> {
+    pub(super) fn named(&self) -> impl Iterator<Item = (String, String)> {
         let seconds = self.max_execution_time.map(|limit| format!("{:.3}", limit.as_secs_f64()));
         let text = |n: Option<u64>| n.map(|n| n.to_string());
         let query_id = (!self.query_id.is_empty()).then(|| self.query_id.clone());

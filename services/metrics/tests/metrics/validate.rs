@@ -97,6 +97,7 @@ async fn every_fault_is_told_at_once() {
         formula: " ".into(),
         filters: vec![equals("nope", "1"), equals("event_type", "purchase"), equals("neither", "2")],
         unit: "x".repeat(33),
+        materialize: false,
     };
     let found = problems(&world, bad).await;
     let fields: Vec<_> = found.iter().map(|p| p.field.as_str()).collect();

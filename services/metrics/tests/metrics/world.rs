@@ -120,6 +120,7 @@ pub(crate) fn revenue() -> MetricDefinition {
         formula: "SUM(purchase_amount) / COUNT(DISTINCT user_id)".into(),
         filters: vec![equals("event_type", "purchase"), equals("status", "completed")],
         unit: "USD".into(),
+        materialize: false,
     }
 }
 

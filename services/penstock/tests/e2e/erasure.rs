@@ -32,7 +32,8 @@ pub async fn erase(house: &House, key: &str, user: &str) -> String {
     erase_of(house, key, APP, user).await
 }
 
-async fn erase_of(house: &House, key: &str, app: &str, user: &str) -> String {
+/// The same of another app's.
+pub async fn erase_of(house: &House, key: &str, app: &str, user: &str) -> String {
     let (status, answer) = house.post(key, "/v1/erasures", &json!({"app_id": app, "user_id": user})).await;
     assert_eq!((status, &answer["erasure"]["user_id"]), (200, &json!(user)), "{answer}");
     answer["erasure"]["erasure_id"].as_str().unwrap().to_owned()

@@ -31,6 +31,7 @@ mod replay;
 mod reports;
 mod retention;
 mod stand;
+mod states;
 mod story;
 mod streams;
 mod trace;

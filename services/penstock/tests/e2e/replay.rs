@@ -173,7 +173,7 @@ async fn what_was_lost_or_wrong_is_right_again_while_events_flow_and_who_was_era
     load.settle(&house).await;
     erasure::assert_rolled_up(&house).await;
     let left = "SELECT name FROM system.tables WHERE database = 'penstock' ORDER BY name";
-    assert_eq!(house.warehouse(left).await, "daily_users\ndaily_users_view\nevents\nuncounted\nusers\n");
+    assert_eq!(house.warehouse(left).await, "bucket_states\ndaily_users\ndaily_users_view\nevents\nuncounted\nusers\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

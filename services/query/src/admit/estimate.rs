@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use api::v1;
 use model::{AppId, HOUR_MS, TenantId};
 use parking_lot::Mutex;
 
@@ -41,8 +42,8 @@ pub(crate) struct Estimates(Mutex<HashMap<Place, Rates>>);
 pub(crate) struct Place {
     pub(crate) tenant: TenantId,
     pub(crate) app: AppId,
-    /// Whether the rollup is read in place of the events.
-    pub(crate) rollup: bool,
+    /// Where answers come from: the events, or what is kept beside them.
+    pub(crate) route: v1::Route,
 }
 
 /// In bytes; none before the first such query.
@@ -94,8 +95,8 @@ mod tests {
     fn a_longer_range_reads_more_and_places_differ() {
         let estimates = Estimates::default();
         let (tenant, app) = (TenantId::new("t").unwrap(), AppId::new("a").unwrap());
-        let events = Place { tenant, app, rollup: false };
-        let rollup = Place { rollup: true, ..events.clone() };
+        let events = Place { tenant, app, route: v1::Route::Raw };
+        let rollup = Place { route: v1::Route::Rollup, ..events.clone() };
         let day = Extent::Hours(24.0);
         for _ in 0..50 {
             estimates.learn(events.clone(), day, 24_000_000);
