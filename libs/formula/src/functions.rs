@@ -93,7 +93,7 @@ pub(crate) static SCALARS: &[Scalar] = &[
     scalar("exp", &[NUMBER], Type::Number, "ifNotFinite(exp($1), NULL)"),
     scalar("power", &[NUMBER, NUMBER], Type::Number, "ifNotFinite(pow($1, $2), NULL)"),
     scalar("pow", &[NUMBER, NUMBER], Type::Number, "ifNotFinite(pow($1, $2), NULL)"),
-    common("mod", &[Param::Numeric, Param::Numeric], None, "($1 % nullIf($2, 0))"),
+    common("mod", &[Param::Numeric, Param::Numeric], None, "moduloOrNull($1, $2)"),
     scalar("lower", &[STRING], Type::String, "lowerUTF8($1)"),
     scalar("upper", &[STRING], Type::String, "upperUTF8($1)"),
     scalar("length", &[STRING], Type::Integer, "toInt64(lengthUTF8($1))"),
@@ -141,7 +141,7 @@ pub(crate) static SCALARS: &[Scalar] = &[
         Type::String,
         "if($1 IS NULL, NULL, arrayElement(splitByString($2, ifNull($1, '')), $3))",
     ),
-    scalar("div", &[INTEGER, INTEGER], Type::Integer, "intDiv($1, nullIf($2, 0))"),
+    scalar("div", &[INTEGER, INTEGER], Type::Integer, "intDivOrNull($1, $2)"),
 ];
 
 /// `a || b`: NULL if one side is, unlike `CONCAT`.

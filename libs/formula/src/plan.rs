@@ -137,6 +137,13 @@ pub(crate) struct Buckets {
     pub(crate) to: i64,
 }
 
+impl Buckets {
+    /// Whether they begin with a day of the zone.
+    pub(crate) fn are_dates(&self) -> bool {
+        self.grain >= Grain::Day
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Output {
     pub(crate) column: Column,

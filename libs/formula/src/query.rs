@@ -20,7 +20,7 @@ use crate::{
     resolve::{Buckets as OfBuckets, Context, Formula, Place, Resolver, no_zone},
     select::context_zone,
     suggest::did_you_mean,
-    time::{Zone, bucket_start, next_bucket},
+    time::{Zone, bucket_start, next_bucket, shift},
     typed::{Aggregate, Arithmetic, Expr, Node},
     types::Type,
     units,
@@ -278,9 +278,16 @@ impl<'a> Planner<'a> {
         Expr::new(node, Type::Time, Span::default())
     }
 
-    /// How long the time of a group is, in seconds: of its bucket or of all times, as far as it is asked for and over.
-    fn seconds(&self, bucket: Option<&Expr>, times: Times) -> Option<Expr> {
+    /// How long the time of a group is, in seconds: of its bucket or of these times, as far as it is asked for and over.
+    fn seconds(&self, bucket: Option<&Expr>, times: Option<Times>) -> Option<Expr> {
         let now = self.resolver.context.now_ms;
+        let (times, now) = match (self.earlier, bucket) {
+            // Its buckets are those that it is compared with.
+            (Some(earlier), Some(_)) if times == Some(earlier.times) => {
+                (self.times, shift(now, earlier.by, &self.resolver.zone)?)
+            }
+            _ => (times.unwrap_or(self.times), now),
+        };
         let (from, to) = (times.from, times.to.map_or(now, |to| to.min(now)));
         let number = |node| Expr::new(node, Type::Number, Span::default());
         let (Some(start), Some(grain)) = (bucket, self.query.grain) else {
@@ -317,8 +324,8 @@ impl<'a> Planner<'a> {
         for _ in 0..=MAX_FILLED {
             match starts {
                 Some(start) if start < to => starts = next_bucket(start, grain, zone),
-                _ => {
-                    let from = bucket_start(from, grain, zone).unwrap_or(from);
+                next => {
+                    let (from, to) = (bucket_start(from, grain, zone).unwrap_or(from), next.unwrap_or(to));
                     return Ok(Some(Buckets { grain, zone: zone.clone(), from, to }));
                 }
             }
@@ -344,7 +351,7 @@ impl<'a> Planner<'a> {
         for (i, asked) in query.measures.iter().enumerate() {
             for (times, suffix) in times.iter().zip(["", BEFORE]) {
                 self.named(&format!("{}{suffix}", asked.name), &format!("measures[{i}].name"))?;
-                let seconds = self.seconds(time.first(), times.unwrap_or(self.times));
+                let seconds = self.seconds(time.first(), *times);
                 let buckets = OfBuckets { time: time.first().cloned(), others: others.to_vec(), seconds };
                 self.resolver.buckets = Some(buckets);
                 self.resolver.place = Place::Where;

@@ -21,6 +21,7 @@ use crate::{
     route::Route,
     seal::Param,
     states::{Pieces, Run},
+    time::Zone,
     typed::{Expr, Node},
 };
 
@@ -63,12 +64,14 @@ struct Emitter {
     tables: usize,
     /// What the groups of the plan are merged from, if not gathered from rows.
     pieces: Option<Pieces>,
+    /// The zone of the plan's first key, if that is a date there: the start of a bucket that may have been made up.
+    dated: Option<Zone>,
 }
 
 impl Emitter {
     fn new(scope: &Scope, plan: &Plan) -> Self {
         let (text, params) = (String::with_capacity(1024), Params::new(scope, &plan.app));
-        Self { text, params, rollups: false, daily: false, first_table: 0, tables: 0, pieces: None }
+        Self { text, params, rollups: false, daily: false, first_table: 0, tables: 0, pieces: None, dated: None }
     }
 
     fn finish(self) -> Result<(String, Vec<Param>), Error> {
@@ -104,7 +107,9 @@ impl Emitter {
         if self.is_full() {
             return;
         }
-        let outside = (self.daily, self.first_table);
+        let dated = plan.groups.as_ref().and_then(|groups| groups.fill.as_ref()).filter(|fill| fill.are_dates());
+        let dated = std::mem::replace(&mut self.dated, dated.map(|fill| fill.zone.clone()));
+        let outside = (self.daily, self.first_table, dated);
         self.daily = self.rollups && plan.source == Source::Events && plan.own_route() == Route::DailyUsers;
         self.first_table = self.tables;
         self.tables += 1 + plan.joins.len();
@@ -112,7 +117,7 @@ impl Emitter {
             Some(groups) => self.grouped(plan, groups),
             None => self.rows(plan),
         }
-        (self.daily, self.first_table) = outside;
+        (self.daily, self.first_table, self.dated) = outside;
     }
 
     fn rows(&mut self, plan: &Plan) {
@@ -145,8 +150,7 @@ impl Emitter {
         self.select(false);
         self.list(groups.keys.iter().enumerate(), ", ", |e, (i, key)| {
             match &groups.fill {
-                // Buckets follow one another by the clock of the zone.
-                Some(fill) if i == 0 => e.in_zone(&fill.zone, |e| e.expr(key)),
+                Some(fill) if i == 0 => e.filled(fill, |e| e.expr(key)),
                 _ => e.key(key),
             }
             e.push(&format!(" AS k{i}"));
@@ -179,16 +183,15 @@ impl Emitter {
 
     /// Rows for the buckets that have none, for each value of the other keys.
     fn fill(&mut self, buckets: &Buckets, keys: usize) {
-        let Buckets { grain, zone, from, to } = buckets;
         self.push(" ORDER BY ");
         for i in 1..keys {
             self.push(&format!("k{i} ASC NULLS LAST, "));
         }
         self.push("k0 ASC WITH FILL FROM ");
-        self.in_zone(zone, |e| e.instant(*from));
+        self.filled(buckets, |e| e.instant(buckets.from));
         self.push(" TO ");
-        self.in_zone(zone, |e| e.instant(*to));
-        self.push(match grain {
+        self.filled(buckets, |e| e.instant(buckets.to));
+        self.push(match buckets.grain {
             Grain::Second => " STEP INTERVAL 1 SECOND",
             Grain::Minute => " STEP INTERVAL 1 MINUTE",
             Grain::Hour => " STEP INTERVAL 1 HOUR",
@@ -198,6 +201,15 @@ impl Emitter {
             Grain::Quarter => " STEP INTERVAL 3 MONTH",
             Grain::Year => " STEP INTERVAL 1 YEAR",
         });
+    }
+
+    /// The start of a bucket as what follows one another by the clock of the zone. Days are dates: the engine steps from midnight to
+    /// midnight, and where a clock change leaves one out, each that follows would be wrong.
+    fn filled(&mut self, buckets: &Buckets, start: impl FnOnce(&mut Self)) {
+        let are_dates = buckets.are_dates();
+        self.push(if are_dates { "toDate32(" } else { "" });
+        self.in_zone(&buckets.zone, start);
+        self.push(if are_dates { ")" } else { "" });
     }
 
     /// A key, so that equal values have equal bits: -0 and 0 too.

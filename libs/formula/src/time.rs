@@ -43,6 +43,14 @@ impl Zone {
         &self.name
     }
 
+    /// Whether its clock is put forward by something else than whole hours, as `Australia/Lord_Howe`'s.
+    pub(crate) fn changes_within_hours(&self) -> bool {
+        const MONTH_MS: i64 = 2_629_746_000;
+        const SOME_JANUARY_MS: i64 = 1_704_067_200_000;
+        let offset = |month| self.local(SOME_JANUARY_MS + month * MONTH_MS).map_or(0, |local| local.offset().seconds());
+        (offset(6) - offset(0)) % 3_600 != 0
+    }
+
     fn local(&self, ms: i64) -> Option<ZonedDateTime> {
         Some(Timestamp::from_millisecond(ms).ok()?.to_zoned_datetime(self.zone.clone()))
     }

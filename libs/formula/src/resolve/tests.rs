@@ -108,7 +108,7 @@ fn constants_are_folded() {
 fn semantics_are_those_of_sql() {
     check("load_time / session_duration", "(n1 / nullIf(n0, 0))");
     check("load_time / 2", "(n1 / <2.0>)");
-    check("load_time % 0", "(n1 % nullIf(<0.0>, 0))");
+    check("load_time % 0", "moduloOrNull(n1, <0.0>)");
     check("status NOT IN ('a', NULL)", "(NOT ((s0 = <a>) OR NULL))");
     check("status LIKE 'a\\b\\%%'", "(s0 LIKE <ab\\\\%%>)");
     check("concat(status, 'x')", "concat(ifNull(s0, ''), ifNull(<x>, ''))");

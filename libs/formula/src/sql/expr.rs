@@ -65,7 +65,7 @@ impl Emitter {
             Node::Case { branches, otherwise } => self.case(branches, otherwise.as_deref()),
             Node::Call(function, args) => self.call(function, args),
             Node::Cast(value, zone) => self.cast(value, expr.ty, zone),
-            Node::Key(i) => self.push(&format!("k{i}")),
+            Node::Key(i) => self.key_of_group(*i),
             Node::Aggregate(i) => self.push(&format!("a{i}")),
             Node::Truncate(..) | Node::Part(..) | Node::Shift(..) | Node::Difference(..) | Node::InZone(..) => {
                 self.calendar(&expr.node);
@@ -133,24 +133,27 @@ impl Emitter {
     }
 
     fn arithmetic(&mut self, op: Arithmetic, left: &Expr, right: &Expr) {
-        let symbol = match op {
-            Arithmetic::Add => "+",
-            Arithmetic::Subtract => "-",
-            Arithmetic::Multiply => "*",
-            Arithmetic::Divide => "/",
-            Arithmetic::Remainder => "%",
-        };
-        let divides = matches!(op, Arithmetic::Divide | Arithmetic::Remainder);
-        let never_zero = match right.node {
-            Node::Number(x) => x != 0.0,
-            Node::Integer(i) => i != 0,
+        let is_safe = match right.node {
+            Node::Number(x) => x > 0.0,
+            Node::Integer(i) => i > 0,
             _ => false,
         };
-        if divides && !never_zero {
-            self.around("(", left, &format!(" {symbol} "));
-            self.around("nullIf(", right, ", 0))");
-        } else {
-            self.infix(left, symbol, right);
+        match op {
+            Arithmetic::Add => self.infix(left, "+", right),
+            Arithmetic::Subtract => self.infix(left, "-", right),
+            Arithmetic::Multiply => self.infix(left, "*", right),
+            Arithmetic::Divide if is_safe => self.infix(left, "/", right),
+            Arithmetic::Divide => {
+                self.around("(", left, " / ");
+                self.around("nullIf(", right, ", 0))");
+            }
+            Arithmetic::Remainder if is_safe => self.infix(left, "%", right),
+            // Of integers the engine would divide by what a NULL has in its place too.
+            Arithmetic::Remainder => {
+                self.around("moduloOrNull(", left, ", ");
+                self.expr(right);
+                self.push(")");
+            }
         }
     }
 

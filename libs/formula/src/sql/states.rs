@@ -67,8 +67,7 @@ impl Emitter {
         self.push("SELECT ");
         self.list(0..keys, ", ", |e, i| {
             match &groups.fill {
-                // Buckets follow one another by the clock of the zone.
-                Some(fill) if i == 0 => e.in_zone(&fill.zone, |e| e.push("c0")),
+                Some(fill) if i == 0 => e.filled(fill, |e| e.push("c0")),
                 _ => e.push(&format!("c{i}")),
             }
             e.push(&format!(" AS k{i}"));

@@ -40,17 +40,42 @@ impl Emitter {
 
     /// The start of the bucket as an instant. From the week on the engine gives a date, whose local midnight it is.
     fn truncate(&mut self, grain: Grain, zone: &Zone, time: &Expr) {
-        let is_date = grain >= Grain::Week;
-        self.push(if is_date { "toTimeZone(toDateTime64(" } else { "toDateTime64(" });
-        self.around(&format!("dateTrunc('{}', ", grain.name()), time, "");
-        self.zone_argument(zone);
-        self.push("), 3");
-        if is_date {
-            self.zone_argument(zone);
-            self.push("), 'UTC')");
-        } else {
-            self.push(", 'UTC')");
+        let start = |e: &mut Self| {
+            e.around(&format!("dateTrunc('{}', ", grain.name()), time, "");
+            e.zone_argument(zone);
+            e.push(")");
+        };
+        if grain >= Grain::Week {
+            return self.midnight(zone, start);
         }
+        if grain == Grain::Hour && zone.changes_within_hours() {
+            // The engine counts hours from midnight on, over a change of half an hour too.
+            self.push("addMilliseconds(");
+            self.truncate(Grain::Minute, zone, time);
+            self.around(", -60000 * toMinute(", time, "");
+            self.zone_argument(zone);
+            return self.push("))");
+        }
+        self.push("toDateTime64(");
+        start(self);
+        self.push(", 3, 'UTC')");
+    }
+
+    pub(super) fn key_of_group(&mut self, i: usize) {
+        let key = format!("k{i}");
+        match self.dated.clone().filter(|_| i == 0) {
+            Some(zone) => self.midnight(&zone, |e| e.push(&key)),
+            None => self.push(&key),
+        }
+    }
+
+    /// When a date begins in the zone, as an instant.
+    fn midnight(&mut self, zone: &Zone, date: impl FnOnce(&mut Self)) {
+        self.push("toTimeZone(toDateTime64(");
+        date(self);
+        self.push(", 3");
+        self.zone_argument(zone);
+        self.push("), 'UTC')");
     }
 
     fn part(&mut self, part: Part, zone: &Zone, time: &Expr) {

@@ -105,6 +105,13 @@ fn queries() -> Vec<(Value, Value)> {
             ),
             json!([[1.0]]),
         ),
+        // The second day begins at one.
+        (
+            all(
+                json!({"grain": "GRAIN_DAY", "range": {"from": "2024-09-07T04:00:00Z", "to": "2024-09-09T12:00:00Z"}, "fill": "FILL_ZERO"}),
+            ),
+            json!([["2024-09-07T04:00:00Z", 0], ["2024-09-08T04:00:00Z", 0], ["2024-09-09T03:00:00Z", 0]]),
+        ),
         // Nobody did anything.
         (
             days(
@@ -184,7 +191,11 @@ async fn groups_are_filled_compared_cut_and_summed_up() {
 }
 
 fn zone_of(query: &Value) -> &'static str {
-    if query["range"]["from"] == "2024-03-29T23:00:00Z" { "Europe/Berlin" } else { "UTC" }
+    match query["range"]["from"].as_str() {
+        Some("2024-03-29T23:00:00Z") => "Europe/Berlin",
+        Some("2024-09-07T04:00:00Z") => "America/Santiago",
+        _ => "UTC",
+    }
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl Cell {
             (Some(Bound::Within(share)), ours, theirs) => {
                 let scale = number();
                 match (ours, theirs) {
-                    (Self::Number(a), Self::Number(b)) => (a - b).abs() <= share * scale,
+                    (Self::Number(a), Self::Number(b)) => a == b || (a - b).abs() <= share * scale,
                     (ours, theirs) => ours == theirs,
                 }
             }

@@ -29,7 +29,7 @@ impl Client {
         Ok(rows(answer.into_inner().result))
     }
 
-    /// Asks a question in either form; tells where the answer came from too.
+    /// Asks a question in either form; tells where the answer came from too. There are no more rows than the house gives at most.
     pub async fn ask(
         &self,
         question: &Question,
@@ -48,7 +48,7 @@ impl Client {
         };
         let route =
             result.as_ref().and_then(|result| result.info.as_ref()).map_or(v1::Route::Unspecified, |i| i.route());
-        Ok((route, rows(result)))
+        Ok((route, cells(result.unwrap())))
     }
 
     pub async fn query(&self, request: v1::QueryRequest) -> Result<Vec<Vec<Cell>>, Status> {
@@ -72,6 +72,10 @@ impl Client {
 
 fn rows(result: Option<v1::Result>) -> Vec<Vec<Cell>> {
     let result = result.unwrap();
-    assert!(!result.info.unwrap().truncated, "the question has too many rows");
+    assert!(!result.info.as_ref().unwrap().truncated, "the question has too many rows");
+    cells(result)
+}
+
+fn cells(result: v1::Result) -> Vec<Vec<Cell>> {
     result.rows.into_iter().map(|row| row.values.into_iter().map(Cell::of_wire).collect()).collect()
 }

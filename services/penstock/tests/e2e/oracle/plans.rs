@@ -33,6 +33,8 @@ const APP: &str = "made";
 const AT_ONCE: usize = 4;
 /// How many are handed to the other engine at once.
 const BATCH: usize = 500;
+/// Rows that the house gives at most: an answer of more is not held against another.
+const MOST_ROWS: usize = 10_000;
 /// The differences that are looked into.
 const TOLD: usize = 5;
 
@@ -57,12 +59,7 @@ pub enum Question {
     Typed(Box<v1::TypedQuery>),
 }
 
-/// The routes that are to say the same, as they are asked for: one that has no answer gives that of the events. What is asked twice
-/// comes from the cache the second time, if at all.
-const ROUTES: [Route; 3] = [Route::Rollup, Route::Cache, Route::Cache];
-
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "what it finds is not all mended yet"]
 async fn random_plans_are_answered_alike_by_every_route() {
     let (seed, plans) = (seed(), plans());
     let mut random = StdRng::seed_from_u64(seed);
@@ -90,6 +87,7 @@ async fn random_plans_are_answered_alike_by_every_route() {
     println!("{told:?}");
     let differ: Vec<_> = told.differ.iter().map(String::as_str).collect();
     assert!(differ.is_empty(), "of seed {seed}, {} plans differ:\n\n{}", differ.len(), differ.join("\n\n"));
+    assert!(told.too_large * 50 <= plans, "{} plans of {plans} have too many rows", told.too_large);
     for (route, share) in [(Route::Raw, 2), (Route::Rollup, 100), (Route::Cache, 5)] {
         let answers = told.routes.get(&route).copied().unwrap_or(0);
         assert!(answers * share >= plans, "{route:?} answered {answers} times in {plans} plans");
@@ -105,6 +103,7 @@ fn plans() -> usize {
 struct Told {
     routes: HashMap<Route, usize>,
     rows: usize,
+    too_large: usize,
     differ: Vec<String>,
 }
 
@@ -169,7 +168,9 @@ impl World {
         let ours = plans.iter().zip(&asked).map(|(plan, asked)| self.by_every_route(plan, asked, token));
         let ours: Vec<_> = futures::stream::iter(ours).buffered(AT_ONCE).collect().await;
         for (((plan, asked), theirs), ours) in plans.iter().zip(&asked).zip(theirs).zip(ours) {
-            told.rows += theirs.as_ref().map_or(0, Vec::len);
+            let rows = theirs.as_ref().map_or(0, Vec::len);
+            told.rows += rows;
+            told.too_large += usize::from(rows > MOST_ROWS);
             for (route, _) in ours.iter().flatten() {
                 *told.routes.entry(*route).or_default() += 1;
             }
@@ -180,14 +181,16 @@ impl World {
         }
     }
 
-    /// The answers, each with where it came from, as far as all routes give one.
+    /// The answers, each with where it came from: that which is best, what was kept of it, and that of the events.
     async fn by_every_route(&self, plan: &Plan, asked: &Asked, token: &str) -> Result<Vec<(Route, Rows)>, String> {
         // What it has in common with this is kept, and the rest computed.
         let before = plan.moved(-7 * 3_600_000).asked();
-        self.ask(&before, Route::Cache, token).await?;
+        if before.theirs != asked.theirs {
+            self.ask(&before, Route::Unspecified, token).await?;
+        }
         let mut answers: Vec<(Route, Rows)> = Vec::new();
-        for route in ROUTES {
-            let answer = self.ask(asked, route, token).await.map_err(|why| format!("by {route:?}: {why}"))?;
+        for how in ["once", "twice"] {
+            let answer = self.ask(asked, Route::Unspecified, token).await.map_err(|why| format!("{how}: {why}"))?;
             answers.push(answer);
         }
         if answers.iter().all(|(route, _)| *route != Route::Raw) {
@@ -247,6 +250,7 @@ fn differs(asked: &Asked, theirs: &Result<Rows, String>, ours: &Result<Vec<(Rout
     let (theirs, ours) = match (theirs, ours) {
         (Err(why), _) => return Some(format!("the other engine: {why}")),
         (_, Err(why)) => return Some(why.clone()),
+        (Ok(theirs), Ok(_)) if theirs.len() > MOST_ROWS => return None,
         (Ok(theirs), Ok(ours)) => (theirs, ours),
     };
     ours.iter().find_map(|(route, rows)| {

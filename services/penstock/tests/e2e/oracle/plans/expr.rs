@@ -132,8 +132,12 @@ static FUNCTIONS: &[Function] = &[
     f(Integer, &[Time], "EXTRACT(minute FROM $1)"),
     f(Integer, &[Time], "EXTRACT(second FROM $1)"),
     f(Integer, &[Time], "EXTRACT(hour FROM $1 AT TIME ZONE 'America/Santiago')"),
-    f(Integer, &[Time, Time], "date_diff('day', $1, $2)"),
-    f(Integer, &[Time, Time], "date_diff('hour', $1, $2)"),
+    // The other engine takes a day without a midnight for a shorter one, and an hour that comes twice for one.
+    f(Integer, &[Time, Time], "date_diff('day', $1, $2)").theirs("date_diff('day', $1::DATE, $2::DATE)"),
+    f(Integer, &[Time, Time], "date_diff('hour', $1, $2)").theirs(
+        "date_diff('hour', ($1 - ($1::TIMESTAMP - date_trunc('hour', $1::TIMESTAMP)))::TIMESTAMPTZ AT TIME ZONE 'UTC', \
+         ($2 - ($2::TIMESTAMP - date_trunc('hour', $2::TIMESTAMP)))::TIMESTAMPTZ AT TIME ZONE 'UTC')",
+    ),
     f(Integer, &[Time, Time], "date_diff('month', $1, $2)"),
     f(Text, &[Text], "LOWER($1)"),
     f(Text, &[Text], "UPPER($1)"),
