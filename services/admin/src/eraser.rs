@@ -24,20 +24,16 @@ use std::{
 use model::{Offset, PartitionId, partition_of};
 use serde::{Deserialize, Serialize};
 use storage::{
-    Erasure, ErasureRequest, ErasureState, MetaError, PartitionState, Placement, Topic, TouchedHour, WarehouseError,
+    Erasure, ErasureRequest, ErasureState, Leased, MetaError, PartitionState, Placement, Topic, TouchedHour,
+    WarehouseError,
     warehouse::{ErasedUser, LONGEST_INSERT},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::Ground;
 
-/// The work's name among the leases.
-const LEASE: &str = "erasures";
-/// For how long one is at it without saying so again, and how often it does.
-const LEASE_MS: i64 = 5_000;
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two comparisons of the rollup, and how many are made before others get their turn.
@@ -82,10 +78,8 @@ pub struct Eraser {
     pub ground: Ground,
     /// How.
     pub options: Options,
-    /// This process among those that could do it.
-    pub holder: String,
-    /// UTC ms.
-    pub now_ms: fn() -> i64,
+    /// Among others, if the lease is its own.
+    pub leased: Leased,
 }
 
 /// Why a step failed. It is done again.
@@ -100,50 +94,15 @@ enum EraserError {
 impl Eraser {
     /// Erases whoever is to be erased, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failed = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = sleep(LOOK_EVERY) => {}
-            }
-            let outcome = tokio::select! {
-                () = stop.cancelled() => break,
-                outcome = self.look() => outcome,
-            };
-            if let (Err(error), false) = (&outcome, failed) {
-                warn!(%error, "users can't be erased now; it is tried again");
-            }
-            failed = outcome.is_err();
-        }
-        let now_ms = (self.now_ms)();
-        let _ = self.ground.ledger.lease(LEASE, &self.holder, now_ms, now_ms).await; // it ends by itself too
+        self.leased.look(LOOK_EVERY, stop.cancelled(), || self.look()).await;
     }
 
     /// Does what there is to do, if nobody else does.
     async fn look(&self) -> Result<(), EraserError> {
-        if self.ground.erasures.open_erasures(1).await?.is_empty() || !self.lease().await? {
-            return Ok(());
+        if !self.ground.erasures.open_erasures(1).await?.is_empty() {
+            self.leased.hold(self.work()).await?;
         }
-        // Side by side: one that stood still while the other is asked could hold what that needs.
-        tokio::select! {
-            done = self.work() => done,
-            lost = self.keep_lease() => lost,
-        }
-    }
-
-    /// Returns when the lease is another's.
-    async fn keep_lease(&self) -> Result<(), EraserError> {
-        loop {
-            sleep(RENEW_EVERY).await;
-            if !self.lease().await? {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn lease(&self) -> Result<bool, MetaError> {
-        let now_ms = (self.now_ms)();
-        self.ground.ledger.lease(LEASE, &self.holder, now_ms, now_ms + LEASE_MS).await
+        Ok(())
     }
 
     async fn work(&self) -> Result<(), EraserError> {
@@ -174,7 +133,7 @@ impl Eraser {
                 before.into_iter().all(|(p, end)| committed(p) >= end) || !self.is_read(&erasure.topic)
             }
             ErasureState::Deleting => true,
-            ErasureState::Settling => erasure.progress.look_again_at_ms.is_none_or(|at| at <= (self.now_ms)()),
+            ErasureState::Settling => erasure.progress.look_again_at_ms.is_none_or(|at| at <= (self.leased.now_ms)()),
             ErasureState::Done => false,
         }
     }
@@ -233,7 +192,7 @@ impl Eraser {
                 self.note(erasure).await?;
                 continue;
             }
-            let now_ms = (self.now_ms)();
+            let now_ms = (self.leased.now_ms)();
             let progress = &mut erasure.progress;
             progress.hours.clear();
             if progress.state == ErasureState::Deleting {

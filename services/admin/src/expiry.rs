@@ -11,17 +11,13 @@ use std::{
 
 use model::{AppId, TenantId};
 use storage::{
-    ExpiringDay, MetaError, Metastore, Warehouse, WarehouseError, kept_from_ms, warehouse::schema::UNCOUNTED_DAYS,
+    ExpiringDay, Leased, MetaError, Metastore, Warehouse, WarehouseError, kept_from_ms,
+    warehouse::schema::UNCOUNTED_DAYS,
 };
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::RetentionOptions;
-
-/// What the ledger calls the task, and for how long it is another's after that one was last heard of. Two at once only work twice.
-const LEASE: &str = "retention";
-const LEASE_MS: i64 = 60_000;
 
 /// What expiry stands on.
 pub struct Expiry {
@@ -31,10 +27,8 @@ pub struct Expiry {
     pub warehouse: Warehouse,
     /// For how long.
     pub options: RetentionOptions,
-    /// This process's name in the ledger.
-    pub owner: String,
-    /// UTC ms.
-    pub now_ms: fn() -> i64,
+    /// Among others, if the lease is its own. Two at once only work twice.
+    pub leased: Leased,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,31 +49,16 @@ struct Kept {
 impl Expiry {
     /// Looks now and again for what is older, until `stop`. Of several processes one does.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = interval(Duration::from_secs(self.options.look_seconds.max(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return, // the next look ends what is recorded
-                looked = self.look() => match looked {
-                    // UNKNOWN_TABLE, UNKNOWN_DATABASE: nobody has stored anything yet.
-                    Ok(()) | Err(ExpiryError::Warehouse(WarehouseError::Rejected { code: 60 | 81, .. })) => {}
-                    Err(error) => warn!(%error, "what is older than it is kept can't be deleted now"),
-                },
-            }
-        }
+        let pause = Duration::from_secs(self.options.look_seconds.max(1));
+        self.leased.look(pause, stop.cancelled(), || self.look()).await; // what is recorded the next look ends
     }
 
     async fn look(&self) -> Result<(), ExpiryError> {
-        if !self.lease(LEASE_MS).await? {
-            return Ok(());
+        match self.leased.hold(self.look_between_replays()).await {
+            // UNKNOWN_TABLE, UNKNOWN_DATABASE: nobody has stored anything yet.
+            Err(ExpiryError::Warehouse(WarehouseError::Rejected { code: 60 | 81, .. })) => Ok(()),
+            looked => looked.map(drop),
         }
-        let looked = self.look_between_replays().await;
-        self.lease(0).await?;
-        looked
     }
 
     /// A replay copies rows, and a copy that it made before a deletion may come after it: during one nothing goes, and what went when one
@@ -107,13 +86,13 @@ impl Expiry {
         }
         let kept = Kept::of(&*self.meta, self.options.days).await?;
         for day_ms in self.warehouse.days().await? {
-            let tenants = kept.due(day_ms, (self.now_ms)());
+            let tenants = kept.due(day_ms, (self.leased.now_ms)());
             if tenants.is_empty() {
                 continue;
             }
             let there = self.warehouse.apps_of_day(day_ms, &tenants).await?;
             let due = there.into_iter().filter(|(tenant, app)| {
-                kept.since_ms(tenant, app, (self.now_ms)()).is_some_and(|from_ms| day_ms < from_ms)
+                kept.since_ms(tenant, app, (self.leased.now_ms)()).is_some_and(|from_ms| day_ms < from_ms)
             });
             let due: Vec<_> = due.map(|(tenant, app)| ExpiringDay { day_ms, tenant, app }).collect();
             if !due.is_empty() {
@@ -126,7 +105,6 @@ impl Expiry {
 
     /// Deletes what is recorded.
     async fn delete(&self, day_ms: i64, days: &[ExpiringDay]) -> Result<(), ExpiryError> {
-        self.lease(LEASE_MS).await?; // so much longer
         let apps: Vec<_> = days.iter().map(|day| (day.tenant.clone(), day.app.clone())).collect();
         self.warehouse.expire(day_ms, &apps).await?;
         self.meta.expired(days).await?;
@@ -143,7 +121,7 @@ impl Expiry {
             kept.tenants.iter().filter(|tenant| kept.least(tenant).is_some_and(|days| i64::from(days) < UNCOUNTED_DAYS))
         {
             for app in self.meta.apps(tenant).await? {
-                let before_ms = kept.since_ms(tenant, &app.id, (self.now_ms)());
+                let before_ms = kept.since_ms(tenant, &app.id, (self.leased.now_ms)());
                 due.extend(before_ms.map(|before_ms| (tenant.clone(), app.id, before_ms - model::DAY_MS)));
             }
         }
@@ -160,11 +138,6 @@ impl Expiry {
         self.meta.expire(&days).await?;
         self.warehouse.expire_uncounted(&due).await?;
         Ok(self.meta.expired(&days).await?)
-    }
-
-    async fn lease(&self, for_ms: i64) -> Result<bool, MetaError> {
-        let now_ms = (self.now_ms)();
-        self.meta.lease(LEASE, &self.owner, now_ms, now_ms + for_ms).await
     }
 }
 

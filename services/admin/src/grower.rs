@@ -7,18 +7,13 @@
 use std::time::Duration;
 
 use eventlog::LogError;
-use storage::{CHANGING_HOLDS, Growing, MetaError, Placement, Writer};
+use storage::{CHANGING_HOLDS, Growing, Leased, MetaError, Placement, Writer};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::Ground;
 
-/// The work's name among the leases.
-const LEASE: &str = "growth";
-/// For how long one is at it without saying so again, and how often it does.
-const LEASE_MS: i64 = 5_000;
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether writers have answered.
@@ -30,10 +25,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub struct Grower {
     /// What it works on.
     pub ground: Ground,
-    /// This process among those that could do it.
-    pub holder: String,
-    /// UTC ms.
-    pub now_ms: fn() -> i64,
+    /// Among others, if the lease is its own.
+    pub leased: Leased,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,50 +40,16 @@ enum GrowerError {
 impl Grower {
     /// Does what was asked for, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failed = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(LOOK_EVERY) => {}
-            }
-            let outcome = tokio::select! {
-                () = stop.cancelled() => return,
-                outcome = self.look() => outcome,
-            };
-            if let (Err(error), false) = (&outcome, failed) {
-                warn!(%error, "the log can't be given more partitions now; it is tried again");
-            }
-            failed = outcome.is_err();
-        }
+        self.leased.look(LOOK_EVERY, stop.cancelled(), || self.look()).await;
     }
 
     /// Does what there is to do, if nobody else does.
     async fn look(&self) -> Result<(), GrowerError> {
         let placement = self.placement().await?;
-        let Some(growing) = placement.growing else { return Ok(()) };
-        if !self.lease().await? {
-            return Ok(());
+        if let Some(growing) = placement.growing {
+            self.leased.hold(self.grow(placement, growing)).await?;
         }
-        // Side by side: one that stood still while the other is asked could hold what that needs.
-        tokio::select! {
-            done = self.grow(placement, growing) => done,
-            lost = self.keep_lease() => lost,
-        }
-    }
-
-    /// Returns when the lease is another's.
-    async fn keep_lease(&self) -> Result<(), GrowerError> {
-        loop {
-            sleep(RENEW_EVERY).await;
-            if !self.lease().await? {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn lease(&self) -> Result<bool, MetaError> {
-        let now_ms = (self.now_ms)();
-        self.ground.ledger.lease(LEASE, &self.holder, now_ms, now_ms + LEASE_MS).await
+        Ok(())
     }
 
     async fn placement(&self) -> Result<Placement, MetaError> {

@@ -14,7 +14,7 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use crate::{
     config::Config,
     roles::{Role, Roles},
-    stores::{Stores, owner, topic},
+    stores::{Stores, leased, topic},
     wire::{StartError, now_ms},
 };
 
@@ -130,7 +130,8 @@ impl Services {
 
     /// What asks reports, in the admin role.
     pub(crate) fn reporter(&self, config: &Config) -> Option<admin::Reporter> {
-        Some(admin::Reporter { desk: self.desk.clone()?, options: config.admin.clone(), holder: owner() })
+        let leased = leased(Arc::clone(&self.meta), "reports");
+        Some(admin::Reporter { desk: self.desk.clone()?, options: config.admin.clone(), leased })
     }
 
     pub(crate) fn gateway(&self, config: &Config) -> gateway::Parts {

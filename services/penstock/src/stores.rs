@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chdb::{Health, Supervisor};
 use eventlog::{EventLog, Incarnations, LogError, LogOptions};
 use model::Incarnation;
-use storage::{Apps, Metastore, Topic, Warehouse};
+use storage::{Apps, Leased, Metastore, Topic, Warehouse};
 use tracing::warn;
 
 use crate::{
@@ -100,12 +100,13 @@ impl Stores {
 
     /// What gives the log more partitions, in the admin role.
     pub(crate) fn grower(&self) -> Option<admin::Grower> {
-        Some(admin::Grower { ground: self.ground()?, holder: owner(), now_ms })
+        Some(admin::Grower { ground: self.ground()?, leased: self.leased("growth")? })
     }
 
     /// What erases users, in the admin role.
     pub(crate) fn eraser(&self, config: &Config) -> Option<admin::Eraser> {
-        Some(admin::Eraser { ground: self.ground()?, options: config.admin.clone(), holder: owner(), now_ms })
+        let leased = self.leased("erasures")?;
+        Some(admin::Eraser { ground: self.ground()?, options: config.admin.clone(), leased })
     }
 
     /// What deletes events that are no longer kept.
@@ -114,9 +115,12 @@ impl Stores {
             meta: self.meta.clone()?,
             warehouse: self.warehouse.clone()?,
             options: config.retention.clone(),
-            owner: owner(),
-            now_ms,
+            leased: self.leased("retention")?,
         })
+    }
+
+    fn leased(&self, name: &str) -> Option<Leased> {
+        Some(leased(self.meta.clone()?, name))
     }
 
     /// Whether the warehouse answers. One that is not ours is its own operator's to watch.
@@ -154,6 +158,11 @@ pub(crate) fn topic(log: &dyn EventLog) -> Topic {
 /// What the ledger calls this process, for people: a generation, not a name, makes an owner the only one.
 pub(crate) fn owner() -> String {
     format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
+}
+
+/// Work of this name, which one of all processes does.
+pub(crate) fn leased(ledger: Arc<dyn Metastore>, name: &str) -> Leased {
+    Leased { ledger, name: name.to_owned(), holder: owner(), now_ms }
 }
 
 /// The lives of topics, numbered by the metastore.

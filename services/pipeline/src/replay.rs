@@ -23,13 +23,16 @@ use std::{sync::Arc, time::Duration};
 use eventlog::LogError;
 use model::{DAY_MS, HOUR_MS, Offset};
 use storage::{
-    LogRange, MetaError, Placement, Replay, ReplayProgress, ReplayRequest, ReplayState, TouchedHour,
+    Leased, LogRange, MetaError, Placement, Replay, ReplayProgress, ReplayRequest, ReplayState, TouchedHour,
     warehouse::{
         Columns, Part, Rebuild,
         schema::{EVENTS, USERS},
     },
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -43,11 +46,6 @@ use crate::{
     worker,
 };
 
-/// The work's name among the leases.
-const LEASE: &str = "replays";
-/// For how long one is at it without saying so again, and how often it does.
-const LEASE_MS: i64 = 5_000;
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So many records may be left to copy while the pipeline stands still, and so often it is tried to have no more.
@@ -62,68 +60,52 @@ const EPOCHS: usize = 1_000;
 
 /// Replays what is to be replayed, until `stop`.
 pub(crate) async fn run(parts: Arc<Parts>, stop: CancellationToken) {
-    let mut failed = false;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = sleep(LOOK_EVERY) => {}
-        }
+    let leased = Arc::new(Leased {
+        ledger: Arc::clone(&parts.ledger),
+        name: "replays".to_owned(),
+        holder: parts.owner.clone(),
+        now_ms: parts.now_ms,
+    });
+    let look_apart = || async {
         // A task of its own, so that a panic ends this attempt and not all of them.
-        let (own_parts, own_stop) = (Arc::clone(&parts), stop.clone());
-        let mut looking = tokio::spawn(async move { look(&own_parts, &own_stop).await });
-        let outcome = tokio::select! {
-            outcome = &mut looking => outcome,
-            () = stop.cancelled() => {
-                looking.abort();
-                let _ = looking.await; // what it had done is done again
-                break;
+        let (parts, leased, stop) = (Arc::clone(&parts), Arc::clone(&leased), stop.clone());
+        let mut attempt = JoinSet::new();
+        attempt.spawn(async move { look(&parts, &leased, &stop).await });
+        match attempt.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(panic)) => {
+                error!(%panic, "a replay panicked; it is begun again");
+                Ok(())
             }
-        };
-        match &outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if !failed => warn!(%error, "a replay was cut off; it is begun again"),
-            Ok(Err(_)) => {}
-            Err(panic) => error!(%panic, "a replay panicked; it is begun again"),
+            None => Ok(()),
         }
-        failed = !matches!(outcome, Ok(Ok(())));
-    }
-    let now_ms = (parts.now_ms)();
-    let _ = parts.ledger.lease(LEASE, &parts.owner, now_ms, now_ms).await; // it ends by itself too
+    };
+    leased.look(LOOK_EVERY, stop.cancelled(), look_apart).await; // what was done of an attempt is done again
 }
 
 /// Does what there is to do, if nobody else does.
-async fn look(parts: &Parts, stop: &CancellationToken) -> Result<(), PipelineError> {
+async fn look(parts: &Parts, leased: &Leased, stop: &CancellationToken) -> Result<(), PipelineError> {
     let Some(Replay { request: ReplayRequest { id, .. }, .. }) = parts.replays.open_replay().await? else {
         return Ok(());
     };
-    if !lease(parts).await? {
-        return Ok(());
-    }
-    // Side by side: one that stood still while the other is asked could hold what that needs.
-    tokio::select! {
-        done = work(parts, &id, stop) => done,
-        over = may_go_on(parts, &id, stop) => over,
-    }
+    let attempt = async {
+        tokio::select! {
+            done = work(parts, &id, stop) => done,
+            over = cancelled(parts, &id, stop) => over,
+        }
+    };
+    leased.hold(attempt).await.map(drop)
 }
 
-/// Renews the lease; returns when it is lost, or the attempt is to end.
-async fn may_go_on(parts: &Parts, id: &str, stop: &CancellationToken) -> Result<(), PipelineError> {
+/// Returns when the attempt is to end: the next one ends it.
+async fn cancelled(parts: &Parts, id: &str, stop: &CancellationToken) -> Result<(), PipelineError> {
     loop {
-        sleep(RENEW_EVERY).await;
-        if !patiently(stop, || lease(parts)).await? {
-            return Ok(());
-        }
+        sleep(LOOK_EVERY).await;
         let replay = patiently(stop, || parts.replays.replay(id)).await?;
-        // The next attempt ends it.
         if replay.is_some_and(|replay| replay.to_cancel && replay.state == ReplayState::Building) {
             return Ok(());
         }
     }
-}
-
-async fn lease(parts: &Parts) -> Result<bool, MetaError> {
-    let now_ms = (parts.now_ms)();
-    parts.ledger.lease(LEASE, &parts.owner, now_ms, now_ms + LEASE_MS).await
 }
 
 /// One attempt.

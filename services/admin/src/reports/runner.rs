@@ -11,19 +11,13 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures::{StreamExt, stream};
 use model::{DAY_MS, Error, ErrorCode};
 use prost::Message;
-use storage::{Key, MetaError, Report, ReportRun};
-use tokio::time::sleep;
+use storage::{Key, Leased, MetaError, Report, ReportRun};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Desk, ask::Asking, run_to_wire, schedule::Schedule, webhook};
 use crate::Options;
 
-/// The work's name among the leases.
-const LEASE: &str = "reports";
-/// For how long one is at it without saying so again, and how often it does.
-const LEASE_MS: i64 = 5_000;
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How much is looked at in one round, and done at once.
@@ -42,63 +36,27 @@ pub struct Reporter {
     pub desk: Arc<Desk>,
     /// What is kept.
     pub options: Options,
-    /// This process among those that could do it.
-    pub holder: String,
+    /// Among others, if the lease is its own.
+    pub leased: Leased,
 }
 
 impl Reporter {
     /// Asks and sends whatever is due, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failed = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = sleep(LOOK_EVERY) => {}
-            }
-            let outcome = tokio::select! {
-                () = stop.cancelled() => break,
-                outcome = self.look() => outcome,
-            };
-            if let (Err(error), false) = (&outcome, failed) {
-                warn!(%error, "reports can't be asked now; it is tried again");
-            }
-            failed = outcome.is_err();
-        }
-        let now_ms = self.now_ms();
-        let _ = self.desk.parts.ledger.lease(LEASE, &self.holder, now_ms, now_ms).await; // it ends by itself too
+        self.leased.look(LOOK_EVERY, stop.cancelled(), || self.look()).await;
     }
 
     fn now_ms(&self) -> i64 {
-        (self.desk.parts.now_ms)()
+        (self.leased.now_ms)()
     }
 
     /// Does what there is to do, if nobody else does.
     async fn look(&self) -> Result<(), MetaError> {
-        let now_ms = self.now_ms();
-        let reports = &self.desk.parts.reports;
-        let idle = reports.due_reports(now_ms, 1).await?.is_empty() && reports.due_runs(now_ms, 1).await?.is_empty();
-        if idle || !self.lease().await? {
-            return Ok(());
+        let (reports, now_ms) = (&self.desk.parts.reports, self.now_ms());
+        if !reports.due_reports(now_ms, 1).await?.is_empty() || !reports.due_runs(now_ms, 1).await?.is_empty() {
+            self.leased.hold(self.work()).await?;
         }
-        tokio::select! {
-            done = self.work() => done,
-            lost = self.keep_lease() => lost,
-        }
-    }
-
-    /// Returns when the lease is another's.
-    async fn keep_lease(&self) -> Result<(), MetaError> {
-        loop {
-            sleep(RENEW_EVERY).await;
-            if !self.lease().await? {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn lease(&self) -> Result<bool, MetaError> {
-        let now_ms = self.now_ms();
-        self.desk.parts.ledger.lease(LEASE, &self.holder, now_ms, now_ms + LEASE_MS).await
+        Ok(())
     }
 
     async fn work(&self) -> Result<(), MetaError> {

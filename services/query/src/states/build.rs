@@ -9,7 +9,7 @@ use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 use formula::{Length, Run, STATE_COLUMNS};
 use model::{AppId, DAY_MS, Error, HOUR_MS, Priority, TenantId};
 use storage::{
-    BucketState, Ledger, STATES_LAST_MS, Warehouse, WarehouseError,
+    BucketState, Leased, Ledger, STATES_LAST_MS, Warehouse, WarehouseError,
     warehouse::{QuerySettings, StateSize},
 };
 use tokio::time::{sleep, timeout};
@@ -32,9 +32,6 @@ const YOUNG_MS: i64 = DAY_MS;
 /// Buckets that one statement computes.
 const MOST_HOURS: usize = 24;
 const MOST_DAYS: usize = 7;
-/// For how long one is at it without saying so again, and how often it does.
-const LEASE_MS: i64 = 5_000;
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// What builds.
 pub(crate) struct Builder {
@@ -113,34 +110,22 @@ impl Builder {
         if runs.is_empty() {
             return Ok(());
         }
-        self.lease(tenant, LEASE_MS).await?;
         let pass = Pass { wanted, ended, life };
         let built = async {
             for (times, length) in runs {
                 self.build_run(&pass, times, length).await?;
             }
-            Ok(())
+            Ok::<_, Stop>(())
         };
-        let keep = async {
-            loop {
-                sleep(RENEW_EVERY).await;
-                self.lease(tenant, LEASE_MS).await?;
-            }
+        let leased = Leased {
+            ledger: Arc::clone(&self.ledger),
+            name: format!("states of {tenant}"),
+            holder: self.owner.clone(),
+            now_ms: self.now_ms,
         };
-        let built = tokio::select! {
-            built = built => built,
-            lost = keep => lost,
-        };
-        let _ = self.lease(tenant, 0).await; // it ends by itself too
-        built
-    }
-
-    async fn lease(&self, tenant: &TenantId, for_ms: i64) -> Result<(), Stop> {
-        let now_ms = (self.now_ms)();
-        match self.ledger.lease(&format!("states of {tenant}"), &self.owner, now_ms, now_ms + for_ms).await? {
-            true => Ok(()),
-            false => Err(Stop::Anothers),
-        }
+        let built = leased.hold(built).await;
+        leased.let_go().await;
+        built?.ok_or(Stop::Anothers)
     }
 
     /// Computes the states of buckets that follow one another, and notes that they are there.
