@@ -63,7 +63,7 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 
 .PHONY: verify
 verify: lint test bench ## Everything, with what takes too long for CI
-	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --include-ignored
+	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 	PENSTOCK_KILLS=30 cargo test --locked -p penstock --test e2e disk

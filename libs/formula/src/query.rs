@@ -256,10 +256,16 @@ impl<'a> Planner<'a> {
         if others.is_empty() {
             return filters.push(is_one);
         }
-        let value = Box::new(key.clone());
+        let cast = |node| {
+            let value = Box::new(Expr::new(node, key.ty, span));
+            Expr::new(Node::Cast(value, self.resolver.zone.clone()), Type::String, span)
+        };
+        let zero = || Box::new(Expr::new(Node::Number(0.0), Type::Number, span));
         let shown = match key.ty {
-            Type::String => *value,
-            _ => Expr::new(Node::Cast(value, self.resolver.zone.clone()), Type::String, span),
+            Type::String => key.clone(),
+            // -0 is 0 as a key.
+            Type::Number => cast(Node::Arithmetic(Arithmetic::Add, Box::new(key.clone()), zero())),
+            _ => cast(key.node.clone()),
         };
         let others = Box::new(Expr::new(Node::Text(others.to_owned()), Type::String, span));
         let node = Node::Case { branches: vec![(is_one, shown)], otherwise: Some(others) };

@@ -114,7 +114,7 @@ impl TypedQuery {
                     let back = Interval::of(-f64::from(count.max(1)), unit.name());
                     distance(back.and_then(|back| shift(from, back, zone)).unwrap_or(from), from, zone)
                 }
-                None => distance(from - (to - from), from, zone),
+                None => distance(from, to, zone),
             },
         };
         let (start, mut end) = (shift(from, by.negated(), zone), shift(to, by.negated(), zone));

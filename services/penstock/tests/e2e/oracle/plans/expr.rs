@@ -94,7 +94,7 @@ static FUNCTIONS: &[Function] = &[
     f(Number, &[Number], "LN($1)").theirs("CASE WHEN $1 > 0 THEN LN($1) END").at_best(Near),
     f(Number, &[Number], "LOG10($1)").theirs("CASE WHEN $1 > 0 THEN LOG10($1) END").at_best(Near),
     f(Number, &[Number], "LOG2($1)").theirs("CASE WHEN $1 > 0 THEN LOG2($1) END").at_best(Near),
-    f(Number, &[Number], "EXP($1 / 1000000)").at_best(Near),
+    f(Number, &[Number], "EXP(LEAST($1, 1000000) / 1000000)").at_best(Near),
     f(Number, &[Number], "POWER($1, 2)").at_best(Near),
     f(Number, &[Number, Number], "COALESCE($1, $2)"),
     f(Number, &[Number, Number], "NULLIF($1, $2)"),

@@ -226,7 +226,15 @@ impl Typed {
             .collect();
         let mut with = format!("a AS (SELECT *, {} FROM events WHERE {})", columns.join(", "), filters.join(" AND "));
         let named: Vec<String> = self.named.iter().map(|(_, (_, text))| text.clone()).collect();
-        let seconds = self.seconds(from.as_deref(), to.as_deref());
+        // Buckets are those of its own time, whatever they are compared with; all of a time has the length that it had.
+        let seconds = |of: &str| match (&by, &from, &to) {
+            (Some(by), Some(from), Some(to)) if of == "before" && self.grain.is_none() => {
+                let end =
+                    if self.comparison == Some(Comparison::Previous) { from.clone() } else { format!("{to} - {by}") };
+                self.seconds(Some(&format!("{from} - {by}")), Some(&end))
+            }
+            _ => self.seconds(from.as_deref(), to.as_deref()),
+        };
         let plain = Around { named: named.clone(), filters: vec!["own".to_owned()], ..Around::default() };
         let mut shown: Vec<String> = self.dimensions.iter().map(|dimension| dimension.text(Theirs)).collect();
         let mut only = String::new();
@@ -283,7 +291,7 @@ impl Typed {
             fill: filled,
             partition: dimensions.clone(),
             time: self.grain.map(|_| "time".to_owned()),
-            seconds: seconds.clone(),
+            seconds: seconds(of),
             named: named.clone(),
         };
         let mut values: Vec<String> = Vec::new();
