@@ -260,11 +260,11 @@ impl<'a> Planner<'a> {
             let value = Box::new(Expr::new(node, key.ty, span));
             Expr::new(Node::Cast(value, self.resolver.zone.clone()), Type::String, span)
         };
-        let zero = || Box::new(Expr::new(Node::Number(0.0), Type::Number, span));
+        let zero = Box::new(Expr::new(Node::Number(0.0), Type::Number, span));
         let shown = match key.ty {
             Type::String => key.clone(),
             // -0 is 0 as a key.
-            Type::Number => cast(Node::Arithmetic(Arithmetic::Add, Box::new(key.clone()), zero())),
+            Type::Number => cast(Node::Arithmetic(Arithmetic::Add, Box::new(key.clone()), zero)),
             _ => cast(key.node.clone()),
         };
         let others = Box::new(Expr::new(Node::Text(others.to_owned()), Type::String, span));
