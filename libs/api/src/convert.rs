@@ -164,7 +164,7 @@ pub fn permission_from_wire(field: &str, number: i32) -> Result<Permission, Erro
     Permission::ALL
         .into_iter()
         .find(|p| *p as i32 == number)
-        .ok_or_else(|| Error::invalid(field, "MALFORMED", "must be one of PERMISSION_INGEST to PERMISSION_OPERATOR"))
+        .ok_or_else(|| Error::invalid(field, "MALFORMED", "must be one of PERMISSION_INGEST to PERMISSION_EXPORT"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The server that every role is: HTTP/1.1 and HTTP/2 on one port, bounded, and drained before it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use hyper_util::{
@@ -64,6 +64,10 @@ pub struct Door {
     pub roles: Vec<String>,
 }
 
+/// The address at the other end of the connection that a request came on, in the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// HTTP/2's own window, and the largest that it allows, in bytes.
 const MIN_WINDOW: u32 = (1 << 16) - 1;
 const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -80,7 +84,6 @@ pub async fn serve(
 ) {
     let door = door.map(Arc::new);
     let bounds = Bounds { bytes: options.linger_bytes, time: Duration::from_secs(options.linger_seconds) };
-    let service = service.map_request(move |request: http::Request<Incoming>| body_of(request, bounds));
     let stream_window = options.stream_window_bytes.clamp(MIN_WINDOW, MAX_WINDOW);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -101,16 +104,16 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = accept(&listener, &room) => accepted,
         };
-        let Some((socket, permit)) = accepted else { continue };
-        let (builder, service, door, watcher) = (builder.clone(), service.clone(), door.clone(), graceful.watcher());
+        let Some((socket, peer, permit)) = accepted else { continue };
+        let service = service.clone().map_request(move |request| from_network(request, Peer(peer), bounds));
+        let (builder, door, watcher) = (builder.clone(), door.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let peer = socket.peer_addr();
             let stream = match &door {
                 None => Either::Left(socket),
                 Some(door) => match door.tls.accept(socket, &door.roles).await {
                     Ok(stream) => Either::Right(stream),
                     Err(error) => {
-                        warn!(?peer, %error, "a connection to the mesh is refused");
+                        warn!(%peer, %error, "a connection to the mesh is refused");
                         return;
                     }
                 },
@@ -129,6 +132,11 @@ pub async fn serve(
     }
 }
 
+fn from_network(mut request: http::Request<Incoming>, peer: Peer, bounds: Bounds) -> Request {
+    request.extensions_mut().insert(peer);
+    body_of(request, bounds)
+}
+
 /// Streams of HTTP/2 end one by one, and who asks whether to go on (`expect`) has sent nothing: neither leaves a body behind.
 fn body_of(request: http::Request<Incoming>, bounds: Bounds) -> Request {
     if request.version() > http::Version::HTTP_11 || request.headers().contains_key(http::header::EXPECT) {
@@ -137,14 +145,14 @@ fn body_of(request: http::Request<Incoming>, bounds: Bounds) -> Request {
     request.map(|body| Body::new(Lingering::new(body, bounds)))
 }
 
-type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
 async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
     let permit = room.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((socket, _)) => {
+        Ok((socket, peer)) => {
             let _ = socket.set_nodelay(true); // a socket that can't is only slower
-            Some((socket, permit))
+            Some((socket, peer, permit))
         }
         Err(error) => {
             // Mostly "too many open files": without a pause the loop would spin until some are closed.

@@ -72,11 +72,14 @@ pub enum Permission {
     Backfill = 5,
     /// Manage tenants: the operator's.
     Operator = 6,
+    /// Take answers of any length away as files.
+    Export = 7,
 }
 
 impl Permission {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [Self::Ingest, Self::Query, Self::Metrics, Self::Admin, Self::Backfill, Self::Operator];
+    pub const ALL: [Self; 7] =
+        [Self::Ingest, Self::Query, Self::Metrics, Self::Admin, Self::Backfill, Self::Operator, Self::Export];
 
     /// The word users read and write.
     pub const fn name(self) -> &'static str {
@@ -87,6 +90,7 @@ impl Permission {
             Self::Admin => "admin",
             Self::Backfill => "backfill",
             Self::Operator => "operator",
+            Self::Export => "export",
         }
     }
 

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use model::{AppId, DAY_MS, Scope, TenantId};
+use model::{AppId, DAY_MS, Environment, Network, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::MetaError;
@@ -39,20 +39,42 @@ pub struct Key {
     pub hash: [u8; 32],
     /// What people call it.
     pub display_name: String,
+    /// What its text says that it is for.
+    pub environment: Environment,
     /// What it reaches.
     pub scope: Scope,
+    /// From where it may be used.
+    pub places: Places,
+    /// In whose place it was made: that key's id.
+    pub rotated_from: Option<String>,
     /// When it was made, UTC ms.
     pub created_at_ms: i64,
     /// From when on it is no longer good, UTC ms.
     pub expires_at_ms: Option<i64>,
     /// When it was revoked, UTC ms.
     pub revoked_at_ms: Option<i64>,
+    /// When a call with it was last let in, to about a minute, UTC ms. See [`Directory::note_key_uses`].
+    pub last_used_at_ms: Option<i64>,
+}
+
+/// From where a key may be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Networks of callers; every one if empty.
+    pub networks: Vec<Network>,
+    /// Origins of web pages, as browsers send them; every one if empty.
+    pub origins: Vec<String>,
 }
 
 impl Key {
     /// Under which name copies of the key with this id lie in a [`crate::Cache`]. Who revokes the key deletes it.
     pub fn cache_name(id: &str) -> String {
         format!("key/{id}")
+    }
+
+    /// Whether it is neither revoked nor expired.
+    pub fn is_good(&self, now_ms: i64) -> bool {
+        self.revoked_at_ms.is_none() && self.expires_at_ms.is_none_or(|end| now_ms < end)
     }
 }
 
@@ -121,6 +143,16 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Adds a key. `NotFound` without its tenant or one of the apps that its scope names, `AlreadyExists` if the id is taken.
     async fn create_key(&self, key: &Key) -> Result<(), MetaError>;
+
+    /// Adds a key in the place of the one that its `rotated_from` names, which ends at `end_ms`, unless it ends before. `NotFound` if the tenant
+    /// has no such key that isn't revoked, `AlreadyExists` if another came in its place.
+    async fn rotate_key(&self, key: &Key, end_ms: i64) -> Result<(), MetaError>;
+
+    /// The key that came in this one's place.
+    async fn rotated_key(&self, id: &str) -> Result<Option<Key>, MetaError>;
+
+    /// Notes when keys were used, UTC ms. A time before the one that is known changes nothing, nor does a key that isn't there.
+    async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<(), MetaError>;
 
     /// The key with this id, be it good or not.
     async fn key(&self, id: &str) -> Result<Option<Key>, MetaError>;

@@ -34,7 +34,7 @@ pub mod conformance;
 
 pub use apps::{AppInfo, Apps};
 pub use cache::{Cache, CacheError, open_cache};
-pub use directory::{App, Directory, Key, Quota, Retention, Tenant, kept_from_ms};
+pub use directory::{App, Directory, Key, Places, Quota, Retention, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
 pub use leased::Leased;
 pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};

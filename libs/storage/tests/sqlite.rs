@@ -4,7 +4,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use storage::{MetaError, Metastore, conformance};
+use model::{Environment, Permission, TenantId};
+use storage::{MetaError, Metastore, Places, conformance};
 use tempfile::TempDir;
 
 async fn open(folder: &Path) -> Arc<dyn Metastore> {
@@ -98,12 +99,45 @@ async fn opening() {
     .await;
 }
 
+/// The tables themselves, past the metastore.
+async fn tables(folder: &Path) -> sqlx::SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("meta.db"));
+    sqlx::ConnectOptions::connect(&options).await.unwrap()
+}
+
+#[tokio::test]
+async fn keys_of_before_exports_had_a_permission_can_do_what_they_could() {
+    let folder = TempDir::new().unwrap();
+    drop(open(folder.path()).await);
+    let mut file = tables(folder.path()).await;
+    let before = "DELETE FROM _sqlx_migrations WHERE version = 11; DROP INDEX api_keys_by_rotation; \
+         ALTER TABLE api_keys DROP COLUMN environment; ALTER TABLE api_keys DROP COLUMN networks; \
+         ALTER TABLE api_keys DROP COLUMN origins; ALTER TABLE api_keys DROP COLUMN rotated_from; \
+         ALTER TABLE api_keys DROP COLUMN last_used_at_ms; INSERT INTO tenants VALUES ('acme', 'Acme', 1)";
+    sqlx::raw_sql(before).execute(&mut file).await.unwrap();
+    let old = ["query", "ingest query metrics", "ingest", "admin operator", ""];
+    for (i, permissions) in old.into_iter().enumerate() {
+        let insert = "INSERT INTO api_keys (id, tenant, hash, display_name, permissions, priority, created_at_ms) \
+             VALUES ($1, 'acme', $2, '', $3, 'interactive', $4)";
+        let key = sqlx::query(insert).bind(format!("k{i}")).bind("0".repeat(64)).bind(permissions).bind(i as i64);
+        key.execute(&mut file).await.unwrap();
+    }
+    drop(file);
+    let keys = open(folder.path()).await.keys(&TenantId::new("acme").unwrap()).await.unwrap();
+    for (key, old) in keys.iter().zip(old) {
+        let could = old.split_ascii_whitespace().map(|name| Permission::from_name(name).unwrap());
+        let can = could.chain(old.contains("query").then_some(Permission::Export)).collect();
+        assert_eq!(key.scope.permissions, can, "{old}");
+        assert_eq!((key.environment, &key.places), (Environment::Live, &Places::default()));
+    }
+    assert_eq!(keys.len(), old.len());
+}
+
 #[tokio::test]
 async fn a_file_of_a_newer_program_is_refused() {
     let folder = TempDir::new().unwrap();
     drop(open(folder.path()).await);
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("meta.db"));
-    let mut file = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let mut file = tables(folder.path()).await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          VALUES (9999, 'later', TRUE, x'00', 0)";
     sqlx::query(newer).execute(&mut file).await.unwrap();

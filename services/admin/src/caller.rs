@@ -107,6 +107,6 @@ impl Caller {
     }
 }
 
-fn denied(message: &str) -> Error {
+pub(crate) fn denied(message: &str) -> Error {
     Error::new(ErrorCode::PermissionDenied, message)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use http::uri::Authority;
 use jiff::tz::TimeZoneDatabase;
 use model::Error;
 
@@ -30,6 +31,34 @@ pub(crate) fn display_name(field: &str, given: String, default: &str) -> Result<
         return Err(Error::invalid(field, "MALFORMED", "must not have the character U+0000"));
     }
     Ok(if given.is_empty() { default.to_owned() } else { given })
+}
+
+/// The origin of a web page, as browsers send it: never longer or otherwise, so that equal is what is equal byte by byte.
+pub(crate) fn origin(field: &str, given: &str) -> Result<String, Error> {
+    const MAX_BYTES: usize = 256;
+    if given.len() > MAX_BYTES {
+        let description = format!("must have at most {MAX_BYTES} bytes, not {}", given.len());
+        return Err(Error::invalid(field, "TOO_LONG", description));
+    }
+    if is_origin(given) {
+        return Ok(given.to_owned());
+    }
+    let description = "must be as browsers send it: \"https://dash.example\" or \"http://localhost:8080\", in lower case, without the scheme's \
+         own port, a path or a slash at the end";
+    Err(Error::invalid(field, if given.is_empty() { "REQUIRED" } else { "MALFORMED" }, description))
+}
+
+fn is_origin(text: &str) -> bool {
+    let of_scheme = |scheme: &str, own_port: u16| {
+        let rest = text.strip_prefix(scheme)?;
+        let authority: Authority = rest.parse().ok()?;
+        let port = authority.port_u16();
+        let host = authority.host();
+        let again = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.[:]".contains(&b);
+        Some(again == rest && port != Some(own_port) && !host.is_empty() && host.bytes().all(plain))
+    };
+    of_scheme("https://", 443).or_else(|| of_scheme("http://", 80)).unwrap_or(false)
 }
 
 /// The id of a user, as ingest takes it.
@@ -114,6 +143,41 @@ mod tests {
         }
         for unknown in ["Berlin", "Europe/Berlin ", "+01:00", "../etc/passwd", "a\0b", &"x".repeat(9999)] {
             assert_eq!(time_zone("z", unknown).unwrap_err().violations[0].field, "z", "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for good in [
+            "https://dash.example",
+            "http://localhost:8080",
+            "https://xn--bcher-kva.example",
+            "http://127.0.0.1",
+            "https://[::1]:8443",
+        ] {
+            assert_eq!(origin("o", good).unwrap(), good);
+        }
+        for (bad, rule) in [
+            ("", "REQUIRED"),
+            ("*", "MALFORMED"),
+            ("null", "MALFORMED"),
+            ("dash.example", "MALFORMED"),
+            ("https://", "MALFORMED"),
+            ("https://dash.example/", "MALFORMED"),
+            ("https://dash.example/path", "MALFORMED"),
+            ("https://Dash.example", "MALFORMED"),
+            ("HTTPS://dash.example", "MALFORMED"),
+            ("https://dash.example:443", "MALFORMED"),
+            ("http://dash.example:80", "MALFORMED"),
+            ("https://dash.example:08443", "MALFORMED"),
+            ("https://dash.example:", "MALFORMED"),
+            ("https://user@dash.example", "MALFORMED"),
+            ("https://*.example", "MALFORMED"),
+            ("https://dash.example https://b.example", "MALFORMED"),
+            ("ftp://dash.example", "MALFORMED"),
+            (&format!("https://{}", "x".repeat(250)), "TOO_LONG"),
+        ] {
+            assert_eq!(origin("o", bad).unwrap_err().violations[0].reason, rule, "{bad}");
         }
     }
 

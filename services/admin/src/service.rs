@@ -14,9 +14,9 @@ use api::{
         ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest,
         ListKeysResponse, ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse,
         ListReportsRequest, ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest,
-        ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
-        SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse,
-        admin_service_server::AdminService,
+        ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse,
+        SetTenantQuotaRequest, SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse,
+        StartReplayRequest, StartReplayResponse, admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
@@ -113,6 +113,11 @@ impl AdminService for Admin {
     async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Result<Response<RevokeKeyResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.revoke(&caller, &message).await)
+    }
+
+    async fn rotate_key(&self, request: Request<RotateKeyRequest>) -> Result<Response<RotateKeyResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.rotate(&caller, &message).await)
     }
 
     async fn set_tenant_quota(

@@ -1,13 +1,16 @@
 //! Messages to the directory's types and back.
 
+use std::time::Duration;
+
 use api::{
     convert::{
-        app_from_wire, permission_from_wire, priority_from_wire, priority_to_wire, time_from_wire, time_to_wire,
+        WireDuration, app_from_wire, duration_from_wire, permission_from_wire, priority_from_wire, priority_to_wire,
+        time_from_wire, time_to_wire,
     },
     v1,
 };
-use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, TenantId};
-use storage::{App, Key, Tenant};
+use model::{AppId, AppSet, Environment, Error, ErrorCode, Network, Permission, Permissions, Priority, TenantId};
+use storage::{App, Key, Places, Tenant};
 
 use crate::{
     caller::Caller,
@@ -21,7 +24,15 @@ pub(crate) struct WantedKey {
     pub(crate) apps: AppSet,
     pub(crate) expires_at_ms: Option<i64>,
     pub(crate) priority: Priority,
+    pub(crate) environment: Environment,
+    pub(crate) places: Places,
 }
+
+/// The longest time for which a rotated key is good beside the new one, and the time if none is said.
+const MAX_OVERLAP: Duration = Duration::from_secs(30 * 86_400);
+const OVERLAP: Duration = Duration::from_secs(86_400);
+/// The most networks, and the most origins, that a key is limited to.
+const MAX_PLACES: usize = 32;
 
 pub(crate) fn tenant_id(field: &str, text: &str) -> Result<TenantId, Error> {
     TenantId::new(text).map_err(|e| Error::invalid(field, required_or_malformed(text), e.to_string()))
@@ -75,18 +86,41 @@ pub(crate) fn app_to_wire(app: App) -> v1::App {
 }
 
 pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<WantedKey, Error> {
-    let ((display_name, permissions), (apps, (expires_at_ms, priority))) = both(
-        both(check::display_name("display_name", request.display_name, ""), permissions(&request.permissions)),
+    let (((display_name, permissions), (apps, (expires_at_ms, priority))), (environment, (networks, origins))) = both(
         both(
-            apps(&request.app_ids),
-            both(expiry(request.expires_at.as_ref(), now_ms), priority_from_wire("priority", request.priority)),
+            both(check::display_name("display_name", request.display_name, ""), permissions(&request.permissions)),
+            both(
+                apps(&request.app_ids),
+                both(expiry(request.expires_at.as_ref(), now_ms), priority_from_wire("priority", request.priority)),
+            ),
+        ),
+        both(
+            environment(request.environment),
+            both(
+                places("allowed_cidrs", &request.allowed_cidrs, network),
+                places("allowed_origins", &request.allowed_origins, check::origin),
+            ),
         ),
     )?;
     if permissions.contains(Permission::Operator) && apps != AppSet::All {
         let description = "must be empty for an operator's key: apps belong to one tenant, operators manage all";
         return Err(Error::invalid("app_ids", "NOT_ALLOWED", description));
     }
-    Ok(WantedKey { display_name, permissions, apps, expires_at_ms, priority })
+    let places = Places { networks, origins };
+    Ok(WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places })
+}
+
+/// For how long a rotated key is good beside the new one.
+pub(crate) fn overlap(given: Option<&WireDuration>) -> Result<Duration, Error> {
+    let overlap = match given {
+        None => OVERLAP,
+        Some(WireDuration { seconds: 0, nanos: 0 }) => Duration::ZERO,
+        Some(given) => duration_from_wire("overlap", given)?,
+    };
+    if overlap > MAX_OVERLAP {
+        return Err(Error::invalid("overlap", "TOO_LONG", "must be at most 30 days, which are 2592000 seconds"));
+    }
+    Ok(overlap)
 }
 
 pub(crate) fn key_to_wire(key: Key) -> v1::Key {
@@ -103,6 +137,11 @@ pub(crate) fn key_to_wire(key: Key) -> v1::Key {
         expires_at: key.expires_at_ms.map(time_to_wire),
         revoked_at: key.revoked_at_ms.map(time_to_wire),
         priority: priority_to_wire(key.scope.priority).into(),
+        environment: environment_to_wire(key.environment).into(),
+        allowed_cidrs: key.places.networks.into_iter().map(String::from).collect(),
+        allowed_origins: key.places.origins,
+        rotated_from: key.rotated_from.unwrap_or_default(),
+        last_used_at: key.last_used_at_ms.map(time_to_wire),
     }
 }
 
@@ -112,14 +151,53 @@ fn permissions(numbers: &[i32]) -> Result<Permissions, Error> {
     }
     let permissions: Permissions =
         each("permissions", numbers, |field, number| permission_from_wire(field, *number))?.into_iter().collect();
-    if permissions.contains(Permission::Backfill) && !permissions.contains(Permission::Ingest) {
-        return Err(Error::invalid(
-            "permissions",
-            "NOT_ALLOWED",
-            "PERMISSION_BACKFILL must stand beside PERMISSION_INGEST",
-        ));
+    for (permission, beside, description) in [
+        (Permission::Backfill, Permission::Ingest, "PERMISSION_BACKFILL must stand beside PERMISSION_INGEST"),
+        (Permission::Export, Permission::Query, "PERMISSION_EXPORT must stand beside PERMISSION_QUERY"),
+    ] {
+        if permissions.contains(permission) && !permissions.contains(beside) {
+            return Err(Error::invalid("permissions", "NOT_ALLOWED", description));
+        }
     }
     Ok(permissions)
+}
+
+fn environment(number: i32) -> Result<Environment, Error> {
+    match v1::KeyEnvironment::try_from(number) {
+        Ok(v1::KeyEnvironment::Unspecified | v1::KeyEnvironment::Live) => Ok(Environment::Live),
+        Ok(v1::KeyEnvironment::Test) => Ok(Environment::Test),
+        Err(_) => {
+            let description = "must be KEY_ENVIRONMENT_LIVE or KEY_ENVIRONMENT_TEST";
+            Err(Error::invalid("environment", "MALFORMED", description))
+        }
+    }
+}
+
+const fn environment_to_wire(environment: Environment) -> v1::KeyEnvironment {
+    match environment {
+        Environment::Live => v1::KeyEnvironment::Live,
+        Environment::Test => v1::KeyEnvironment::Test,
+    }
+}
+
+/// What a key is limited to, each once.
+fn places<T: Ord>(
+    field: &str,
+    given: &[String],
+    convert: impl Fn(&str, &str) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    if given.len() > MAX_PLACES {
+        let description = format!("must have at most {MAX_PLACES}, not {}", given.len());
+        return Err(Error::invalid(field, "TOO_MANY", description));
+    }
+    let mut places = each(field, given, |field, text| convert(field, text))?;
+    places.sort_unstable();
+    places.dedup();
+    Ok(places)
+}
+
+fn network(field: &str, text: &str) -> Result<Network, Error> {
+    Network::parse(text).map_err(|error| Error::invalid(field, required_or_malformed(text), error.to_string()))
 }
 
 fn apps(ids: &[String]) -> Result<AppSet, Error> {

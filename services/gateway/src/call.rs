@@ -6,7 +6,7 @@ use mesh::{Request, context::CallContext};
 use model::{Error, Permission, Permissions};
 use storage::Key;
 
-use crate::target::Target;
+use crate::{target::Target, whence::Whence};
 
 /// The service that the call goes to. Set by the first layer, so always there.
 pub(crate) fn target(request: &Request) -> Result<Target, Error> {
@@ -16,6 +16,11 @@ pub(crate) fn target(request: &Request) -> Result<Target, Error> {
 /// The key that was shown.
 pub(crate) fn key(request: &Request) -> Result<Arc<Key>, Error> {
     request.extensions().get().cloned().ok_or_else(|| Error::internal("a call has no key"))
+}
+
+/// Where the call comes from.
+pub(crate) fn whence(request: &Request) -> Result<Whence, Error> {
+    request.extensions().get().copied().ok_or_else(|| Error::internal("a call comes from nowhere"))
 }
 
 /// The context of the call, for the header.

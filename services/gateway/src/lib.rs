@@ -15,10 +15,15 @@ mod shed;
 pub mod stack;
 pub mod target;
 mod trace;
+mod unknown;
+mod uses;
+mod whence;
 
+use model::Network;
 use serde::{Deserialize, Serialize};
 
 pub use stack::{Parts, Services, service};
+pub use uses::Uses;
 
 /// The bounds of the edge.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +37,15 @@ pub struct Options {
     pub tenant_burst: u32,
     /// Origins whose pages may call by grpc-web and JSON; `*` for all. Calls carry a key in a header, never a cookie.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `x-forwarded-for` says who called them, as "10.0.0.0/8". Of everybody else that header counts for nothing.
+    pub trusted_hops: Vec<Network>,
+    /// Keys a second that don't exist and are looked up nevertheless, and for a caller's address; ten seconds' worth at once after a pause. Who
+    /// shows more is refused until there is room. Keys that a gateway knows never wait for it.
+    pub unknown_keys_per_second: u32,
+    /// The same of one caller's address, of IPv6 one /64.
+    pub address_unknown_keys_per_second: u32,
+    /// How often it is written down when keys were last used, in seconds.
+    pub key_uses_seconds: u64,
 }
 
 impl Default for Options {
@@ -41,6 +55,10 @@ impl Default for Options {
             tenant_calls_per_second: 2_000,
             tenant_burst: 4_000,
             allowed_origins: vec!["*".to_owned()],
+            trusted_hops: Vec::new(),
+            unknown_keys_per_second: 200,
+            address_unknown_keys_per_second: 20,
+            key_uses_seconds: 30,
         }
     }
 }

@@ -10,7 +10,7 @@ use mesh::{
     signed::SigningKey,
     upstream::Affinity,
 };
-use model::{Error, ErrorCode};
+use model::{Error, ErrorCode, Network};
 use storage::{Cache, Directory};
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
@@ -29,6 +29,9 @@ use crate::{
     shed::Load,
     target::Target,
     trace::trace,
+    unknown::Unknown,
+    uses::Uses,
+    whence::Whence,
 };
 
 /// How long a signed context says who starts a call.
@@ -44,6 +47,8 @@ pub struct Parts {
     pub cache_key: SigningKey,
     /// Signs contexts for the services.
     pub context_key: SigningKey,
+    /// When keys were last used.
+    pub uses: Arc<Uses>,
     /// The services behind it.
     pub services: Services,
     /// The bounds.
@@ -81,11 +86,13 @@ impl Services {
 
 /// The whole stack as a service.
 pub fn service(parts: Parts) -> HttpService {
-    let Parts { directory, cache, cache_key, context_key, services, options, now_ms } = parts;
+    let Parts { directory, cache, cache_key, context_key, uses, services, options, now_ms } = parts;
     let room = Load::new(options.max_calls * 2);
     let load = Load::new(options.max_calls);
     let rate = Arc::new(RateLimit::new(options.tenant_calls_per_second, options.tenant_burst));
-    let keys = Arc::new(Authenticator::new(directory, SharedKeys::new(cache, cache_key), now_ms));
+    let unknown = Unknown::new(options.unknown_keys_per_second, options.address_unknown_keys_per_second);
+    let keys = Arc::new(Authenticator::new(directory, SharedKeys::new(cache, cache_key), unknown, now_ms));
+    let hops = Arc::new(options.trusted_hops);
     let public = services.public.clone();
 
     let stack = ServiceBuilder::new()
@@ -103,8 +110,12 @@ pub fn service(parts: Parts) -> HttpService {
         .layer(layer(deadline))
         // Load balancers ask for health without a key.
         .layer(layer(move |request, next| public_first(public.clone(), request, next)))
+        // Where the call comes from, which bounds what keys that nobody knows may cost.
+        .layer(layer(move |request, next| whence(Arc::clone(&hops), request, next)))
         // Who calls. From here on a tenant is known, and everything is charged to it. A stream ends with the key.
         .layer(layer(move |request, next| authenticate(Arc::clone(&keys), request, next)))
+        // Whether the key may be used from there: one that leaked is of little use elsewhere.
+        .layer(layer(move |request, next| place(Arc::clone(&uses), now_ms, request, next)))
         // Whether the key has any business with the service; the service checks each method.
         .layer(layer(scope))
         // The tenant's own limit comes before shedding, so that a noisy tenant never sheds its neighbours.
@@ -156,12 +167,26 @@ async fn public_first(public: HttpService, request: Request, next: Next) -> Resu
     }
 }
 
+async fn whence(hops: Arc<Vec<Network>>, mut request: Request, next: Next) -> Result<Response, Error> {
+    let whence = Whence::of(&request, &hops);
+    request.extensions_mut().insert(whence);
+    next.run(request).await
+}
+
 async fn authenticate(keys: Arc<Authenticator>, mut request: Request, next: Next) -> Result<Response, Error> {
-    let key = keys.authenticate(request.headers()).await?;
+    let whence = call::whence(&request)?;
+    let key = keys.authenticate(request.headers(), whence).await?;
     request.extensions_mut().insert(Arc::clone(&key));
     let (protocol, is_stream) = (Protocol::of(&request), api::is_stream(request.uri().path()));
     let response = next.run(request).await?;
-    Ok(if is_stream { ending(response, protocol, async move { keys.ended(&key).await }) } else { response })
+    Ok(if is_stream { ending(response, protocol, async move { keys.ended(&key, whence).await }) } else { response })
+}
+
+async fn place(uses: Arc<Uses>, now_ms: fn() -> i64, request: Request, next: Next) -> Result<Response, Error> {
+    let key = call::key(&request)?;
+    call::whence(&request)?.check(&key, request.headers())?;
+    uses.note(&key.id, now_ms());
+    next.run(request).await
 }
 
 async fn scope(request: Request, next: Next) -> Result<Response, Error> {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{AppId, AppSet, Permission, Permissions, Priority, Scope, TenantId};
+use model::{AppId, AppSet, Environment, Permission, Permissions, Priority, Scope, TenantId};
 use storage::{App, Directory, MetaError, Tenant};
 
 use crate::wire::StartError;
@@ -42,8 +42,14 @@ pub(crate) async fn demo(directory: &dyn Directory, data: &Path, now_ms: i64) ->
     unless_there(directory.create_app(&app).await)?;
     let path = data.join("demo.key");
     if !path.exists() {
-        let permissions =
-            [Permission::Ingest, Permission::Query, Permission::Metrics, Permission::Admin, Permission::Backfill];
+        let permissions = [
+            Permission::Ingest,
+            Permission::Query,
+            Permission::Metrics,
+            Permission::Admin,
+            Permission::Backfill,
+            Permission::Export,
+        ];
         key(directory, tenant, permissions.into_iter().collect(), "demo key", &path, now_ms).await?;
     }
     Ok(path)
@@ -65,7 +71,7 @@ async fn key(
     now_ms: i64,
 ) -> Result<(), StartError> {
     let scope = Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive };
-    let (key, text) = admin::mint(name.to_owned(), scope, now_ms, None);
+    let (key, text) = admin::mint(name.to_owned(), scope, Environment::Live, now_ms);
     directory.create_key(&key).await?;
     write_secret(path, text.as_str())
 }

@@ -270,7 +270,7 @@ pub(crate) enum KeyCommand {
         /// The tenant.
         #[arg(long, default_value = "")]
         tenant: String,
-        /// What it may do: ingest, query, metrics, admin, backfill, operator.
+        /// What it may do: ingest, query, metrics, admin, backfill, operator, export.
         #[arg(long, value_delimiter = ',', required = true)]
         can: Vec<String>,
         /// The apps it reaches; all if none is named.
@@ -279,8 +279,28 @@ pub(crate) enum KeyCommand {
         /// What people call it.
         #[arg(long, default_value = "")]
         name: String,
+        /// Have its text say `test` in place of `live`, for people and secret scanners.
+        #[arg(long)]
+        test: bool,
+        /// The networks from which it may be used, as 10.0.0.0/8; everywhere if none is named.
+        #[arg(long = "cidr", value_delimiter = ',')]
+        cidrs: Vec<String>,
+        /// The origins of web pages that may use it, as https://dash.example; all if none is named.
+        #[arg(long = "origin", value_delimiter = ',')]
+        origins: Vec<String>,
     },
-    /// List a tenant's keys.
+    /// Make a key in the place of another and print its secret, once; the other is good for a while yet.
+    Rotate {
+        /// The other key's id.
+        key_id: String,
+        /// The tenant.
+        #[arg(long, default_value = "")]
+        tenant: String,
+        /// For how many hours the other key is good yet: at most 720, 0 for no longer.
+        #[arg(long, default_value_t = 24)]
+        overlap_hours: u16,
+    },
+    /// List a tenant's keys: id, what it may do, its apps, whether it is good, when it was last used, its name.
     List {
         /// The tenant.
         #[arg(long, default_value = "")]

@@ -7,7 +7,7 @@ mod watch;
 use std::{fmt::Write, path::PathBuf};
 
 use api::{
-    convert::time_to_wire,
+    convert::{WireDuration, instant, time_to_wire},
     v1::{self, admin_service_client::AdminServiceClient, replay::State},
 };
 use model::Permission;
@@ -21,7 +21,10 @@ pub(crate) use export::export;
 pub(crate) use report::report;
 pub(crate) use watch::watch;
 
-use crate::cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand, TopicCommand};
+use crate::{
+    cli::{AppCommand, KeyCommand, ReplayCommand, Server, TenantCommand, TopicCommand},
+    wire::now_ms,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,7 @@ pub(crate) enum ClientError {
     Refused(Box<tonic::Status>),
     #[error("the answer can't be written: {0}")]
     Write(#[from] std::io::Error),
-    #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator")]
+    #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator, export")]
     NoPermission(String),
 }
 
@@ -122,7 +125,7 @@ pub(crate) async fn app(server: &Server, command: AppCommand) -> Result<String, 
 pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, ClientError> {
     let mut admin = connect(server).await?;
     match command {
-        KeyCommand::Create { tenant, can, apps, name } => {
+        KeyCommand::Create { tenant, can, apps, name, test, cidrs, origins } => {
             let permissions = can
                 .into_iter()
                 .map(|word| Permission::from_name(&word).map(|p| p as i32).ok_or(ClientError::NoPermission(word)))
@@ -132,17 +135,25 @@ pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, 
                 display_name: name,
                 permissions,
                 app_ids: apps,
+                environment: if test { v1::KeyEnvironment::Test } else { v1::KeyEnvironment::Live }.into(),
+                allowed_cidrs: cidrs,
+                allowed_origins: origins,
                 ..v1::CreateKeyRequest::default()
             };
             Ok(format!("{}\n", admin.create_key(request).await?.into_inner().secret))
+        }
+        KeyCommand::Rotate { key_id, tenant, overlap_hours } => {
+            let overlap = Some(WireDuration { seconds: i64::from(overlap_hours) * 3_600, nanos: 0 });
+            let request = v1::RotateKeyRequest { tenant_id: tenant, key_id, overlap };
+            Ok(format!("{}\n", admin.rotate_key(request).await?.into_inner().secret))
         }
         KeyCommand::List { tenant } => {
             let list = admin.list_keys(v1::ListKeysRequest { tenant_id: tenant }).await?.into_inner();
             Ok(lines(list.keys.into_iter().map(|k| {
                 let can: Vec<_> = k.permissions.iter().filter_map(|n| permission_name(*n)).collect();
                 let apps = if k.app_ids.is_empty() { "all apps".to_owned() } else { k.app_ids.join(",") };
-                let state = if k.revoked_at.is_some() { "revoked" } else { "good" };
-                [k.key_id, can.join(","), apps, state.to_owned(), k.display_name]
+                let (state, used) = (state(&k), k.last_used_at.map_or("never".to_owned(), |time| time.to_string()));
+                [k.key_id, can.join(","), apps, state, format!("used {used}"), k.display_name]
             })))
         }
         KeyCommand::Revoke { key_id, tenant } => {
@@ -217,6 +228,17 @@ fn replay_line(replay: v1::Replay) -> String {
     let state = State::try_from(replay.state).unwrap_or_default().as_str_name().trim_start_matches("STATE_");
     let read = format!("{} of {} records", replay.records_read, replay.records);
     lines([[replay.replay_id, state.to_lowercase(), read, replay.message]].into_iter())
+}
+
+/// Whether a key is good, and until when.
+fn state(key: &v1::Key) -> String {
+    let ended = |end| instant(end).is_some_and(|end_ms| end_ms <= now_ms());
+    match &key.expires_at {
+        _ if key.revoked_at.is_some() => "revoked".to_owned(),
+        Some(end) if ended(end) => "expired".to_owned(),
+        Some(end) => format!("good until {end}"),
+        None => "good".to_owned(),
+    }
 }
 
 fn permission_name(number: i32) -> Option<&'static str> {

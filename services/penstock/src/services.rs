@@ -140,6 +140,7 @@ impl Services {
             cache: Arc::clone(&self.cache),
             cache_key: self.cache_key.clone(),
             context_key: self.context_key.clone(),
+            uses: Arc::new(gateway::Uses::new(Arc::clone(&self.meta) as _)),
             services: self.services.clone(),
             options: config.gateway.clone(),
             now_ms,

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use mesh::{
@@ -119,8 +119,13 @@ pub(crate) async fn serve(
         let many = ServeOptions { max_concurrent_streams: MESH_STREAMS, ..config.server.clone() };
         servers.push(serve_in_background(listener, services.inner(), &many, door, &stop));
     }
+    let mut uses = None;
     if let (Some(services), Some(listener)) = (&services, doors.public) {
-        let gateway = gateway::service(services.gateway(config));
+        let parts = services.gateway(config);
+        uses = Some(Arc::clone(&parts.uses));
+        let every = Duration::from_secs(config.gateway.key_uses_seconds.max(1));
+        tokio::spawn(Arc::clone(&parts.uses).run(every, stop.clone()));
+        let gateway = gateway::service(parts);
         servers.push(serve_in_background(listener, gateway, &config.server, None, &stop));
     }
     if let (Some(meta), true) = (&stores.meta, roles.has(Role::Admin)) {
@@ -143,6 +148,9 @@ pub(crate) async fn serve(
     }
     for server in servers {
         let _ = server.await;
+    }
+    if let Some(uses) = uses {
+        uses.write().await; // those of the calls that ended last
     }
     drop(services);
     eraser_stop.cancel();

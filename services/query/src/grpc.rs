@@ -14,7 +14,7 @@ use api::{
 use formula::SealedPlan;
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context, deadline};
-use model::Error;
+use model::{Error, Permission};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 use tower::util::BoxCloneSyncService;
@@ -151,6 +151,7 @@ impl QueryService for Grpc {
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
+        caller.context.require(Permission::Export).map_err(|e| to_status(&e))?;
         let v1::ExportRequest { question, format, resume_token, .. } = request.into_inner();
         let words = match question {
             Some(export_request::Question::Sql(query)) => Words::Sql(query),

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use model::{AppSet, Permission, Priority, Scope};
+use model::{AppSet, Environment, Network, Permission, Priority, Scope};
 
 use super::{app, tenant};
-use crate::{App, Directory, Key, MetaError, Metastore, Quota, Retention, Tenant};
+use crate::{App, Directory, Key, MetaError, Metastore, Places, Quota, Retention, Tenant};
 
 /// Tenants, apps, keys and secrets.
 pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
@@ -12,6 +12,8 @@ pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     a_key_comes_back_as_it_was_made(&*new().await).await;
     a_key_needs_what_its_scope_names(&*new().await).await;
     revoking_keeps_the_first_time(&*new().await).await;
+    one_key_comes_in_another_s_place(&*new().await).await;
+    a_key_s_last_use_is_the_latest_noted(&*new().await).await;
     a_quota_is_the_one_set_last(&*new().await).await;
     a_retention_is_the_one_set_last(&*new().await).await;
     a_secret_is_made_once(new().await).await;
@@ -41,8 +43,19 @@ fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key {
         permissions: [Permission::Query, Permission::Ingest].into_iter().collect(),
         priority: Priority::Scheduled,
     };
-    let display_name = "a key".into();
-    Key { id: id.into(), hash, display_name, scope, created_at_ms, expires_at_ms: None, revoked_at_ms: None }
+    Key {
+        id: id.into(),
+        hash,
+        display_name: "a key".into(),
+        environment: Environment::Live,
+        scope,
+        places: Places::default(),
+        rotated_from: None,
+        created_at_ms,
+        expires_at_ms: None,
+        revoked_at_ms: None,
+        last_used_at_ms: None,
+    }
 }
 
 async fn with_two_apps(store: &dyn Directory) {
@@ -82,6 +95,12 @@ async fn a_key_comes_back_as_it_was_made(store: &dyn Directory) {
     every_app.expires_at_ms = Some(99);
     let mut two_apps = a_key("acme", "k2", AppSet::Only(vec![app("web"), app("ios")]), 10);
     two_apps.revoked_at_ms = Some(11);
+    two_apps.environment = Environment::Test;
+    two_apps.places = Places {
+        networks: ["10.0.0.0/8", "2001:db8::/32"].map(|network| Network::parse(network).unwrap()).to_vec(),
+        origins: vec!["https://dash.example".into()],
+    };
+    two_apps.last_used_at_ms = Some(12);
     let mut nothing = a_key("acme", "k3", AppSet::Only(vec![]), 20);
     nothing.scope.permissions = [].into_iter().collect();
     nothing.scope.priority = Priority::Interactive;
@@ -122,6 +141,59 @@ async fn revoking_keeps_the_first_time(store: &dyn Directory) {
     assert_eq!(store.key("k1").await.unwrap().unwrap().revoked_at_ms, Some(7));
     let unknown = store.revoke_key(&tenant("acme"), "k2", 7).await;
     assert!(matches!(unknown, Err(MetaError::NotFound(_))), "{unknown:?}");
+}
+
+async fn one_key_comes_in_another_s_place(store: &dyn Directory) {
+    with_two_apps(store).await;
+    store.create_tenant(&a_tenant("beta")).await.unwrap();
+    for id in ["k1", "k2", "k3"] {
+        store.create_key(&a_key("acme", id, AppSet::All, 1)).await.unwrap();
+    }
+    store.revoke_key(&tenant("acme"), "k3", 2).await.unwrap();
+    let after = |of: &str, id: &str, old: &str| {
+        let key = a_key(of, id, AppSet::All, 5);
+        Key { rotated_from: Some(old.into()), ..key }
+    };
+    for (of, old) in [("beta", "k1"), ("acme", "none"), ("acme", "k3")] {
+        let refused = store.rotate_key(&after(of, "k4", old), 9).await;
+        assert!(matches!(refused, Err(MetaError::NotFound(_))), "{refused:?}");
+    }
+    assert_eq!(store.rotated_key("k1").await.unwrap(), None);
+
+    let end = async |id: &str| store.key(id).await.unwrap().unwrap().expires_at_ms;
+    store.rotate_key(&after("acme", "k4", "k1"), 9).await.unwrap();
+    assert_eq!((end("k1").await, end("k4").await), (Some(9), None));
+    assert_eq!(store.rotated_key("k1").await.unwrap(), Some(after("acme", "k4", "k1")));
+    let twice = store.rotate_key(&after("acme", "k5", "k1"), 3).await;
+    assert!(matches!(twice, Err(MetaError::AlreadyExists(_))), "{twice:?}");
+    assert_eq!((end("k1").await, store.key("k5").await.unwrap()), (Some(9), None), "all or nothing");
+    // What ends before keeps its end.
+    store.rotate_key(&Key { expires_at_ms: Some(4), ..after("acme", "k6", "k4") }, 9).await.unwrap();
+    store.rotate_key(&after("acme", "k7", "k6"), 9).await.unwrap();
+    assert_eq!(end("k6").await, Some(4));
+}
+
+async fn a_key_s_last_use_is_the_latest_noted(store: &dyn Directory) {
+    with_two_apps(store).await;
+    for id in ["k1", "k2"] {
+        store.create_key(&a_key("acme", id, AppSet::All, 1)).await.unwrap();
+    }
+    let used = async || {
+        let keys = store.keys(&tenant("acme")).await.unwrap();
+        keys.into_iter().map(|key| key.last_used_at_ms).collect::<Vec<_>>()
+    };
+    let note = async |uses: &[(&str, i64)]| {
+        let uses: Vec<_> = uses.iter().map(|(id, at_ms)| ((*id).to_owned(), *at_ms)).collect();
+        store.note_key_uses(&uses).await.unwrap();
+    };
+    assert_eq!(used().await, [None, None]);
+    note(&[("none", 9), ("k1", 7)]).await;
+    assert_eq!(used().await, [Some(7), None]);
+    note(&[("k2", 8), ("k1", 5)]).await;
+    assert_eq!(used().await, [Some(7), Some(8)]);
+    note(&[]).await;
+    note(&[("k1", 9)]).await;
+    assert_eq!(used().await, [Some(9), Some(8)]);
 }
 
 async fn a_quota_is_the_one_set_last(store: &dyn Directory) {

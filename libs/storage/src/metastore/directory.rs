@@ -56,20 +56,34 @@ impl Directory for SqlMetastore {
                 require_app(&mut transaction, &key.scope.tenant, app).await?;
             }
         }
-        let row = sql::KeyRow::from(key);
-        let insert = query(sql::INSERT_KEY)
-            .bind(row.id)
-            .bind(row.tenant)
-            .bind(row.hash)
-            .bind(row.display_name)
-            .bind(row.apps)
-            .bind(row.permissions)
-            .bind(row.priority)
-            .bind(row.created_at_ms)
-            .bind(row.expires_at_ms)
-            .bind(row.revoked_at_ms);
-        let inserted = transaction.execute(insert).await;
-        inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(key_named(&key.id))))?;
+        insert_key(&mut transaction, key, || key_named(&key.id)).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn rotate_key(&self, key: &Key, end_ms: i64) -> Result<(), MetaError> {
+        let old = key.rotated_from.as_deref().unwrap_or_default();
+        let mut transaction = self.database.write().await?;
+        let end = query(sql::END_KEY).bind(key.scope.tenant.as_str()).bind(old).bind(end_ms);
+        if transaction.execute(end).await? == 0 {
+            return Err(MetaError::NotFound(key_named(old)));
+        }
+        insert_key(&mut transaction, key, || format!("a key in the place of {}", key_named(old))).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn rotated_key(&self, id: &str) -> Result<Option<Key>, MetaError> {
+        let row: Option<sql::KeyRow> = self.database.fetch_optional(query(sql::ROTATED_KEY).bind(id)).await?;
+        row.map(Key::try_from).transpose()
+    }
+
+    async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<(), MetaError> {
+        // All in the order of ids: two processes that note the same keys wait for each other, never in a circle.
+        let mut uses: Vec<_> = uses.iter().collect();
+        uses.sort_unstable();
+        let mut transaction = self.database.write().await?;
+        for (id, at_ms) in uses {
+            transaction.execute(query(sql::USE_KEY).bind(id).bind(*at_ms)).await?;
+        }
         Ok(transaction.commit().await?)
     }
 
@@ -165,6 +179,34 @@ impl Directory for SqlMetastore {
         transaction.commit().await?;
         unhex(&stored.ok_or(sqlx::Error::RowNotFound)?.0)
     }
+}
+
+/// `taken_name` is what is there already if the key can't be added.
+async fn insert_key(
+    transaction: &mut Transaction,
+    key: &Key,
+    taken_name: impl FnOnce() -> String,
+) -> Result<(), MetaError> {
+    let row = sql::KeyRow::from(key);
+    let insert = query(sql::INSERT_KEY)
+        .bind(row.id)
+        .bind(row.tenant)
+        .bind(row.hash)
+        .bind(row.display_name)
+        .bind(row.environment)
+        .bind(row.apps)
+        .bind(row.permissions)
+        .bind(row.priority)
+        .bind(row.networks)
+        .bind(row.origins)
+        .bind(row.rotated_from)
+        .bind(row.created_at_ms)
+        .bind(row.expires_at_ms)
+        .bind(row.revoked_at_ms)
+        .bind(row.last_used_at_ms);
+    let inserted = transaction.execute(insert).await;
+    inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(taken_name())))?;
+    Ok(())
 }
 
 async fn require_tenant(transaction: &mut Transaction, tenant: &TenantId) -> Result<(), MetaError> {

@@ -1,10 +1,11 @@
 //! Tenants, apps, keys and secrets.
 
-use model::{AppId, AppSet, Permission, Permissions, Priority, Scope, TenantId};
+use model::{AppId, AppSet, Environment, Network, Permission, Permissions, Priority, Scope, TenantId};
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::FromRow;
 
 use super::{damaged, hex, unhex};
-use crate::{App, Key, MetaError, Quota, Tenant};
+use crate::{App, Key, MetaError, Places, Quota, Tenant};
 
 pub(crate) const INSERT_TENANT: &str = "INSERT INTO tenants (id, display_name, created_at_ms) VALUES ($1, $2, $3)";
 pub(crate) const TENANTS: &str = "SELECT id, display_name, created_at_ms FROM tenants ORDER BY id";
@@ -17,15 +18,32 @@ pub(crate) const APPS: &str =
 pub(crate) const APP: &str =
     "SELECT tenant, id, display_name, time_zone, created_at_ms FROM apps WHERE tenant = $1 AND id = $2";
 
-pub(crate) const INSERT_KEY: &str = "INSERT INTO api_keys \
-     (id, tenant, hash, display_name, apps, permissions, priority, created_at_ms, expires_at_ms, revoked_at_ms) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-pub(crate) const KEY: &str = "SELECT id, tenant, hash, display_name, apps, permissions, priority, \
-     created_at_ms, expires_at_ms, revoked_at_ms FROM api_keys WHERE id = $1";
-pub(crate) const KEYS: &str = "SELECT id, tenant, hash, display_name, apps, permissions, priority, \
-     created_at_ms, expires_at_ms, revoked_at_ms FROM api_keys WHERE tenant = $1 ORDER BY created_at_ms, id";
+/// The columns of a [`KeyRow`], in its order.
+macro_rules! key_columns {
+    () => {
+        "id, tenant, hash, display_name, environment, apps, permissions, priority, networks, origins, rotated_from, \
+         created_at_ms, expires_at_ms, revoked_at_ms, last_used_at_ms"
+    };
+}
+
+pub(crate) const INSERT_KEY: &str = concat!(
+    "INSERT INTO api_keys (",
+    key_columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+);
+pub(crate) const KEY: &str = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE id = $1");
+pub(crate) const ROTATED_KEY: &str = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE rotated_from = $1");
+pub(crate) const KEYS: &str =
+    concat!("SELECT ", key_columns!(), " FROM api_keys WHERE tenant = $1 ORDER BY created_at_ms, id");
 pub(crate) const REVOKE_KEY: &str =
     "UPDATE api_keys SET revoked_at_ms = COALESCE(revoked_at_ms, $3) WHERE tenant = $1 AND id = $2";
+/// $1 tenant, $2 id, $3 the end.
+pub(crate) const END_KEY: &str = "UPDATE api_keys \
+     SET expires_at_ms = CASE WHEN expires_at_ms < $3 THEN expires_at_ms ELSE $3 END \
+     WHERE tenant = $1 AND id = $2 AND revoked_at_ms IS NULL";
+/// $1 id, $2 when.
+pub(crate) const USE_KEY: &str =
+    "UPDATE api_keys SET last_used_at_ms = $2 WHERE id = $1 AND COALESCE(last_used_at_ms, $2 - 1) < $2";
 
 pub(crate) const SET_QUOTA: &str = "INSERT INTO tenant_quotas \
      (tenant, events_per_second, events_burst, bytes_per_second, bytes_burst) VALUES ($1, $2, $3, $4, $5) \
@@ -118,12 +136,17 @@ pub(crate) struct KeyRow {
     pub(crate) tenant: String,
     pub(crate) hash: String,
     pub(crate) display_name: String,
+    pub(crate) environment: String,
     pub(crate) apps: Option<String>,
     pub(crate) permissions: String,
     pub(crate) priority: String,
+    pub(crate) networks: Option<String>,
+    pub(crate) origins: Option<String>,
+    pub(crate) rotated_from: Option<String>,
     pub(crate) created_at_ms: i64,
     pub(crate) expires_at_ms: Option<i64>,
     pub(crate) revoked_at_ms: Option<i64>,
+    pub(crate) last_used_at_ms: Option<i64>,
 }
 
 impl From<&Key> for KeyRow {
@@ -131,19 +154,24 @@ impl From<&Key> for KeyRow {
         let names: Vec<&str> = key.scope.permissions.iter().map(Permission::name).collect();
         let apps = match &key.scope.apps {
             AppSet::All => None,
-            AppSet::Only(apps) => Some(serde_json::to_string(apps).expect("ids are plain strings")),
+            AppSet::Only(apps) => Some(array(apps)),
         };
         Self {
             id: key.id.clone(),
             tenant: key.scope.tenant.as_str().to_owned(),
             hash: hex(&key.hash),
             display_name: key.display_name.clone(),
+            environment: key.environment.name().to_owned(),
             apps,
             permissions: names.join(" "),
             priority: priority_name(key.scope.priority).to_owned(),
+            networks: (!key.places.networks.is_empty()).then(|| array(&key.places.networks)),
+            origins: (!key.places.origins.is_empty()).then(|| array(&key.places.origins)),
+            rotated_from: key.rotated_from.clone(),
             created_at_ms: key.created_at_ms,
             expires_at_ms: key.expires_at_ms,
             revoked_at_ms: key.revoked_at_ms,
+            last_used_at_ms: key.last_used_at_ms,
         }
     }
 }
@@ -158,8 +186,13 @@ impl TryFrom<KeyRow> for Key {
             .collect::<Result<Permissions, _>>()?;
         let apps = match &row.apps {
             None => AppSet::All,
-            Some(json) => AppSet::Only(serde_json::from_str(json).map_err(damaged)?),
+            Some(json) => AppSet::Only(of_array(json)?),
         };
+        let places = Places {
+            networks: row.networks.as_deref().map(of_array::<Network>).transpose()?.unwrap_or_default(),
+            origins: row.origins.as_deref().map(of_array).transpose()?.unwrap_or_default(),
+        };
+        let environment = Environment::from_name(&row.environment);
         let scope = Scope {
             tenant: TenantId::new(&row.tenant).map_err(damaged)?,
             apps,
@@ -170,12 +203,24 @@ impl TryFrom<KeyRow> for Key {
             id: row.id,
             hash: unhex(&row.hash)?,
             display_name: row.display_name,
+            environment: environment.ok_or_else(|| damaged(format_args!("environment {:?}", row.environment)))?,
             scope,
+            places,
+            rotated_from: row.rotated_from,
             created_at_ms: row.created_at_ms,
             expires_at_ms: row.expires_at_ms,
             revoked_at_ms: row.revoked_at_ms,
+            last_used_at_ms: row.last_used_at_ms,
         })
     }
+}
+
+fn array<T: Serialize>(members: &[T]) -> String {
+    serde_json::to_string(members).expect("members are plain strings")
+}
+
+fn of_array<T: DeserializeOwned>(json: &str) -> Result<Vec<T>, MetaError> {
+    serde_json::from_str(json).map_err(damaged)
 }
 
 const PRIORITIES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Priority::Background];

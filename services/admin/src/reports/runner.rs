@@ -86,7 +86,7 @@ impl Reporter {
     }
 
     async fn answer(&self, report: &Report, run: &mut ReportRun) -> Result<(), MetaError> {
-        let key = self.desk.parts.directory.key(&report.terms.key_id).await?.filter(|key| self.is_good(key));
+        let key = self.key(&report.terms.key_id).await?;
         let answer = match &key {
             None => {
                 let why = "the key that made it was revoked or has expired";
@@ -113,8 +113,14 @@ impl Reporter {
         Ok(())
     }
 
-    fn is_good(&self, key: &Key) -> bool {
-        key.revoked_at_ms.is_none() && key.expires_at_ms.is_none_or(|end| self.now_ms() < end)
+    /// The key with this id, or if that is no longer good and was rotated, the one that came in its place.
+    async fn key(&self, id: &str) -> Result<Option<Key>, MetaError> {
+        let directory = &self.desk.parts.directory;
+        let mut key = directory.key(id).await?;
+        while let Some(old) = key.take_if(|key| !key.is_good(self.now_ms())) {
+            key = directory.rotated_key(&old.id).await?;
+        }
+        Ok(key)
     }
 
     async fn deliver(&self, report: &Report, run: &mut ReportRun) {

@@ -1,15 +1,15 @@
 use std::collections::HashSet;
 
 use api::{
-    convert::time_to_wire,
+    convert::{WireDuration, time_to_wire},
     v1::{
         CreateKeyRequest, CreateKeyResponse, ListKeysRequest, Permission as Wire, Priority as WirePriority,
-        RevokeKeyRequest,
+        RevokeKeyRequest, RotateKeyRequest, RotateKeyResponse,
     },
 };
 use mesh::context::CallContext;
 use model::{
-    ErrorCode::{NotFound, PermissionDenied},
+    ErrorCode::{AlreadyExists, NotFound, PermissionDenied},
     KeyText, Permission, Priority,
 };
 use tonic::Status;
@@ -80,6 +80,20 @@ async fn what_a_key_may_be() {
     let field = async |request| fields(make(&world, &acme, request).await);
     assert_eq!(field(wanted("", &[], &[])).await, ["permissions"]);
     assert_eq!(field(wanted("", &[], &[Wire::Backfill])).await, ["permissions"]);
+    assert_eq!(field(wanted("", &[], &[Wire::Export])).await, ["permissions"]);
+    let places = CreateKeyRequest {
+        environment: 3,
+        allowed_cidrs: vec!["10.0.0.0/8".into(), "10.0.0.1/8".into(), String::new()],
+        allowed_origins: vec!["https://dash.example/".into()],
+        ..wanted("", &[], &[Wire::Query])
+    };
+    assert_eq!(field(places).await, ["environment", "allowed_cidrs[1]", "allowed_cidrs[2]", "allowed_origins[0]"]);
+    let many = CreateKeyRequest {
+        allowed_cidrs: vec!["::1".into(); 33],
+        allowed_origins: vec!["http://a".into(); 33],
+        ..wanted("", &[], &[Wire::Query])
+    };
+    assert_eq!(field(many).await, ["allowed_cidrs", "allowed_origins"]);
     assert_eq!(field(CreateKeyRequest { priority: 4, ..wanted("", &[], &[Wire::Query]) }).await, ["priority"]);
     assert_eq!(
         field(wanted("", &["a b", "web", ""], &[Wire::Query, Wire::Unspecified])).await,
@@ -177,4 +191,65 @@ async fn an_operator_s_key_is_revoked_by_operators_only() {
         "another tenant doesn't learn that it exists"
     );
     revoke(&world, &operator(), "acme", &id).await.unwrap();
+}
+
+async fn rotate(world: &World, caller: &CallContext, tenant: &str, id: &str) -> Result<RotateKeyResponse, Status> {
+    let request = RotateKeyRequest { tenant_id: tenant.into(), key_id: id.into(), overlap: None };
+    world.call(caller, request, method!(rotate_key)).await
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_by_who_could_make_it_and_once() {
+    const DAY_MS: i64 = 86_400_000;
+    let world = World::new().await;
+    let acme = admin("acme");
+    let request = CreateKeyRequest {
+        expires_at: Some(time_to_wire(NOW_MS + DAY_MS / 2)),
+        allowed_cidrs: vec!["10.0.0.0/8".into()],
+        ..wanted("", &["web"], &[Wire::Query, Wire::Export])
+    };
+    let key = make(&world, &acme, request).await.unwrap().key.unwrap();
+    let urgent = made(&world, &operator(), wanted("acme", &[], &[Wire::Operator])).await;
+    let whole = made(&world, &acme, wanted("", &[], &[Wire::Query])).await;
+    for (caller, tenant, id, refusal) in [
+        (&admin("beta"), "", &key.key_id, NotFound),
+        (&admin("beta"), "acme", &key.key_id, PermissionDenied),
+        (&admin_of("acme", &["ios"]), "", &key.key_id, NotFound),
+        (&admin_of("acme", &["web"]), "", &whole, NotFound),
+        (&acme, "", &urgent, PermissionDenied),
+        (&caller("acme", &[], &[Permission::Query]), "", &key.key_id, PermissionDenied),
+    ] {
+        assert_eq!(code(rotate(&world, caller, tenant, id).await), refusal, "{id}");
+    }
+    let mut slow = acme.clone();
+    slow.scope.priority = Priority::Background;
+    assert_eq!(
+        code(rotate(&world, &slow, "", &key.key_id).await),
+        PermissionDenied,
+        "no key hands on more than it has"
+    );
+
+    let mut deleted = world.cache.deleted();
+    let answer = rotate(&world, &admin_of("acme", &["web"]), "", &key.key_id).await.unwrap();
+    assert_eq!(deleted.try_recv().unwrap(), storage::Key::cache_name(&key.key_id), "gateways hear of it");
+    let (new, text) = (answer.key.unwrap(), KeyText::parse(&answer.secret).unwrap());
+    assert_eq!(world.directory.key(text.id()).await.unwrap().unwrap().hash, text.hash());
+    assert_eq!((new.key_id.as_str(), &new.rotated_from), (text.id(), &key.key_id));
+    let like = |key: &api::v1::Key| api::v1::Key { key_id: String::new(), rotated_from: String::new(), ..key.clone() };
+    assert_eq!(like(&new), like(&key));
+    assert_eq!(answer.old_key.unwrap(), key, "it ends before the overlap does");
+    assert_eq!(code(rotate(&world, &acme, "", &key.key_id).await), AlreadyExists);
+
+    let overlap = async |seconds, nanos| {
+        let overlap = Some(WireDuration { seconds, nanos });
+        let request = RotateKeyRequest { tenant_id: String::new(), key_id: whole.clone(), overlap };
+        world.call(&acme, request, method!(rotate_key)).await
+    };
+    for (seconds, nanos) in [(-1, 0), (0, -1), (30 * 86_400, 1), (i64::MAX, 0), (i64::MIN, i32::MIN)] {
+        assert_eq!(fields(overlap(seconds, nanos).await), ["overlap"]);
+    }
+    let old = overlap(30 * 86_400, 0).await.unwrap().old_key.unwrap();
+    assert_eq!(old.expires_at, Some(time_to_wire(NOW_MS + 30 * DAY_MS)));
+    revoke(&world, &acme, "", &new.key_id).await.unwrap();
+    assert_eq!(fields(rotate(&world, &acme, "", &new.key_id).await), ["key_id"]);
 }

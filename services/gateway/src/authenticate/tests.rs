@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use mesh::signed::SigningKey;
-use model::{AppSet, Permission, Priority, Scope, TenantId};
-use storage::{Cache as SharedCache, Metastore, Tenant, conformance::stand::Server, open_cache};
+use model::{AppId, AppSet, Environment, Permission, Priority, Scope, TenantId};
+use storage::{
+    App, Cache as SharedCache, Metastore, Places, Quota, Retention, Tenant, conformance::stand::Server, open_cache,
+};
 
 use super::*;
 
@@ -23,7 +26,7 @@ macro_rules! clock {
 }
 
 fn text() -> KeyText {
-    KeyText::from_random([1; 12], [2; 32])
+    KeyText::from_random(Environment::Live, [1; 12], [2; 32])
 }
 
 fn key(text: &KeyText) -> Key {
@@ -37,10 +40,14 @@ fn key(text: &KeyText) -> Key {
         id: text.id().to_owned(),
         hash: text.hash(),
         display_name: String::new(),
+        environment: text.environment(),
         scope,
+        places: Places::default(),
+        rotated_from: None,
         created_at_ms: 0,
         expires_at_ms: None,
         revoked_at_ms: None,
+        last_used_at_ms: None,
     }
 }
 
@@ -56,14 +63,27 @@ fn signing_key() -> SigningKey {
     SigningKey::derive(&[7; 32], "cached API key")
 }
 
-fn gateway(store: &Arc<dyn Metastore>, cache: &Arc<dyn SharedCache>, now_ms: fn() -> i64) -> Authenticator {
-    Authenticator::new(Arc::clone(store) as _, SharedKeys::new(Arc::clone(cache), signing_key()), now_ms)
+fn gateway(store: &Arc<dyn Metastore>, cache: &Arc<dyn SharedCache>, now_ms: fn() -> i64) -> Arc<Authenticator> {
+    gateway_over(Arc::clone(store) as _, cache, now_ms)
 }
 
-async fn show(gateway: &Authenticator, text: &KeyText) -> Result<Arc<Key>, ErrorCode> {
+fn gateway_over(
+    directory: Arc<dyn Directory>,
+    cache: &Arc<dyn SharedCache>,
+    now_ms: fn() -> i64,
+) -> Arc<Authenticator> {
+    let shared = SharedKeys::new(Arc::clone(cache), signing_key());
+    Arc::new(Authenticator::new(directory, shared, Unknown::new(20, 2), now_ms))
+}
+
+async fn show(gateway: &Arc<Authenticator>, text: &KeyText) -> Result<Arc<Key>, ErrorCode> {
+    show_from(gateway, text, "192.0.2.1").await.map_err(|error| error.code)
+}
+
+async fn show_from(gateway: &Arc<Authenticator>, text: &KeyText, address: &str) -> Result<Arc<Key>, Error> {
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", text.as_str().parse().unwrap());
-    gateway.authenticate(&headers).await.map_err(|error| error.code)
+    gateway.authenticate(&headers, Whence(Some(address.parse().unwrap()))).await
 }
 
 /// As the Admin service does it.
@@ -137,11 +157,11 @@ async fn without_the_metastore_keys_that_a_gateway_read_are_known_to_all_for_a_m
     let new = gateway(&store, &open_cache(redis.url()).await.unwrap(), now_ms);
     for gateway in [&reader, &new] {
         assert!(show(gateway, &text()).await.is_ok());
-        let guess = KeyText::from_random([1; 12], [3; 32]); // the right id with another secret
+        let guess = KeyText::from_random(Environment::Live, [1; 12], [3; 32]); // the right id with another secret
         assert_eq!(show(gateway, &guess).await.unwrap_err(), ErrorCode::Unauthenticated);
     }
     // What was not signed with the installation's secret is no key.
-    let stranger = KeyText::from_random([4; 12], [5; 32]);
+    let stranger = KeyText::from_random(Environment::Live, [4; 12], [5; 32]);
     let forged = SigningKey::derive(&[8; 32], "cached API key").sign(&(key(&stranger), now_ms()));
     let name = Key::cache_name(stranger.id());
     for forgery in [forged, signing_key().sign(&(key(&text()), now_ms())), "nonsense".to_owned()] {
@@ -154,4 +174,119 @@ async fn without_the_metastore_keys_that_a_gateway_read_are_known_to_all_for_a_m
     }
     postgres.start_again();
     eventually("the metastore is back", async || show(&new, &text()).await.is_ok()).await;
+}
+
+/// A directory that counts how often it is asked for a key.
+struct Counting {
+    store: Arc<dyn Metastore>,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Directory for Counting {
+    async fn key(&self, id: &str) -> Result<Option<Key>, MetaError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.store.key(id).await
+    }
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<(), MetaError> {
+        self.store.create_tenant(tenant).await
+    }
+    async fn tenants(&self) -> Result<Vec<Tenant>, MetaError> {
+        self.store.tenants().await
+    }
+    async fn create_app(&self, app: &App) -> Result<(), MetaError> {
+        self.store.create_app(app).await
+    }
+    async fn apps(&self, tenant: &TenantId) -> Result<Vec<App>, MetaError> {
+        self.store.apps(tenant).await
+    }
+    async fn app(&self, tenant: &TenantId, app: &AppId) -> Result<Option<App>, MetaError> {
+        self.store.app(tenant, app).await
+    }
+    async fn create_key(&self, key: &Key) -> Result<(), MetaError> {
+        self.store.create_key(key).await
+    }
+    async fn rotate_key(&self, key: &Key, end_ms: i64) -> Result<(), MetaError> {
+        self.store.rotate_key(key, end_ms).await
+    }
+    async fn rotated_key(&self, id: &str) -> Result<Option<Key>, MetaError> {
+        self.store.rotated_key(id).await
+    }
+    async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<(), MetaError> {
+        self.store.note_key_uses(uses).await
+    }
+    async fn keys(&self, tenant: &TenantId) -> Result<Vec<Key>, MetaError> {
+        self.store.keys(tenant).await
+    }
+    async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError> {
+        self.store.revoke_key(tenant, id, at_ms).await
+    }
+    async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError> {
+        self.store.set_quota(tenant, quota).await
+    }
+    async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError> {
+        self.store.quota(tenant).await
+    }
+    async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError> {
+        self.store.quotas().await
+    }
+    async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError> {
+        self.store.set_retention(tenant, app, days).await
+    }
+    async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError> {
+        self.store.retention(tenant, app).await
+    }
+    async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError> {
+        self.store.retentions().await
+    }
+    async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError> {
+        self.store.secret(name, make).await
+    }
+}
+
+/// Well-formed, with a checksum that fits, and nobody's.
+fn made_up(number: u32) -> KeyText {
+    let mut id = [7; 12];
+    id[..4].copy_from_slice(&number.to_le_bytes().map(|b| b % 62));
+    id[4..8].copy_from_slice(&number.to_le_bytes().map(|b| b / 62));
+    KeyText::from_random(Environment::Live, id, [8; 32])
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_keys_costs_few_look_ups_and_keeps_no_good_key_out() {
+    clock!(CLOCK, now_ms);
+    let folder = tempfile::tempdir().unwrap();
+    let store = metastore(&format!("sqlite:{}", folder.path().join("meta.db").display())).await;
+    let counting = Arc::new(Counting { store: Arc::clone(&store), asked: AtomicUsize::new(0) });
+    let cache = open_cache("memory:").await.unwrap();
+    let gateway = gateway_over(Arc::clone(&counting) as _, &cache, now_ms);
+    let asked = || counting.asked.swap(0, Ordering::Relaxed);
+
+    // Known here before the flood; every call of a crowd waits for the one look-up.
+    let good = text();
+    let crowd = futures::future::join_all((0..100).map(|_| show(&gateway, &good))).await;
+    assert!(crowd.iter().all(Result::is_ok));
+    assert_eq!(asked(), 1);
+    let late = KeyText::from_random(Environment::Test, [2; 12], [2; 32]);
+    store.create_key(&key(&late)).await.unwrap();
+
+    let (gateway, started) = (&gateway, Instant::now());
+    let flood =
+        (0..5_000).map(|number| async move { show_from(gateway, &made_up(number), "192.0.2.1").await.unwrap_err() });
+    let refusals = futures::future::join_all(flood).await;
+    let looked_up = refusals.iter().filter(|refusal| refusal.code == ErrorCode::Unauthenticated).count();
+    // Ten seconds' worth, and what has come while they were shown.
+    let room = 20 + 2 * (started.elapsed().as_secs() as usize + 1);
+    assert!((20..=room).contains(&looked_up), "{looked_up} of {room}");
+    assert_eq!(asked(), looked_up);
+    for refusal in refusals.iter().filter(|refusal| refusal.code != ErrorCode::Unauthenticated) {
+        assert_eq!((refusal.code, refusal.retry_after.is_some()), (ErrorCode::ResourceExhausted, true), "{refusal}");
+    }
+    // A key that this gateway has yet to see comes from elsewhere; one that it knows from where the flood comes too, also when it is read anew.
+    assert!(show_from(gateway, &late, "192.0.2.2").await.is_ok());
+    CLOCK.fetch_add(FRESH_MS, Ordering::Relaxed);
+    for good in [&good, &late] {
+        assert!(show_from(gateway, good, "192.0.2.1").await.is_ok());
+    }
+    assert_eq!(asked(), 3);
 }

@@ -95,7 +95,7 @@ impl World {
         let mut tenants = Vec::new();
         for i in 0..TENANTS {
             let name = format!("tenant{i}");
-            let key = house.tenant(&name, "shop", &["ingest", "backfill", "query", "metrics", "admin"]).await;
+            let key = house.tenant(&name, "shop", &["ingest", "backfill", "query", "export", "metrics", "admin"]).await;
             let reader = house.tenant(&name, "shop", &["query"]).await;
             let (canary, n) = (format!("canary-{i}-"), LARGE * (i as i64 + 1));
             let position_token = fill(&house, &key, &canary, n).await;

@@ -216,7 +216,7 @@ impl House {
         if self._scratch.is_some() { self.dir.join("data") } else { self.dir.clone() }
     }
 
-    /// The key of the tenant `demo`: all its apps; may ingest, query, define metrics, administer, backfill.
+    /// The key of the tenant `demo`: all its apps; may ingest, query, define metrics, administer, backfill, export.
     pub fn demo_key(&self) -> String {
         read(&self.data().join("demo.key"))
     }

@@ -19,6 +19,7 @@ mod grow;
 mod house;
 mod isolation;
 mod kept;
+mod keys;
 mod late;
 mod live;
 mod load;

@@ -186,10 +186,16 @@ async fn a_report_ends_with_its_key_and_what_can_not_be_is_refused() {
     let (status, answer) = house.post(&admin, "/v1/reports", &every_minute(count.clone(), "")).await;
     assert_eq!(status, 403, "who can't ask can't have it asked: {answer}");
 
-    let maker = house.tenant("acme", "shop", &["query", "admin"]).await;
-    let (status, made) = house.post(&maker, "/v1/reports", &every_minute(count, "")).await;
-    assert_eq!(status, 200, "{made}");
-    let (id, key_id) = (made["report"]["report_id"].as_str().unwrap(), made["report"]["created_by"].as_str().unwrap());
+    let report_of_another_key = async || {
+        let maker = house.tenant("acme", "shop", &["query", "admin"]).await;
+        let (status, made) = house.post(&maker, "/v1/reports", &every_minute(count.clone(), "")).await;
+        assert_eq!(status, 200, "{made}");
+        ["report_id", "created_by"].map(|field| made["report"][field].as_str().unwrap().to_owned())
+    };
+    let ([id, key_id], [lasting, rotated]) = (report_of_another_key().await, report_of_another_key().await);
+    let rotation = json!({"tenant_id": "acme", "overlap": "0s"});
+    let (status, new) = house.post(&house.operator_key(), &format!("/v1/keys/{rotated}:rotate"), &rotation).await;
+    assert_eq!(status, 200, "{new}");
     let url = format!("http://{}/v1/keys/{key_id}?tenant_id=acme", house.address);
     assert_eq!(house.http.delete(url).bearer_auth(house.operator_key()).send().await.unwrap().status(), 200);
     let started = Instant::now();
@@ -202,6 +208,18 @@ async fn a_report_ends_with_its_key_and_what_can_not_be_is_refused() {
         assert!(started.elapsed() < 2 * PATIENCE, "{report}");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
+    // The other's key has ended too, but another came in its place.
+    loop {
+        let (_, runs) = get(&house, &key, &format!("/v1/reports/{lasting}/runs")).await;
+        if let Some(run) = runs["runs"].as_array().unwrap().last().filter(|run| run["finished_at"].is_string()) {
+            assert_eq!((rows(&run["result"]), &run["failure"]), (vec![vec![json!(1)]], &json!("")), "{run}");
+            break;
+        }
+        assert!(started.elapsed() < 2 * PATIENCE, "{runs}");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let (_, report) = get(&house, &key, &format!("/v1/reports/{lasting}")).await;
+    assert_eq!(report["report"]["ended"], json!(""), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

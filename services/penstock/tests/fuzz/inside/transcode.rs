@@ -21,7 +21,7 @@ pub const SERVICES: [&str; 4] =
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(api::DESCRIPTORS).unwrap());
 
-const LINES: [&str; 18] = [
+const LINES: [&str; 19] = [
     "POST /v1/identify",
     "POST /v1/query",
     "POST /v1/query:stream",
@@ -39,6 +39,7 @@ const LINES: [&str; 18] = [
     "DELETE /v1/keys/k?tenant_id=acme",
     "GET /v1/keys?tenant_id=%ff&tenant_id=",
     "POST /v1/keys",
+    "POST /v1/keys/k:rotate",
     "POST /v1/apps",
 ];
 
