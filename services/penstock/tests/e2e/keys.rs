@@ -1,6 +1,6 @@
 //! Keys through their lives: for which places they are made, when they were used, and how one comes in another's place.
 
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
 use serde_json::{Value, json};
 
@@ -198,4 +198,53 @@ async fn when_a_key_was_last_used_is_known_soon_and_after_a_restart() {
     for key in [&refused, &idle] {
         assert!(listed(&house, key).await["last_used_at"].is_null());
     }
+}
+
+#[tokio::test]
+async fn made_up_keys_are_refused_with_a_time_and_known_ones_never() {
+    let house = House::start_with("[gateway]\naddress_unknown_keys_per_second = 1").await;
+    let (_, good) = make(&house, json!({})).await;
+    assert_eq!(status(&house, &good).await, 200);
+    let mut told = [0; 2];
+    for number in 0..200 {
+        let key = model::KeyText::from_random(model::Environment::Live, [number; 12], [1; 32]);
+        let request = house.http.post(format!("http://{}/v1/sql", house.address)).bearer_auth(key.as_str());
+        let answer = request.json(&json!({"sql": "SELECT 1"})).send().await.unwrap();
+        match answer.status().as_u16() {
+            401 => told[0] += 1,
+            429 => {
+                assert!(answer.headers().contains_key("retry-after"));
+                told[1] += 1;
+            }
+            other => panic!("a made up key is answered with {other}"),
+        }
+        assert_eq!(status(&house, &good).await, 200);
+    }
+    assert!(told[0] >= 10 && told[1] > 0, "{told:?}");
+}
+
+#[tokio::test]
+async fn keys_are_managed_from_a_terminal() {
+    let house = House::start().await;
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
+        let server = format!("http://{}", house.address);
+        command.arg("key").args(["--server", &server, "--key", &house.demo_key()]).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap().trim().to_owned())
+    };
+    let made = run(&["create", "--can", "query,export", "--test", "--cidr", "127.0.0.1,::1", "--name", "backend"]);
+    let first = model::KeyText::parse(&made.1).unwrap();
+    let (rotated, second) = run(&["rotate", first.id(), "--overlap-hours", "1"]);
+    let second = model::KeyText::parse(&second).unwrap();
+    assert!(rotated && second.as_str().starts_with("pnsk_test_"));
+    assert_eq!((status(&house, first.as_str()).await, status(&house, second.as_str()).await), (200, 200));
+    let (again, said) = run(&["rotate", first.id()]);
+    assert!(!again && said.contains("ALREADY_EXISTS"), "{said}");
+    let (_, list) = run(&["list"]);
+    let line = |key: &model::KeyText| list.lines().find(|line| line.starts_with(key.id())).unwrap().to_owned();
+    assert!(
+        line(&first).contains("\tgood until 2") && line(&second).contains("\tquery,export\tall apps\tgood\tused"),
+        "{list}"
+    );
 }

@@ -114,6 +114,23 @@ async fn a_browser_speaks_grpc_web() {
     assert!(trailers.contains("grpc-message:") && trailers.contains("grpc-status-details-bin:"), "{trailers}");
     let (_, trailers) = grpc_web(&house, "no-key", "/penstock.v1.QueryService/Sql", request.encode_to_vec()).await;
     assert!(trailers.contains("grpc-status:16"), "{trailers}");
+
+    // What a key is limited to holds here as anywhere.
+    let request = SqlRequest {
+        sql: "SELECT COUNT(*) FROM events".to_owned(),
+        app_id: "xyz123".to_owned(),
+        ..SqlRequest::default()
+    };
+    for (network, page, status) in [("127.0.0.0/8", "dash", 0), ("10.0.0.0/8", "dash", 7), ("127.0.0.0/8", "other", 7)]
+    {
+        let origin = format!("https://{page}.example");
+        let wanted =
+            json!({"permissions": ["PERMISSION_QUERY"], "allowed_cidrs": [network], "allowed_origins": [origin]});
+        let (_, made) = house.post(&key, "/v1/keys", &wanted).await;
+        let limited = made["secret"].as_str().unwrap();
+        let (_, trailers) = grpc_web(&house, limited, "/penstock.v1.QueryService/Sql", request.encode_to_vec()).await;
+        assert!(trailers.contains(&format!("grpc-status:{status}")), "{network} {page}: {trailers}");
+    }
 }
 
 #[tokio::test]
