@@ -213,4 +213,4 @@ fn unauthenticated(message: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@ use storage::Directory;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Keys whose uses are kept between two writings. Of more, which no gateway has seen yet, the last use is missed.
+/// Keys whose uses are kept between two writings; uses of more are missed.
 const MOST: usize = 100_000;
 /// Keys that are written in one transaction, so that nobody else waits long for theirs.
 const BATCH: usize = 500;
@@ -67,5 +67,53 @@ impl Uses {
                 entry.insert(*at_ms); // else it was used again meanwhile
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use storage::conformance::stand::Server;
+
+    use super::*;
+    use crate::authenticate::tests::{eventually, metastore, text};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_can_not_be_written_stays_and_the_latest_use_wins() {
+        let postgres = Server::postgres();
+        let store = metastore(postgres.url()).await;
+        let uses = Uses::new(Arc::clone(&store) as _);
+        let (used, id) =
+            (async || store.key(text().id()).await.unwrap().unwrap().last_used_at_ms, text().id().to_owned());
+        uses.note(&id, 5);
+        uses.note("nobody's", 5);
+        uses.write().await;
+        assert_eq!(used().await, Some(5));
+        uses.write().await;
+
+        postgres.kill().await;
+        eventually("the metastore is gone", async || store.tenants().await.is_err()).await;
+        uses.note(&id, 7);
+        uses.write().await;
+        assert_eq!(uses.last_ms.lock().get(&id), Some(&7));
+        uses.keep([(id.clone(), 6)].iter());
+        assert_eq!(uses.last_ms.lock().get(&id), Some(&7), "used again while it could not be written");
+        postgres.start_again();
+        eventually("the metastore is back", async || store.tenants().await.is_ok()).await;
+        uses.write().await;
+        assert_eq!(used().await, Some(7));
+        assert!(uses.last_ms.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_and_keys_that_are_kept_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let uses = Uses::new(metastore(&format!("sqlite:{}", folder.path().join("meta.db").display())).await as _);
+        for number in 0..MOST + 10 {
+            uses.note(&number.to_string(), 1);
+        }
+        uses.note("0", 2);
+        let last_ms = uses.last_ms.lock();
+        assert_eq!((last_ms.len(), last_ms["0"]), (MOST, 2));
     }
 }

@@ -25,7 +25,7 @@ macro_rules! clock {
     };
 }
 
-fn text() -> KeyText {
+pub(crate) fn text() -> KeyText {
     KeyText::from_random(Environment::Live, [1; 12], [2; 32])
 }
 
@@ -51,7 +51,7 @@ fn key(text: &KeyText) -> Key {
     }
 }
 
-async fn metastore(url: &str) -> Arc<dyn Metastore> {
+pub(crate) async fn metastore(url: &str) -> Arc<dyn Metastore> {
     let store = storage::open(url).await.unwrap();
     let tenant = Tenant { id: TenantId::new("acme").unwrap(), display_name: String::new(), created_at_ms: 0 };
     store.create_tenant(&tenant).await.unwrap();
@@ -92,7 +92,7 @@ async fn revoke(store: &Arc<dyn Metastore>, cache: &Arc<dyn SharedCache>) {
     cache.delete(&Key::cache_name(text().id())).await;
 }
 
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
