@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     dashboards::{between, tiles},
-    house::{APP, House, TENANT},
+    house::{APP, House, READER},
     open_loop::{self, Schedule},
     read::Ask,
     skew,
@@ -62,17 +62,17 @@ pub(crate) struct Beside {
 }
 
 /// All of it, each for `seconds`.
-pub(crate) async fn measure(house: &House, now_ms: i64, seconds: u64) -> Result<Crowd, LoadError> {
+pub(crate) async fn measure(house: &House, key: &str, now_ms: i64, seconds: u64) -> Result<Crowd, LoadError> {
     let span = Duration::from_secs(seconds);
     let today_ms = now_ms.div_euclid(DAY_MS) * DAY_MS;
     let range = between(today_ms - 8 * DAY_MS, today_ms - DAY_MS);
     let tiles: Arc<[Ask]> = tiles(&range).into_iter().map(|tile| Ask::Typed(Box::new(tile))).collect();
-    let connection = house.connect().await?;
+    let connection = house.connect().await?.with_key(key)?;
     for tile in tiles.iter() {
         tile.kept(&mut connection.query()).await?;
     }
-    let cached_per_second = as_fast_as_they_come(house, &tiles, span).await?;
-    let (times, errors) = looked_at(house, &tiles, seconds).await?;
+    let cached_per_second = as_fast_as_they_come(house, key, &tiles, span).await?;
+    let (times, errors) = looked_at(house, key, &tiles, seconds).await?;
 
     // The heaviest tile, for a flood; a light one for who is beside it.
     let (heavy, light) = (&tiles[tiles.len() - 1], &tiles[1]);
@@ -86,11 +86,11 @@ pub(crate) async fn measure(house: &House, now_ms: i64, seconds: u64) -> Result<
 }
 
 /// Kept answers a second.
-async fn as_fast_as_they_come(house: &House, tiles: &Arc<[Ask]>, span: Duration) -> Result<f64, LoadError> {
+async fn as_fast_as_they_come(house: &House, key: &str, tiles: &Arc<[Ask]>, span: Duration) -> Result<f64, LoadError> {
     let (started, mut askers) = (Instant::now(), JoinSet::new());
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(house.connect().await?);
+        connections.push(house.connect().await?.with_key(key)?);
     }
     for asker in 0..ASKERS {
         let (mut client, tiles) = (connections[asker % CONNECTIONS].query(), Arc::clone(tiles));
@@ -108,10 +108,10 @@ async fn as_fast_as_they_come(house: &House, tiles: &Arc<[Ask]>, span: Duration)
 }
 
 /// How long a tile takes from the time when somebody's dashboard wanted it, and how many failed.
-async fn looked_at(house: &House, tiles: &Arc<[Ask]>, seconds: u64) -> Result<(Times, u64), LoadError> {
+async fn looked_at(house: &House, key: &str, tiles: &Arc<[Ask]>, seconds: u64) -> Result<(Times, u64), LoadError> {
     let mut users = Vec::new();
     for _ in 0..USERS {
-        users.push(house.connect().await?);
+        users.push(house.connect().await?.with_key(key)?);
     }
     let done = open_loop::run(Schedule::of(TILES_PER_SECOND, seconds), |call| {
         let (mut client, tiles) = (users[call as usize % USERS].query(), Arc::clone(tiles));
@@ -193,7 +193,7 @@ async fn small_tenant(house: &House, connection: &Connection) -> Result<Connecti
     let small = connection.with_key(&skew::tenant(&operator, SMALL).await?)?;
     let statement = format!(
         "INSERT INTO events SELECT * REPLACE ('{SMALL}' AS tenant) FROM events \
-         WHERE tenant = '{TENANT}' AND app = '{APP}' LIMIT {SMALL_EVENTS}"
+         WHERE tenant = '{READER}' AND app = '{APP}' LIMIT {SMALL_EVENTS}"
     );
     house.clickhouse(DEFAULT_DATABASE).query(&statement).execute().await?;
     Ok(small)

@@ -9,7 +9,7 @@ use storage::warehouse::schema::DEFAULT_DATABASE;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    house::{APP, House, TENANT},
+    house::{APP, House, READER},
     read::{Ask, measure},
     stats::Times,
 };
@@ -49,7 +49,7 @@ pub(crate) async fn fill(house: &House, now_ms: i64, wanted: u64) -> Result<u64,
     // Yesterday and today have other events too.
     let (from, to) = (today_ms - (COPIED_DAYS + 1) * DAY_MS, today_ms - DAY_MS);
     let copied = format!(
-        "tenant = '{TENANT}' AND app = '{APP}' AND ts >= fromUnixTimestamp64Milli({from}, 'UTC') AND ts < fromUnixTimestamp64Milli({to}, 'UTC')"
+        "tenant = '{READER}' AND app = '{APP}' AND ts >= fromUnixTimestamp64Milli({from}, 'UTC') AND ts < fromUnixTimestamp64Milli({to}, 'UTC')"
     );
     let there: u64 = client.query(&format!("SELECT count() FROM events WHERE {copied}")).fetch_one().await?;
     let shifts = DAYS / COPIED_DAYS;
@@ -61,13 +61,13 @@ pub(crate) async fn fill(house: &House, now_ms: i64, wanted: u64) -> Result<u64,
         let statement = format!(
             "INSERT INTO events SELECT * EXCEPT (number) REPLACE (ts - toIntervalDay({days}) AS ts, \
              concat(user, '-', toString(number)) AS user, concat(event_id, '-{shift}-', toString(number)) AS event_id) \
-             FROM copied CROSS JOIN numbers({copies})"
+             FROM copied AS c CROSS JOIN numbers({copies}) AS n"
         );
         client.query(&statement).execute().await?;
     }
     client.query("DROP TABLE copied SYNC").execute().await?;
     house.settle().await?;
-    let all = format!("SELECT count() FROM events WHERE tenant = '{TENANT}' AND app = '{APP}'");
+    let all = format!("SELECT count() FROM events WHERE tenant = '{READER}' AND app = '{APP}'");
     Ok(client.query(&all).fetch_one().await?)
 }
 

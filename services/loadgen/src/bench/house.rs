@@ -24,7 +24,8 @@ use crate::{connection::Connection, error::LoadError};
 
 /// The demonstration's app, and the tenant that owns it.
 pub(crate) const APP: &str = "xyz123";
-pub(crate) const TENANT: &str = "demo";
+/// Who asks: the tenant of events that lie as they do after a while, apart from those that are written as fast as they come.
+pub(crate) const READER: &str = "reader";
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 /// How long merges may go on after the last insert and still count for it.

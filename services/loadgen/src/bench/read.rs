@@ -6,13 +6,13 @@ use api::{
     convert::time_to_wire,
     v1::{self, explain_request},
 };
-use model::DAY_MS;
+use model::{DAY_MS, HOUR_MS};
 use serde::Serialize;
 use storage::warehouse::QuerySettings;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    house::{APP, House, TENANT},
+    house::{APP, House, READER},
     stats::Times,
 };
 use crate::{
@@ -192,7 +192,7 @@ impl Direct {
         for place in places(&sql) {
             // Explain keeps the tenant to itself; nothing else is missing.
             if !parameters.iter().any(|(name, _)| *name == place) {
-                parameters.push((place, TENANT.to_owned()));
+                parameters.push((place, READER.to_owned()));
             }
         }
         Ok(Self { sql, parameters })
@@ -213,13 +213,16 @@ fn places(sql: &str) -> Vec<String> {
 
 /// The seed's question, and what a dashboard shows.
 fn catalogue(now_ms: i64) -> Vec<(&'static str, Ask)> {
-    let last = |days: i64| {
+    let before = |end_ms: i64, days: i64| {
         Some(v1::TimeRange {
-            from: Some(time_to_wire(now_ms - days * DAY_MS)),
-            to: Some(time_to_wire(now_ms)),
+            from: Some(time_to_wire(end_ms - days * DAY_MS)),
+            to: Some(time_to_wire(end_ms)),
             ..v1::TimeRange::default()
         })
     };
+    let last = |days| before(now_ms, days);
+    // An answer without buckets is kept once all of its range has ended.
+    let last_ended = |days| before(now_ms.div_euclid(HOUR_MS) * HOUR_MS, days);
     let by_type = v1::TypedQuery {
         app_id: APP.to_owned(),
         measures: vec![measure("events", "COUNT(*)")],
@@ -246,7 +249,7 @@ fn catalogue(now_ms: i64) -> Vec<(&'static str, Ask)> {
         ],
         dimensions: vec![dimension("page")],
         filters: vec![equal("event_type", "page_view")],
-        range: last(7),
+        range: last_ended(7),
         order_by: vec![v1::OrderBy { column: "views".to_owned(), descending: true }],
         limit: 10,
         ..Default::default()

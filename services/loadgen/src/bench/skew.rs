@@ -111,7 +111,7 @@ pub(crate) async fn tenant(operator: &Connection, id: &str) -> Result<String, Lo
     admin.create_tenant(v1::CreateTenantRequest { tenant: Some(tenant) }).await?;
     let app = v1::App { app_id: APP.to_owned(), ..Default::default() };
     admin.create_app(v1::CreateAppRequest { tenant_id: id.to_owned(), app: Some(app) }).await?;
-    let permissions = [v1::Permission::Ingest, v1::Permission::Query].map(i32::from).to_vec();
+    let permissions = [v1::Permission::Ingest, v1::Permission::Backfill, v1::Permission::Query].map(i32::from).to_vec();
     let request = v1::CreateKeyRequest { tenant_id: id.to_owned(), permissions, ..Default::default() };
     Ok(admin.create_key(request).await?.into_inner().secret)
 }
