@@ -18,7 +18,7 @@ GROUP BY date, country ORDER BY date DESC";
 const ROUNDS: u32 = 2_000;
 
 fn compile(context: &Context<'_>, scope: &Scope) -> Result<Statement, model::Error> {
-    parse_sql(SQL)?.plan(context)?.seal(scope)?.compile()
+    parse_sql(SQL)?.plan(context)?.seal(scope, context.schema)?.compile()
 }
 
 /// The mean time of each stage.
@@ -28,7 +28,7 @@ fn stages(context: &Context<'_>, scope: &Scope) -> Result<(), model::Error> {
         let start = Instant::now();
         let query = parse_sql(SQL)?;
         let parsed = Instant::now();
-        let sealed = query.plan(context)?.seal(scope)?;
+        let sealed = query.plan(context)?.seal(scope, context.schema)?;
         let planned = Instant::now();
         let statement = sealed.compile()?;
         let compiled = Instant::now();
@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         apps: AppSet::All,
         permissions: [Permission::Query].into_iter().collect(),
         priority: Priority::Interactive,
+        filters: Vec::new(),
     };
     println!("{}", compile(&context, &scope)?.text());
 

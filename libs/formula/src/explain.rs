@@ -138,6 +138,11 @@ impl Display for In<'_> {
                 write!(f, "{} in ", show(a))?;
                 list_of(f, list, ", ", groups)
             }
+            // Its values are not told: who holds the key need not know them.
+            Node::Locked(_, values) => {
+                list_of(f, values, " or ", groups)?;
+                f.write_str(" as the key may read it")
+            }
             Node::Like { text, pattern, ignore_case } => {
                 write!(f, "{} {} {pattern:?}", show(text), if *ignore_case { "ilike" } else { "like" })
             }

@@ -39,6 +39,7 @@ pub(crate) fn scope() -> Scope {
         apps: AppSet::Only(vec![AppId::new("xyz123").unwrap()]),
         permissions: Permissions::from_iter([Permission::Query]),
         priority: Priority::Interactive,
+        filters: Vec::new(),
     }
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn plan(sql: &str) -> Result<Plan, Error> {
 }
 
 pub(crate) fn compile(sql: &str) -> Result<Statement, Error> {
-    plan(sql)?.seal(&scope())?.compile()
+    plan(sql)?.seal(&scope(), &schema())?.compile()
 }
 
 /// The text with its bound values written in, to be read by a person.

@@ -165,10 +165,10 @@ fn condition(node: Node) -> Expr {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fixture::{plan, readable, scope};
+    use crate::fixture::{plan, readable, schema, scope};
 
     fn sealed(sql: &str) -> SealedPlan {
-        plan(sql).unwrap().seal(&scope()).unwrap()
+        plan(sql).unwrap().seal(&scope(), &schema()).unwrap()
     }
 
     fn text(plan: &SealedPlan) -> String {

@@ -255,9 +255,14 @@ impl Emitter {
             });
         }
         let scoped = !matches!(plan.source, Source::Plans(_));
-        let filters: Vec<_> = plan.filters.iter().flat_map(conjuncts).collect();
+        let is_lock = |filter: &&Expr| matches!(filter.node, Node::Locked(..));
+        let (locks, filters): (Vec<_>, Vec<_>) = plan.filters.iter().flat_map(conjuncts).partition(is_lock);
         if scoped {
             self.push(" WHERE tenant = {tenant:String} AND app = {app:String}");
+            for lock in locks {
+                self.push(" AND ");
+                self.expr(lock); // each a term of its own, where the verifier looks for it
+            }
         } else if !filters.is_empty() {
             self.push(" WHERE true");
         }

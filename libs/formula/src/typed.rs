@@ -52,6 +52,8 @@ pub(crate) enum Node {
     IsDistinct(Box<Expr>, Box<Expr>),
     /// Of constants that are not NULL; a NULL in the list is an OR with NULL around it.
     In(Box<Expr>, Vec<Expr>),
+    /// What there is of these, as text, is among the values of the scope's filter of this number.
+    Locked(usize, Vec<Expr>),
     /// Of the values of a plan's one column.
     InPlan(Box<Expr>, Box<Plan>),
     /// The one value of a plan's one column and row; NULL if it has no row.
@@ -228,7 +230,7 @@ impl Expr {
             | Node::Compare(_, a, b)
             | Node::IsDistinct(a, b)
             | Node::Difference(_, _, a, b) => vec![a, b],
-            Node::All(list) | Node::Any(list) | Node::Call(_, list) => list.iter().collect(),
+            Node::All(list) | Node::Any(list) | Node::Call(_, list) | Node::Locked(_, list) => list.iter().collect(),
             Node::In(a, list) => std::iter::once(&**a).chain(list).collect(),
             Node::Case { branches, otherwise } => {
                 branches.iter().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref()).collect()
@@ -259,7 +261,9 @@ impl Expr {
             | Node::Compare(_, a, b)
             | Node::IsDistinct(a, b)
             | Node::Difference(_, _, a, b) => vec![a, b],
-            Node::All(list) | Node::Any(list) | Node::Call(_, list) => list.iter_mut().collect(),
+            Node::All(list) | Node::Any(list) | Node::Call(_, list) | Node::Locked(_, list) => {
+                list.iter_mut().collect()
+            }
             Node::In(a, list) => std::iter::once(&mut **a).chain(list).collect(),
             Node::Case { branches, otherwise } => {
                 branches.iter_mut().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref_mut()).collect()

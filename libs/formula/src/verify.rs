@@ -1,8 +1,8 @@
 //! The second pair of eyes: reads a finished text with an independent parser and knows nothing of how it came to be.
 //!
 //! It refuses whatever it doesn't know. Allowed are one SELECT, derived tables and queries in expressions, the tables `events`, `users`,
-//! `daily_users` and `bucket_states`, each with both predicates of the scope in the very same WHERE, and that of the shape for the last, their
-//! columns, positional aliases, the functions on a list of its own, and bound values whose types are on a list. States are read from the
+//! `daily_users` and `bucket_states`, each with both predicates of the scope in the very same WHERE, the scope's locks where events are read,
+//! and the predicate of the shape for the last, their columns, positional aliases, the functions on a list of its own, and bound values whose types are on a list. States are read from the
 //! table of states alone.
 
 mod allowed;
@@ -72,7 +72,7 @@ pub fn verify(text: &str, params: &[Param], scope: &Scope) -> Result<(), Refusal
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|error| Refusal::Unreadable(error.to_string()))?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(Statement::Query(query)), true) => query::check(&query),
+        (Some(Statement::Query(query)), true) => query::check(&query, scope.filters.len()),
         _ => Err(Refusal::NotOneQuery),
     }
 }
@@ -90,9 +90,41 @@ fn bound_to(params: &[Param], scope: &Scope) -> Result<(), Refusal> {
         return Err(Refusal::OutOfScope("tenant"));
     }
     match AppId::new(value("app")?) {
-        Ok(app) if scope.reaches(&app) => Ok(()),
-        _ => Err(Refusal::OutOfScope("app")),
+        Ok(app) if scope.reaches(&app) => {}
+        _ => return Err(Refusal::OutOfScope("app")),
     }
+    for (i, filter) in scope.filters.iter().enumerate() {
+        let name = format!("lock{i}");
+        match params.iter().filter(|param| param.name == name).collect::<Vec<_>>().as_slice() {
+            [param] if param.kind == "Array(String)" => {
+                if param.value != array_of(&filter.values) {
+                    return Err(Refusal::OutOfScope("lock"));
+                }
+            }
+            _ => return Err(Refusal::Parameter(name)),
+        }
+    }
+    Ok(())
+}
+
+/// The texts as the warehouse reads an array of them; nothing of it is the emitter's.
+fn array_of(texts: &[String]) -> String {
+    let escaped = |text: &String| {
+        text.chars().fold(String::new(), |mut out, c| {
+            match c {
+                '\'' | '\\' => out.extend(['\\', c]),
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                '\r' => out.push_str("\\r"),
+                '\0' => out.push_str("\\0"),
+                '\x08' => out.push_str("\\b"),
+                '\x0c' => out.push_str("\\f"),
+                c => out.push(c),
+            }
+            out
+        })
+    };
+    format!("[{}]", texts.iter().map(|text| format!("'{}'", escaped(text))).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]

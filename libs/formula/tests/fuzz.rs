@@ -156,6 +156,7 @@ fn scope() -> Scope {
         apps: AppSet::All,
         permissions: [Permission::Query].into_iter().collect(),
         priority: Priority::Interactive,
+        filters: Vec::new(),
     }
 }
 
@@ -165,7 +166,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
     let context = context(&schema);
     let compiled = timed(text, || {
         let query = parse_sql(text)?;
-        query.plan(&context)?.seal(&scope())?.compile()
+        query.plan(&context)?.seal(&scope(), &schema)?.compile()
     });
     match compiled? {
         Ok(statement) => sound(&statement)?,
@@ -373,7 +374,7 @@ fn cases() -> u32 {
 fn check_typed(query: &TypedQuery) -> Result<(), TestCaseError> {
     let schema = schema();
     let context = context(&schema);
-    match timed(query, || query.plan(&context)?.seal(&scope())?.compile())? {
+    match timed(query, || query.plan(&context)?.seal(&scope(), &schema)?.compile())? {
         Ok(statement) => sound(&statement),
         Err(error) => {
             prop_assert_eq!(error.code.reason(), "INVALID_QUERY", "{:?}: {}", query, error.message);
@@ -423,7 +424,9 @@ fn the_queries_themselves_are_valid() {
     let schema = schema();
     let context = Context { schema: &schema, app: AppId::new("a").unwrap(), now_ms: 0, time_zone: "UTC" };
     for text in QUERIES {
-        if let Err(error) = parse_sql(text).and_then(|q| q.plan(&context)).and_then(|p| p.seal(&scope())?.compile()) {
+        if let Err(error) =
+            parse_sql(text).and_then(|q| q.plan(&context)).and_then(|p| p.seal(&scope(), &schema)?.compile())
+        {
             panic!("{text}: {error}");
         }
     }

@@ -27,7 +27,7 @@ pub use metric::{FilterOp, Metric, MetricFilter};
 pub use network::{Network, NetworkError};
 pub use position::{Incarnation, Offset, PartitionId, Position};
 pub use schema::{AppSchema, NUMBER_SLOTS, Property, Slot, TEXT_SLOTS, push_map_key};
-pub use scope::{AppSet, Permission, Permissions, Priority, Scope};
+pub use scope::{AppSet, Permission, Permissions, Priority, ReadFilter, Scope};
 pub use value::{MAX_EXACT_INTEGER, PropertyKind, Value};
 
 /// Milliseconds in one hour: the width of an epoch and of a base bucket.

@@ -13,6 +13,27 @@ pub struct Scope {
     pub permissions: Permissions,
     /// The highest priority that calls may run at.
     pub priority: Priority,
+    /// Only events that pass all of these are there to be read; all events if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<ReadFilter>,
+}
+
+/// The events in which a field or property has one of some values. An event without it is none of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFilter {
+    /// A field that holds text, as `country`, or a property.
+    pub property: String,
+    /// Its values, as text: a number or bool of an event is compared as it is written.
+    pub values: Vec<String>,
+}
+
+impl ReadFilter {
+    /// How many a scope has at most.
+    pub const MOST: usize = 8;
+    /// How many values each has at most, and at least one.
+    pub const MOST_VALUES: usize = 100;
+    /// The bytes of all names and values of a scope: they travel with every call.
+    pub const MOST_BYTES: usize = 4_096;
 }
 
 impl Scope {

@@ -50,7 +50,7 @@ impl Admin {
         let WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places } =
             key_to_make(request, now_ms)?;
         caller.may_give(permissions, &apps)?;
-        let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()) };
+        let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()), filters: Vec::new() };
         let (key, text) = mint(display_name, scope, environment, now_ms);
         let key = Key { expires_at_ms, places, ..key };
         self.directory.create_key(&key).await.map_err(stored)?;

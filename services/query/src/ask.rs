@@ -8,7 +8,7 @@ use formula::{
     Top, TypedQuery, parse_sql,
 };
 use mesh::context::CallContext;
-use model::{AppId, Error, ErrorCode, Permission};
+use model::{AppId, Error, ErrorCode, Permission, Scope};
 use prost::Message;
 use storage::{AppInfo, Apps, MetaError};
 
@@ -128,19 +128,24 @@ pub(crate) async fn seal(
     if !context.scope.reaches(app) {
         return Err(Error::new(ErrorCode::PermissionDenied, format!("app {app} is out of this key's reach")));
     }
-    let info = apps.get(&context.scope.tenant, app).await.map_err(no_app)?;
+    let Scope { tenant, filters, .. } = &context.scope;
+    let mut info = apps.get(tenant, app).await.map_err(no_app)?;
+    // Our copy of the registry may be older than the property that a filter is about, or that is asked for.
+    if filters.iter().any(|filter| info.schema.named(&filter.property).is_empty()) {
+        info = apps.fresh(tenant, app).await.map_err(no_app)?;
+    }
     let plan = match plan(&asked.question, &info, time_zone, now_ms) {
-        // Our copy of the registry may be older than the property asked for.
         Err(error) if error.code == ErrorCode::InvalidQuery => {
-            let fresh = apps.fresh(&context.scope.tenant, app).await.map_err(no_app)?;
+            let fresh = apps.fresh(tenant, app).await.map_err(no_app)?;
             if fresh.schema.len() == info.schema.len() {
                 return Err(error);
             }
-            plan(&asked.question, &fresh, time_zone, now_ms)?
+            info = fresh;
+            plan(&asked.question, &info, time_zone, now_ms)?
         }
         planned => planned?,
     };
-    plan.seal(&context.scope)
+    plan.seal(&context.scope, &info.schema)
 }
 
 fn plan(question: &Question, info: &Arc<AppInfo>, time_zone: &str, now_ms: i64) -> Result<Plan, Error> {

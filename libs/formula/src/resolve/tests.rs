@@ -174,7 +174,7 @@ fn formulas_stand_in_formulas() {
     let measures =
         vec![Measure { name: "m".into(), formula: "{revenue} / {buyers@2} + COUNT(*)".into(), ..Measure::default() }];
     let query = TypedQuery { measures, formulas: formulas.to_vec(), ..TypedQuery::default() };
-    let statement = query.plan(&context).and_then(|plan| plan.seal(&scope())?.compile()).unwrap();
+    let statement = query.plan(&context).and_then(|plan| plan.seal(&scope(), &schema)?.compile()).unwrap();
     let text = readable(&statement);
     let inner = "SELECT sum(if((s0 = <paid>), n2, NULL)) AS a0, uniqExactIf(user, user != '' AND (s0 = <paid>)) AS a1, count() AS a2";
     assert!(text.contains(inner), "{text}");

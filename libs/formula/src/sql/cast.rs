@@ -31,7 +31,7 @@ impl Emitter {
         }
     }
 
-    fn bool_text(&mut self, value: &Expr) {
+    pub(super) fn bool_text(&mut self, value: &Expr) {
         let (yes, no) = (self.params.text("true"), self.params.text("false"));
         self.around("CASE WHEN ", value, &format!(" THEN {yes} WHEN NOT "));
         self.around("", value, &format!(" THEN {no} ELSE NULL END"));

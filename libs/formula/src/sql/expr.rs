@@ -44,6 +44,7 @@ impl Emitter {
             Node::Compare(op, left, right) => self.infix(left, op.symbol(), right),
             Node::IsDistinct(left, right) => self.is_distinct(left, right),
             Node::In(value, list) => self.in_list(value, list),
+            Node::Locked(lock, values) => self.locked(*lock, values),
             Node::InPlan(value, plan) => {
                 self.push("(");
                 self.key(value);
@@ -167,6 +168,22 @@ impl Emitter {
     }
 
     /// A list of texts or numbers is one bound array; times and bools are bound one by one.
+    fn locked(&mut self, lock: usize, values: &[Expr]) {
+        let many = values.len() > 1;
+        self.push(if many { "(coalesce(" } else { "(" });
+        self.list(values, ", ", |e, value| match value.ty {
+            Type::String => e.expr(value),
+            Type::Bool => e.bool_text(value),
+            _ => e.around("toString(", value, ")"),
+        });
+        self.push(match values.len() {
+            0 => "NULL", // no event has it
+            1 => "",
+            _ => ")",
+        });
+        self.push(&format!(" IN ({{lock{lock}:Array(String)}}))"));
+    }
+
     fn in_list(&mut self, value: &Expr, list: &[Expr]) {
         self.push("(");
         self.key(value);

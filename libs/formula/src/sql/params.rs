@@ -13,11 +13,15 @@ pub(super) struct Params {
 }
 
 impl Params {
-    /// The first two are the scope's: `tenant` and `app`.
+    /// The first are the scope's: `tenant` and `app`, and `lock0`, `lock1`, ... of its filters.
     pub(super) fn new(scope: &Scope, app: &AppId) -> Self {
         let mut params = Self { list: Vec::new(), names: HashMap::new() };
         params.own("tenant", scope.tenant.as_str());
         params.own("app", app.as_str());
+        for (i, filter) in scope.filters.iter().enumerate() {
+            let value = array(filter.values.iter().map(String::as_str));
+            params.list.push(Param { name: format!("lock{i}"), kind: "Array(String)", value });
+        }
         params
     }
 
@@ -42,13 +46,17 @@ impl Params {
     }
 
     pub(super) fn texts<'a>(&mut self, texts: impl Iterator<Item = &'a str>) -> String {
-        let quoted: Vec<_> = texts.map(|text| format!("'{}'", escaped(text, true))).collect();
-        self.bind("Array(String)", format!("[{}]", quoted.join(",")))
+        self.bind("Array(String)", array(texts))
     }
 
     pub(super) fn into_list(self) -> Vec<Param> {
         self.list
     }
+}
+
+fn array<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = texts.map(|text| format!("'{}'", escaped(text, true))).collect();
+    format!("[{}]", quoted.join(","))
 }
 
 /// The shortest text that reads as the same float.

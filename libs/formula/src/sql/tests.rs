@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod locks;
 mod nested;
 mod states;
 
@@ -211,13 +212,13 @@ fn only_the_scopes_reach_is_sealed() {
     let plan = plan("SELECT COUNT(*) n FROM events").unwrap();
     let mut blind = scope();
     blind.permissions = Permissions::default();
-    assert_eq!(plan.clone().seal(&blind).unwrap_err().code, ErrorCode::PermissionDenied);
+    assert_eq!(plan.clone().seal(&blind, &schema()).unwrap_err().code, ErrorCode::PermissionDenied);
     let mut other = scope();
     other.apps = AppSet::Only(vec![AppId::new("other").unwrap()]);
-    assert_eq!(plan.clone().seal(&other).unwrap_err().code, ErrorCode::PermissionDenied);
+    assert_eq!(plan.clone().seal(&other, &schema()).unwrap_err().code, ErrorCode::PermissionDenied);
     let mut foreign = scope();
     foreign.tenant = TenantId::new("evil").unwrap();
-    let statement = plan.seal(&foreign).unwrap().compile().unwrap();
+    let statement = plan.seal(&foreign, &schema()).unwrap().compile().unwrap();
     assert_eq!(statement.params()[0].value, "evil");
 }
 
@@ -247,7 +248,7 @@ fn the_seeds_metric_is_a_typed_query() {
         ..TypedQuery::default()
     };
     let schema = schema();
-    let statement = query.plan(&context(&schema)).unwrap().seal(&scope()).unwrap().compile().unwrap();
+    let statement = query.plan(&context(&schema)).unwrap().seal(&scope(), &schema).unwrap().compile().unwrap();
     assert_eq!(
         readable(&statement),
         format!(
@@ -271,7 +272,7 @@ fn measures_have_filters_of_their_own() {
     let query =
         TypedQuery { measures: vec![measure("all", vec![]), measure("paid", vec![paid])], ..TypedQuery::default() };
     let schema = schema();
-    let statement = query.plan(&context(&schema)).unwrap().seal(&scope()).unwrap().compile().unwrap();
+    let statement = query.plan(&context(&schema)).unwrap().seal(&scope(), &schema).unwrap().compile().unwrap();
     let inner = format!("FROM (SELECT count() AS a0, countIf((NOT (s0 = <x>))) AS a1 {EVENTS})");
     assert!(readable(&statement).ends_with(&inner), "{}", readable(&statement));
 }
@@ -316,7 +317,7 @@ fn faults_of_typed_queries_name_the_part() {
 #[test]
 fn buckets_are_answered_apart() {
     let hour = 3_600_000;
-    let sealed = |sql: &str| plan(sql).unwrap().seal(&scope()).unwrap();
+    let sealed = |sql: &str| plan(sql).unwrap().seal(&scope(), &schema()).unwrap();
     let by_hour = "SELECT date_trunc('hour', timestamp) AS t, country, COUNT(*) AS n FROM events WHERE status = 'x' \
         AND timestamp >= '2024-05-01 00:30' AND timestamp < '2024-05-01 05:00' GROUP BY t, country";
     let start = 1_714_521_600_000; // 2024-05-01
@@ -378,7 +379,7 @@ fn buckets_follow_the_zone_s_clock() {
         let hours = |buckets: Vec<std::ops::Range<i64>>| {
             buckets.into_iter().map(|b| (b.end - b.start) / 3_600_000).collect::<Vec<_>>()
         };
-        hours(plan.seal(&scope()).unwrap().buckets().whole(i64::MAX, 10).unwrap())
+        hours(plan.seal(&scope(), &schema).unwrap().buckets().whole(i64::MAX, 10).unwrap())
     };
     let march = "timestamp >= '2024-03-30' AND timestamp < '2024-04-02'";
     assert_eq!(zoned("UTC", march), [24, 24, 24]);

@@ -8,9 +8,16 @@ use sqlparser::ast::{
 
 use super::{Refusal, allowed, query};
 
-/// What an expression may name.
+/// What an expression may name, and how many locks bind whatever reads events within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
+pub(super) struct Names {
+    pub(super) of: Of,
+    pub(super) locks: usize,
+}
+
+/// Whose names they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
     /// Columns of `events` and positional aliases.
     Columns,
     /// Columns of `daily_users` and positional aliases.
@@ -21,6 +28,13 @@ pub(super) enum Names {
     StateColumns,
     /// Positional aliases alone.
     Aliases,
+}
+
+impl Names {
+    /// Positional aliases alone, under the same locks.
+    pub(super) const fn aliases(self) -> Self {
+        Self { of: Of::Aliases, ..self }
+    }
 }
 
 pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
@@ -36,11 +50,11 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
         // Only derived tables have aliases, and theirs are columns that were checked there.
         Expr::CompoundIdentifier(path) => match path.as_slice() {
             [table, column] if table.quote_style.is_none() && allowed::table(&table.value) => {
-                identifier(column, Names::Aliases)
+                identifier(column, names.aliases())
             }
             _ => Err(Refusal::Name(path.last().map_or_else(String::new, |name| name.value.clone()))),
         },
-        Expr::Subquery(query) => query::check(query),
+        Expr::Subquery(query) => query::check(query, names.locks),
         Expr::Value(value) => literal(&value.value),
         Expr::Nested(inner) | Expr::IsNull(inner) => check(inner, names),
         Expr::UnaryOp { op: UnaryOperator::Not | UnaryOperator::Minus, expr } => check(expr, names),
@@ -50,7 +64,7 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
         }
         Expr::In { expr, target: InTarget::Subquery(query), negated: false, global: false } => {
             check(expr, names)?;
-            query::check(query)
+            query::check(query, names.locks)
         }
         Expr::Like { negated: false, any: false, expr, pattern, escape_char: None }
         | Expr::ILike { negated: false, any: false, expr, pattern, escape_char: None } => {
@@ -58,7 +72,7 @@ pub(super) fn check(expr: &Expr, names: Names) -> Result<(), Refusal> {
             check(pattern, names)
         }
         Expr::Cast { kind: CastKind::Cast, expr, data_type, format: None } => {
-            let of_state = names == Names::StateColumns && allowed::state(data_type) && is_kept(expr);
+            let of_state = names.of == Of::StateColumns && allowed::state(data_type) && is_kept(expr);
             if !allowed::data_type(data_type) && !of_state {
                 return Err(Refusal::Value("type of a cast"));
             }
@@ -89,12 +103,12 @@ fn is_kept(expr: &Expr) -> bool {
 
 fn identifier(name: &Ident, names: Names) -> Result<(), Refusal> {
     let known = allowed::alias(&name.value)
-        || match names {
-            Names::Columns => allowed::column(&name.value),
-            Names::DailyColumns => allowed::daily_column(&name.value),
-            Names::UserColumns => allowed::user_column(&name.value),
-            Names::StateColumns => allowed::state_column(&name.value),
-            Names::Aliases => false,
+        || match names.of {
+            Of::Columns => allowed::column(&name.value),
+            Of::DailyColumns => allowed::daily_column(&name.value),
+            Of::UserColumns => allowed::user_column(&name.value),
+            Of::StateColumns => allowed::state_column(&name.value),
+            Of::Aliases => false,
         };
     if name.quote_style.is_none() && known { Ok(()) } else { Err(Refusal::Name(name.value.clone())) }
 }
@@ -139,7 +153,7 @@ fn call(function: &Function, names: Names) -> Result<(), Refusal> {
     }
     match parameters {
         FunctionArguments::None => {}
-        FunctionArguments::List(list) => arguments(list, Names::Aliases)?,
+        FunctionArguments::List(list) => arguments(list, names.aliases())?,
         FunctionArguments::Subquery(_) => return Err(Refusal::Construct("a subquery")),
     }
     if let Some(over) = over {

@@ -42,6 +42,7 @@ fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key {
         apps,
         permissions: [Permission::Query, Permission::Ingest].into_iter().collect(),
         priority: Priority::Scheduled,
+        filters: Vec::new(),
     };
     Key {
         id: id.into(),

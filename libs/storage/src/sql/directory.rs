@@ -198,6 +198,7 @@ impl TryFrom<KeyRow> for Key {
             apps,
             permissions,
             priority: priority_from_name(&row.priority)?,
+            filters: Vec::new(),
         };
         Ok(Self {
             id: row.id,

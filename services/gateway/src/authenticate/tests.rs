@@ -35,6 +35,7 @@ fn key(text: &KeyText) -> Key {
         apps: AppSet::All,
         permissions: [Permission::Query].into_iter().collect(),
         priority: Priority::Interactive,
+        filters: Vec::new(),
     };
     Key {
         id: text.id().to_owned(),

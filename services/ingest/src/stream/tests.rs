@@ -113,7 +113,8 @@ impl World {
     fn context(tenant: &str) -> Arc<CallContext> {
         let permissions = [Permission::Ingest].into_iter().collect();
         let tenant = TenantId::new(tenant).unwrap();
-        let scope = Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive };
+        let scope =
+            Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive, filters: Vec::new() };
         Arc::new(CallContext { scope, priority: Priority::Interactive, key_id: "k".into(), good_until_ms: i64::MAX })
     }
 }

@@ -102,7 +102,13 @@ pub(crate) fn caller(tenant: &str, apps: &[&str], permissions: &[Permission]) ->
         apps => AppSet::Only(apps.iter().map(|app| AppId::new(app).unwrap()).collect()),
     };
     let permissions = permissions.iter().copied().collect();
-    let scope = Scope { tenant: TenantId::new(tenant).unwrap(), apps, permissions, priority: Priority::Interactive };
+    let scope = Scope {
+        tenant: TenantId::new(tenant).unwrap(),
+        apps,
+        permissions,
+        priority: Priority::Interactive,
+        filters: Vec::new(),
+    };
     CallContext { scope, priority: Priority::Scheduled, key_id: "caller".into(), good_until_ms: NOW_MS + 1 }
 }
 

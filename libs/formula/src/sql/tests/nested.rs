@@ -1,7 +1,7 @@
 //! Queries in queries.
 
 use super::{EVENTS, check, refused};
-use crate::fixture::{NOW_MS, compile, plan, readable, scope};
+use crate::fixture::{NOW_MS, compile, plan, readable, schema, scope};
 
 /// The text of a nested query in short: each predicate of the scope written as `HERE`.
 fn nested(sql: &str, want: &str) {
@@ -135,7 +135,7 @@ fn nested_queries_are_refused_where_they_are_wrong() {
 #[test]
 fn of_nested_queries_the_whole_is_one_part() {
     let buckets = |sql: &str| {
-        let buckets = plan(sql).unwrap().seal(&scope()).unwrap().buckets();
+        let buckets = plan(sql).unwrap().seal(&scope(), &schema()).unwrap().buckets();
         (buckets.column, buckets.range)
     };
     let (may, june) = (NOW_MS - 31 * model::DAY_MS - model::DAY_MS / 2, NOW_MS - model::DAY_MS / 2);
@@ -163,6 +163,6 @@ fn of_nested_queries_the_whole_is_one_part() {
         buckets(&one.replace("COUNT(*) n", "SUM(COUNT(*)) OVER (ORDER BY date_trunc('day', timestamp)) n")).0,
         None
     );
-    let sealed = plan(&format!("SELECT n FROM ({one}) x")).unwrap().seal(&scope()).unwrap();
+    let sealed = plan(&format!("SELECT n FROM ({one}) x")).unwrap().seal(&scope(), &schema()).unwrap();
     assert_eq!(sealed.over(&[]), sealed, "what is nested keeps its own range");
 }

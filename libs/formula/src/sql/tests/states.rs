@@ -3,7 +3,7 @@
 use super::EVENTS;
 use crate::{
     Length, Pieces, Run,
-    fixture::{NOW_MS, plan, readable, scope},
+    fixture::{NOW_MS, plan, readable, schema, scope},
 };
 
 const OF_SHAPE: &str =
@@ -12,7 +12,7 @@ const OF_SHAPE: &str =
 fn merged(sql: &str) -> String {
     let (rest, times) = (NOW_MS - 90 * 60_000..NOW_MS, NOW_MS - model::DAY_MS..NOW_MS);
     let pieces = Pieces { shape: "5a".into(), times, numbers: vec![4_096, 4_097], rest: [rest].into() };
-    readable(&plan(sql).unwrap().seal(&scope()).unwrap().put_together(&pieces).unwrap())
+    readable(&plan(sql).unwrap().seal(&scope(), &schema()).unwrap().put_together(&pieces).unwrap())
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn states_of_a_run_are_a_row_for_each_bucket_and_group() {
         WHERE timestamp > now() - INTERVAL 1 DAY GROUP BY 1, 2, 3, 4";
     let day = 1_717_200_000_000; // 2024-06-01
     let run = Run { times: day - model::DAY_MS..day, length: Length::Day, first_piece: 8_192, life: 7 };
-    let statement = plan(sql).unwrap().seal(&scope()).unwrap().states("5a", &run).unwrap();
+    let statement = plan(sql).unwrap().seal(&scope(), &schema()).unwrap().states("5a", &run).unwrap();
     assert_eq!(
         readable(&statement),
         format!(
@@ -119,7 +119,7 @@ fn each_aggregate_has_a_state() {
 fn a_shape_is_what_the_states_depend_on() {
     let states = |sql: &str| {
         let run = Run { times: 0..model::HOUR_MS, length: Length::Hour, first_piece: 0, life: 0 };
-        readable(&plan(sql).unwrap().seal(&scope()).unwrap().states("", &run).unwrap())
+        readable(&plan(sql).unwrap().seal(&scope(), &schema()).unwrap().states("", &run).unwrap())
     };
     let one = states("SELECT country c, COUNT(*) n FROM events WHERE timestamp > now() - INTERVAL 1 DAY GROUP BY c");
     for same in [
@@ -154,7 +154,7 @@ fn what_has_no_states_says_why() {
             "compares times",
         ),
     ] {
-        let mergeable = plan(sql).unwrap().seal(&scope()).unwrap().mergeable();
+        let mergeable = plan(sql).unwrap().seal(&scope(), &schema()).unwrap().mergeable();
         let told = mergeable.map_or_else(|why| why.to_string(), |()| String::new());
         assert!(if why.is_empty() { told.is_empty() } else { told.contains(why) }, "{sql}: {told}");
     }

@@ -18,6 +18,7 @@ pub fn check(text: &str) -> Outcome {
         apps: AppSet::All,
         permissions: [Permission::Query].into_iter().collect(),
         priority: Priority::Interactive,
+        filters: Vec::new(),
     };
     let app = AppId::new("xyz123").unwrap();
     let context = Context { schema: &schema, app, now_ms: NOW_MS, time_zone: "America/New_York" };
@@ -26,7 +27,7 @@ pub fn check(text: &str) -> Outcome {
     }
     let compiled = parse_sql(text)
         .and_then(|query| query.plan(&context))
-        .and_then(|plan| plan.seal(&scope))
+        .and_then(|plan| plan.seal(&scope, &schema))
         .and_then(|sealed| sealed.compile());
     match compiled {
         Ok(statement) => verify(statement.text(), statement.params(), &scope)
