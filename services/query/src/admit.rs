@@ -5,7 +5,8 @@
 //! full, is refused at once; who has waited its time, then. A refusal says where the query stood, why, and when to come again,
 //! by how long queries took of late.
 //!
-//! Background work starts off-peak: in the configured hours, and while less than half of the places are in use.
+//! Background work starts off-peak: in the configured hours, and while less than half of the places are in use; and never more of it than
+//! some cores of the warehouse do.
 
 mod estimate;
 mod fair;
@@ -96,8 +97,13 @@ impl Drop for Waiting<'_> {
 impl Admission {
     pub(crate) fn new(options: &Options, now_ms: fn() -> i64) -> Self {
         let (places, tenant_places) = (options.concurrent.max(1), options.tenant_concurrent.max(1));
-        let bounds =
-            Bounds { places, tenant_places, waiting: options.max_waiting, tenant_waiting: options.tenant_max_waiting };
+        let bounds = Bounds {
+            places,
+            tenant_places,
+            background_places: options.background_concurrent,
+            waiting: options.max_waiting,
+            tenant_waiting: options.tenant_max_waiting,
+        };
         Self(Arc::new(Inner {
             state: Mutex::new(State { fair: Fair::new(bounds), service: None }),
             places,

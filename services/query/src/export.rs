@@ -116,7 +116,7 @@ pub(crate) async fn export(
     }
     let wanted = engine.freshness.wanted(&caller.options)?;
     let wanted = given.as_ref().map(|mark| &mark.pin).or(wanted.as_ref());
-    let fresh = engine.freshness.ready(wanted, &caller.options).await?;
+    let (fresh, _) = engine.freshness.ready(wanted, &caller.options, None).await?;
     let columns = plan.plan().columns().cloned().collect();
     let mark = given.clone().unwrap_or_else(|| Mark {
         question,

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use storage::{Ledger, MetaError, PartitionState, Topic};
 use tokio::time::{Instant, sleep_until};
 
+use crate::reads::Reads;
+
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How often the ledger is asked while waiting.
@@ -16,13 +18,32 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Reads how far the pipeline has come.
 pub(crate) struct Freshness {
-    pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) topic: Topic,
+    ledger: Arc<dyn Ledger>,
+    topic: Topic,
     /// How many partitions the log has; one that no worker ever claimed isn't in the ledger.
-    pub(crate) partitions: u32,
+    partitions: u32,
     pub(crate) token_key: SigningKey,
     /// As last read. What is committed stays so: an old state promises less, never something false.
-    pub(crate) known: Mutex<Option<Vec<PartitionState>>>,
+    known: Arc<Mutex<Option<Arc<[PartitionState]>>>>,
+    reads: Reads<Option<AppHours>, Result<Seen, Error>>,
+}
+
+/// The hours of an app that have to do with these event times, UTC ms.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct AppHours {
+    pub(crate) tenant: TenantId,
+    pub(crate) app: AppId,
+    pub(crate) times: Range<i64>,
+}
+
+/// What one read of the ledger found.
+#[derive(Clone)]
+struct Seen {
+    /// When it began.
+    at: Instant,
+    partitions: Arc<[PartitionState]>,
+    /// Of the hours asked about; `None` if there were none, or the ledger can't say.
+    epochs: Option<Arc<[(i64, u128)]>>,
 }
 
 /// How far the pipeline had come.
@@ -39,16 +60,17 @@ pub(crate) struct Ended {
     /// Every hour that ended by then gets a new epoch with whatever is added to it. The start of an hour.
     pub(crate) until_ms: i64,
     /// The epochs that are not the first ones, by hour.
-    pub(crate) epochs: Vec<(i64, u128)>,
+    pub(crate) epochs: Arc<[(i64, u128)]>,
 }
 
 impl Freshness {
-    /// The ended hours in this time; `None` while the ledger can't say.
-    pub(crate) async fn ended(&self, tenant: &TenantId, app: &AppId, times: Range<i64>) -> Option<Ended> {
-        let from_ms = times.start.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
-        let (epochs, partitions) = self.ledger.epochs(&self.topic, tenant, app, from_ms, times.end).await.ok()?;
-        let frontier_ms = self.frontier_ms(&partitions)?;
-        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs })
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, topic: Topic, partitions: u32, token_key: SigningKey) -> Self {
+        Self { ledger, topic, partitions, token_key, known: Arc::default(), reads: Reads::default() }
+    }
+
+    /// Which of the hours have ended; `None` while the ledger can't say.
+    pub(crate) async fn ended(&self, hours: AppHours) -> Option<Ended> {
+        self.see(Some(hours)).await.ok().and_then(|seen| self.ended_by(&seen))
     }
 
     /// What the token of the options covers, if there is one.
@@ -67,17 +89,24 @@ impl Freshness {
         self.token_key.open(&watermark.position_token).unwrap_or_default()
     }
 
-    /// Waits for what is wanted, and returns what held *before* the query runs: so what its watermark promises is in the answer.
-    pub(crate) async fn ready(&self, wanted: Option<&Position>, options: &v1::ReadOptions) -> Result<Fresh, Error> {
+    /// Waits for what is wanted, and returns what held *before* the query runs: so what its watermark promises is in the answer. And which of
+    /// the hours had ended then.
+    pub(crate) async fn ready(
+        &self,
+        wanted: Option<&Position>,
+        options: &v1::ReadOptions,
+        hours: Option<AppHours>,
+    ) -> Result<(Fresh, Option<Ended>), Error> {
         let wait = match options.max_wait_ms {
             0 => DEFAULT_WAIT,
             ms => Duration::from_millis(ms.into()).min(MAX_WAIT),
         };
         let until = Instant::now() + wait;
         loop {
-            let fresh = self.now().await?;
+            let seen = self.see(hours.clone()).await?;
+            let fresh = self.fresh(&seen);
             if wanted.is_none_or(|wanted| fresh.reached.covers(wanted)) {
-                return Ok(fresh);
+                return Ok((fresh, self.ended_by(&seen)));
             }
             if Instant::now() >= until {
                 let message =
@@ -90,22 +119,49 @@ impl Freshness {
 
     /// How far it has come.
     pub(crate) async fn now(&self) -> Result<Fresh, Error> {
-        let at = Instant::now();
-        let partitions = self.partitions().await?;
-        let reached = self.position(&partitions);
-        Ok(Fresh { at, watermark: self.watermark(&partitions, &reached), reached })
+        Ok(self.fresh(&self.see(None).await?))
     }
 
-    /// What the ledger says, or said last if it can't be reached.
-    async fn partitions(&self) -> Result<Vec<PartitionState>, MetaError> {
-        match self.ledger.partitions(&self.topic).await {
-            Ok(partitions) => {
-                *self.known.lock() = Some(partitions.clone());
-                Ok(partitions)
+    /// What the ledger says now, or said last if it can't be reached.
+    async fn see(&self, hours: Option<AppHours>) -> Result<Seen, Error> {
+        let (ledger, topic, known) = (Arc::clone(&self.ledger), self.topic.clone(), Arc::clone(&self.known));
+        let read = {
+            let hours = hours.clone();
+            move || async move {
+                let at = Instant::now();
+                let read = match &hours {
+                    None => ledger.partitions(&topic).await.map(|partitions| (None, partitions)),
+                    Some(AppHours { tenant, app, times }) => {
+                        let from_ms = times.start.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
+                        let epochs = ledger.epochs(&topic, tenant, app, from_ms, times.end).await;
+                        epochs.map(|(epochs, partitions)| (Some(epochs.into()), partitions))
+                    }
+                };
+                match read {
+                    Ok((epochs, partitions)) => {
+                        let partitions: Arc<[_]> = partitions.into();
+                        *known.lock() = Some(Arc::clone(&partitions));
+                        Ok(Seen { at, partitions, epochs })
+                    }
+                    Err(error @ MetaError::Unavailable(_)) => {
+                        let partitions = known.lock().clone().ok_or(error)?;
+                        Ok(Seen { at, partitions, epochs: None })
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
-            Err(error @ MetaError::Unavailable(_)) => self.known.lock().clone().ok_or(error),
-            Err(error) => Err(error),
-        }
+        };
+        self.reads.read(hours, read).await
+    }
+
+    fn fresh(&self, seen: &Seen) -> Fresh {
+        let reached = self.position(&seen.partitions);
+        Fresh { at: seen.at, watermark: self.watermark(&seen.partitions, &reached), reached }
+    }
+
+    fn ended_by(&self, seen: &Seen) -> Option<Ended> {
+        let frontier_ms = self.frontier_ms(&seen.partitions)?;
+        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs: Arc::clone(seen.epochs.as_ref()?) })
     }
 
     fn position(&self, partitions: &[PartitionState]) -> Position {

@@ -21,6 +21,7 @@ mod kept;
 mod last;
 mod live;
 mod page;
+mod reads;
 mod run;
 mod states;
 
@@ -48,6 +49,8 @@ pub struct Options {
     pub concurrent: usize,
     /// Queries of one tenant that run at once.
     pub tenant_concurrent: usize,
+    /// Queries of background priority that run at once, each on one core of the warehouse. At most half of `concurrent`.
+    pub background_concurrent: usize,
     /// How long a query may wait to run, in ms.
     pub max_queue_ms: u64,
     /// The same for queries of scheduled priority.
@@ -101,6 +104,7 @@ impl Default for Options {
             max_rows: 10_000,
             concurrent: 16,
             tenant_concurrent: 8,
+            background_concurrent: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             max_queue_ms: 5_000,
             scheduled_max_queue_ms: 60_000,
             background_max_queue_ms: 60_000,

@@ -32,7 +32,7 @@ use tracing::{debug, warn};
 
 use crate::{
     ask::Words,
-    freshness::Fresh,
+    freshness::{AppHours, Fresh},
     kept::Question,
     run::{Caller, Engine},
 };
@@ -351,8 +351,9 @@ impl Driver {
         let asked = self.words.at(self.engine.now_ms()).ok()?;
         let plan = self.engine.seal(&asked, &self.caller).await.ok()?;
         let mut question = Question::of_statement(&plan.compile().ok()?);
-        let ended = self.engine.freshness.ended(plan.tenant(), plan.app(), plan.buckets().range).await?;
-        for (hour, epoch) in ended.epochs {
+        let (tenant, app) = (plan.tenant().clone(), plan.app().clone());
+        let ended = self.engine.freshness.ended(AppHours { tenant, app, times: plan.buckets().range }).await?;
+        for (hour, epoch) in ended.epochs.iter() {
             question.add_bytes(&hour.to_le_bytes());
             question.add_bytes(&epoch.to_le_bytes());
         }

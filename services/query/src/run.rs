@@ -14,7 +14,6 @@ use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, poll, stream};
 use mesh::{context::CallContext, trace};
 use model::{Error, ErrorCode, Position, Priority};
-use parking_lot::Mutex;
 use storage::{
     Apps, Cache, Warehouse,
     warehouse::{QuerySettings, ReadCost, RowBlock, RowStream},
@@ -29,7 +28,7 @@ use crate::{
     ask::{self, Asked},
     breaker::Breaker,
     flight::{Flights, Frontier},
-    freshness::{Ended, Fresh, Freshness},
+    freshness::{AppHours, Ended, Fresh, Freshness},
     kept::{Kept, Question},
     last::Last,
     states::{Builder, Count, States},
@@ -121,8 +120,7 @@ struct Computed {
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let Parts { apps, ledger, states, topic, partitions, warehouse, cache, options, token_key, now_ms, .. } = parts;
-        let known = Mutex::default();
-        let freshness = Arc::new(Freshness { ledger: Arc::clone(&ledger), topic, partitions, token_key, known });
+        let freshness = Arc::new(Freshness::new(Arc::clone(&ledger), topic, partitions, token_key));
         let breaker = Breaker::new(warehouse.clone(), Duration::from_millis(options.silence_ms));
         let admission = Admission::new(&options, now_ms);
         let states = Arc::new(States::new(states, &options, now_ms));
@@ -201,8 +199,7 @@ impl Engine {
         caller: &Caller,
         started: Instant,
     ) -> Result<v1::Result, Error> {
-        let fresh = self.freshness.ready(wanted, &caller.options).await?;
-        let ended = self.ended(plan).await;
+        let (fresh, ended) = self.freshness.ready(wanted, &caller.options, hours(plan)).await?;
         let known = ended.as_ref().filter(|_| caller.allows(v1::Route::States)).map(|ended| (ended, count));
         let kept = match &ended {
             Some(ended) if caller.allows(v1::Route::Cache) => Kept::find(plan, ended, &*self.cache).await?,
@@ -223,12 +220,7 @@ impl Engine {
 
     /// Which hours of the plan's range have ended; `None` if nobody would ask.
     pub(crate) async fn ended(&self, plan: &SealedPlan) -> Option<Ended> {
-        let Buckets { column, range, .. } = plan.buckets();
-        let is_whole = column.is_some() || range.end < i64::MAX || plan.mergeable().is_ok();
-        match is_whole && range.start > i64::MIN {
-            true => self.freshness.ended(plan.tenant(), plan.app(), range).await,
-            false => None,
-        }
+        self.freshness.ended(hours(plan)?).await
     }
 
     /// The answer from what is kept and what is left to compute; `None` if that is more than the row cap.
@@ -327,7 +319,7 @@ impl Engine {
         let started = Instant::now();
         let plan = self.seal(asked, caller).await?;
         let wanted = self.freshness.wanted(&caller.options)?;
-        let fresh = self.freshness.ready(wanted.as_ref(), &caller.options).await?;
+        let (fresh, _) = self.freshness.ready(wanted.as_ref(), &caller.options, None).await?;
         self.admission.in_time(plan.tenant(), caller.class, caller.deadline)?;
         let frontier = Frontier::new(fresh.at, fresh.reached.clone());
         let work = self.work_without_states(&plan, None, caller)?;
@@ -514,6 +506,14 @@ impl Computed {
 pub(crate) fn range(plan: &SealedPlan) -> Range<i64> {
     let range = plan.plan().range();
     range.from_ms.unwrap_or(i64::MIN)..range.to_ms.unwrap_or(i64::MAX)
+}
+
+/// The hours that it matters of whether they have ended; `None` if it doesn't of any.
+pub(crate) fn hours(plan: &SealedPlan) -> Option<AppHours> {
+    let Buckets { column, range: times, .. } = plan.buckets();
+    let is_whole = column.is_some() || times.end < i64::MAX || plan.mergeable().is_ok();
+    let (tenant, app) = (plan.tenant().clone(), plan.app().clone());
+    (is_whole && times.start > i64::MIN).then_some(AppHours { tenant, app, times })
 }
 
 fn place(plan: &SealedPlan, route: v1::Route) -> Place {

@@ -5,7 +5,7 @@
 //! truth is charged afterwards. A tenant with nothing to start saves nothing up; what it owes is forgiven as others get theirs.
 //!
 //! The more urgent class starts first, and no class starves: one that could start and was passed over [`PATIENCE`] times is next.
-//! Of the places scheduled queries take three quarters at most and background ones half, so that a person finds a place.
+//! Of the places scheduled queries take three quarters at most and background ones half or fewer, so that a person finds a place.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -23,6 +23,7 @@ const CLASSES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Prio
 pub(super) struct Bounds {
     pub(super) places: usize,
     pub(super) tenant_places: usize,
+    pub(super) background_places: usize,
     pub(super) waiting: usize,
     pub(super) tenant_waiting: usize,
 }
@@ -191,7 +192,7 @@ impl<W> Fair<W> {
         let most = match class {
             Priority::Interactive => places,
             Priority::Scheduled => (places * 3).div_ceil(4),
-            Priority::Background if background_open => places.div_ceil(2),
+            Priority::Background if background_open => self.bounds.background_places.clamp(1, places.div_ceil(2)),
             Priority::Background => 0,
         };
         let lane = &self.lanes[class as usize];

@@ -13,7 +13,7 @@ fn now_ms() -> i64 {
 }
 
 fn admission(concurrent: usize, tenant_concurrent: usize) -> Admission {
-    Admission::new(&Options { concurrent, tenant_concurrent, ..Options::default() }, now_ms)
+    Admission::new(&Options { concurrent, tenant_concurrent, background_concurrent: 8, ..Options::default() }, now_ms)
 }
 
 fn tenant(name: &str) -> TenantId {
@@ -110,7 +110,13 @@ async fn background_work_waits_until_half_of_the_places_are_free() {
 #[tokio::test(start_paused = true)]
 async fn in_its_hours_background_work_runs_beside_others() {
     let hours = Some(Hours::try_from("22:00-06:00".to_owned()).unwrap());
-    let options = Options { concurrent: 4, tenant_concurrent: 4, background_hours: hours, ..Options::default() };
+    let options = Options {
+        concurrent: 4,
+        tenant_concurrent: 4,
+        background_concurrent: 8,
+        background_hours: hours,
+        ..Options::default()
+    };
     let night = Admission::new(&options, || 20_000 * DAY_MS);
     let _busy = [
         night.enter(&tenant("a"), Priority::Interactive, MIB).await.unwrap(),

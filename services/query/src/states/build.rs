@@ -20,7 +20,7 @@ use crate::{
     Options,
     admit::{Admission, Estimates, Extent, Place},
     breaker::Breaker,
-    freshness::{Ended, Freshness},
+    freshness::{AppHours, Ended, Freshness},
 };
 
 /// How often wanted shapes are looked at, if none comes to be wanted.
@@ -102,7 +102,8 @@ impl Builder {
     async fn build(&self, wanted: &Wanted) -> Result<(), Stop> {
         let (tenant, app) = (wanted.plan.tenant(), wanted.plan.app());
         let from_ms = up((self.now_ms)() - wanted.reach_ms, HOUR_MS);
-        let Some(ended) = self.freshness.ended(tenant, app, from_ms..i64::MAX).await else { return Ok(()) };
+        let hours = AppHours { tenant: tenant.clone(), app: app.clone(), times: from_ms..i64::MAX };
+        let Some(ended) = self.freshness.ended(hours).await else { return Ok(()) };
         let since_ms = (self.now_ms)() - STATES_LAST_MS;
         let times = (from_ms, ended.until_ms);
         let (life, kept) = self.states.store.states(tenant, app, &wanted.shape, times, since_ms).await?;
@@ -147,7 +148,7 @@ impl Builder {
             max_execution_time: Some(Duration::from_millis(self.options.max_execution_ms)),
             max_memory_bytes: Some(self.options.max_memory_bytes),
             max_threads: Some(1),
-            priority: Some(Priority::Background as u32 + 1),
+            priority: None, // under steady load the engine would never let it go on, and the load would stay
             ..QuerySettings::default()
         };
         let params: Vec<_> = statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
@@ -234,7 +235,7 @@ mod tests {
     const NOON: i64 = 12 * HOUR_MS;
 
     fn ended(until_ms: i64) -> Ended {
-        Ended { until_ms, epochs: Vec::new() }
+        Ended { until_ms, epochs: [].into() }
     }
 
     #[test]
@@ -263,7 +264,7 @@ mod tests {
         };
         let mut kept: Vec<_> = (0..12).map(|hour| state(hour, "")).collect();
         assert_eq!(missing(from, &ended(until), &kept), []);
-        let late = Ended { epochs: vec![(from + 3 * HOUR_MS, 7)], ..ended(until) };
+        let late = Ended { epochs: [(from + 3 * HOUR_MS, 7)].into(), ..ended(until) };
         let third = from + 3 * HOUR_MS..from + 4 * HOUR_MS;
         assert_eq!(missing(from, &late, &kept), [(third.clone(), Length::Hour)]);
         kept[3] = state(3, &epochs_of(third, &late.epochs));

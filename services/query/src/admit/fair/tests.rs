@@ -17,7 +17,8 @@ fn ask(name: &str, class: Priority, bytes: i64) -> Ask {
 }
 
 fn bounds(places: usize, tenant_places: usize) -> Bounds {
-    Bounds { places, tenant_places, waiting: 1_000, tenant_waiting: 500 }
+    let background_places = places.div_ceil(2);
+    Bounds { places, tenant_places, background_places, waiting: 1_000, tenant_waiting: 500 }
 }
 
 /// Lets one after the other run, each to its end.
