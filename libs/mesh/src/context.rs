@@ -5,7 +5,7 @@
 use std::{sync::Arc, task::Poll};
 
 use http::HeaderValue;
-use model::{Error, ErrorCode, Permission, Priority, Scope};
+use model::{Act, Error, ErrorCode, Permission, Priority, Scope};
 use serde::{Deserialize, Serialize};
 use tower::{Layer, Service};
 
@@ -23,6 +23,9 @@ pub struct CallContext {
     pub priority: Priority,
     /// The key that was shown, for audit.
     pub key_id: String,
+    /// The address that the call came from; empty if it isn't known.
+    #[serde(default)]
+    pub address: String,
     /// Until when the header is good, UTC ms: it says who starts a call, not how long the call lasts.
     pub good_until_ms: i64,
 }
@@ -35,6 +38,18 @@ impl CallContext {
         }
         let message = format!("this key lacks the `{}` permission", permission.name());
         Err(Error::new(ErrorCode::PermissionDenied, message))
+    }
+
+    /// The call as the audit log tells of it; `traceparent` is its header of that name.
+    pub fn act(&self, method: &str, traceparent: Option<&str>, at_ms: i64) -> Act {
+        Act {
+            method: method.to_owned(),
+            key_id: self.key_id.clone(),
+            key_tenant: self.scope.tenant.to_string(),
+            at_ms,
+            address: self.address.clone(),
+            trace_id: traceparent.and_then(|header| header.split('-').nth(1)).unwrap_or_default().to_owned(),
+        }
     }
 
     /// The header that carries this context.

@@ -7,6 +7,7 @@
 //!
 //! Times are UTC milliseconds since 1970 in an `i64`, in names that end in `_ms`.
 
+mod act;
 mod error;
 mod event;
 mod ids;
@@ -19,6 +20,7 @@ mod schema;
 mod scope;
 mod value;
 
+pub use act::Act;
 pub use error::{Error, ErrorCode, Violation};
 pub use event::{identity_hash, partition_of};
 pub use ids::{AppId, IdError, TenantId};

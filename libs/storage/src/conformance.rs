@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed step of a check is a failed check
 
+mod audit;
 mod cache;
 mod directory;
 mod erasures;
@@ -21,6 +22,7 @@ pub mod stand;
 mod states;
 mod warehouse;
 
+pub use audit::audit;
 pub use cache::cache;
 pub use directory::directory;
 pub use erasures::erasures;

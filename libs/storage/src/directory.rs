@@ -80,7 +80,7 @@ impl Key {
 
 /// What a tenant may send, where it is other than the configuration says. Of each: none, what the configuration says; 0, no
 /// limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Quota {
     /// Events a second, sustained.
     pub events_per_second: Option<u64>,

@@ -1,4 +1,4 @@
-//! The nine traits of the metastore, over either database.
+//! The ten traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -6,6 +6,7 @@
 //! next slot, the next version, the next life of a topic) are made under a lock by name. So nothing is ever decided on a
 //! snapshot that another writer made old, and no transaction needs to be repeated.
 
+mod audit;
 mod directory;
 mod erasures;
 mod ledger;
@@ -16,14 +17,20 @@ mod replays;
 mod reports;
 mod states;
 
+use std::sync::Arc;
+
+use model::Act;
+
 use crate::sql::Database;
 
 pub(crate) struct SqlMetastore {
-    database: Database,
+    database: Arc<Database>,
+    /// Who changes what through it is noted, if anybody.
+    act: Option<Arc<Act>>,
 }
 
 impl SqlMetastore {
-    pub(crate) const fn new(database: Database) -> Self {
-        Self { database }
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database: Arc::new(database), act: None }
     }
 }

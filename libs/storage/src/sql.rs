@@ -1,6 +1,7 @@
 //! The SQL of the metastore: the texts of the queries, the shapes of their rows, how they are run, and what the
 //! driver's errors mean. The texts keep to what SQLite and PostgreSQL both understand.
 
+pub(crate) mod audit;
 mod database;
 pub(crate) mod directory;
 pub(crate) mod erasures;

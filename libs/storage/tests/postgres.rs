@@ -105,6 +105,23 @@ async fn opening() {
     conformance::opening(async || new_database(server()).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn audit() {
+    conformance::audit(async || new_database(server()).await).await;
+}
+
+#[tokio::test]
+async fn an_audit_entry_can_not_be_changed_by_mistake() {
+    let url = new_database(server()).await;
+    let act = model::Act::default();
+    storage::open(&url).await.unwrap().note(None, &act, &storage::Change::default()).await.unwrap();
+    let mut connection = connect(&url).await;
+    for change in ["UPDATE audit_entries SET object = 'x'", "DELETE FROM audit_entries", "TRUNCATE audit_entries"] {
+        let refused = sqlx::query(change).execute(&mut connection).await.unwrap_err().to_string();
+        assert!(refused.contains("only ever added"), "{refused}");
+    }
+}
+
 /// Many processes register what overlaps: a slot is never given twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn registries_of_several_processes_agree() {

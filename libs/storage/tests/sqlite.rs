@@ -20,6 +20,12 @@ impl Folders {
         Self(TempDir::new().unwrap())
     }
 
+    /// Of one that isn't there yet, nor its folder.
+    fn address(&self) -> String {
+        let folder = tempfile::tempdir_in(&self.0).unwrap().keep();
+        format!("sqlite://{}", folder.join("made/on/the/way/meta.db").display())
+    }
+
     async fn metastore(&self) -> Arc<dyn Metastore> {
         open(&tempfile::tempdir_in(&self.0).unwrap().keep()).await
     }
@@ -92,11 +98,26 @@ async fn metrics() {
 #[tokio::test(flavor = "multi_thread")]
 async fn opening() {
     let folders = Folders::new();
-    conformance::opening(async || {
-        let folder = tempfile::tempdir_in(&folders.0).unwrap().keep();
-        format!("sqlite://{}", folder.join("made/on/the/way/meta.db").display())
-    })
-    .await;
+    conformance::opening(async || folders.address()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit() {
+    let folders = Folders::new();
+    conformance::audit(async || folders.address()).await;
+}
+
+#[tokio::test]
+async fn an_audit_entry_can_not_be_changed_by_mistake() {
+    let folder = TempDir::new().unwrap();
+    let act = model::Act::default();
+    open(folder.path()).await.note(None, &act, &storage::Change::default()).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("meta.db"));
+    let mut file = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    for change in ["UPDATE audit_entries SET object = 'x'", "DELETE FROM audit_entries"] {
+        let refused = sqlx::query(change).execute(&mut file).await.unwrap_err().to_string();
+        assert!(refused.contains("only ever added"), "{refused}");
+    }
 }
 
 /// The tables themselves, past the metastore.

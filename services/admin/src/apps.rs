@@ -15,7 +15,7 @@ impl Admin {
         let tenant = caller.tenant(&request.tenant_id)?;
         let app = app_to_add(request.app, tenant, (self.now_ms)())?;
         caller.may_add(&app.id)?;
-        self.directory.create_app(&app).await.map_err(stored)?;
+        self.acting(caller, "AdminService/CreateApp").create_app(&app).await.map_err(stored)?;
         info!(by = caller.key_id(), tenant = %app.tenant, app = %app.id, "added an app");
         Ok(CreateAppResponse { app: Some(app_to_wire(app)) })
     }

@@ -2,53 +2,65 @@
 
 use std::sync::Arc;
 
-use mesh::context::{self, CallContext};
-use model::{AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, Scope, TenantId};
+use mesh::{
+    context::{self, CallContext},
+    trace::TRACEPARENT,
+};
+use model::{Act, AppId, AppSet, Error, ErrorCode, Permission, Permissions, Priority, Scope, TenantId};
 
 use crate::wire;
 
 /// The caller, by the key that was shown.
-pub(crate) struct Caller(Arc<CallContext>);
+pub(crate) struct Caller {
+    context: Arc<CallContext>,
+    traceparent: Option<String>,
+}
 
 impl Caller {
     /// The caller of a request that came through the gateway.
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Error> {
-        context::of(request.extensions()).map(Self)
+        let traceparent = request.metadata().get(TRACEPARENT).and_then(|header| header.to_str().ok());
+        Ok(Self { context: context::of(request.extensions())?, traceparent: traceparent.map(str::to_owned) })
     }
 
     /// The public part of the caller's key.
     pub(crate) fn key_id(&self) -> &str {
-        &self.0.key_id
+        &self.context.key_id
+    }
+
+    /// The call as the audit log tells of it.
+    pub(crate) fn act(&self, method: &str, at_ms: i64) -> Act {
+        self.context.act(method, self.traceparent.as_deref(), at_ms)
     }
 
     /// The priority that the caller's key has, and at most hands on.
     pub(crate) fn priority(&self) -> Priority {
-        self.0.scope.priority
+        self.context.scope.priority
     }
 
     /// What the caller reaches.
     pub(crate) fn scope(&self) -> &Scope {
-        &self.0.scope
+        &self.context.scope
     }
 
     /// The caller's own tenant, which it manages; not even an operator asks another's questions.
     pub(crate) fn own(&self) -> Result<&TenantId, Error> {
-        self.0.require(Permission::Admin)?;
-        Ok(&self.0.scope.tenant)
+        self.context.require(Permission::Admin)?;
+        Ok(&self.context.scope.tenant)
     }
 
     /// Refuses whoever may not see answers.
     pub(crate) fn may_query(&self) -> Result<(), Error> {
-        self.0.require(Permission::Query)
+        self.context.require(Permission::Query)
     }
 
     pub(crate) fn is_operator(&self) -> bool {
-        self.0.scope.allows(Permission::Operator)
+        self.context.scope.allows(Permission::Operator)
     }
 
     /// Refuses all but operators.
     pub(crate) fn require_operator(&self) -> Result<(), Error> {
-        self.0.require(Permission::Operator)
+        self.context.require(Permission::Operator)
     }
 
     /// The tenant to manage: the one that an operator names, or an admin's own. Whether another tenant exists is not for an
@@ -64,22 +76,35 @@ impl Caller {
             }
             return wire::tenant_id("tenant_id", named);
         }
-        self.0.require(Permission::Admin)?;
-        let own = &self.0.scope.tenant;
+        self.context.require(Permission::Admin)?;
+        let own = &self.context.scope.tenant;
         if named.is_empty() || named == own.as_str() {
             return Ok(own.clone());
         }
         Err(denied("this key manages its own tenant only"))
     }
 
+    /// Whose audit log to look into: that of the tenant to manage, or for an operator who names none that of what is about no tenant.
+    pub(crate) fn chain(&self, named: &str) -> Result<Option<TenantId>, Error> {
+        if named.is_empty() && self.is_operator() {
+            return Ok(None);
+        }
+        self.tenant(named).map(Some)
+    }
+
     /// Whether the app is within the caller's reach.
     pub(crate) fn reaches(&self, app: &AppId) -> bool {
-        self.0.scope.reaches(app)
+        self.context.scope.reaches(app)
+    }
+
+    /// Whether it is limited to no apps.
+    pub(crate) fn reaches_all(&self) -> bool {
+        self.covers(&AppSet::All)
     }
 
     /// Whether everything that `apps` reaches is within the caller's reach too.
     pub(crate) fn covers(&self, apps: &AppSet) -> bool {
-        match (&self.0.scope.apps, apps) {
+        match (&self.context.scope.apps, apps) {
             (AppSet::All, _) => true,
             (AppSet::Only(_), AppSet::All) => false,
             (AppSet::Only(_), AppSet::Only(apps)) => apps.iter().all(|app| self.reaches(app)),

@@ -36,14 +36,14 @@ impl Admin {
             requested_at_ms: (self.now_ms)(),
             requested_by: caller.key_id().to_owned(),
         };
+        let acting = self.acting(caller, "AdminService/EraseUser");
         let erasure = loop {
             let partitions = ground.placement().await?.partitions();
             let ErasureRequest { tenant, app, user_id, .. } = &request;
             let partition = partition_of(tenant.as_str(), app.as_str(), user_id, "", partitions);
             // Whatever was acknowledged by now stands before this.
             let end = ground.log.tail(partition).await.map_err(unreadable)?.end;
-            let erasures = &ground.erasures;
-            match erasures.request_erasure(request.clone(), &ground.topic(), partitions, partition, end).await {
+            match acting.request_erasure(request.clone(), &ground.topic(), partitions, partition, end).await {
                 Err(MetaError::Conflict(_)) => {} // the log grew in between
                 requested => break requested.map_err(stored)?,
             }

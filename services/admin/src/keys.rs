@@ -53,7 +53,7 @@ impl Admin {
         let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()), filters: Vec::new() };
         let (key, text) = mint(display_name, scope, environment, now_ms);
         let key = Key { expires_at_ms, places, ..key };
-        self.directory.create_key(&key).await.map_err(stored)?;
+        self.acting(caller, "AdminService/CreateKey").create_key(&key).await.map_err(stored)?;
         info!(by = caller.key_id(), tenant = %key.scope.tenant, key = key.id, "made a key");
         Ok(CreateKeyResponse { key: Some(key_to_wire(key)), secret: text.as_str().to_owned() })
     }
@@ -74,7 +74,8 @@ impl Admin {
         if key.scope.allows(Permission::Operator) {
             caller.require_operator()?;
         }
-        self.directory.revoke_key(&tenant, &key.id, (self.now_ms)()).await.map_err(stored)?;
+        let now_ms = (self.now_ms)();
+        self.acting(caller, "AdminService/RevokeKey").revoke_key(&tenant, &key.id, now_ms).await.map_err(stored)?;
         // Gateways hear of it and refuse the key at once.
         self.cache.delete(&Key::cache_name(&key.id)).await;
         info!(by = caller.key_id(), %tenant, key = key.id, "revoked a key");
@@ -104,7 +105,7 @@ impl Admin {
             ..old.clone()
         };
         let end_ms = now_ms.saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
-        self.directory.rotate_key(&key, end_ms).await.map_err(stored)?;
+        self.acting(caller, "AdminService/RotateKey").rotate_key(&key, end_ms).await.map_err(stored)?;
         // Gateways hear of the old one's end, which may be now.
         self.cache.delete(&Key::cache_name(&old.id)).await;
         info!(by = caller.key_id(), %tenant, old = old.id, key = key.id, end_ms, "rotated a key");

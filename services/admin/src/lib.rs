@@ -3,7 +3,7 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays`, `reports` and `topics` do what was asked. [`Expiry`],
+//! `retention`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays`, `reports` and `topics` do what was asked, and what they change is noted with the change (`audit`). [`Expiry`],
 //! [`Eraser`], [`Reporter`] and [`Grower`] work by themselves.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
@@ -11,6 +11,7 @@
 
 mod account;
 mod apps;
+mod audit;
 mod caller;
 mod check;
 mod dead_letters;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use api::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME};
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
-use storage::{Cache, Directory};
+use storage::{Cache, Metastore};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -56,7 +57,7 @@ pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// `cache`, the one that the gateways use. What is asked of events is answered from `ground`, reports are kept on `desk`. Events are kept for `retention_days` unless
 /// it was set otherwise; 0 is for ever.
 pub fn service(
-    directory: Arc<dyn Directory>,
+    directory: Arc<dyn Metastore>,
     cache: Arc<dyn Cache>,
     ground: Option<Ground>,
     desk: Option<Arc<Desk>>,

@@ -21,7 +21,7 @@ impl Admin {
         caller.require_operator()?;
         let tenant = caller.tenant(&request.tenant_id)?;
         let quota = from_wire(request.quota.as_ref())?;
-        self.directory.set_quota(&tenant, &quota).await.map_err(stored)?;
+        self.acting(caller, "AdminService/SetTenantQuota").set_quota(&tenant, &quota).await.map_err(stored)?;
         info!(by = caller.key_id(), %tenant, ?quota, "set a quota");
         Ok(SetTenantQuotaResponse { quota: Some(to_wire(quota)) })
     }

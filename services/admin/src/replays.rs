@@ -52,7 +52,8 @@ impl Admin {
             requested_at_ms: (self.now_ms)(),
             requested_by: caller.key_id().to_owned(),
         };
-        let replay = ground.replays.request_replay(request).await.map_err(stored)?;
+        let acting = self.acting(caller, "AdminService/StartReplay");
+        let replay = acting.request_replay(request).await.map_err(stored)?;
         info!(by = caller.key_id(), replay = replay.request.id, ranges = ?replay.request.ranges, "a replay is to be done");
         Ok(StartReplayResponse { replay: Some(to_wire(replay)) })
     }
@@ -85,7 +86,8 @@ impl Admin {
     ) -> Result<CancelReplayResponse, Error> {
         caller.require_operator()?;
         let known = self.known_replay(&request.replay_id).await?;
-        let replay = match self.ground()?.replays.cancel_replay(&known.request.id).await {
+        let acting = self.acting(caller, "AdminService/CancelReplay");
+        let replay = match acting.cancel_replay(&known.request.id).await {
             // It is finished: again changes nothing.
             Err(MetaError::Conflict(_)) => self.known_replay(&request.replay_id).await?,
             cancelled => cancelled.map_err(stored)?,

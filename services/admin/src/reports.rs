@@ -125,7 +125,8 @@ impl Admin {
                 ended: String::new(),
             },
         };
-        desk.parts.reports.create_report(&report, MOST_REPORTS).await.map_err(stored)?;
+        let acting = self.acting(caller, "AdminService/CreateReport");
+        acting.create_report(&report, MOST_REPORTS).await.map_err(stored)?;
         info!(by = caller.key_id(), report = report.id, "a report is to be made");
         let webhook_secret = if report.terms.webhook.is_empty() { String::new() } else { desk.secret(&report.id) };
         Ok(CreateReportResponse { report: Some(to_wire(report)?), webhook_secret })
@@ -158,7 +159,8 @@ impl Admin {
         request: &DeleteReportRequest,
     ) -> Result<DeleteReportResponse, Error> {
         let report = self.known_report(caller, &request.report_id).await?;
-        self.desk()?.parts.reports.delete_report(&report.tenant, &report.id).await.map_err(stored)?;
+        let acting = self.acting(caller, "AdminService/DeleteReport");
+        acting.delete_report(&report.tenant, &report.id).await.map_err(stored)?;
         info!(by = caller.key_id(), report = report.id, "a report is forgotten");
         Ok(DeleteReportResponse {})
     }

@@ -43,7 +43,8 @@ impl Admin {
             let description = format!("must be at most {}; 0 is for ever", Retention::MAX_DAYS);
             return Err(Error::invalid("days", "TOO_MANY", description));
         }
-        self.directory.set_retention(&tenant, app.as_ref(), request.days).await.map_err(stored)?;
+        let acting = self.acting(caller, "AdminService/SetTenantRetention");
+        acting.set_retention(&tenant, app.as_ref(), request.days).await.map_err(stored)?;
         info!(by = caller.key_id(), %tenant, ?app, days = ?request.days, "set a retention");
         let (days, effective_days) = self.kept(&tenant, app.as_ref()).await?;
         Ok(SetTenantRetentionResponse { days, effective_days })

@@ -11,18 +11,19 @@ use api::{
         GetErasureResponse, GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse,
         GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse,
         GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
-        ListDeadLettersRequest, ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest,
-        ListKeysResponse, ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse,
-        ListReportsRequest, ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest,
-        ReconcileResponse, RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse,
-        SetTenantQuotaRequest, SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse,
-        StartReplayRequest, StartReplayResponse, admin_service_server::AdminService,
+        ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+        ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListReplaysRequest,
+        ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest, ListReportsResponse,
+        ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest,
+        RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
+        SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse,
+        VerifyAuditRequest, VerifyAuditResponse, admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
 use model::Error;
 use storage::{
-    Cache, Directory, Erasures, Ledger, MetaError, Placement, Placements, Replays, States, Topic, Warehouse,
+    Cache, Erasures, Ledger, MetaError, Metastore, Placement, Placements, Replays, States, Topic, Warehouse,
 };
 use tonic::{Request, Response, Status};
 use tracing::warn;
@@ -31,7 +32,7 @@ use crate::{caller::Caller, reconcile::unreadable, reports::Desk};
 
 /// What every method works on.
 pub(crate) struct Admin {
-    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) directory: Arc<dyn Metastore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) ground: Option<Ground>,
     pub(crate) desk: Option<Arc<Desk>>,
@@ -258,9 +259,30 @@ impl AdminService for Admin {
         let (caller, message) = take(request)?;
         answer(self.report_runs(&caller, &message).await)
     }
+
+    async fn list_audit_entries(
+        &self,
+        request: Request<ListAuditEntriesRequest>,
+    ) -> Result<Response<ListAuditEntriesResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.audit_entries(&caller, &message).await)
+    }
+
+    async fn verify_audit(
+        &self,
+        request: Request<VerifyAuditRequest>,
+    ) -> Result<Response<VerifyAuditResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.verified_audit(&caller, message).await)
+    }
 }
 
 impl Admin {
+    /// The metastore, where what this call changes is noted in the audit log: every change of a method goes through it.
+    pub(crate) fn acting(&self, caller: &Caller, method: &str) -> Arc<dyn Metastore> {
+        self.directory.acting(caller.act(method, (self.now_ms)()))
+    }
+
     /// What events are kept in; a directory alone has none.
     pub(crate) fn ground(&self) -> Result<&Ground, Error> {
         self.ground.as_ref().ok_or_else(|| Error::internal("this process doesn't reach the event log"))

@@ -18,7 +18,7 @@ impl Admin {
     ) -> Result<CreateTenantResponse, Error> {
         caller.require_operator()?;
         let tenant = tenant_from_wire(request.tenant, (self.now_ms)())?;
-        self.directory.create_tenant(&tenant).await.map_err(stored)?;
+        self.acting(caller, "AdminService/CreateTenant").create_tenant(&tenant).await.map_err(stored)?;
         info!(by = caller.key_id(), tenant = %tenant.id, "added a tenant");
         Ok(CreateTenantResponse { tenant: Some(tenant_to_wire(tenant)) })
     }

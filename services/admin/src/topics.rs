@@ -47,7 +47,8 @@ impl Admin {
             }
             _ => {}
         }
-        let placement = match ground.placements.grow(&ground.topic(), to).await {
+        let acting = self.acting(caller, "AdminService/GrowTopic");
+        let placement = match acting.grow(&ground.topic(), to).await {
             // It did so in between: what it is now says it.
             Err(MetaError::Conflict(_)) => ground.placement().await?,
             grown => grown.map_err(stored)?,

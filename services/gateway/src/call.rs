@@ -24,8 +24,10 @@ pub(crate) fn whence(request: &Request) -> Result<Whence, Error> {
 }
 
 /// The context of the call, for the header.
-pub(crate) fn context(key: &Key, good_until_ms: i64) -> CallContext {
-    CallContext { scope: key.scope.clone(), priority: key.scope.priority, key_id: key.id.clone(), good_until_ms }
+pub(crate) fn context(key: &Key, Whence(address): Whence, good_until_ms: i64) -> CallContext {
+    let (scope, key_id) = (key.scope.clone(), key.id.clone());
+    let address = address.map_or_else(String::new, |address| address.to_string());
+    CallContext { priority: scope.priority, scope, key_id, address, good_until_ms }
 }
 
 /// Whether a key with these permissions has any business with the service. The service itself checks each method.

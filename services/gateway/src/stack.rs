@@ -215,7 +215,7 @@ async fn load_shed(load: Arc<Load>, request: Request, next: Next) -> Result<Resp
 }
 
 async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: Next) -> Result<Response, Error> {
-    let context = call::context(&*call::key(&request)?, now_ms() + CONTEXT_GOOD_MS);
+    let context = call::context(&*call::key(&request)?, call::whence(&request)?, now_ms() + CONTEXT_GOOD_MS);
     // What is cached for a tenant, and its fair queue, are with one query worker.
     if call::target(&request)? == Target::Query {
         request.extensions_mut().insert(Affinity::tenant(&context.scope.tenant));

@@ -43,7 +43,7 @@ impl Target {
             "query" | "sql" | "subscribe" | "export" | "explain" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
-            | "replays" | "reports" | "topic" => Some(Self::Admin),
+            | "replays" | "reports" | "topic" | "audit" => Some(Self::Admin),
             _ => None,
         }
     }
@@ -118,6 +118,7 @@ mod tests {
             ("/v1/replays/0", Some(Target::Admin)),
             ("/v1/topic:grow", Some(Target::Admin)),
             ("/v1/reports/0/runs", Some(Target::Admin)),
+            ("/v1/audit:verify", Some(Target::Admin)),
             ("/grpc.health.v1.Health/Check", Some(Target::Public)),
             ("/v1/sqlx", None),
             ("/v2/sql", None),

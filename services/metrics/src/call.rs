@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use mesh::context::{self, CallContext};
-use model::{Error, TenantId};
+use mesh::{
+    context::{self, CallContext},
+    trace::TRACEPARENT,
+};
+use model::{Act, Error, TenantId};
 use tonic::metadata::{Ascii, MetadataValue};
 
 /// What is passed on beside the context: how long the caller waits, and the trace that the call is part of.
-const PASSED_ON: [&str; 3] = ["grpc-timeout", "traceparent", "tracestate"];
+const PASSED_ON: [&str; 3] = ["grpc-timeout", TRACEPARENT, "tracestate"];
 
 /// A call under way.
 pub(crate) struct Call {
@@ -27,6 +30,12 @@ impl Call {
     /// The tenant whose key was shown.
     pub(crate) fn tenant(&self) -> &TenantId {
         &self.context.scope.tenant
+    }
+
+    /// The call as the audit log tells of it.
+    pub(crate) fn act(&self, method: &str, at_ms: i64) -> Act {
+        let traceparent = self.passed_on.iter().find(|(name, _)| *name == TRACEPARENT);
+        self.context.act(method, traceparent.and_then(|(_, header)| header.to_str().ok()), at_ms)
     }
 
     /// The metadata for a call that this one leads to.

@@ -23,7 +23,8 @@ impl Metrics {
     ) -> Result<CreateMetricResponse, Error> {
         let app = self.target(call, Permission::Metrics, &request.app_id).await?;
         let checked = self.checked(&app, request.definition).await?.map_err(definition::one)?;
-        let metric = self.keep(call, &app, Metric { version: 1, ..checked.metric }).await?;
+        let metric = Metric { version: 1, ..checked.metric };
+        let metric = self.keep(call, "MetricsService/CreateMetric", &app, metric).await?;
         Ok(CreateMetricResponse { metric: Some(metric_to_wire(metric)) })
     }
 
@@ -39,7 +40,8 @@ impl Metrics {
             (Err(one), Err(other)) => return Err(one.and(other)),
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
-        let metric = self.keep(call, &app, Metric { version, ..checked.metric }).await?;
+        let metric = Metric { version, ..checked.metric };
+        let metric = self.keep(call, "MetricsService/UpdateMetric", &app, metric).await?;
         Ok(UpdateMetricResponse { metric: Some(metric_to_wire(metric)) })
     }
 
@@ -50,7 +52,8 @@ impl Metrics {
     ) -> Result<DeleteMetricResponse, Error> {
         let app = self.target(call, Permission::Metrics, &request.app_id).await?;
         metric_name("name", &request.name)?;
-        self.store.delete_metric(&app.tenant, &app.id, &request.name).await.map_err(stored)?;
+        let acting = self.store.acting(call.act("MetricsService/DeleteMetric", (self.now_ms)()));
+        acting.delete_metric(&app.tenant, &app.id, &request.name).await.map_err(stored)?;
         info!(by = call.context.key_id, tenant = %app.tenant, app = %app.id, metric = request.name, "deleted a metric");
         Ok(DeleteMetricResponse {})
     }
@@ -87,9 +90,10 @@ impl Metrics {
         Ok(check(definition, &on, &self.language(app, &schema)).map(|checked| Checked { on, ..checked }))
     }
 
-    async fn keep(&self, call: &Call, app: &App, metric: Metric) -> Result<Metric, Error> {
+    async fn keep(&self, call: &Call, method: &str, app: &App, metric: Metric) -> Result<Metric, Error> {
         let metric = Metric { created_at_ms: (self.now_ms)(), ..metric };
-        self.store.put_metric(&app.tenant, &app.id, &metric).await.map_err(stored)?;
+        let acting = self.store.acting(call.act(method, metric.created_at_ms));
+        acting.put_metric(&app.tenant, &app.id, &metric).await.map_err(stored)?;
         let (by, name, version) = (&call.context.key_id, &metric.name, metric.version);
         info!(by, tenant = %app.tenant, app = %app.id, metric = name, version, "defined a metric");
         Ok(metric)

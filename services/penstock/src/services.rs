@@ -81,6 +81,7 @@ impl Services {
             let query = query::service(query::Parts {
                 apps: Arc::clone(apps),
                 ledger: Arc::clone(meta) as _,
+                audit: Arc::clone(meta) as _,
                 states: Arc::clone(meta) as _,
                 topic,
                 partitions,
@@ -113,8 +114,8 @@ impl Services {
             };
             desk = Some(Arc::new(admin::Desk::new(parts, config.admin.webhooks_to_loopback)));
             let (ground, days) = (stores.ground(), config.retention.days);
-            let (directory, key) = (Arc::clone(meta) as _, context_key.clone());
-            let admin = admin::service(directory, Arc::clone(&cache), ground, desk.clone(), days, key, now_ms);
+            let (meta, key) = (Arc::clone(meta), context_key.clone());
+            let admin = admin::service(meta, Arc::clone(&cache), ground, desk.clone(), days, key, now_ms);
             here.insert(Role::Admin, admin);
         }
         let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));

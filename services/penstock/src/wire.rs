@@ -16,6 +16,7 @@ use mesh::{
     telemetry,
     tls::Tls,
 };
+use model::Act;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -129,9 +130,10 @@ pub(crate) async fn serve(
         servers.push(serve_in_background(listener, gateway, &config.server, None, &stop));
     }
     if let (Some(meta), true) = (&stores.meta, roles.has(Role::Admin)) {
-        let operator_key = bootstrap::operator(&**meta, &config.data, now_ms()).await?;
+        let first = meta.acting(Act { method: "penstock serve".to_owned(), at_ms: now_ms(), ..Act::default() });
+        let operator_key = bootstrap::operator(&*first, &config.data, now_ms()).await?;
         let demo_key = match demo {
-            true => Some(bootstrap::demo(&**meta, &config.data, now_ms()).await?),
+            true => Some(bootstrap::demo(&*first, &config.data, now_ms()).await?),
             false => None,
         };
         say_what_to_try(config, &operator_key, demo_key.as_deref());

@@ -20,8 +20,12 @@ use formula::{EventPlace, SealedPlan};
 use futures::{Stream, stream};
 use model::{Error, ErrorCode, HOUR_MS, Position, Priority};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
-use storage::warehouse::{Cell, RowBlock};
+use storage::{
+    Change,
+    warehouse::{Cell, RowBlock},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -37,6 +41,8 @@ use format::{Format, Writer};
 const SPANS_MS: Range<i64> = 1_000..32 * 24 * HOUR_MS;
 const FIRST_SPAN_MS: i64 = 60_000;
 const SPAN_ROWS: Range<u64> = 20_000..200_000;
+/// So much is noted of what is asked.
+const MOST_NOTED_BYTES: usize = 64 * 1024;
 
 /// How far a caller is: what a token holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -114,6 +120,7 @@ pub(crate) async fn export(
     if given.as_ref().is_some_and(|mark| mark.question != question) {
         return Err(not_ours());
     }
+    note(engine, &plan, &caller, format, given.is_some()).await?;
     let wanted = engine.freshness.wanted(&caller.options)?;
     let wanted = given.as_ref().map(|mark| &mark.pin).or(wanted.as_ref());
     let (fresh, _) = engine.freshness.ready(wanted, &caller.options, None).await?;
@@ -148,6 +155,16 @@ pub(crate) async fn export(
     let rest =
         stream::try_unfold(export, |mut export| async move { Ok(export.next().await?.map(|piece| (piece, export))) });
     Ok(futures::StreamExt::chain(stream::iter(first.map(Ok)), rest))
+}
+
+/// Notes who takes what out, before any of it is read: what can't be noted is not given out.
+async fn note(engine: &Engine, plan: &SealedPlan, caller: &Caller, format: Format, resumed: bool) -> Result<(), Error> {
+    let (app, mut asked) = (plan.plan().app().to_string(), plan.plan().to_string());
+    asked.truncate(asked.floor_char_boundary(MOST_NOTED_BYTES));
+    let after = json!({"plan": asked, "content_type": format.content_type(), "resumed": resumed});
+    let change = Change { object: format!("apps/{app}/export"), app, after, ..Change::default() };
+    let act = engine.act("QueryService/Export", caller);
+    Ok(engine.audit.note(Some(plan.tenant()), &act, &change).await?)
 }
 
 impl Export {

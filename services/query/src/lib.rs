@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Cache, Ledger, Topic, Warehouse};
+use storage::{Apps, Audit, Cache, Ledger, Topic, Warehouse};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -127,6 +127,8 @@ pub struct Parts {
     pub apps: Arc<Apps>,
     /// What is committed.
     pub ledger: Arc<dyn Ledger>,
+    /// Where exports are noted.
+    pub audit: Arc<dyn Audit>,
     /// Which states of aggregates are kept.
     pub states: Arc<dyn storage::States>,
     /// The log that positions refer to.

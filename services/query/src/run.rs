@@ -13,9 +13,9 @@ use api::v1;
 use formula::{Buckets, SealedPlan, Statement};
 use futures::{Stream, poll, stream};
 use mesh::{context::CallContext, trace};
-use model::{Error, ErrorCode, Position, Priority};
+use model::{Act, Error, ErrorCode, Position, Priority};
 use storage::{
-    Apps, Cache, Warehouse,
+    Apps, Audit, Cache, Warehouse,
     warehouse::{QuerySettings, ReadCost, RowBlock, RowStream},
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -44,6 +44,7 @@ const SECOND_MS: i64 = 1_000;
 /// Answers questions.
 pub(crate) struct Engine {
     apps: Arc<Apps>,
+    pub(crate) audit: Arc<dyn Audit>,
     warehouse: Warehouse,
     breaker: Breaker,
     pub(crate) cache: Arc<dyn Cache>,
@@ -119,7 +120,9 @@ struct Computed {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { apps, ledger, states, topic, partitions, warehouse, cache, options, token_key, now_ms, .. } = parts;
+        let Parts {
+            apps, ledger, audit, states, topic, partitions, warehouse, cache, options, token_key, now_ms, ..
+        } = parts;
         let freshness = Arc::new(Freshness::new(Arc::clone(&ledger), topic, partitions, token_key));
         let breaker = Breaker::new(warehouse.clone(), Duration::from_millis(options.silence_ms));
         let admission = Admission::new(&options, now_ms);
@@ -140,6 +143,7 @@ impl Engine {
         let _background = JoinSet::from_iter([builder.run()]);
         Arc::new(Self {
             apps,
+            audit,
             warehouse,
             breaker,
             cache,
@@ -158,6 +162,11 @@ impl Engine {
     pub(crate) fn now_ms(&self) -> i64 {
         let now_ms = (self.now_ms)();
         now_ms - now_ms.rem_euclid(SECOND_MS) + SECOND_MS - 1
+    }
+
+    /// The call as the audit log tells of it.
+    pub(crate) fn act(&self, method: &str, caller: &Caller) -> Act {
+        caller.context.act(method, caller.traceparent.as_deref(), (self.now_ms)())
     }
 
     /// The question as a sealed plan.

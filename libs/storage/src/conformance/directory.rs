@@ -33,7 +33,7 @@ fn an_app(of: &str, id: &str) -> App {
     }
 }
 
-fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key {
+pub(super) fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key {
     let mut hash = [0; 32];
     hash[..id.len()].copy_from_slice(id.as_bytes());
     hash[31] = 0xfe;

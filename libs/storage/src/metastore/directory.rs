@@ -1,9 +1,10 @@
 use async_trait::async_trait;
-use model::{AppId, AppSet, TenantId};
+use model::{AppId, AppSet, Permission, TenantId};
+use serde_json::{Value, json};
 
-use super::SqlMetastore;
+use super::{SqlMetastore, audit::json};
 use crate::{
-    App, Directory, Key, MetaError, Quota, Retention, Tenant,
+    App, Change, Directory, Key, MetaError, Quota, Retention, Tenant,
     sql::{Transaction, damaged, directory as sql, hex, query, taken, unhex},
 };
 
@@ -12,9 +13,11 @@ impl Directory for SqlMetastore {
     async fn create_tenant(&self, tenant: &Tenant) -> Result<(), MetaError> {
         let insert =
             query(sql::INSERT_TENANT).bind(tenant.id.as_str()).bind(&tenant.display_name).bind(tenant.created_at_ms);
-        let inserted = self.database.execute(insert).await;
+        let mut changing = self.changing(Some(&tenant.id)).await?;
+        let inserted = changing.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(tenant_named(&tenant.id))))?;
-        Ok(())
+        let after = json!({"display_name": tenant.display_name});
+        changing.commit(Change { object: format!("tenants/{}", tenant.id), after, ..Change::default() }).await
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>, MetaError> {
@@ -23,17 +26,19 @@ impl Directory for SqlMetastore {
     }
 
     async fn create_app(&self, app: &App) -> Result<(), MetaError> {
-        let mut transaction = self.database.write().await?;
-        require_tenant(&mut transaction, &app.tenant).await?;
+        let mut changing = self.changing(Some(&app.tenant)).await?;
+        require_tenant(&mut changing, &app.tenant).await?;
         let insert = query(sql::INSERT_APP)
             .bind(app.tenant.as_str())
             .bind(app.id.as_str())
             .bind(&app.display_name)
             .bind(&app.time_zone)
             .bind(app.created_at_ms);
-        let inserted = transaction.execute(insert).await;
+        let inserted = changing.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(app_named(&app.id))))?;
-        Ok(transaction.commit().await?)
+        let after = json!({"display_name": app.display_name, "time_zone": app.time_zone});
+        let (object, app) = (format!("apps/{}", app.id), app.id.to_string());
+        changing.commit(Change { object, app, before: Value::Null, after }).await
     }
 
     async fn apps(&self, tenant: &TenantId) -> Result<Vec<App>, MetaError> {
@@ -49,26 +54,30 @@ impl Directory for SqlMetastore {
     }
 
     async fn create_key(&self, key: &Key) -> Result<(), MetaError> {
-        let mut transaction = self.database.write().await?;
-        require_tenant(&mut transaction, &key.scope.tenant).await?;
+        let mut changing = self.changing(Some(&key.scope.tenant)).await?;
+        require_tenant(&mut changing, &key.scope.tenant).await?;
         if let AppSet::Only(apps) = &key.scope.apps {
             for app in apps {
-                require_app(&mut transaction, &key.scope.tenant, app).await?;
+                require_app(&mut changing, &key.scope.tenant, app).await?;
             }
         }
-        insert_key(&mut transaction, key, || key_named(&key.id)).await?;
-        Ok(transaction.commit().await?)
+        insert_key(&mut changing, key, || key_named(&key.id)).await?;
+        changing.commit(of_key(key, None, Some(key))).await
     }
 
     async fn rotate_key(&self, key: &Key, end_ms: i64) -> Result<(), MetaError> {
         let old = key.rotated_from.as_deref().unwrap_or_default();
-        let mut transaction = self.database.write().await?;
+        let mut changing = self.changing(Some(&key.scope.tenant)).await?;
+        let before = key_in(&mut changing, old).await?;
         let end = query(sql::END_KEY).bind(key.scope.tenant.as_str()).bind(old).bind(end_ms);
-        if transaction.execute(end).await? == 0 {
+        if changing.execute(end).await? == 0 {
             return Err(MetaError::NotFound(key_named(old)));
         }
-        insert_key(&mut transaction, key, || format!("a key in the place of {}", key_named(old))).await?;
-        Ok(transaction.commit().await?)
+        if let (Some(before), Some(after)) = (before, key_in(&mut changing, old).await?) {
+            changing.note(of_key(&after, Some(&before), Some(&after))).await?;
+        }
+        insert_key(&mut changing, key, || format!("a key in the place of {}", key_named(old))).await?;
+        changing.commit(of_key(key, None, Some(key))).await
     }
 
     async fn rotated_key(&self, id: &str) -> Result<Option<Key>, MetaError> {
@@ -99,31 +108,35 @@ impl Directory for SqlMetastore {
     }
 
     async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError> {
+        let mut changing = self.changing(Some(tenant)).await?;
+        let before = key_in(&mut changing, id).await?;
         let update = query(sql::REVOKE_KEY).bind(tenant.as_str()).bind(id).bind(at_ms);
-        match self.database.execute(update).await? {
-            0 => Err(MetaError::NotFound(key_named(id))),
-            _ => Ok(()),
-        }
+        let (Some(before), 1) = (before, changing.execute(update).await?) else {
+            return Err(MetaError::NotFound(key_named(id)));
+        };
+        let after = Key { revoked_at_ms: before.revoked_at_ms.or(Some(at_ms)), ..before.clone() };
+        changing.commit(of_key(&after, Some(&before), Some(&after))).await
     }
 
     async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError> {
         // What exceeds the limit of the product is as good as it, and every database has room for that.
         let number = |value: Option<u64>| value.map(|value| value.min(Quota::MAX).cast_signed());
-        let mut transaction = self.database.write().await?;
-        require_tenant(&mut transaction, tenant).await?;
+        let mut changing = self.changing(Some(tenant)).await?;
+        require_tenant(&mut changing, tenant).await?;
+        let before = quota_of(changing.fetch_optional(query(sql::QUOTA).bind(tenant.as_str())).await?)?;
         let upsert = query(sql::SET_QUOTA)
             .bind(tenant.as_str())
             .bind(number(quota.events_per_second))
             .bind(number(quota.events_burst))
             .bind(number(quota.bytes_per_second))
             .bind(number(quota.bytes_burst));
-        transaction.execute(upsert).await?;
-        Ok(transaction.commit().await?)
+        changing.execute(upsert).await?;
+        let (before, after) = (json(&before), json(quota));
+        changing.commit(Change { object: "quota".to_owned(), before, after, ..Change::default() }).await
     }
 
     async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError> {
-        let row: Option<sql::QuotaRow> = self.database.fetch_optional(query(sql::QUOTA).bind(tenant.as_str())).await?;
-        Ok(row.map(<(TenantId, Quota)>::try_from).transpose()?.map(|(_, quota)| quota).unwrap_or_default())
+        quota_of(self.database.fetch_optional(query(sql::QUOTA).bind(tenant.as_str())).await?)
     }
 
     async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError> {
@@ -132,29 +145,27 @@ impl Directory for SqlMetastore {
     }
 
     async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError> {
-        let mut transaction = self.database.write().await?;
-        require_tenant(&mut transaction, tenant).await?;
+        let mut changing = self.changing(Some(tenant)).await?;
+        require_tenant(&mut changing, tenant).await?;
         if let Some(app) = app {
-            require_app(&mut transaction, tenant, app).await?;
+            require_app(&mut changing, tenant, app).await?;
         }
         let of = |text| query(text).bind(tenant.as_str()).bind(app.map_or("", AppId::as_str));
         let change = match days {
             Some(days) => of(sql::SET_RETENTION).bind(i64::from(days)),
             None => of(sql::UNSET_RETENTION),
         };
-        transaction.execute(change).await?;
-        Ok(transaction.commit().await?)
+        let before = retention_of(changing.fetch_all(of(sql::RETENTION)).await?)?;
+        changing.execute(change).await?;
+        let before = json!({"days": if app.is_some() { before.app } else { before.tenant }});
+        let app = app.map_or_else(String::new, AppId::to_string);
+        let object = "retention".to_owned();
+        changing.commit(Change { object, app, before, after: json!({"days": days}) }).await
     }
 
     async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError> {
         let select = query(sql::RETENTION).bind(tenant.as_str()).bind(app.map_or("", AppId::as_str));
-        let rows: Vec<(String, i64)> = self.database.fetch_all(select).await?;
-        let mut retention = Retention::default();
-        for (app, days) in rows {
-            let days = Some(u32::try_from(days).map_err(damaged)?);
-            *if app.is_empty() { &mut retention.tenant } else { &mut retention.app } = days;
-        }
-        Ok(retention)
+        retention_of(self.database.fetch_all(select).await?)
     }
 
     async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError> {
@@ -179,6 +190,11 @@ impl Directory for SqlMetastore {
         transaction.commit().await?;
         unhex(&stored.ok_or(sqlx::Error::RowNotFound)?.0)
     }
+}
+
+async fn key_in(transaction: &mut Transaction, id: &str) -> Result<Option<Key>, MetaError> {
+    let row: Option<sql::KeyRow> = transaction.fetch_optional(query(sql::KEY).bind(id)).await?;
+    row.map(Key::try_from).transpose()
 }
 
 /// `taken_name` is what is there already if the key can't be added.
@@ -207,6 +223,36 @@ async fn insert_key(
     let inserted = transaction.execute(insert).await;
     inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(taken_name())))?;
     Ok(())
+}
+
+fn quota_of(row: Option<sql::QuotaRow>) -> Result<Quota, MetaError> {
+    Ok(row.map(<(TenantId, Quota)>::try_from).transpose()?.map(|(_, quota)| quota).unwrap_or_default())
+}
+
+fn retention_of(rows: Vec<(String, i64)>) -> Result<Retention, MetaError> {
+    let mut retention = Retention::default();
+    for (app, days) in rows {
+        let days = Some(u32::try_from(days).map_err(damaged)?);
+        *if app.is_empty() { &mut retention.tenant } else { &mut retention.app } = days;
+    }
+    Ok(retention)
+}
+
+/// What becomes of a key, without what could be a secret.
+fn of_key(key: &Key, before: Option<&Key>, after: Option<&Key>) -> Change {
+    let shown = |key: &Key| {
+        let mut shown = json(key);
+        let permissions: Vec<_> = key.scope.permissions.iter().map(Permission::name).collect();
+        shown["scope"]["permissions"] = json!(permissions);
+        shown.as_object_mut().and_then(|fields| fields.remove("hash"));
+        shown
+    };
+    Change {
+        object: format!("keys/{}", key.id),
+        app: key.scope.apps.single().map_or_else(String::new, AppId::to_string),
+        before: before.map_or(Value::Null, shown),
+        after: after.map_or(Value::Null, shown),
+    }
 }
 
 async fn require_tenant(transaction: &mut Transaction, tenant: &TenantId) -> Result<(), MetaError> {

@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use model::{AppId, Offset, PartitionId, TenantId};
+use serde_json::json;
 
 use super::{SqlMetastore, directory::require_app, ledger::on_partition, placements};
 use crate::{
-    Erasure, ErasureRequest, ErasureState, Erasures, MetaError, Progress, Tombstone, Topic,
+    Change, Erasure, ErasureRequest, ErasureState, Erasures, MetaError, Progress, Tombstone, Topic,
     sql::{erasures as sql, query, taken},
 };
 
@@ -17,15 +18,16 @@ impl Erasures for SqlMetastore {
         partition: PartitionId,
         log_end: Offset,
     ) -> Result<Erasure, MetaError> {
-        let mut transaction = self.database.write().await?;
-        require_app(&mut transaction, &request.tenant, &request.app).await?;
-        let end = log_end.max(placements::worked_on(&mut transaction, topic, partition).await?);
-        let placement = placements::found(&mut transaction, topic).await?;
+        let tenant = request.tenant.clone();
+        let mut changing = self.changing(Some(&tenant)).await?;
+        require_app(&mut changing, &request.tenant, &request.app).await?;
+        let end = log_end.max(placements::worked_on(&mut changing, topic, partition).await?);
+        let placement = placements::found(&mut changing, topic).await?;
         if placement.is_some_and(|placement| placement.partitions() != partitions) {
             return Err(placements::changed(topic));
         }
         let last = on_partition(sql::LAST_ORDINAL, topic, partition);
-        let last: Option<(Option<i64>,)> = transaction.fetch_optional(last).await?;
+        let last: Option<(Option<i64>,)> = changing.fetch_optional(last).await?;
         let ordinal = last.and_then(|(last,)| last).unwrap_or(0) + 1;
         let insert = on_partition(sql::INSERT, topic, partition)
             .bind(&request.id)
@@ -36,9 +38,12 @@ impl Erasures for SqlMetastore {
             .bind(&request.requested_by)
             .bind(end.cast_signed())
             .bind(ordinal);
-        let inserted = transaction.execute(insert).await;
+        let inserted = changing.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(format!("erasure {}", request.id))))?;
-        transaction.commit().await?;
+        // The erasure says who the user was; no further copy of that, which nothing could ever erase.
+        let object = format!("erasures/{}", request.id);
+        let change = Change { object, app: request.app.to_string(), after: json!({}), ..Change::default() };
+        changing.commit(change).await?;
         let progress = Progress {
             state: ErasureState::Waiting,
             look_again_at_ms: None,

@@ -1,22 +1,21 @@
 use async_trait::async_trait;
 use model::{AppId, Metric, TenantId};
+use serde_json::Value;
 
-use super::SqlMetastore;
+use super::{SqlMetastore, audit::json};
 use crate::{
-    MetaError, Metrics,
+    Change, MetaError, Metrics,
     sql::{Transaction, metrics as sql, query, taken},
 };
 
 #[async_trait]
 impl Metrics for SqlMetastore {
     async fn put_metric(&self, tenant: &TenantId, app: &AppId, metric: &Metric) -> Result<(), MetaError> {
-        let mut transaction = self.database.write().await?;
-        lock(&mut transaction, tenant, app, &metric.name).await?;
-        let newest = query(sql::NEWEST_VERSION).bind(tenant.as_str()).bind(app.as_str()).bind(&metric.name);
-        let newest: Option<(Option<i64>,)> = transaction.fetch_optional(newest).await?;
-        let newest = newest.and_then(|(version,)| version);
+        let mut changing = self.changing(Some(tenant)).await?;
+        lock(&mut changing, tenant, app, &metric.name).await?;
+        let before = newest(&mut changing, tenant, app, &metric.name).await?;
         let version = i64::from(metric.version);
-        match newest {
+        match before.as_ref().map(|before| i64::from(before.version)) {
             Some(_) if version == 1 => return Err(MetaError::AlreadyExists(named(&metric.name))),
             None if version != 1 => return Err(MetaError::NotFound(named(&metric.name))),
             Some(newest) if version != newest + 1 => return Err(MetaError::Conflict(named(&metric.name))),
@@ -34,9 +33,9 @@ impl Metrics for SqlMetastore {
             .bind(&metric.unit)
             .bind(metric.created_at_ms)
             .bind(i64::from(metric.materialize));
-        let inserted = transaction.execute(insert).await;
+        let inserted = changing.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::Conflict(named(&metric.name))))?;
-        Ok(transaction.commit().await?)
+        changing.commit(change(app, &metric.name, before.as_ref(), Some(metric))).await
     }
 
     async fn metric(
@@ -69,18 +68,36 @@ impl Metrics for SqlMetastore {
 
     async fn delete_metric(&self, tenant: &TenantId, app: &AppId, name: &str) -> Result<(), MetaError> {
         let delete = query(sql::DELETE_METRIC).bind(tenant.as_str()).bind(app.as_str()).bind(name);
-        let mut transaction = self.database.write().await?;
-        lock(&mut transaction, tenant, app, name).await?;
-        if transaction.execute(delete).await? == 0 {
+        let mut changing = self.changing(Some(tenant)).await?;
+        lock(&mut changing, tenant, app, name).await?;
+        let before = newest(&mut changing, tenant, app, name).await?;
+        if changing.execute(delete).await? == 0 {
             return Err(MetaError::NotFound(named(name)));
         }
-        Ok(transaction.commit().await?)
+        changing.commit(change(app, name, before.as_ref(), None)).await
     }
 }
 
 /// Versions follow one another and go together: one change of a metric at a time.
 async fn lock(transaction: &mut Transaction, tenant: &TenantId, app: &AppId, name: &str) -> Result<(), MetaError> {
     Ok(transaction.lock(format!("metric {tenant}/{app}/{name}")).await?)
+}
+
+async fn newest(
+    transaction: &mut Transaction,
+    tenant: &TenantId,
+    app: &AppId,
+    name: &str,
+) -> Result<Option<Metric>, MetaError> {
+    let newest = query(sql::METRIC_NEWEST).bind(tenant.as_str()).bind(app.as_str()).bind(name);
+    let row: Option<sql::MetricRow> = transaction.fetch_optional(newest).await?;
+    row.map(Metric::try_from).transpose()
+}
+
+fn change(app: &AppId, name: &str, before: Option<&Metric>, after: Option<&Metric>) -> Change {
+    let shown = |metric: Option<&Metric>| metric.map_or(Value::Null, json);
+    let object = format!("apps/{app}/metrics/{name}");
+    Change { object, app: app.to_string(), before: shown(before), after: shown(after) }
 }
 
 fn named(name: &str) -> String {

@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use model::{Offset, PartitionId};
+use serde_json::json;
 
 use super::{SqlMetastore, ledger::on_partition};
 use crate::{
-    Growing, Grown, MetaError, Placement, Placements, Topic, Writer,
+    Change, Growing, Grown, MetaError, Placement, Placements, Topic, Writer,
     sql::{Statement, Transaction, erasures, placements as sql, query, replays},
 };
 
@@ -44,9 +45,9 @@ impl Placements for SqlMetastore {
     }
 
     async fn grow(&self, topic: &Topic, to: u32) -> Result<Placement, MetaError> {
-        let mut transaction = self.database.write().await?;
-        lock(&mut transaction, topic).await?;
-        let placement = known(&mut transaction, topic).await?;
+        let mut changing = self.changing(None).await?;
+        lock(&mut changing, topic).await?;
+        let placement = known(&mut changing, topic).await?;
         let from = placement.partitions();
         match placement.growing {
             Some(growing) if growing.to == to => return Ok(placement),
@@ -55,8 +56,10 @@ impl Placements for SqlMetastore {
             _ => return Err(changed(topic)),
         }
         let growing = Some(Growing { to, paused: false });
-        let placement = change(&mut transaction, topic, &placement.grown, growing).await?;
-        transaction.commit().await?;
+        let placement = change(&mut changing, topic, &placement.grown, growing).await?;
+        let partitions = |count: u32| json!({"partitions": count});
+        let (object, app) = (format!("topics/{}", topic.name), String::new());
+        changing.commit(Change { object, app, before: partitions(from), after: partitions(to) }).await?;
         Ok(placement)
     }
 

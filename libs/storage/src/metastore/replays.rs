@@ -1,8 +1,9 @@
 use async_trait::async_trait;
+use serde_json::json;
 
 use super::{SqlMetastore, ledger::on_partition};
 use crate::{
-    MetaError, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays, Topic,
+    Change, MetaError, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays, Topic,
     sql::{Transaction, query, replays as sql, taken},
 };
 
@@ -12,9 +13,9 @@ const JSON: &str = "numbers and plain names";
 impl Replays for SqlMetastore {
     async fn request_replay(&self, request: ReplayRequest) -> Result<Replay, MetaError> {
         let progress = ReplayProgress::default();
-        let mut transaction = self.database.write().await?;
-        transaction.lock("replays".to_owned()).await?;
-        if let Some(open) = transaction.fetch_optional::<sql::ReplayRow>(query(sql::OPEN)).await? {
+        let mut changing = self.changing(None).await?;
+        changing.lock("replays".to_owned()).await?;
+        if let Some(open) = changing.fetch_optional::<sql::ReplayRow>(query(sql::OPEN)).await? {
             let open = Replay::try_from(open)?;
             return Err(MetaError::AlreadyExists(format!("replay {}, which is not finished,", open.request.id)));
         }
@@ -26,9 +27,10 @@ impl Replays for SqlMetastore {
             .bind(request.requested_at_ms)
             .bind(&request.requested_by)
             .bind(serde_json::to_string(&progress).expect(JSON));
-        let inserted = transaction.execute(insert).await;
+        let inserted = changing.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(format!("replay {}", request.id))))?;
-        transaction.commit().await?;
+        let after = json!({"ranges": request.ranges});
+        changing.commit(Change { object: named(&request.id), after, ..Change::default() }).await?;
         let (state, attempt) = (ReplayState::Waiting, 0);
         Ok(Replay { request, state, attempt, to_cancel: false, finished_at_ms: None, progress })
     }
@@ -51,7 +53,10 @@ impl Replays for SqlMetastore {
     }
 
     async fn begin_replay(&self, id: &str) -> Result<Replay, MetaError> {
-        self.changed(sql::BEGIN, id).await
+        let mut transaction = self.database.write().await?;
+        let row: Option<sql::ReplayRow> = transaction.fetch_optional(query(sql::BEGIN).bind(id)).await?;
+        transaction.commit().await?;
+        row.ok_or_else(|| fenced(id))?.try_into()
     }
 
     async fn note_replay(&self, id: &str, attempt: u64, progress: &ReplayProgress) -> Result<(), MetaError> {
@@ -102,23 +107,21 @@ impl Replays for SqlMetastore {
     }
 
     async fn cancel_replay(&self, id: &str) -> Result<Replay, MetaError> {
-        self.changed(sql::CANCEL, id).await
+        let mut changing = self.changing(None).await?;
+        let before: Option<sql::ReplayRow> = changing.fetch_optional(query(sql::ONE).bind(id)).await?;
+        let after: Option<sql::ReplayRow> = changing.fetch_optional(query(sql::CANCEL).bind(id)).await?;
+        let (Some(before), Some(after)) = (before, after) else { return Err(fenced(id)) };
+        let (before, after) = (Replay::try_from(before)?, Replay::try_from(after)?);
+        let shown = |replay: &Replay| json!({"to_cancel": replay.to_cancel});
+        let (object, app) = (named(id), String::new());
+        changing.commit(Change { object, app, before: shown(&before), after: shown(&after) }).await?;
+        Ok(after)
     }
 
     async fn replay_clock(&self) -> Result<ReplayClock, MetaError> {
         let clock: Option<(i64, i64)> = self.database.fetch_optional(query(sql::CLOCK)).await?;
         let (attempts, running) = clock.ok_or(sqlx::Error::RowNotFound)?;
         Ok(ReplayClock { attempts: attempts.unsigned_abs(), running: running > 0 })
-    }
-}
-
-impl SqlMetastore {
-    /// Runs an UPDATE of a replay that isn't finished, and returns what it is now.
-    async fn changed(&self, update: &'static str, id: &str) -> Result<Replay, MetaError> {
-        let mut transaction = self.database.write().await?;
-        let row: Option<sql::ReplayRow> = transaction.fetch_optional(query(update).bind(id)).await?;
-        transaction.commit().await?;
-        row.ok_or_else(|| fenced(id))?.try_into()
     }
 }
 
@@ -133,6 +136,10 @@ async fn set_state(
     let row: Option<(String, i64)> = transaction.fetch_optional(set).await?;
     let (name, incarnation) = row.ok_or_else(|| fenced(id))?;
     Ok(Topic { name, incarnation: incarnation.cast_unsigned() })
+}
+
+fn named(id: &str) -> String {
+    format!("replays/{id}")
 }
 
 /// It is finished, or another attempt was begun.

@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use model::TenantId;
+use serde_json::Value;
 
-use super::SqlMetastore;
+use super::{SqlMetastore, audit::json};
 use crate::{
-    MetaError, Report, ReportRun, ReportTerms, Reports, RunProgress,
+    Change, MetaError, Report, ReportRun, ReportTerms, Reports, RunProgress,
     sql::{query, reports as sql, taken},
 };
 
@@ -12,9 +13,9 @@ const JSON: &str = "numbers and texts";
 #[async_trait]
 impl Reports for SqlMetastore {
     async fn create_report(&self, report: &Report, most: u32) -> Result<(), MetaError> {
-        let mut transaction = self.database.write().await?;
-        transaction.lock(format!("reports of {}", report.tenant)).await?;
-        let count: Option<(i64,)> = transaction.fetch_optional(query(sql::COUNT).bind(report.tenant.as_str())).await?;
+        let mut changing = self.changing(Some(&report.tenant)).await?;
+        changing.lock(format!("reports of {}", report.tenant)).await?;
+        let count: Option<(i64,)> = changing.fetch_optional(query(sql::COUNT).bind(report.tenant.as_str())).await?;
         if count.is_some_and(|(count,)| count >= i64::from(most)) {
             return Err(MetaError::AlreadyExists(format!("the number of reports that a tenant may have, {most},")));
         }
@@ -25,9 +26,9 @@ impl Reports for SqlMetastore {
             .bind(report.created_at_ms)
             .bind(report.next_at_ms)
             .bind(serde_json::to_string(&report.terms).expect(JSON));
-        let inserted = transaction.execute(insert).await;
+        let inserted = changing.execute(insert).await;
         inserted.map_err(|e| taken(e, || MetaError::AlreadyExists(format!("report {}", report.id))))?;
-        Ok(transaction.commit().await?)
+        changing.commit(Change { after: shown(report), ..of(report) }).await
     }
 
     async fn report(&self, tenant: &TenantId, id: &str) -> Result<Option<Report>, MetaError> {
@@ -47,12 +48,15 @@ impl Reports for SqlMetastore {
     }
 
     async fn delete_report(&self, tenant: &TenantId, id: &str) -> Result<bool, MetaError> {
-        let mut transaction = self.database.write().await?;
-        let deleted = transaction.execute(query(sql::DELETE).bind(tenant.as_str()).bind(id)).await? > 0;
+        let mut changing = self.changing(Some(tenant)).await?;
+        let select = query(sql::ONE).bind(tenant.as_str()).bind(id);
+        let Some(before) = changing.fetch_optional::<sql::ReportRow>(select).await? else { return Ok(false) };
+        let before = Report::try_from(before)?;
+        let deleted = changing.execute(query(sql::DELETE).bind(tenant.as_str()).bind(id)).await? > 0;
         if deleted {
-            transaction.execute(query(sql::DELETE_RUNS).bind(id)).await?;
+            changing.execute(query(sql::DELETE_RUNS).bind(id)).await?;
+            changing.commit(Change { before: shown(&before), ..of(&before) }).await?;
         }
-        transaction.commit().await?;
         Ok(deleted)
     }
 
@@ -109,4 +113,15 @@ impl Reports for SqlMetastore {
         self.database.execute(forget).await?;
         Ok(())
     }
+}
+
+/// An entry about a report, that says nothing of it yet.
+fn of(report: &Report) -> Change {
+    Change { object: format!("reports/{}", report.id), app: report.app.to_string(), ..Change::default() }
+}
+
+/// What it is, but for the path of its webhook: whoever knows that may be let in by it.
+fn shown(report: &Report) -> Value {
+    let webhook = report.terms.webhook.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    json(&ReportTerms { webhook, ..report.terms.clone() })
 }

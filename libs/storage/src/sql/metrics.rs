@@ -6,8 +6,6 @@ use sqlx::FromRow;
 use super::damaged;
 use crate::MetaError;
 
-pub(crate) const NEWEST_VERSION: &str =
-    "SELECT MAX(version) FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3";
 pub(crate) const INSERT_METRIC: &str = "INSERT INTO metric_versions \
      (tenant, app, name, version, display_name, description, formula, filters, unit, created_at_ms, materialize) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";

@@ -37,6 +37,7 @@ impl Desk {
             scope: scope.clone(),
             priority: Priority::Scheduled.max(scope.priority),
             key_id: key_id.to_owned(),
+            address: String::new(),
             good_until_ms: (self.parts.now_ms)() + CONTEXT_LIFE_MS,
         }
     }

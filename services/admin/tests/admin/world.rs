@@ -10,7 +10,7 @@ use mesh::{
     signed::SigningKey,
 };
 use model::{AppId, AppSet, ErrorCode, Permission, Priority, Scope, TenantId};
-use storage::{App, Cache, Directory, Tenant};
+use storage::{App, Cache, Metastore, Tenant};
 use tempfile::TempDir;
 use tonic::{Request, Response, Status};
 
@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
 pub(crate) struct World {
-    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) directory: Arc<dyn Metastore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) service: HttpService,
     signer: SigningKey,
@@ -30,7 +30,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite:{}", folder.path().join("meta.db").display());
-        let directory: Arc<dyn Directory> = storage::open(&url).await.unwrap();
+        let directory = storage::open(&url).await.unwrap();
         for (tenant, apps) in [("acme", &["ios", "web"][..]), ("beta", &["web"]), ("host", &[])] {
             let id = TenantId::new(tenant).unwrap();
             let added = Tenant { id: id.clone(), display_name: tenant.into(), created_at_ms: 1 };
@@ -89,7 +89,13 @@ pub(crate) fn caller(tenant: &str, apps: &[&str], permissions: &[Permission]) ->
         priority: Priority::Scheduled,
         filters: Vec::new(),
     };
-    CallContext { scope, priority: Priority::Scheduled, key_id: "caller".into(), good_until_ms: NOW_MS + 1 }
+    CallContext {
+        scope,
+        priority: Priority::Scheduled,
+        key_id: "caller".into(),
+        address: "192.0.2.7".into(),
+        good_until_ms: NOW_MS + 1,
+    }
 }
 
 pub(crate) fn admin(tenant: &str) -> CallContext {

@@ -115,7 +115,13 @@ impl World {
         let tenant = TenantId::new(tenant).unwrap();
         let scope =
             Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive, filters: Vec::new() };
-        Arc::new(CallContext { scope, priority: Priority::Interactive, key_id: "k".into(), good_until_ms: i64::MAX })
+        Arc::new(CallContext {
+            scope,
+            priority: Priority::Interactive,
+            key_id: "k".into(),
+            address: String::new(),
+            good_until_ms: i64::MAX,
+        })
     }
 }
 

@@ -109,7 +109,13 @@ pub(crate) fn caller(tenant: &str, apps: &[&str], permissions: &[Permission]) ->
         priority: Priority::Interactive,
         filters: Vec::new(),
     };
-    CallContext { scope, priority: Priority::Scheduled, key_id: "caller".into(), good_until_ms: NOW_MS + 1 }
+    CallContext {
+        scope,
+        priority: Priority::Scheduled,
+        key_id: "caller".into(),
+        address: "192.0.2.7".into(),
+        good_until_ms: NOW_MS + 1,
+    }
 }
 
 /// One of `acme`'s who may do everything with metrics.

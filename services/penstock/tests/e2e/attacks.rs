@@ -314,6 +314,12 @@ fn admin() -> Vec<Attack> {
         push("ListKeys", json!({"tenant_id": tenant}));
         push("GetTenantQuota", json!({"tenant_id": tenant}));
         push("GetTenantRetention", json!({"tenant_id": tenant}));
+        push("ListAuditEntries", json!({"tenant_id": tenant, "page_size": 1000}));
+        push(
+            "ListAuditEntries",
+            json!({"tenant_id": tenant, "method": "x' OR '1'='1", "page_token": "18446744073709551615"}),
+        );
+        push("VerifyAudit", json!({"tenant_id": tenant, "expected_entries": "1"}));
         for app in ["shop", "lab", "shop' OR '1'='1"] {
             push("ListDeadLetters", json!({"tenant_id": tenant, "app_id": app, "page_token": "0-0-0-0"}));
             push("EraseUser", json!({"tenant_id": tenant, "app_id": app, "user_id": "u2"}));

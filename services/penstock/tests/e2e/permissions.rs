@@ -58,6 +58,8 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/GetReport", &["admin", "operator"]),
     ("AdminService/DeleteReport", &["admin", "operator"]),
     ("AdminService/ListReportRuns", &["admin", "operator"]),
+    ("AdminService/ListAuditEntries", &["admin", "operator"]),
+    ("AdminService/VerifyAudit", &["admin", "operator"]),
 ];
 
 /// By gRPC, and by JSON where there is a mapping.
