@@ -69,17 +69,23 @@ impl Cpu {
     }
 }
 
+/// One tenant asks for as much as the machine can answer.
+const CONFIG: &str = "[gateway]\ntenant_calls_per_second = 1000000\ntenant_burst = 1000000\n";
+
 impl House {
     /// Starts the `penstock` beside this program on free ports, with all its data in `dir`, and waits until it answers queries.
     pub(crate) async fn start(dir: &Path) -> Result<Self, LoadError> {
         let this = std::env::current_exe().map_err(LoadError::io("can't find this program"))?;
         let program = this.with_file_name("penstock");
         let (address, ops_address) = (free_address()?, free_address()?);
-        let (data, log) = (dir.join("data"), dir.join("penstock.log"));
+        let (data, log, config) = (dir.join("data"), dir.join("penstock.log"), dir.join("penstock.toml"));
+        std::fs::write(&config, CONFIG).map_err(LoadError::io(config.display().to_string()))?;
         let errors = std::fs::File::create(&log).map_err(LoadError::io(log.display().to_string()))?;
         let mut child = Command::new(&program)
             .args(["serve", "--demo", "--listen", &address, "--ops-listen", &ops_address, "--data"])
             .arg(&data)
+            .arg("--config")
+            .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
