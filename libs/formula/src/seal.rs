@@ -89,6 +89,11 @@ impl SealedPlan {
         let (text, params) = sql::emit(&self.plan, &self.scope, self.rollups)?;
         Statement::verified(text, params, columns, route, &self.scope)
     }
+
+    /// The SQL and its values as a word for the question. Nothing may run them: nobody has verified them.
+    pub fn spelled(&self) -> Result<(String, Vec<Param>), Error> {
+        sql::emit(&self.plan, &self.scope, self.rollups)
+    }
 }
 
 impl Statement {

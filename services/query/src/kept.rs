@@ -9,7 +9,7 @@
 use std::{iter, ops::Range, sync::Arc, time::Duration};
 
 use api::v1;
-use formula::{Buckets, SealedPlan, Statement};
+use formula::{Buckets, Param, SealedPlan, Statement};
 use futures::{StreamExt, stream};
 use model::{Error, HOUR_MS};
 use prost::Message;
@@ -161,14 +161,19 @@ pub(crate) struct Question(Sha256);
 impl Question {
     /// That of a plan, whatever its range.
     pub(crate) fn of(plan: &SealedPlan) -> Result<Self, Error> {
-        Ok(Self::of_statement(&plan.over(&[]).compile()?))
+        let (text, params) = plan.over(&[]).spelled()?;
+        Ok(Self::of_text(&text, &params))
     }
 
     /// That of all that a statement says.
     pub(crate) fn of_statement(statement: &Statement) -> Self {
+        Self::of_text(statement.text(), statement.params())
+    }
+
+    fn of_text(text: &str, params: &[Param]) -> Self {
         let mut question = Self(Sha256::new());
-        question.add_bytes(statement.text().as_bytes());
-        for param in statement.params() {
+        question.add_bytes(text.as_bytes());
+        for param in params {
             question.add_bytes(param.name.as_bytes());
             question.add_bytes(param.value.as_bytes());
         }
