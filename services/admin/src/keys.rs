@@ -47,10 +47,10 @@ impl Admin {
     ) -> Result<CreateKeyResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
         let now_ms = (self.now_ms)();
-        let WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places } =
+        let WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places, filters } =
             key_to_make(request, now_ms)?;
         caller.may_give(permissions, &apps)?;
-        let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()), filters: Vec::new() };
+        let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()), filters };
         let (key, text) = mint(display_name, scope, environment, now_ms);
         let key = Key { expires_at_ms, places, ..key };
         self.acting(caller, "AdminService/CreateKey").create_key(&key).await.map_err(stored)?;

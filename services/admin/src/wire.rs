@@ -9,7 +9,9 @@ use api::{
     },
     v1,
 };
-use model::{AppId, AppSet, Environment, Error, ErrorCode, Network, Permission, Permissions, Priority, TenantId};
+use model::{
+    AppId, AppSet, Environment, Error, ErrorCode, Network, Permission, Permissions, Priority, ReadFilter, TenantId,
+};
 use storage::{App, Key, Places, Tenant};
 
 use crate::{
@@ -26,6 +28,7 @@ pub(crate) struct WantedKey {
     pub(crate) priority: Priority,
     pub(crate) environment: Environment,
     pub(crate) places: Places,
+    pub(crate) filters: Vec<ReadFilter>,
 }
 
 /// The longest time for which a rotated key is good beside the new one, and the time if none is said.
@@ -86,7 +89,10 @@ pub(crate) fn app_to_wire(app: App) -> v1::App {
 }
 
 pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<WantedKey, Error> {
-    let (((display_name, permissions), (apps, (expires_at_ms, priority))), (environment, (networks, origins))) = both(
+    let (
+        ((display_name, permissions), (apps, (expires_at_ms, priority))),
+        ((environment, filters), (networks, origins)),
+    ) = both(
         both(
             both(check::display_name("display_name", request.display_name, ""), permissions(&request.permissions)),
             both(
@@ -95,7 +101,7 @@ pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<
             ),
         ),
         both(
-            environment(request.environment),
+            both(environment(request.environment), filters(request.filters)),
             both(
                 places("allowed_cidrs", &request.allowed_cidrs, network),
                 places("allowed_origins", &request.allowed_origins, check::origin),
@@ -106,8 +112,13 @@ pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<
         let description = "must be empty for an operator's key: apps belong to one tenant, operators manage all";
         return Err(Error::invalid("app_ids", "NOT_ALLOWED", description));
     }
+    if !filters.is_empty() && permissions.iter().any(|p| !matches!(p, Permission::Query | Permission::Export)) {
+        let description =
+            "must be PERMISSION_QUERY and PERMISSION_EXPORT alone beside `filters`, which bind what is read";
+        return Err(Error::invalid("permissions", "NOT_ALLOWED", description));
+    }
     let places = Places { networks, origins };
-    Ok(WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places })
+    Ok(WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places, filters })
 }
 
 /// For how long a rotated key is good beside the new one.
@@ -142,6 +153,7 @@ pub(crate) fn key_to_wire(key: Key) -> v1::Key {
         allowed_origins: key.places.origins,
         rotated_from: key.rotated_from.unwrap_or_default(),
         last_used_at: key.last_used_at_ms.map(time_to_wire),
+        filters: key.scope.filters.into_iter().map(filter_to_wire).collect(),
     }
 }
 
@@ -194,6 +206,44 @@ fn places<T: Ord>(
     places.sort_unstable();
     places.dedup();
     Ok(places)
+}
+
+/// What of the events may be read.
+fn filters(given: Vec<v1::ReadFilter>) -> Result<Vec<ReadFilter>, Error> {
+    if given.len() > ReadFilter::MOST {
+        let description = format!("must have at most {}, not {}", ReadFilter::MOST, given.len());
+        return Err(Error::invalid("filters", "TOO_MANY", description));
+    }
+    for (i, v1::ReadFilter { property, values }) in given.iter().enumerate() {
+        let fault = |field: &str, rule, description: &str| {
+            Err(Error::invalid(format!("filters[{i}].{field}"), rule, description))
+        };
+        match property.as_str() {
+            "" => return fault("property", "REQUIRED", "must be a field that holds text, or a property"),
+            "timestamp" | "received_at" => {
+                return fault(
+                    "property",
+                    "NOT_ALLOWED",
+                    "must be a field that holds text, or a property: this is a time",
+                );
+            }
+            _ => {}
+        }
+        if !(1..=ReadFilter::MOST_VALUES).contains(&values.len()) {
+            let description = format!("must have 1 to {}, not {}", ReadFilter::MOST_VALUES, values.len());
+            return fault("values", if values.is_empty() { "REQUIRED" } else { "TOO_MANY" }, &description);
+        }
+    }
+    let bytes = given.iter().flat_map(|filter| filter.values.iter().chain([&filter.property])).map(String::len);
+    if bytes.sum::<usize>() > ReadFilter::MOST_BYTES {
+        let description = format!("must have at most {} bytes in all names and values", ReadFilter::MOST_BYTES);
+        return Err(Error::invalid("filters", "TOO_LONG", description));
+    }
+    Ok(given.into_iter().map(|v1::ReadFilter { property, values }| ReadFilter { property, values }).collect())
+}
+
+fn filter_to_wire(ReadFilter { property, values }: ReadFilter) -> v1::ReadFilter {
+    v1::ReadFilter { property, values }
 }
 
 fn network(field: &str, text: &str) -> Result<Network, Error> {

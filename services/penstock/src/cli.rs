@@ -288,6 +288,9 @@ pub(crate) enum KeyCommand {
         /// The origins of web pages that may use it, as https://dash.example; all if none is named.
         #[arg(long = "origin", value_delimiter = ',')]
         origins: Vec<String>,
+        /// Events of which it reads those alone in which a property has one of these values, as customer=ann,bob; all events if none is named.
+        #[arg(long = "filter", value_name = "PROPERTY=VALUE,...")]
+        filters: Vec<String>,
     },
     /// Make a key in the place of another and print its secret, once; the other is good for a while yet.
     Rotate {

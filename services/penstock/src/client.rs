@@ -41,6 +41,10 @@ pub(crate) enum ClientError {
     Write(#[from] std::io::Error),
     #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator, export")]
     NoPermission(String),
+    #[error("{0:?} is not a filter: write PROPERTY=VALUE,..., as customer=ann,bob")]
+    NoFilter(String),
+    #[error("{0:?} is not a server's URL: write it as http://HOST:PORT")]
+    NoServer(String),
 }
 
 impl From<tonic::Status> for ClientError {
@@ -84,7 +88,7 @@ async fn keyed(server: &Server) -> Result<Keyed, ClientError> {
     let bearer = format!("Bearer {}", key.trim()).parse().map_err(|_| ClientError::BadKey)?;
     let failed = |source| ClientError::Connect { server: server.server.clone(), source };
     let channel = Channel::from_shared(server.server.clone())
-        .map_err(|_| ClientError::NoPermission(server.server.clone()))?
+        .map_err(|_| ClientError::NoServer(server.server.clone()))?
         .connect()
         .await
         .map_err(failed)?;
@@ -125,7 +129,7 @@ pub(crate) async fn app(server: &Server, command: AppCommand) -> Result<String, 
 pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, ClientError> {
     let mut admin = connect(server).await?;
     match command {
-        KeyCommand::Create { tenant, can, apps, name, test, cidrs, origins } => {
+        KeyCommand::Create { tenant, can, apps, name, test, cidrs, origins, filters } => {
             let permissions = can
                 .into_iter()
                 .map(|word| Permission::from_name(&word).map(|p| p as i32).ok_or(ClientError::NoPermission(word)))
@@ -138,6 +142,7 @@ pub(crate) async fn key(server: &Server, command: KeyCommand) -> Result<String, 
                 environment: if test { v1::KeyEnvironment::Test } else { v1::KeyEnvironment::Live }.into(),
                 allowed_cidrs: cidrs,
                 allowed_origins: origins,
+                filters: filters.iter().map(|text| filter(text)).collect::<Result<_, _>>()?,
                 ..v1::CreateKeyRequest::default()
             };
             Ok(format!("{}\n", admin.create_key(request).await?.into_inner().secret))
@@ -243,6 +248,11 @@ fn state(key: &v1::Key) -> String {
 
 fn permission_name(number: i32) -> Option<&'static str> {
     Permission::ALL.into_iter().find(|p| *p as i32 == number).map(Permission::name)
+}
+
+fn filter(text: &str) -> Result<v1::ReadFilter, ClientError> {
+    let (property, values) = text.split_once('=').ok_or_else(|| ClientError::NoFilter(text.to_owned()))?;
+    Ok(v1::ReadFilter { property: property.to_owned(), values: values.split(',').map(str::to_owned).collect() })
 }
 
 fn lines<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {

@@ -11,7 +11,7 @@ use api::{
         subscribe_request,
     },
 };
-use formula::SealedPlan;
+use formula::{Param, SealedPlan};
 use futures::{Stream, StreamExt};
 use mesh::{HttpService, context, deadline};
 use model::{Error, Permission};
@@ -179,16 +179,11 @@ impl QueryService for Grpc {
 fn explain(plan: &SealedPlan, chosen: Chosen) -> v1::ExplainResponse {
     let Chosen { statement, route, reason, estimated_bytes } = chosen;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
-    let own = |value: &str| value != plan.tenant().as_str();
+    let is_told = |p: &&Param| p.value != plan.tenant().as_str() && !p.name.starts_with("lock");
     v1::ExplainResponse {
         plan: plan.plan().to_string(),
         sql: statement.text().to_owned(),
-        parameters: statement
-            .params()
-            .iter()
-            .filter(|p| own(&p.value))
-            .map(|p| (p.name.clone(), p.value.clone()))
-            .collect(),
+        parameters: statement.params().iter().filter(is_told).map(|p| (p.name.clone(), p.value.clone())).collect(),
         columns: statement.columns().iter().map(answer::column).collect(),
         route: route.into(),
         route_reason: reason,

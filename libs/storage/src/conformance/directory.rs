@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use model::{AppSet, Environment, Network, Permission, Priority, Scope};
+use model::{AppSet, Environment, Network, Permission, Priority, ReadFilter, Scope};
 
 use super::{app, tenant};
 use crate::{App, Directory, Key, MetaError, Metastore, Places, Quota, Retention, Tenant};
@@ -42,7 +42,7 @@ pub(super) fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key
         apps,
         permissions: [Permission::Query, Permission::Ingest].into_iter().collect(),
         priority: Priority::Scheduled,
-        filters: Vec::new(),
+        filters: vec![ReadFilter { property: "store \"a\"".into(), values: vec!["1".into(), "é'\\".into()] }],
     };
     Key {
         id: id.into(),

@@ -215,6 +215,7 @@ async fn insert_key(
         .bind(row.priority)
         .bind(row.networks)
         .bind(row.origins)
+        .bind(row.filters)
         .bind(row.rotated_from)
         .bind(row.created_at_ms)
         .bind(row.expires_at_ms)

@@ -21,15 +21,15 @@ pub(crate) const APP: &str =
 /// The columns of a [`KeyRow`], in its order.
 macro_rules! key_columns {
     () => {
-        "id, tenant, hash, display_name, environment, apps, permissions, priority, networks, origins, rotated_from, \
-         created_at_ms, expires_at_ms, revoked_at_ms, last_used_at_ms"
+        "id, tenant, hash, display_name, environment, apps, permissions, priority, networks, origins, filters, \
+         rotated_from, created_at_ms, expires_at_ms, revoked_at_ms, last_used_at_ms"
     };
 }
 
 pub(crate) const INSERT_KEY: &str = concat!(
     "INSERT INTO api_keys (",
     key_columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 );
 pub(crate) const KEY: &str = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE id = $1");
 pub(crate) const ROTATED_KEY: &str = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE rotated_from = $1");
@@ -142,6 +142,7 @@ pub(crate) struct KeyRow {
     pub(crate) priority: String,
     pub(crate) networks: Option<String>,
     pub(crate) origins: Option<String>,
+    pub(crate) filters: Option<String>,
     pub(crate) rotated_from: Option<String>,
     pub(crate) created_at_ms: i64,
     pub(crate) expires_at_ms: Option<i64>,
@@ -167,6 +168,7 @@ impl From<&Key> for KeyRow {
             priority: priority_name(key.scope.priority).to_owned(),
             networks: (!key.places.networks.is_empty()).then(|| array(&key.places.networks)),
             origins: (!key.places.origins.is_empty()).then(|| array(&key.places.origins)),
+            filters: (!key.scope.filters.is_empty()).then(|| array(&key.scope.filters)),
             rotated_from: key.rotated_from.clone(),
             created_at_ms: key.created_at_ms,
             expires_at_ms: key.expires_at_ms,
@@ -198,7 +200,7 @@ impl TryFrom<KeyRow> for Key {
             apps,
             permissions,
             priority: priority_from_name(&row.priority)?,
-            filters: Vec::new(),
+            filters: row.filters.as_deref().map(of_array).transpose()?.unwrap_or_default(),
         };
         Ok(Self {
             id: row.id,
@@ -217,7 +219,7 @@ impl TryFrom<KeyRow> for Key {
 }
 
 fn array<T: Serialize>(members: &[T]) -> String {
-    serde_json::to_string(members).expect("members are plain strings")
+    serde_json::to_string(members).expect("members have string keys alone")
 }
 
 fn of_array<T: DeserializeOwned>(json: &str) -> Result<Vec<T>, MetaError> {

@@ -15,6 +15,7 @@ mod erasure;
 mod every;
 mod export;
 mod faults;
+mod filters;
 mod flow;
 mod grow;
 mod house;
