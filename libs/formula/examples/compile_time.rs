@@ -47,13 +47,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number = |name: &str, i| Property { name: name.into(), kind: PropertyKind::Number, slot: Slot::Number(i) };
     let schema = AppSchema::new([number("session_duration", 0), number("load_time", 1)]);
     let context = Context { schema: &schema, app: AppId::new("xyz123")?, now_ms: 1_735_689_600_000, time_zone: "UTC" };
-    let scope = Scope {
-        tenant: TenantId::new("acme")?,
-        apps: AppSet::All,
-        permissions: [Permission::Query].into_iter().collect(),
-        priority: Priority::Interactive,
-        filters: Vec::new(),
-    };
+    let scope = Scope::new(
+        TenantId::new("acme")?,
+        AppSet::All,
+        [Permission::Query].into_iter().collect(),
+        Priority::Interactive,
+    );
     println!("{}", compile(&context, &scope)?.text());
 
     let mut times: Vec<_> = (0..ROUNDS)

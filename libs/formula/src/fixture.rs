@@ -34,13 +34,12 @@ pub(crate) fn context(schema: &AppSchema) -> Context<'_> {
 }
 
 pub(crate) fn scope() -> Scope {
-    Scope {
-        tenant: TenantId::new("acme").unwrap(),
-        apps: AppSet::Only(vec![AppId::new("xyz123").unwrap()]),
-        permissions: Permissions::from_iter([Permission::Query]),
-        priority: Priority::Interactive,
-        filters: Vec::new(),
-    }
+    Scope::new(
+        TenantId::new("acme").unwrap(),
+        AppSet::Only(vec![AppId::new("xyz123").unwrap()]),
+        Permissions::from_iter([Permission::Query]),
+        Priority::Interactive,
+    )
 }
 
 pub(crate) fn plan(sql: &str) -> Result<Plan, Error> {

@@ -151,13 +151,12 @@ fn schema() -> AppSchema {
 }
 
 fn scope() -> Scope {
-    Scope {
-        tenant: TenantId::new("acme").unwrap(),
-        apps: AppSet::All,
-        permissions: [Permission::Query].into_iter().collect(),
-        priority: Priority::Interactive,
-        filters: Vec::new(),
-    }
+    Scope::new(
+        TenantId::new("acme").unwrap(),
+        AppSet::All,
+        [Permission::Query].into_iter().collect(),
+        Priority::Interactive,
+    )
 }
 
 /// Compiles a text by every way in, and checks what comes out.

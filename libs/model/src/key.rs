@@ -51,6 +51,38 @@ impl Environment {
     }
 }
 
+/// How a key is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// As its own text.
+    #[default]
+    Bearer,
+    /// By tokens with Ed25519 signatures, whose private key is the tenant's alone.
+    EdDsa,
+    /// By tokens with HMAC-SHA256, whose secret is the tenant's and this installation's.
+    Hs256,
+}
+
+impl KeyKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bearer, Self::EdDsa, Self::Hs256];
+
+    /// The word that is stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::EdDsa => "eddsa",
+            Self::Hs256 => "hs256",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// A well-formed key text. Its `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyText(String);

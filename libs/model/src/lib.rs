@@ -24,12 +24,12 @@ pub use act::Act;
 pub use error::{Error, ErrorCode, Violation};
 pub use event::{identity_hash, partition_of};
 pub use ids::{AppId, IdError, TenantId};
-pub use key::{Environment, KeyText};
+pub use key::{Environment, KeyKind, KeyText};
 pub use metric::{FilterOp, Metric, MetricFilter};
 pub use network::{Network, NetworkError};
 pub use position::{Incarnation, Offset, PartitionId, Position};
 pub use schema::{AppSchema, NUMBER_SLOTS, Property, Slot, TEXT_SLOTS, push_map_key};
-pub use scope::{AppSet, Permission, Permissions, Priority, ReadFilter, Scope};
+pub use scope::{AppSet, Evaluates, Permission, Permissions, Priority, ReadFilter, Scope};
 pub use value::{MAX_EXACT_INTEGER, PropertyKind, Value};
 
 /// Milliseconds in one hour: the width of an epoch and of a base bucket.

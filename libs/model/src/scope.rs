@@ -16,6 +16,18 @@ pub struct Scope {
     /// Only events that pass all of these are there to be read; all events if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<ReadFilter>,
+    /// If it is there, metrics may be evaluated as it says, and nothing else may be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluates: Option<Evaluates>,
+}
+
+/// Which metrics may be evaluated, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluates {
+    /// These; all if it isn't there.
+    pub metrics: Option<Vec<String>>,
+    /// By these fields and properties, as dimensions and in filters; by all if it isn't there.
+    pub dimensions: Option<Vec<String>>,
 }
 
 /// The events in which a field or property has one of some values. An event without it is none of them.
@@ -37,6 +49,11 @@ impl ReadFilter {
 }
 
 impl Scope {
+    /// Over all events and questions.
+    pub const fn new(tenant: TenantId, apps: AppSet, permissions: Permissions, priority: Priority) -> Self {
+        Self { tenant, apps, permissions, priority, filters: Vec::new(), evaluates: None }
+    }
+
     /// Whether the app is within reach.
     pub fn reaches(&self, app: &AppId) -> bool {
         self.apps.contains(app)

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use model::{AppId, DAY_MS, Environment, Network, Scope, TenantId};
+use model::{AppId, DAY_MS, Environment, KeyKind, Network, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::MetaError;
@@ -35,7 +35,11 @@ pub struct App {
 pub struct Key {
     /// The public part, by which it is looked up.
     pub id: String,
-    /// `model::KeyText::hash` of the key's text. The text itself is shown once and never stored.
+    /// How it is shown.
+    #[serde(default)]
+    pub kind: KeyKind,
+    /// Of a key that is shown as its text, `model::KeyText::hash` of it: the text itself is shown once and never stored. Of one that signs, what
+    /// verifies: the public key of Ed25519, or the secret of HMAC.
     pub hash: [u8; 32],
     /// What people call it.
     pub display_name: String,

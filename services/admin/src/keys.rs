@@ -4,7 +4,8 @@ use api::v1::{
     CreateKeyRequest, CreateKeyResponse, ListKeysRequest, ListKeysResponse, RevokeKeyRequest, RevokeKeyResponse,
     RotateKeyRequest, RotateKeyResponse,
 };
-use model::{Environment, Error, ErrorCode, KeyText, Permission, Scope, TenantId};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use model::{Environment, Error, ErrorCode, KeyKind, KeyText, Permission, Scope, TenantId};
 use storage::{Key, Places};
 use tracing::info;
 
@@ -20,6 +21,7 @@ pub fn mint(display_name: String, scope: Scope, environment: Environment, create
     let text = new_text(environment);
     let key = Key {
         id: text.id().to_owned(),
+        kind: KeyKind::Bearer,
         hash: text.hash(),
         display_name,
         environment,
@@ -47,15 +49,33 @@ impl Admin {
     ) -> Result<CreateKeyResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
         let now_ms = (self.now_ms)();
-        let WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places, filters } =
-            key_to_make(request, now_ms)?;
+        let WantedKey {
+            display_name,
+            permissions,
+            apps,
+            expires_at_ms,
+            priority,
+            environment,
+            places,
+            filters,
+            kind,
+            public_key,
+        } = key_to_make(request, now_ms)?;
         caller.may_give(permissions, &apps)?;
-        let scope = Scope { tenant, apps, permissions, priority: priority.max(caller.priority()), filters };
+        let scope = Scope { filters, ..Scope::new(tenant, apps, permissions, priority.max(caller.priority())) };
         let (key, text) = mint(display_name, scope, environment, now_ms);
         let key = Key { expires_at_ms, places, ..key };
+        let (key, secret) = match kind {
+            KeyKind::Bearer => (key, text.as_str().to_owned()),
+            KeyKind::EdDsa => (Key { kind, hash: public_key, ..key }, String::new()),
+            KeyKind::Hs256 => {
+                let secret: [u8; 32] = rand::random();
+                (Key { kind, hash: secret, ..key }, BASE64.encode(secret))
+            }
+        };
         self.acting(caller, "AdminService/CreateKey").create_key(&key).await.map_err(stored)?;
         info!(by = caller.key_id(), tenant = %key.scope.tenant, key = key.id, "made a key");
-        Ok(CreateKeyResponse { key: Some(key_to_wire(key)), secret: text.as_str().to_owned() })
+        Ok(CreateKeyResponse { key: Some(key_to_wire(key)), secret })
     }
 
     pub(crate) async fn keys(&self, caller: &Caller, request: &ListKeysRequest) -> Result<ListKeysResponse, Error> {
@@ -89,6 +109,10 @@ impl Admin {
         caller.may_give(old.scope.permissions, &old.scope.apps)?;
         if old.scope.priority < caller.priority() {
             return Err(denied("this key can't make one whose calls are more urgent than its own"));
+        }
+        if old.kind != KeyKind::Bearer {
+            let description = "must be a key that is shown as its text: of one that signs tokens make another, sign with that, then revoke this one";
+            return Err(Error::invalid("key_id", "NOT_ALLOWED", description));
         }
         let now_ms = (self.now_ms)();
         if !old.is_good(now_ms) {

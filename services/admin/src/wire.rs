@@ -10,7 +10,8 @@ use api::{
     v1,
 };
 use model::{
-    AppId, AppSet, Environment, Error, ErrorCode, Network, Permission, Permissions, Priority, ReadFilter, TenantId,
+    AppId, AppSet, Environment, Error, ErrorCode, KeyKind, Network, Permission, Permissions, Priority, ReadFilter,
+    TenantId,
 };
 use storage::{App, Key, Places, Tenant};
 
@@ -29,6 +30,9 @@ pub(crate) struct WantedKey {
     pub(crate) environment: Environment,
     pub(crate) places: Places,
     pub(crate) filters: Vec<ReadFilter>,
+    pub(crate) kind: KeyKind,
+    /// Of [`KeyKind::EdDsa`].
+    pub(crate) public_key: [u8; 32],
 }
 
 /// The longest time for which a rotated key is good beside the new one, and the time if none is said.
@@ -91,7 +95,7 @@ pub(crate) fn app_to_wire(app: App) -> v1::App {
 pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<WantedKey, Error> {
     let (
         ((display_name, permissions), (apps, (expires_at_ms, priority))),
-        ((environment, filters), (networks, origins)),
+        ((environment, (filters, (kind, public_key))), (networks, origins)),
     ) = both(
         both(
             both(check::display_name("display_name", request.display_name, ""), permissions(&request.permissions)),
@@ -101,7 +105,10 @@ pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<
             ),
         ),
         both(
-            both(environment(request.environment), filters(request.filters)),
+            both(
+                environment(request.environment),
+                both(filters(request.filters), kind(request.kind, &request.public_key)),
+            ),
             both(
                 places("allowed_cidrs", &request.allowed_cidrs, network),
                 places("allowed_origins", &request.allowed_origins, check::origin),
@@ -112,13 +119,24 @@ pub(crate) fn key_to_make(request: v1::CreateKeyRequest, now_ms: i64) -> Result<
         let description = "must be empty for an operator's key: apps belong to one tenant, operators manage all";
         return Err(Error::invalid("app_ids", "NOT_ALLOWED", description));
     }
-    if !filters.is_empty() && permissions.iter().any(|p| !matches!(p, Permission::Query | Permission::Export)) {
-        let description =
-            "must be PERMISSION_QUERY and PERMISSION_EXPORT alone beside `filters`, which bind what is read";
+    let reads_alone = !filters.is_empty() || kind != KeyKind::Bearer;
+    if reads_alone && permissions.iter().any(|p| !matches!(p, Permission::Query | Permission::Export)) {
+        let description = "must be PERMISSION_QUERY and PERMISSION_EXPORT alone beside `filters`, which bind what is read, and of a key that signs tokens";
         return Err(Error::invalid("permissions", "NOT_ALLOWED", description));
     }
     let places = Places { networks, origins };
-    Ok(WantedKey { display_name, permissions, apps, expires_at_ms, priority, environment, places, filters })
+    Ok(WantedKey {
+        display_name,
+        permissions,
+        apps,
+        expires_at_ms,
+        priority,
+        environment,
+        places,
+        filters,
+        kind,
+        public_key,
+    })
 }
 
 /// For how long a rotated key is good beside the new one.
@@ -154,6 +172,7 @@ pub(crate) fn key_to_wire(key: Key) -> v1::Key {
         rotated_from: key.rotated_from.unwrap_or_default(),
         last_used_at: key.last_used_at_ms.map(time_to_wire),
         filters: key.scope.filters.into_iter().map(filter_to_wire).collect(),
+        kind: kind_to_wire(key.kind).into(),
     }
 }
 
@@ -189,6 +208,36 @@ const fn environment_to_wire(environment: Environment) -> v1::KeyEnvironment {
     match environment {
         Environment::Live => v1::KeyEnvironment::Live,
         Environment::Test => v1::KeyEnvironment::Test,
+    }
+}
+
+/// How a key is shown, and the public key of one that has it.
+fn kind(number: i32, public_key: &[u8]) -> Result<(KeyKind, [u8; 32]), Error> {
+    let kind = match v1::KeyKind::try_from(number) {
+        Ok(v1::KeyKind::Unspecified | v1::KeyKind::Bearer) => KeyKind::Bearer,
+        Ok(v1::KeyKind::Eddsa) => KeyKind::EdDsa,
+        Ok(v1::KeyKind::Hs256) => KeyKind::Hs256,
+        Err(_) => {
+            let description = "must be KEY_KIND_BEARER, KEY_KIND_EDDSA or KEY_KIND_HS256";
+            return Err(Error::invalid("kind", "MALFORMED", description));
+        }
+    };
+    match (kind, public_key.try_into()) {
+        (KeyKind::EdDsa, Ok(public_key)) => Ok((kind, public_key)),
+        (KeyKind::EdDsa, Err(_)) => {
+            let rule = if public_key.is_empty() { "REQUIRED" } else { "MALFORMED" };
+            Err(Error::invalid("public_key", rule, "must be the 32 bytes of an Ed25519 public key"))
+        }
+        (_, _) if public_key.is_empty() => Ok((kind, [0; 32])),
+        _ => Err(Error::invalid("public_key", "NOT_ALLOWED", "must be empty but for KEY_KIND_EDDSA")),
+    }
+}
+
+const fn kind_to_wire(kind: KeyKind) -> v1::KeyKind {
+    match kind {
+        KeyKind::Bearer => v1::KeyKind::Bearer,
+        KeyKind::EdDsa => v1::KeyKind::Eddsa,
+        KeyKind::Hs256 => v1::KeyKind::Hs256,
     }
 }
 

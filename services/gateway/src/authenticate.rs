@@ -11,7 +11,7 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use http::{HeaderMap, header};
-use model::{Error, ErrorCode, KeyText};
+use model::{Error, ErrorCode, KeyKind, KeyText};
 use moka::future::Cache;
 use parking_lot::Mutex;
 use storage::{Directory, Key, MetaError};
@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{shared_keys::SharedKeys, unknown::Unknown, whence::Whence};
+use crate::{embed::Token, shared_keys::SharedKeys, unknown::Unknown, whence::Whence};
 
 /// How long a key is taken from memory: a revoked one is dead everywhere after this.
 const FRESH_MS: i64 = 1_000;
@@ -80,11 +80,18 @@ impl Authenticator {
         let text = shown(headers).ok_or_else(|| {
             unauthenticated("no API key: send it as `authorization: Bearer <key>` or `x-api-key: <key>`")
         })?;
+        if let Some(token) = Token::of(text) {
+            let token = token?;
+            let key = self.find(token.key_id(), whence).await?.ok_or_else(refused)?;
+            let now_ms = (self.now_ms)();
+            let narrowed = token.narrow(&key, now_ms)?;
+            return if key.is_good(now_ms) { Ok(Arc::new(narrowed)) } else { Err(refused()) };
+        }
         let key_text = KeyText::parse(text)
             .ok_or_else(|| unauthenticated("the API key is not whole or mistyped: its checksum doesn't fit"))?;
         let key = self.find(key_text.id(), whence).await?;
         let key = key.ok_or_else(refused)?;
-        let same = bool::from(key.hash.ct_eq(&key_text.hash()));
+        let same = bool::from(key.hash.ct_eq(&key_text.hash())) && key.kind == KeyKind::Bearer;
         if same && key.is_good((self.now_ms)()) { Ok(key) } else { Err(refused()) }
     }
 
@@ -93,7 +100,8 @@ impl Authenticator {
         loop {
             tokio::time::sleep(Duration::from_millis(FRESH_MS.unsigned_abs())).await;
             match self.find(&key.id, whence).await {
-                Ok(Some(key)) if key.is_good((self.now_ms)()) => {}
+                // A token may end before its key does.
+                Ok(Some(found)) if [&found, key].iter().all(|key| key.is_good((self.now_ms)())) => {}
                 Ok(_) => return refused(),
                 Err(error) => return error,
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh::{Request, context::CallContext};
-use model::{Error, Permission, Permissions};
+use model::{Error, Permission, Scope};
 use storage::Key;
 
 use crate::{target::Target, whence::Whence};
@@ -30,14 +30,15 @@ pub(crate) fn context(key: &Key, Whence(address): Whence, good_until_ms: i64) ->
     CallContext { priority: scope.priority, scope, key_id, address, good_until_ms }
 }
 
-/// Whether a key with these permissions has any business with the service. The service itself checks each method.
-pub(crate) fn may_call(target: Target, permissions: Permissions) -> bool {
+/// Whether a key with this scope has any business with the service. The service itself checks each method.
+pub(crate) fn may_call(target: Target, scope: &Scope) -> bool {
     let any_of: &[Permission] = match target {
         Target::Ingest => &[Permission::Ingest],
+        Target::Query if scope.evaluates.is_some() => return false, // but through metrics
         Target::Query => &[Permission::Query],
         Target::Metrics => &[Permission::Query, Permission::Metrics],
         Target::Admin => &[Permission::Admin, Permission::Operator],
         Target::Public => return true,
     };
-    any_of.iter().any(|p| permissions.contains(*p))
+    any_of.iter().any(|p| scope.allows(*p))
 }

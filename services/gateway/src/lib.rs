@@ -6,6 +6,7 @@
 mod authenticate;
 mod call;
 mod deadline;
+mod embed;
 mod ending;
 mod limit;
 mod middleware;

@@ -191,7 +191,11 @@ async fn place(uses: Arc<Uses>, now_ms: fn() -> i64, request: Request, next: Nex
 
 async fn scope(request: Request, next: Next) -> Result<Response, Error> {
     let (target, key) = (call::target(&request)?, call::key(&request)?);
-    if !call::may_call(target, key.scope.permissions) {
+    if !call::may_call(target, &key.scope) {
+        if key.scope.evaluates.is_some() {
+            let message = "this token evaluates metrics and asks nothing else";
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
         let given: Vec<_> = key.scope.permissions.iter().map(model::Permission::name).collect();
         let message =
             format!("this key may {} and so has no access to the {} service", given.join(", "), target.name());

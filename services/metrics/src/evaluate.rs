@@ -39,7 +39,7 @@ impl Metrics {
         call: &Call,
         request: EvaluateRequest,
     ) -> Result<EvaluateResponse, Error> {
-        let app = self.target(call, Permission::Query, &request.app_id).await?;
+        let app = self.target_of_evaluation(call, &request).await?;
         let metric = self.named(&app, &request.name, request.version).await?;
         let (version, origin) = (metric.version, Origin::store(metric.filters.len()));
         let rested = self.rested(&app, &metric.name, &metric.formula, "name").await?;

@@ -70,7 +70,7 @@ async fn key(
     path: &Path,
     now_ms: i64,
 ) -> Result<(), StartError> {
-    let scope = Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive, filters: Vec::new() };
+    let scope = Scope::new(tenant, AppSet::All, permissions, Priority::Interactive);
     let (key, text) = admin::mint(name.to_owned(), scope, Environment::Live, now_ms);
     directory.create_key(&key).await?;
     write_secret(path, text.as_str())

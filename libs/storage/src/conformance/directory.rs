@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use model::{AppSet, Environment, Network, Permission, Priority, ReadFilter, Scope};
+use model::{AppSet, Environment, KeyKind, Network, Permission, Priority, ReadFilter, Scope};
 
 use super::{app, tenant};
 use crate::{App, Directory, Key, MetaError, Metastore, Places, Quota, Retention, Tenant};
@@ -38,13 +38,16 @@ pub(super) fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key
     hash[..id.len()].copy_from_slice(id.as_bytes());
     hash[31] = 0xfe;
     let scope = Scope {
-        tenant: tenant(of),
-        apps,
-        permissions: [Permission::Query, Permission::Ingest].into_iter().collect(),
-        priority: Priority::Scheduled,
         filters: vec![ReadFilter { property: "store \"a\"".into(), values: vec!["1".into(), "é'\\".into()] }],
+        ..Scope::new(
+            tenant(of),
+            apps,
+            [Permission::Query, Permission::Ingest].into_iter().collect(),
+            Priority::Scheduled,
+        )
     };
     Key {
+        kind: KeyKind::Hs256,
         id: id.into(),
         hash,
         display_name: "a key".into(),

@@ -207,6 +207,7 @@ async fn insert_key(
     let insert = query(sql::INSERT_KEY)
         .bind(row.id)
         .bind(row.tenant)
+        .bind(row.kind)
         .bind(row.hash)
         .bind(row.display_name)
         .bind(row.environment)

@@ -1,6 +1,6 @@
 //! Tenants, apps, keys and secrets.
 
-use model::{AppId, AppSet, Environment, Network, Permission, Permissions, Priority, Scope, TenantId};
+use model::{AppId, AppSet, Environment, KeyKind, Network, Permission, Permissions, Priority, Scope, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::FromRow;
 
@@ -21,7 +21,7 @@ pub(crate) const APP: &str =
 /// The columns of a [`KeyRow`], in its order.
 macro_rules! key_columns {
     () => {
-        "id, tenant, hash, display_name, environment, apps, permissions, priority, networks, origins, filters, \
+        "id, tenant, kind, hash, display_name, environment, apps, permissions, priority, networks, origins, filters, \
          rotated_from, created_at_ms, expires_at_ms, revoked_at_ms, last_used_at_ms"
     };
 }
@@ -29,7 +29,7 @@ macro_rules! key_columns {
 pub(crate) const INSERT_KEY: &str = concat!(
     "INSERT INTO api_keys (",
     key_columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
 );
 pub(crate) const KEY: &str = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE id = $1");
 pub(crate) const ROTATED_KEY: &str = concat!("SELECT ", key_columns!(), " FROM api_keys WHERE rotated_from = $1");
@@ -134,6 +134,7 @@ impl TryFrom<AppRow> for App {
 pub(crate) struct KeyRow {
     pub(crate) id: String,
     pub(crate) tenant: String,
+    pub(crate) kind: String,
     pub(crate) hash: String,
     pub(crate) display_name: String,
     pub(crate) environment: String,
@@ -160,6 +161,7 @@ impl From<&Key> for KeyRow {
         Self {
             id: key.id.clone(),
             tenant: key.scope.tenant.as_str().to_owned(),
+            kind: key.kind.name().to_owned(),
             hash: hex(&key.hash),
             display_name: key.display_name.clone(),
             environment: key.environment.name().to_owned(),
@@ -196,14 +198,17 @@ impl TryFrom<KeyRow> for Key {
         };
         let environment = Environment::from_name(&row.environment);
         let scope = Scope {
-            tenant: TenantId::new(&row.tenant).map_err(damaged)?,
-            apps,
-            permissions,
-            priority: priority_from_name(&row.priority)?,
             filters: row.filters.as_deref().map(of_array).transpose()?.unwrap_or_default(),
+            ..Scope::new(
+                TenantId::new(&row.tenant).map_err(damaged)?,
+                apps,
+                permissions,
+                priority_from_name(&row.priority)?,
+            )
         };
         Ok(Self {
             id: row.id,
+            kind: KeyKind::from_name(&row.kind).ok_or_else(|| damaged(format_args!("kind {:?}", row.kind)))?,
             hash: unhex(&row.hash)?,
             display_name: row.display_name,
             environment: environment.ok_or_else(|| damaged(format_args!("environment {:?}", row.environment)))?,

@@ -30,15 +30,15 @@ pub(crate) fn text() -> KeyText {
 }
 
 fn key(text: &KeyText) -> Key {
-    let scope = Scope {
-        tenant: TenantId::new("acme").unwrap(),
-        apps: AppSet::All,
-        permissions: [Permission::Query].into_iter().collect(),
-        priority: Priority::Interactive,
-        filters: Vec::new(),
-    };
+    let scope = Scope::new(
+        TenantId::new("acme").unwrap(),
+        AppSet::All,
+        [Permission::Query].into_iter().collect(),
+        Priority::Interactive,
+    );
     Key {
         id: text.id().to_owned(),
+        kind: KeyKind::Bearer,
         hash: text.hash(),
         display_name: String::new(),
         environment: text.environment(),

@@ -113,8 +113,7 @@ impl World {
     fn context(tenant: &str) -> Arc<CallContext> {
         let permissions = [Permission::Ingest].into_iter().collect();
         let tenant = TenantId::new(tenant).unwrap();
-        let scope =
-            Scope { tenant, apps: AppSet::All, permissions, priority: Priority::Interactive, filters: Vec::new() };
+        let scope = Scope::new(tenant, AppSet::All, permissions, Priority::Interactive);
         Arc::new(CallContext {
             scope,
             priority: Priority::Interactive,

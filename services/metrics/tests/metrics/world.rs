@@ -102,13 +102,7 @@ pub(crate) fn caller(tenant: &str, apps: &[&str], permissions: &[Permission]) ->
         apps => AppSet::Only(apps.iter().map(|app| AppId::new(app).unwrap()).collect()),
     };
     let permissions = permissions.iter().copied().collect();
-    let scope = Scope {
-        tenant: TenantId::new(tenant).unwrap(),
-        apps,
-        permissions,
-        priority: Priority::Interactive,
-        filters: Vec::new(),
-    };
+    let scope = Scope::new(TenantId::new(tenant).unwrap(), apps, permissions, Priority::Interactive);
     CallContext {
         scope,
         priority: Priority::Scheduled,

@@ -37,6 +37,7 @@ mod stand;
 mod states;
 mod story;
 mod streams;
+mod tokens;
 mod trace;
 mod turns;
 mod warehouse;

@@ -13,13 +13,12 @@ pub fn check(text: &str) -> Outcome {
         property("status", PropertyKind::String, Slot::Text(0)),
         property("code", PropertyKind::Number, Slot::NumberMap),
     ]);
-    let scope = Scope {
-        tenant: TenantId::new("acme").unwrap(),
-        apps: AppSet::All,
-        permissions: [Permission::Query].into_iter().collect(),
-        priority: Priority::Interactive,
-        filters: Vec::new(),
-    };
+    let scope = Scope::new(
+        TenantId::new("acme").unwrap(),
+        AppSet::All,
+        [Permission::Query].into_iter().collect(),
+        Priority::Interactive,
+    );
     let app = AppId::new("xyz123").unwrap();
     let context = Context { schema: &schema, app, now_ms: NOW_MS, time_zone: "America/New_York" };
     if let Err(error) = validate_formula(text, &[], &context) {

@@ -1,0 +1,253 @@
+//! Embed tokens: what a tenant signs for its customers' pages shows each what is its own, and nothing gets in that the tenant didn't sign.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use api::v1::{SqlQuery, SubscribeRequest, query_service_client::QueryServiceClient, subscribe_request::Question};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64URL},
+};
+use ring::{
+    hmac,
+    signature::{Ed25519KeyPair, KeyPair},
+};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::house::{House, PATIENCE, rows};
+
+const APP: &str = "portal";
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Who signs.
+enum Signer {
+    Ed(Ed25519KeyPair),
+    Hmac(Vec<u8>),
+    Nobody,
+}
+
+impl Signer {
+    fn sign(&self, text: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ed(pair) => pair.sign(text).as_ref().to_vec(),
+            Self::Hmac(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), text).as_ref().to_vec(),
+            Self::Nobody => Vec::new(),
+        }
+    }
+
+    fn token_with(&self, header: &Value, claims: &Value) -> String {
+        let [header, claims] = [header, claims].map(|part| BASE64URL.encode(part.to_string()));
+        let signed = format!("{header}.{claims}");
+        format!("{signed}.{}", BASE64URL.encode(self.sign(signed.as_bytes())))
+    }
+
+    fn token(&self, kid: &str, claims: Value) -> String {
+        let alg = match self {
+            Self::Ed(_) => "EdDSA",
+            Self::Hmac(_) => "HS256",
+            Self::Nobody => "none",
+        };
+        self.token_with(&json!({"alg": alg, "kid": kid, "typ": "JWT"}), &claims)
+    }
+}
+
+/// A tenant, two keys that sign, and events of two customers.
+struct Portal {
+    house: House,
+    whole: String,
+    position: String,
+    ed: (String, Signer),
+    hs: (String, Signer),
+}
+
+impl Portal {
+    async fn open() -> Self {
+        let house = House::start().await;
+        let whole = house.tenant("host", APP, &["ingest", "query", "export", "metrics", "admin"]).await;
+        let of = |customer: &str, n: i64| json!({"event_type": "sale", "user_id": customer, "properties": {"customer": customer, "store": n, "amount": n}});
+        let events: Vec<_> = (1..=4).flat_map(|n| [of("ann", n), of("bob", n)]).collect();
+        let (status, answer) = house.post(&whole, "/v1/events", &json!(events)).await;
+        assert_eq!(status, 200, "{answer}");
+        let position = answer["position_token"].as_str().unwrap().to_owned();
+        let metric = |name: &str, formula: &str| json!({"definition": {"name": name, "formula": formula}});
+        for (name, formula) in [("sales", "SUM(amount)"), ("buyers", "COUNT(DISTINCT user_id)")] {
+            let (status, answer) = house.post(&whole, &format!("/v1/apps/{APP}/metrics"), &metric(name, formula)).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let public = STANDARD.encode(pair.public_key().as_ref());
+        let signing = |more: Value| {
+            let mut body = json!({"permissions": ["PERMISSION_QUERY", "PERMISSION_EXPORT"], "app_ids": [APP]});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        let mut made = Vec::new();
+        for more in [json!({"kind": "KEY_KIND_EDDSA", "public_key": public}), json!({"kind": "KEY_KIND_HS256"})] {
+            let (status, answer) = house.post(&whole, "/v1/keys", &signing(more)).await;
+            assert_eq!(status, 200, "{answer}");
+            let [id, secret] =
+                [&answer["key"]["key_id"], &answer["secret"]].map(|text| text.as_str().unwrap().to_owned());
+            made.push((id, secret));
+        }
+        let [(ed, none), (hs, secret)] = made.try_into().unwrap();
+        assert_eq!(none, "");
+        let secret = BASE64URL.decode(secret).unwrap();
+        Self { house, whole, position, ed: (ed, Signer::Ed(pair)), hs: (hs, Signer::Hmac(secret)) }
+    }
+
+    async fn count(&self, token: &str) -> Result<i64, (u16, String)> {
+        let options = json!({"position_token": self.position, "max_wait_ms": 30_000});
+        let question = json!({"sql": "SELECT COUNT(*) AS n FROM events", "app_id": APP, "options": options});
+        let (status, answer) = self.house.post(token, "/v1/sql", &question).await;
+        match status {
+            200 => Ok(rows(&answer["result"])[0][0].as_i64().unwrap()),
+            status => Err((status, answer["error"]["message"].as_str().unwrap_or_default().to_owned())),
+        }
+    }
+
+    async fn evaluate(&self, token: &str, metric: &str, evaluation: Value) -> Result<Vec<Vec<Value>>, u16> {
+        let body =
+            json!({"evaluation": evaluation, "options": {"position_token": self.position, "max_wait_ms": 30_000}});
+        let (status, answer) =
+            self.house.post(token, &format!("/v1/apps/{APP}/metrics/{metric}:evaluate"), &body).await;
+        if status == 200 { Ok(rows(&answer["result"])) } else { Err(status) }
+    }
+}
+
+fn claims(more: Value) -> Value {
+    let mut claims = json!({"exp": now_s() + 600, "filters": {"customer": "ann"}});
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    claims
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_customer_sees_its_own_rows() {
+    let portal = Portal::open().await;
+    for (kid, signer) in [&portal.ed, &portal.hs] {
+        for (more, wanted) in [
+            (json!({}), 4),
+            (json!({"filters": {}}), 8),
+            (json!({"filters": {"customer": ["ann", "bob"], "store": [1, 2]}}), 4),
+            (json!({"filters": {"customer": "bob", "store": "4"}}), 1),
+            (json!({"filters": {"customer": "eve"}}), 0),
+            (
+                json!({"apps": [APP], "nbf": now_s() - 5, "iat": now_s(), "iss": "host", "sub": "u1", "aud": ["page"], "jti": "1"}),
+                4,
+            ),
+        ] {
+            let token = signer.token(kid, claims(more.clone()));
+            assert_eq!(portal.count(&token).await, Ok(wanted), "{more}");
+        }
+    }
+    assert_eq!(portal.count(&portal.whole).await, Ok(8));
+    // It reads and nothing else.
+    let token = portal.ed.1.token(&portal.ed.0, claims(json!({})));
+    let event = json!([{"event_type": "sale", "user_id": "ann", "properties": {"customer": "ann"}}]);
+    assert_eq!(portal.house.post(&token, "/v1/events", &event).await.0, 403);
+    assert_eq!(portal.house.post(&token, "/v1/keys", &json!({"permissions": ["PERMISSION_QUERY"]})).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_metrics_evaluates_these_by_its_dimensions_and_asks_nothing_else() {
+    let portal = Portal::open().await;
+    let (kid, signer) = &portal.ed;
+    let by = |name: &str| json!({"dimensions": [{"expression": name}]});
+    let token = signer.token(kid, claims(json!({"metrics": ["sales"], "dimensions": ["store"]})));
+    assert_eq!(portal.evaluate(&token, "sales", json!({})).await, Ok(vec![vec![json!(10.0)]]));
+    assert_eq!(portal.evaluate(&token, "sales", by("store")).await.map(|rows| rows.len()), Ok(4));
+    assert_eq!(portal.evaluate(&token, "buyers", json!({})).await, Err(403));
+    assert_eq!(portal.evaluate(&token, "sales", by("customer")).await, Err(403));
+    assert_eq!(portal.evaluate(&token, "sales", by("CONCAT(store, customer)")).await, Err(403));
+    let filtered = json!({"filters": [{"field": "customer", "op": "FILTER_OP_EQ", "values": [{"string": "bob"}]}]});
+    assert_eq!(portal.evaluate(&token, "sales", filtered).await, Err(403));
+    assert_eq!(portal.evaluate(&token, "sales", json!({"having": "COUNT(DISTINCT customer) > 1"})).await, Err(403));
+    let (status, message) = portal.count(&token).await.unwrap_err();
+    assert!(status == 403 && message.contains("evaluates metrics"), "{message}");
+    let preview = json!({"definition": {"name": "x", "formula": "MAX(amount)"}});
+    assert_eq!(portal.house.post(&token, &format!("/v1/apps/{APP}/metrics:preview"), &preview).await.0, 403);
+    let any = signer.token(kid, claims(json!({"dimensions": ["store"]})));
+    assert_eq!(portal.evaluate(&any, "buyers", json!({})).await, Ok(vec![vec![json!(1)]]));
+    assert_eq!(portal.count(&any).await.unwrap_err().0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_gets_in_that_the_tenant_did_not_sign() {
+    let portal = Portal::open().await;
+    let ((ed, pair), (hs, _)) = (&portal.ed, &portal.hs);
+    let Signer::Ed(public) = pair else { unreachable!() };
+    let public = Signer::Hmac(public.public_key().as_ref().to_vec());
+    let (good, bearer) = (claims(json!({})), &portal.whole["pnsk_live_".len()..][..12]);
+    let alg = |alg: &str, kid: &str| json!({"alg": alg, "kid": kid, "typ": "JWT"});
+    let ours = pair.token(ed, good.clone());
+    let (signed, signature) = ours.rsplit_once('.').unwrap();
+    let widened = BASE64URL.encode(claims(json!({"filters": {}})).to_string());
+    let tampered = format!("{}.{widened}.{signature}", signed.split_once('.').unwrap().0);
+    for (token, what) in [
+        (Signer::Nobody.token(ed, good.clone()), "no signature"),
+        (Signer::Nobody.token_with(&alg("EdDSA", ed), &good), "an empty signature"),
+        (public.token_with(&alg("HS256", ed), &good), "the public key as a secret"),
+        (public.token_with(&alg("EdDSA", ed), &good), "another algorithm's signature"),
+        (pair.token_with(&alg("HS256", ed), &good), "another algorithm's name"),
+        (pair.token(hs, good.clone()), "another key's id"),
+        (pair.token(bearer, good.clone()), "the id of a key that signs nothing"),
+        (pair.token("0123456789ab", good.clone()), "no key's id"),
+        (pair.token("a' OR 1", good.clone()), "an id that is none"),
+        (
+            pair.token_with(&json!({"alg": "EdDSA", "kid": ed, "crit": ["exp"]}), &good),
+            "what must be understood and isn't",
+        ),
+        (pair.token_with(&json!({"alg": "EdDSA"}), &good), "no key's id at all"),
+        (tampered, "other claims"),
+        (format!("{ours}x"), "a longer signature"),
+        (signed.to_owned(), "no third part"),
+        (format!("eyJ{}", "A".repeat(9_000)), "what is too long"),
+        (pair.token(ed, claims(json!({"exp": now_s() - 1}))), "an end that is past"),
+        (pair.token(ed, claims(json!({"exp": now_s() + 90_000}))), "an end too far away"),
+        (pair.token(ed, claims(json!({"nbf": now_s() + 600}))), "a begin that is to come"),
+        (pair.token(ed, json!({"filters": {}})), "no end"),
+        (pair.token(ed, json!({"exp": now_s() + 60})), "no filters, where none should be said"),
+        (pair.token(ed, claims(json!({"filter": {"store": 1}}))), "a claim that is misspelt"),
+        (pair.token(ed, claims(json!({"filters": {"customer": []}}))), "a filter without values"),
+        (pair.token(ed, claims(json!({"filters": {"customer": {"ne": "bob"}}}))), "a filter that isn't one"),
+        (pair.token(ed, claims(json!({"apps": ["other"]}))), "an app out of reach"),
+    ] {
+        let refused = portal.count(&token).await;
+        assert!(matches!(&refused, Err((401, message)) if !message.contains("host")), "{what}: {refused:?}");
+    }
+    assert_eq!(portal.count(&ours).await, Ok(4));
+
+    // The secret itself is no key, and a key that is revoked signs nothing any more.
+    let Signer::Hmac(secret) = &portal.hs.1 else { unreachable!() };
+    assert_eq!(portal.count(&BASE64URL.encode(secret)).await.unwrap_err().0, 401);
+    let url = format!("http://{}/v1/keys/{ed}", portal.house.address);
+    let revoked = portal.house.http.delete(url).bearer_auth(&portal.whole).send().await.unwrap();
+    assert_eq!(revoked.status(), 200);
+    let started = std::time::Instant::now();
+    while portal.count(&ours).await.is_ok() {
+        assert!(started.elapsed() < PATIENCE);
+    }
+    assert_eq!(portal.count(&portal.hs.1.token(hs, good)).await, Ok(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_with_its_token() {
+    let portal = Portal::open().await;
+    let (kid, signer) = &portal.hs;
+    let token = signer.token(kid, claims(json!({"exp": now_s() + 4})));
+    let mut client = QueryServiceClient::new(portal.house.keyed(&token).await);
+    let sql = SqlQuery { sql: "SELECT COUNT(*) AS n FROM events".to_owned(), app_id: APP.to_owned() };
+    let request = SubscribeRequest { question: Some(Question::Sql(sql)), ..SubscribeRequest::default() };
+    let mut pushed = client.subscribe(request).await.unwrap().into_inner();
+    let ended = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Err(status) = pushed.message().await {
+                break status;
+            }
+        }
+    });
+    assert_eq!(ended.await.expect("it ends by itself").code(), Code::Unauthenticated);
+    assert_eq!(portal.count(&token).await.unwrap_err().0, 401);
+}
