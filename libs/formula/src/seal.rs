@@ -1,11 +1,14 @@
 //! A plan bound to who asks. Only here does a plan become SQL, and no SQL leaves unverified.
 
-use model::{AppId, Error, Scope, TenantId};
+use model::{AppId, AppSchema, Error, ErrorCode, Permission, PropertyKind, ReadFilter, Scope, TenantId};
 
 use crate::{
-    plan::{Column, Plan},
+    diagnostics::Span,
+    plan::{Column, Plan, Source},
     route::{Obstacle, Route},
     sql,
+    typed::{Expr, FIELDS, Node},
+    types::Type,
     verify::verify,
 };
 
@@ -37,6 +40,48 @@ pub struct Param {
     pub kind: &'static str,
     /// The value in ClickHouse's escaped text form, as the HTTP interface takes it (before URL encoding).
     pub value: String,
+}
+
+impl Plan {
+    /// Binds the plan to who asks: refused unless the scope may query this app. `schema` is the app's, by which the scope's filters are
+    /// understood.
+    pub fn seal(mut self, scope: &Scope, schema: &AppSchema) -> Result<SealedPlan, Error> {
+        if !scope.allows(Permission::Query) {
+            let message = format!("this needs the permission `{}`", Permission::Query.name());
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
+        if !scope.reaches(&self.app) {
+            let message = format!("the app `{}` is out of this key's reach", self.app);
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
+        if !scope.filters.is_empty() {
+            if self.reads_users() {
+                let message = "this key reads some events alone, so what is known of users is out of its reach";
+                return Err(Error::new(ErrorCode::PermissionDenied, message));
+            }
+            let locks: Vec<_> = scope.filters.iter().enumerate().map(|(i, filter)| lock(i, filter, schema)).collect();
+            self.each(&mut |plan| {
+                if plan.source == Source::Events {
+                    plan.filters.extend_from_slice(&locks);
+                }
+            });
+        }
+        Ok(SealedPlan::new(self, scope))
+    }
+}
+
+/// Lets pass the events in which the field or property has one of the filter's values, whatever kind it was sent as.
+fn lock(number: usize, filter: &ReadFilter, schema: &AppSchema) -> Expr {
+    let expr = |node, ty| Expr::new(node, ty, Span::default());
+    let field = FIELDS.iter().find(|(name, field)| *name == filter.property && field.ty() == Type::String);
+    let values = match field {
+        Some((_, field)) => vec![expr(Node::Field(*field), Type::String)],
+        None => {
+            let kinds = schema.named(&filter.property).iter().filter(|property| property.kind != PropertyKind::Time);
+            kinds.map(|property| expr(Node::Property(property.clone()), Type::of(property.kind))).collect()
+        }
+    };
+    expr(Node::Locked(number, values), Type::Bool)
 }
 
 impl SealedPlan {
