@@ -8,7 +8,7 @@ PENSTOCK := target/release/penstock
 
 .PHONY: help
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: engine ## Build everything and start the whole product with a demo tenant
@@ -38,13 +38,26 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint
-lint: buf deny ## Check format, lints, contracts and dependencies
+lint: buf deny deploy-lint ## Check format, lints, contracts, dependencies, and what deploy has
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
 	deploy/tools/breaking.sh
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
+
+.PHONY: deploy-lint deploy-check
+deploy-lint: ## Check alerts by their tests, dashboards, runbooks and links
+	@deploy/tools/venv.sh check
+	deploy/monitoring/grafana/dashboards.py check
+	.tools/check/bin/python deploy/check/monitoring.py
+	$$(deploy/tools/prometheus.sh)/promtool check config --syntax-only deploy/monitoring/prometheus/prometheus.yml
+	$$(deploy/tools/prometheus.sh)/promtool test rules deploy/monitoring/prometheus/tests/*.yml
+
+deploy-check: deploy-lint engine backends ## Check what takes longer: every query of the dashboards on a real Prometheus beside the stand
+	cargo build --release --locked -p penstock
+	deploy/check/live.py
+	$$(deploy/tools/amtool.sh) check-config deploy/monitoring/alertmanager/alertmanager.yml
 
 .PHONY: fmt
 fmt: buf ## Format code and contracts
@@ -62,7 +75,7 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 	target/release/loadgen bench --out target/bench.json
 
 .PHONY: verify
-verify: lint test bench ## Everything, with what takes too long for CI
+verify: lint test bench deploy-check ## Everything, with what takes too long for CI
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash

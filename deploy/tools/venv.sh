@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Python packages of the tests (clients, the oracle, the public data set) in .tools/venv, pinned.
+# Python packages, pinned: of the tests (clients, the oracle, the public data set) in .tools/venv, or with `check` of the checks of deploy in
+# .tools/check.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-wanted=deploy/test/requirements.txt
-if cmp -s "$wanted" .tools/venv/installed.txt; then exit 0; fi
-python3 -m venv .tools/venv
-.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"
-cp "$wanted" .tools/venv/installed.txt
+case "${1:-test}" in
+  test) wanted=deploy/test/requirements.txt target=.tools/venv ;;
+  check) wanted=deploy/check/requirements.txt target=.tools/check ;;
+  *) echo "venv.sh [test | check]" >&2; exit 2 ;;
+esac
+if cmp -s "$wanted" "$target/installed.txt"; then exit 0; fi
+python3 -m venv "$target"
+"$target/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted"
+cp "$wanted" "$target/installed.txt"
