@@ -46,16 +46,23 @@ lint: buf deny deploy-lint ## Check format, lints, contracts, dependencies, and 
 	deploy/tools/breaking.sh
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
 
+.PHONY: images
+images: ## Build the container images, with SBOM (needs docker)
+	docker buildx build -f deploy/images/Dockerfile --target roles --sbom=true --provenance=true -t penstock:0.1.0 .
+	docker buildx build -f deploy/images/Dockerfile --target whole --sbom=true --provenance=true -t penstock-whole:0.1.0 .
+
 .PHONY: deploy-lint deploy-check
-deploy-lint: ## Check alerts by their tests, dashboards, runbooks and links
+deploy-lint: ## Check alerts by their tests, dashboards, runbooks, links and images
 	@deploy/tools/venv.sh check
+	.tools/check/bin/hadolint deploy/images/Dockerfile
 	deploy/monitoring/grafana/dashboards.py check
 	.tools/check/bin/python deploy/check/monitoring.py
 	$$(deploy/tools/prometheus.sh)/promtool check config --syntax-only deploy/monitoring/prometheus/prometheus.yml
 	$$(deploy/tools/prometheus.sh)/promtool test rules deploy/monitoring/prometheus/tests/*.yml
 
-deploy-check: deploy-lint engine backends ## Check what takes longer: every query of the dashboards on a real Prometheus beside the stand
+deploy-check: deploy-lint engine backends ## Check what takes longer: compose, and every query of the dashboards on a real Prometheus
 	cargo build --release --locked -p penstock
+	.tools/check/bin/python deploy/check/compose.py
 	deploy/check/live.py
 	$$(deploy/tools/amtool.sh) check-config deploy/monitoring/alertmanager/alertmanager.yml
 
