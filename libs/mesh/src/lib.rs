@@ -10,6 +10,7 @@ pub mod body;
 pub mod context;
 pub mod deadline;
 mod linger;
+pub mod openapi;
 pub mod protocol;
 pub mod rate;
 pub mod serve;

@@ -1,6 +1,6 @@
 //! The server that every role is: HTTP/1.1 and HTTP/2 on one port, bounded, and drained before it ends.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use hyper_util::{
@@ -9,15 +9,15 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
-use tokio_util::{either::Either, sync::CancellationToken};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, util::MapRequest};
 use tracing::{debug, info, warn};
 
 use crate::{
     Body, HttpService, Request,
     linger::{Bounds, Lingering},
-    tls::Tls,
+    tls::{Connection, Edge, Tls},
 };
 
 /// The bounds of a server.
@@ -57,11 +57,29 @@ impl Default for ServeOptions {
 
 /// Who may connect, and how they prove it.
 #[derive(Clone)]
-pub struct Door {
-    /// This process's identity.
-    pub tls: Tls,
-    /// The roles that may call.
-    pub roles: Vec<String>,
+pub enum Door {
+    /// Whoever reaches the port, in plain text.
+    Open,
+    /// Whoever reaches the public port.
+    Edge(Edge),
+    /// Other roles, by mutual TLS.
+    Mesh {
+        /// This process's identity.
+        tls: Tls,
+        /// The roles that may call.
+        roles: Vec<String>,
+    },
+}
+
+impl Door {
+    /// Takes a connection, and says who is at its other end.
+    async fn open(&self, socket: TcpStream, peer: SocketAddr) -> io::Result<(Box<dyn Connection>, SocketAddr)> {
+        match self {
+            Self::Open => Ok((Box::new(socket), peer)),
+            Self::Edge(edge) => edge.open(socket, peer).await,
+            Self::Mesh { tls, roles } => Ok((Box::new(tls.accept(socket, roles).await?), peer)),
+        }
+    }
 }
 
 /// The address at the other end of the connection that a request came on, in the request's extensions.
@@ -73,16 +91,14 @@ const MIN_WINDOW: u32 = (1 << 16) - 1;
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
 /// Serves until `stop` is cancelled, then takes no new connection, lets calls under way end (within the bound), and returns.
-///
-/// With a door, connections are mutual TLS; without, plain.
 pub async fn serve(
     listener: TcpListener,
     service: HttpService,
     options: &ServeOptions,
-    door: Option<Door>,
+    door: Door,
     stop: CancellationToken,
 ) {
-    let door = door.map(Arc::new);
+    let door = Arc::new(door);
     let bounds = Bounds { bytes: options.linger_bytes, time: Duration::from_secs(options.linger_seconds) };
     let stream_window = options.stream_window_bytes.clamp(MIN_WINDOW, MAX_WINDOW);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -105,19 +121,14 @@ pub async fn serve(
             accepted = accept(&listener, &room) => accepted,
         };
         let Some((socket, peer, permit)) = accepted else { continue };
-        let service = service.clone().map_request(move |request| from_network(request, Peer(peer), bounds));
-        let (builder, door, watcher) = (builder.clone(), door.clone(), graceful.watcher());
+        let (service, builder) = (service.clone(), builder.clone());
+        let (door, watcher) = (Arc::clone(&door), graceful.watcher());
         tokio::spawn(async move {
-            let stream = match &door {
-                None => Either::Left(socket),
-                Some(door) => match door.tls.accept(socket, &door.roles).await {
-                    Ok(stream) => Either::Right(stream),
-                    Err(error) => {
-                        warn!(%peer, %error, "a connection to the mesh is refused");
-                        return;
-                    }
-                },
+            let (stream, peer) = match door.open(socket, peer).await {
+                Ok(opened) => opened,
+                Err(error) => return refused(&door, peer, &error),
             };
+            let service = service.map_request(move |request| from_network(request, Peer(peer), bounds));
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), hyper_service(service));
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 debug!(%error, "a connection ended early");
@@ -129,6 +140,14 @@ pub async fn serve(
     info!("draining: no new connections, waiting for calls under way");
     if tokio::time::timeout(Duration::from_secs(options.drain_seconds), graceful.shutdown()).await.is_err() {
         warn!(seconds = options.drain_seconds, "some calls did not end in time and were cut");
+    }
+}
+
+/// The public port meets all sorts; in the mesh a stranger is worth a look.
+fn refused(door: &Door, peer: SocketAddr, error: &io::Error) {
+    match door {
+        Door::Open | Door::Edge(_) => debug!(%peer, %error, "a connection is refused"),
+        Door::Mesh { .. } => warn!(%peer, %error, "a connection to the mesh is refused"),
     }
 }
 
@@ -145,7 +164,7 @@ fn body_of(request: http::Request<Incoming>, bounds: Bounds) -> Request {
     request.map(|body| Body::new(Lingering::new(body, bounds)))
 }
 
-type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
 async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> Option<Accepted> {
     let permit = room.clone().acquire_owned().await.ok()?;
@@ -170,10 +189,7 @@ fn hyper_service<F>(service: MapRequest<HttpService, F>) -> TowerToHyperService<
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tower::{service_fn, util::BoxCloneSyncService};
 
     use super::*;
@@ -192,7 +208,7 @@ mod tests {
         let options = ServeOptions::default();
         let server = {
             let stop = stop.clone();
-            tokio::spawn(async move { serve(listener, refuse, &options, None, stop).await })
+            tokio::spawn(async move { serve(listener, refuse, &options, Door::Open, stop).await })
         };
         let mut client = TcpStream::connect(address).await.unwrap();
         for _ in 0..2 {

@@ -28,12 +28,17 @@ use template::{Template, Variables};
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
-struct Route {
-    method: Method,
+/// One path of a method.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// As the contract has it, with `{field}` for what stands in the path.
+    pub(crate) path: String,
     template: Template,
-    grpc: MethodDescriptor,
+    pub(crate) grpc: MethodDescriptor,
+    /// Whether the contract has the request in the body.
+    pub(crate) has_body: bool,
     /// The field of bytes that is the whole answer, unless the caller asks for JSON.
-    file: Option<FieldDescriptor>,
+    pub(crate) file: Option<FieldDescriptor>,
 }
 
 /// The routes of some services, built once from the contracts.
@@ -50,21 +55,7 @@ impl Transcoder {
     /// If the descriptors aren't those that this program was built with: they can't be decoded, or lack a service.
     pub fn new(descriptors: &[u8], services: &[&str], limit_bytes: usize) -> Self {
         let pool = DescriptorPool::decode(descriptors).expect("the contracts were compiled into this program");
-        let http =
-            pool.get_extension_by_name("google.api.http").expect("the contracts import google/api/annotations.proto");
-        let mut routes = Vec::new();
-        for name in services {
-            let service = pool.get_service_by_name(name).expect("the service is in the contracts");
-            for grpc in service.methods() {
-                let options = grpc.options();
-                if !options.has_extension(&http) {
-                    continue;
-                }
-                if let Value::Message(rule) = options.get_extension(&http).as_ref() {
-                    routes.extend(route(rule, &grpc));
-                }
-            }
-        }
+        let routes = routes(&pool, services);
         Self { routes, limit_bytes }
     }
 
@@ -128,14 +119,39 @@ impl Transcoder {
     }
 }
 
+/// The routes that the named services declare.
+///
+/// # Panics
+/// As [`Transcoder::new`].
+pub(crate) fn routes(pool: &DescriptorPool, services: &[&str]) -> Vec<Route> {
+    let http =
+        pool.get_extension_by_name("google.api.http").expect("the contracts import google/api/annotations.proto");
+    let mut routes = Vec::new();
+    for name in services {
+        let service = pool.get_service_by_name(name).expect("the service is in the contracts");
+        for grpc in service.methods() {
+            let options = grpc.options();
+            if !options.has_extension(&http) {
+                continue;
+            }
+            if let Value::Message(rule) = options.get_extension(&http).as_ref() {
+                routes.extend(route(rule, &grpc));
+            }
+        }
+    }
+    routes
+}
+
 fn route(rule: &DynamicMessage, grpc: &MethodDescriptor) -> Option<Route> {
     ["get", "put", "post", "delete", "patch"].into_iter().find_map(|verb| {
         let path = rule.get_field_by_name(verb)?;
         let path = path.as_str().filter(|path| !path.is_empty())?;
         let method = Method::from_bytes(verb.to_uppercase().as_bytes()).ok()?;
-        let body = rule.get_field_by_name("response_body")?;
-        let file = body.as_str().and_then(|name| grpc.output().get_field_by_name(name));
-        Some(Route { method, template: Template::parse(path), grpc: grpc.clone(), file })
+        let file = rule.get_field_by_name("response_body")?;
+        let file = file.as_str().and_then(|name| grpc.output().get_field_by_name(name));
+        let has_body = rule.get_field_by_name("body")?.as_str().is_some_and(|body| !body.is_empty());
+        let template = Template::parse(path);
+        Some(Route { method, path: path.to_owned(), template, grpc: grpc.clone(), has_body, file })
     })
 }
 

@@ -3,6 +3,9 @@
 use http::Method;
 use mesh::Request;
 
+/// Where the OpenAPI document is.
+pub const OPENAPI_PATH: &str = "/openapi.json";
+
 /// The services behind the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -14,13 +17,16 @@ pub enum Target {
     Metrics,
     /// Tenants, apps, keys.
     Admin,
-    /// Health and reflection: asked without a key.
+    /// Health, reflection, the OpenAPI document: asked without a key.
     Public,
 }
 
 impl Target {
     /// The service of a gRPC path or a JSON path; none if no service has it.
     pub fn of(path: &str) -> Option<Self> {
+        if path == OPENAPI_PATH {
+            return Some(Self::Public);
+        }
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
         match first {
             "penstock.v1.IngestService" => Some(Self::Ingest),
@@ -120,6 +126,8 @@ mod tests {
             ("/v1/reports/0/runs", Some(Target::Admin)),
             ("/v1/audit:verify", Some(Target::Admin)),
             ("/grpc.health.v1.Health/Check", Some(Target::Public)),
+            ("/openapi.json", Some(Target::Public)),
+            ("/openapi.json/", None),
             ("/v1/sqlx", None),
             ("/v2/sql", None),
             ("/", None),

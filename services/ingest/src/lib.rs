@@ -29,6 +29,7 @@ use tower::{Layer, util::BoxCloneSyncService};
 
 pub use flow::{FlowOptions, QuotaOptions};
 pub use publish::Publisher;
+pub use rest::openapi;
 
 use flow::Flow;
 

@@ -17,6 +17,44 @@ use crate::{Publisher, json, wire::Batch};
 /// 8 MiB, as RFC 9659 bounds it for HTTP: a frame says itself how much memory its reader must have, 128 MiB if it is let.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// `POST /v1/events` for an OpenAPI document that has the contracts' messages.
+pub fn openapi() -> serde_json::Value {
+    let text = json!({"type": "string"});
+    let value = json!({"description": "Text, number, bool, or null for none."});
+    let event = json!({
+        "type": "object",
+        "required": ["event_type"],
+        "additionalProperties": false,
+        "properties": {
+            "event_id": {"type": "string", "description": "The same id of a user's event within 24 hours counts once. Made up if empty, so that a retry may count twice."},
+            "event_type": text,
+            "user_id": text,
+            "timestamp": {"type": ["string", "integer"], "description": "RFC 3339, or UTC milliseconds since 1970. The time of receipt if left out."},
+            "properties": {"type": "object", "additionalProperties": value},
+            "app_id": {"type": "string", "description": "Needed unless the key reaches exactly one, or the parameter says it."},
+        },
+    });
+    let verdict = json!({"$ref": "#/components/schemas/Acknowledgement"});
+    json!({"post": {
+        "operationId": "PostEvents",
+        "tags": ["IngestService"],
+        "summary": "Publishes events",
+        "description": "Each event gets its own verdict: one that is refused never sinks its batch. Acknowledged events are durable. \
+            The body may be sent with content-encoding gzip or zstd.",
+        "parameters": [{"name": "app_id", "in": "query", "description": "The app of the events that name none.", "schema": text}],
+        "requestBody": {"required": true, "content": {
+            "application/json": {"schema": {"oneOf": [event, {"type": "array", "items": event}]}},
+            "application/x-ndjson": {"schema": event},
+        }},
+        "responses": {
+            "200": {"description": "The verdict.", "content": {"application/json": {"schema": verdict}}},
+            "400": {"description": "No event was accepted, or the body is none.", "content": {"application/json": {"schema":
+                {"oneOf": [verdict, {"$ref": "#/components/schemas/Error"}]}}}},
+            "default": {"description": "Why not.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+        },
+    }})
+}
+
 /// Answers `POST /v1/events`; everything else goes to `others`.
 pub(crate) fn route(publisher: Arc<Publisher>, others: HttpService) -> HttpService {
     BoxCloneSyncService::new(service_fn(move |request: Request| {

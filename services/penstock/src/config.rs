@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use eventlog::{KafkaOptions, LogOptions};
-use mesh::{serve::ServeOptions, telemetry::TelemetryOptions, tls::TlsOptions, upstream::Addresses};
+use mesh::{
+    serve::ServeOptions,
+    telemetry::TelemetryOptions,
+    tls::{EdgeOptions, TlsOptions},
+    upstream::Addresses,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::cold::ColdOptions;
@@ -62,7 +67,9 @@ pub(crate) struct Config {
     pub(crate) upstreams: Upstreams,
     /// This process's identity among the roles.
     pub(crate) mesh_tls: TlsOptions,
-    /// The edge.
+    /// How the public port is reached.
+    pub(crate) edge: EdgeOptions,
+    /// The gateway's bounds.
     pub(crate) gateway: gateway::Options,
     /// What events may be.
     pub(crate) ingest: ingest::Limits,
@@ -106,6 +113,7 @@ impl Default for Config {
             cache: "memory:".to_owned(),
             upstreams: Upstreams::default(),
             mesh_tls: TlsOptions::default(),
+            edge: EdgeOptions::default(),
             gateway: gateway::Options::default(),
             ingest: ingest::Limits::default(),
             retention: admin::RetentionOptions::default(),

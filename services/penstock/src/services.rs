@@ -2,8 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use gateway::target::Target;
-use mesh::{HttpService, protocol::Protocol, signed::SigningKey, tls::Tls, upstream};
+use gateway::target::{OPENAPI_PATH, Target};
+use http::StatusCode;
+use mesh::{
+    HttpService,
+    protocol::{Protocol, json_response},
+    signed::SigningKey,
+    tls::Tls,
+    upstream,
+};
 use model::{Error, ErrorCode};
 use storage::{Cache, Metastore};
 use tokio_util::sync::CancellationToken;
@@ -185,7 +192,7 @@ fn nowhere(role: Role) -> HttpService {
 const SERVICES: [&str; 4] =
     ["penstock.v1.IngestService", "penstock.v1.QueryService", "penstock.v1.MetricsService", "penstock.v1.AdminService"];
 
-/// Health and reflection.
+/// Health, reflection, and the JSON API as an OpenAPI document.
 fn public() -> Result<(HealthReporter, HttpService), StartError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let descriptors = || {
@@ -194,7 +201,19 @@ fn public() -> Result<(HealthReporter, HttpService), StartError> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let routes = Routes::new(health).add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
-    Ok((reporter, BoxCloneSyncService::new(routes.prepare())))
+    let routes = routes.prepare();
+    let document = mesh::openapi::document(api::DESCRIPTORS, &SERVICES, &[("/v1/events", ingest::openapi())]);
+    let service = service_fn(move |request: mesh::Request| {
+        let document = (request.uri().path() == OPENAPI_PATH).then(|| json_response(StatusCode::OK, &document));
+        let routes = routes.clone();
+        async move {
+            match document {
+                Some(document) => Ok(document),
+                None => routes.oneshot(request).await,
+            }
+        }
+    });
+    Ok((reporter, BoxCloneSyncService::new(service)))
 }
 
 pub(crate) async fn report(health: &HealthReporter, serving: bool) {

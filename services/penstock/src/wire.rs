@@ -14,7 +14,7 @@ use mesh::{
     HttpService,
     serve::{Door, ServeOptions, serve as serve_http},
     telemetry,
-    tls::Tls,
+    tls::{Edge, Tls},
 };
 use model::Act;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -82,6 +82,8 @@ pub(crate) async fn serve(
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().follow(stop.clone()));
     }
+    let edge = Edge::load(&config.edge)?;
+    tokio::spawn(edge.clone().follow(stop.clone()));
     let stores = Stores::open(config, &roles).await?;
     let ops_stop = CancellationToken::new();
     // Ready from when everything is served, the keys of a new house included, until the drain begins.
@@ -89,7 +91,7 @@ pub(crate) async fn serve(
     let (now, stored) = (Arc::clone(&serving), stores.ready());
     let ready = Arc::new(move || now.load(Ordering::Acquire) && stored());
     let ops = ops::service(Arc::clone(&telemetry), ready);
-    let ops = serve_in_background(doors.ops, ops, &config.server, None, &ops_stop);
+    let ops = serve_in_background(doors.ops, ops, &config.server, Door::Open, &ops_stop);
 
     let services = match &stores.meta {
         Some(meta) => Some(Services::build(config, &roles, &stores, meta, tls.clone(), &stop).await?),
@@ -116,7 +118,8 @@ pub(crate) async fn serve(
     };
     let mut servers = Vec::new();
     if let (Some(services), Some(listener)) = (&services, doors.mesh) {
-        let door = tls.map(|tls| Door { tls, roles: CALLERS.map(|role| role.name().to_owned()).into() });
+        let roles = CALLERS.map(|role| role.name().to_owned()).into();
+        let door = tls.map_or(Door::Open, |tls| Door::Mesh { tls, roles });
         let many = ServeOptions { max_concurrent_streams: MESH_STREAMS, ..config.server.clone() };
         servers.push(serve_in_background(listener, services.inner(), &many, door, &stop));
     }
@@ -127,7 +130,7 @@ pub(crate) async fn serve(
         let every = Duration::from_secs(config.gateway.key_uses_seconds.max(1));
         tokio::spawn(Arc::clone(&parts.uses).run(every, stop.clone()));
         let gateway = gateway::service(parts);
-        servers.push(serve_in_background(listener, gateway, &config.server, None, &stop));
+        servers.push(serve_in_background(listener, gateway, &config.server, Door::Edge(edge), &stop));
     }
     if let (Some(meta), true) = (&stores.meta, roles.has(Role::Admin)) {
         let first = meta.acting(Act { method: "penstock serve".to_owned(), at_ms: now_ms(), ..Act::default() });
@@ -213,7 +216,7 @@ fn serve_in_background(
     listener: TcpListener,
     service: HttpService,
     options: &ServeOptions,
-    door: Option<Door>,
+    door: Door,
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
     let (options, stop) = (options.clone(), stop.clone());
@@ -221,8 +224,9 @@ fn serve_in_background(
 }
 
 fn say_what_to_try(config: &Config, operator_key: &Path, demo_key: Option<&Path>) {
+    let scheme = if config.edge.certificates.is_empty() { "http" } else { "https" };
     let mut text = format!(
-        "\nPenstock serves gRPC, grpc-web and JSON on http://{}, metrics on http://{}/metrics\n\
+        "\nPenstock serves gRPC, grpc-web and JSON on {scheme}://{}, metrics on http://{}/metrics\n\
          The operator's key: {}\n",
         config.listen,
         config.ops_listen,
@@ -232,9 +236,9 @@ fn say_what_to_try(config: &Config, operator_key: &Path, demo_key: Option<&Path>
         let (url, key) = (&config.listen, key.display());
         text += &format!(
             "\nTry it, in another terminal:\n\n\
-             curl http://{url}/v1/events -H \"authorization: Bearer $(cat {key})\" -d '{{\"app_id\": \"xyz123\", \
+             curl {scheme}://{url}/v1/events -H \"authorization: Bearer $(cat {key})\" -d '{{\"app_id\": \"xyz123\", \
              \"event_type\": \"purchase\", \"user_id\": \"u1\", \"properties\": {{\"purchase_amount\": 12.5, \"status\": \"completed\"}}}}'\n\n\
-             curl http://{url}/v1/sql -H \"authorization: Bearer $(cat {key})\" -d '{{\"sql\": \
+             curl {scheme}://{url}/v1/sql -H \"authorization: Bearer $(cat {key})\" -d '{{\"sql\": \
              \"SELECT event_type, COUNT(*) AS events, SUM(purchase_amount) AS revenue FROM events WHERE app_id = '\"'\"'xyz123'\"'\"' GROUP BY event_type\"}}'\n\n\
              More in the README.\n"
         );

@@ -28,12 +28,12 @@ struct Process {
 }
 
 impl Process {
-    async fn start(name: &'static str, door: Option<Door>) -> Self {
+    async fn start(name: &'static str, tls: Option<Tls>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::on(listener, name, door)
+        Self::on(listener, name, tls)
     }
 
-    fn on(listener: TcpListener, name: &'static str, door: Option<Door>) -> Self {
+    fn on(listener: TcpListener, name: &'static str, tls: Option<Tls>) -> Self {
         let (address, calls, stop) =
             (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default(), CancellationToken::new());
         let (health, service) = tonic_health::server::health_reporter();
@@ -55,6 +55,7 @@ impl Process {
             }
         }));
         let options = ServeOptions { drain_seconds: 5, ..ServeOptions::default() };
+        let door = tls.map_or(Door::Open, |tls| Door::Mesh { tls, roles: vec!["gateway".to_owned()] });
         let stopped = stop.clone();
         let server = tokio::spawn(async move { serve(listener, service, &options, door, stopped).await });
         Self { address, calls, stop, health, server }
@@ -317,9 +318,9 @@ async fn only_the_right_roles_of_the_right_authority_meet() {
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (authority, other) = (Authority::new(), Authority::new());
     let tls = |options: TlsOptions| Tls::load(&options).unwrap();
-    let door = |role| Some(Door { tls: tls(authority.identity(dir.path(), role)), roles: vec!["gateway".to_owned()] });
-    let query = Process::start("query", door("query")).await;
-    let ingest = Process::start("ingest", door("ingest")).await;
+    let secured = |role| Some(tls(authority.identity(dir.path(), role)));
+    let query = Process::start("query", secured("query")).await;
+    let ingest = Process::start("ingest", secured("ingest")).await;
 
     let gateway = tls(authority.identity(dir.path(), "gateway"));
     until(&upstream(&[query.address], Some(gateway.clone())), || get("/"), "query ").await;
@@ -354,7 +355,7 @@ async fn new_certificates_are_used_without_a_restart_and_bad_ones_are_not() {
     let server = Tls::load(&old.identity(dir.path(), "query")).unwrap();
     let stop = CancellationToken::new();
     let following = tokio::spawn(server.clone().follow(stop.clone()));
-    let process = Process::start("query", Some(Door { tls: server, roles: vec!["gateway".to_owned()] })).await;
+    let process = Process::start("query", Some(server)).await;
     let gateway = |authority: &Authority| Tls::load(&authority.identity(dir.path(), "gateway")).unwrap();
     let old_gateway = gateway(&old);
     until(&upstream(&[process.address], Some(old_gateway.clone())), || get("/"), "query ").await;

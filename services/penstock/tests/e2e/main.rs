@@ -11,6 +11,7 @@ mod cold;
 mod crash;
 mod dialect;
 mod disk;
+mod edge;
 mod erasure;
 mod every;
 mod export;

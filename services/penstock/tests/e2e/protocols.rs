@@ -3,14 +3,18 @@
 use api::v1::{SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse, result_part::Part};
 use http::Method;
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::{every::answer_of, house::House};
+use crate::{
+    every::{Contracts, answer_of},
+    house::House,
+    oracle::python,
+};
 
 #[tokio::test]
 async fn health_and_reflection_answer_without_a_key() {
@@ -53,6 +57,60 @@ async fn health_and_reflection_answer_without_a_key() {
             .iter()
             .any(|file| String::from_utf8_lossy(file).contains("penstock/v1/query.proto"))
     );
+}
+
+#[tokio::test]
+async fn the_openapi_document_says_what_the_json_api_answers() {
+    let house = House::start().await;
+    let key = house.demo_key();
+    let url = |path: &str| format!("http://{}{path}", house.address);
+    let document = house.http.get(url("/openapi.json")).send().await.unwrap();
+    assert_eq!(
+        (document.status().as_u16(), &document.headers()["content-type"]),
+        (200, &"application/json".parse().unwrap())
+    );
+    let document: Value = document.json().await.unwrap();
+    // Every unary method has a path; Publish has one of its own, for events as people write them.
+    let paths = document["paths"].as_object().unwrap();
+    let operations: Vec<_> = paths.values().flat_map(|item| item.as_object().unwrap().values()).collect();
+    let told: Vec<_> = operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    for name in Contracts::new().names() {
+        let (_, method) = name.split_once('/').unwrap();
+        assert!(told.contains(&method) || method.starts_with("Publish"), "{name}");
+    }
+
+    let mut answers = Vec::new();
+    for (method, path, body) in [
+        (
+            "post",
+            "/v1/events",
+            json!({"app_id": "xyz123", "event_type": "view", "user_id": "u1", "properties": {"n": 1}}),
+        ),
+        ("post", "/v1/events", json!({"app_id": "xyz123", "event_type": ""})),
+        (
+            "post",
+            "/v1/sql",
+            json!({"sql": "SELECT event_type, COUNT(*), MAX(timestamp) FROM events GROUP BY 1", "app_id": "xyz123"}),
+        ),
+        ("post", "/v1/sql", json!({"sql": "SELECT nothing FROM nowhere", "app_id": "xyz123"})),
+        ("post", "/v1/explain", json!({"sql": {"sql": "SELECT COUNT(*) FROM events", "app_id": "xyz123"}})),
+        ("get", "/v1/keys", Value::Null),
+        ("get", "/v1/apps", Value::Null),
+        ("get", "/v1/quota", Value::Null),
+        ("get", "/v1/tenants", Value::Null),
+        ("get", "/v1/reports", Value::Null),
+    ] {
+        let request = match method {
+            "get" => house.http.get(url(path)),
+            _ => house.http.post(url(path)).json(&body),
+        };
+        let answer = request.bearer_auth(&key).send().await.unwrap();
+        let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        answers.push(json!({"method": method, "path": path, "status": status, "body": body}));
+    }
+    let statuses: Vec<_> = answers.iter().map(|answer| answer["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [200, 400, 200, 400, 200, 200, 200, 200, 403, 200], "{answers:?}");
+    python::run("openapi.py", &[], &json!({"document": document, "answers": answers}).to_string());
 }
 
 /// A grpc-web call by hand: the messages of the answer, and its trailers.
