@@ -100,6 +100,7 @@ DASHBOARDS = {
                 2,
             ),
             Panel("Calls by outcome", "reqps", {"{{code}}": f"sum by (code) (rate(penstock_calls_total{{{QUERY_CALLS}}}[5m]))"}),
+            Panel("Calls in hand, running or waiting", "short", {"in hand": "penstock:queries_in_hand:sum"}),
             Panel("Refused, as the house was full", "reqps", {"{{class}}": "sum by (class) (rate(penstock_query_refused_total[5m]))"}, rare=True),
             Panel("Computed once for several", "reqps", {"shared": "sum(rate(penstock_query_shared_total[5m]))"}),
             Panel("Subscriptions", "short", {"{{instance}}": "penstock_query_subscriptions"}),

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Whether the Helm chart holds: Helm lints it and renders it in every size, Kubernetes' schemas take what comes, the program takes the configuration of
+every role, the pieces fit each other, and checkov finds nothing but what is said here. PENSTOCK names the program."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import kubernetes_validate
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy/helm/penstock"
+SIZES = sorted((ROOT / "deploy/helm/sizes").glob("*.yaml"))
+CASES = ROOT / "deploy/check/chart"
+KUBERNETES = "1.33"
+PENSTOCK = os.environ.get("PENSTOCK", ROOT / "target/release/penstock")
+# Their schemas are their operators'. (Checked once by hand, as docs/production.md says.)
+OPERATORS = ("cert-manager.io/", "clickhouse.altinity.com/", "clickhouse-keeper.altinity.com/", "monitoring.coreos.com/")
+CHECKOV = {
+    "CKV_K8S_11": "no CPU limits: a process that may not use idle cores answers late, and requests share them fairly",
+    "CKV_K8S_15": "no pull at every start: a node without the registry must be able to start what it has, and a digest names one image",
+}
+
+
+def helm(*arguments):
+    tool = subprocess.run([ROOT / "deploy/tools/gotool.sh", "helm"], check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run([tool, *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(done.stdout + done.stderr)
+    return done.stdout
+
+
+def render(*values):
+    options = [part for file in values for part in ("-f", str(file))]
+    return helm("template", "penstock", str(CHART), "--namespace", "penstock", "--kube-version", KUBERNETES, *options)
+
+
+def validate(what, objects):
+    for it in objects:
+        if it["apiVersion"].startswith(OPERATORS):
+            continue
+        try:
+            kubernetes_validate.validate(it, KUBERNETES, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            sys.exit(f"{what}: {it['kind']} {it['metadata']['name']}: {list(error.path)}: {error.message}")
+
+
+def of(objects, kind):
+    return {it["metadata"]["name"]: it for it in objects if it["kind"] == kind}
+
+
+def check_roles(what, objects):
+    """Each role's configuration is one that the program takes, and what it names is there."""
+    secrets, services, certificates = (of(objects, kind) for kind in ("Secret", "Service", "Certificate"))
+    pods = of(objects, "Deployment") | of(objects, "StatefulSet")
+    made = {it["spec"]["secretName"] for it in certificates.values()}
+    for name, workload in pods.items():
+        pod = workload["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        for volume in pod["volumes"]:
+            secret = volume.get("secret", {}).get("secretName")
+            if secret and secret not in made | set(secrets) | {"ours"}:
+                sys.exit(f"{what}: {name} wants the secret {secret}, which nothing makes")
+    for name in of(objects, "HorizontalPodAutoscaler"):
+        if name not in pods or "replicas" in pods[name]["spec"]:
+            sys.exit(f"{what}: the autoscaler {name} and its Deployment disagree about who says how many")
+    if "penstock-config" not in secrets:
+        return
+    text = secrets["penstock-config"]["stringData"]["penstock.toml"]
+    for host in re.findall(r'= "([a-z-]+):7080"', text):
+        if host not in services:
+            sys.exit(f"{what}: {host} is called, and no service of that name is there")
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(text)
+        file.flush()
+        for name, workload in pods.items():
+            arguments = workload["spec"]["template"]["spec"]["containers"][0]["args"]
+            arguments = ["config", *(file.name if part.endswith(".toml") else part for part in arguments[1:])]
+            taken = subprocess.run([PENSTOCK, *arguments], capture_output=True, text=True)
+            if taken.returncode != 0:
+                sys.exit(f"{what}: {name}: {taken.stderr}")
+
+
+def check_scaling(objects):
+    """What autoscalers ask for is what the adapter offers, and the adapter what Prometheus records."""
+    adapter = yaml.safe_load((ROOT / "deploy/helm/prometheus-adapter.yaml").read_text())
+    offered = {rule["name"]["as"]: rule["seriesQuery"] for rule in adapter["rules"]["external"]}
+    asked = {
+        metric["external"]["metric"]["name"]
+        for it in of(objects, "HorizontalPodAutoscaler").values()
+        for metric in it["spec"]["metrics"]
+        if metric["type"] == "External"
+    }
+    if asked != set(offered):
+        sys.exit(f"autoscalers ask for {asked}, the adapter offers {set(offered)}")
+    recorded = (ROOT / "deploy/monitoring/prometheus/rules/recording.yml").read_text()
+    for query in offered.values():
+        name = re.search(r'__name__="([^"]+)"', query)[1]
+        if f"record: {name}\n" not in recorded:
+            sys.exit(f"the adapter wants {name}, which nothing records")
+
+
+def checkov(text):
+    with tempfile.TemporaryDirectory() as home:
+        file = pathlib.Path(home) / "chart.yaml"
+        file.write_text(text)
+        program = ROOT / ".tools/checkov/bin/checkov"
+        options = ["--framework", "kubernetes", "--quiet", "--compact", "--skip-download", "--skip-check", ",".join(CHECKOV)]
+        done = subprocess.run([program, "--file", file, *options], capture_output=True, text=True, env={**os.environ, "LOG_LEVEL": "ERROR"})
+        if done.returncode != 0:
+            sys.exit(done.stdout + done.stderr)
+
+
+def main():
+    helm("lint", "--strict", str(CHART), "--kube-version", KUBERNETES, "-f", str(CASES / "all.yaml"))
+    rendered = {size.stem: render(size, CASES / "all.yaml") for size in SIZES}
+    rendered["least"] = render(CASES / "least.yaml")
+    for what, text in rendered.items():
+        objects = [it for it in yaml.safe_load_all(text) if it]
+        validate(what, objects)
+        check_roles(what, objects)
+        check_scaling(objects)
+        if what != "least":  # which leaves to its house what checkov looks for
+            checkov(text)
+        print(f"{what}: {len(objects)} objects hold")
+
+
+if __name__ == "__main__":
+    main()
