@@ -20,6 +20,8 @@ KUBERNETES = "1.33"
 PENSTOCK = os.environ.get("PENSTOCK", ROOT / "target/release/penstock")
 # Their schemas are their operators'. (Checked once by hand, as docs/production.md says.)
 OPERATORS = ("cert-manager.io/", "clickhouse.altinity.com/", "clickhouse-keeper.altinity.com/", "monitoring.coreos.com/")
+# Secrets that the cases name and a house brings.
+OURS = {"ours", "edge-example-com", "edge-example-org"}
 CHECKOV = {
     "CKV_K8S_11": "no CPU limits: a process that may not use idle cores answers late, and requests share them fairly",
     "CKV_K8S_15": "no pull at every start: a node without the registry must be able to start what it has, and a digest names one image",
@@ -63,26 +65,27 @@ def check_roles(what, objects):
         container = pod["containers"][0]
         for volume in pod["volumes"]:
             secret = volume.get("secret", {}).get("secretName")
-            if secret and secret not in made | set(secrets) | {"ours"}:
+            if secret and secret not in made | set(secrets) | OURS:
                 sys.exit(f"{what}: {name} wants the secret {secret}, which nothing makes")
     for name in of(objects, "HorizontalPodAutoscaler"):
         if name not in pods or "replicas" in pods[name]["spec"]:
             sys.exit(f"{what}: the autoscaler {name} and its Deployment disagree about who says how many")
     if "penstock-config" not in secrets:
         return
-    text = secrets["penstock-config"]["stringData"]["penstock.toml"]
-    for host in re.findall(r'= "([a-z-]+):7080"', text):
+    texts = secrets["penstock-config"]["stringData"]
+    for host in re.findall(r'= "([a-z-]+):7080"', texts["penstock.toml"]):
         if host not in services:
             sys.exit(f"{what}: {host} is called, and no service of that name is there")
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(text)
-        file.flush()
-        for name, workload in pods.items():
-            arguments = workload["spec"]["template"]["spec"]["containers"][0]["args"]
-            arguments = ["config", *(file.name if part.endswith(".toml") else part for part in arguments[1:])]
+    for name, workload in pods.items():
+        pod = workload["spec"]["template"]["spec"]
+        key = next(volume["secret"]["items"][0]["key"] for volume in pod["volumes"] if volume["name"] == "config")
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(texts[key])
+            file.flush()
+            arguments = ["config", *(file.name if part.endswith(".toml") else part for part in pod["containers"][0]["args"][1:])]
             taken = subprocess.run([PENSTOCK, *arguments], capture_output=True, text=True)
-            if taken.returncode != 0:
-                sys.exit(f"{what}: {name}: {taken.stderr}")
+        if taken.returncode != 0:
+            sys.exit(f"{what}: {name}: {taken.stderr}")
 
 
 def check_scaling(objects):

@@ -69,6 +69,22 @@ days = {{ int .Values.clickhouse.cold.days }}
 {{- end }}
 {{ end }}
 
+{{/* What the gateway has beside that: its files are not the others'. */}}
+{{- define "penstock.edge" -}}
+{{- with .Values.gateway }}
+{{- if or .tlsSecrets .proxies }}
+[edge]
+proxies = {{ toJson .proxies }}
+{{- range .tlsSecrets }}
+
+[[edge.certificates]]
+certificate = {{ printf "/etc/penstock/edge/%s/tls.crt" . | quote }}
+key = {{ printf "/etc/penstock/edge/%s/tls.key" . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Takes root, role and spec (the role's values); the pods of a Deployment or a StatefulSet. */}}
 {{- define "penstock.pod" -}}
 metadata:
@@ -125,14 +141,14 @@ spec:
         {{- else if ne .role "pipeline" }}
         - { name: mesh, containerPort: 7080 }
         {{- end }}
-      # The edge is asked by the health service of gRPC, as its callers' balancers do. Of the others that service demands a role's certificate, which
-      # the kubelet has not; their own /readyz says the same.
+      # The edge is asked by the health service of gRPC, as its callers' balancers do, where a kubelet can: it speaks neither TLS nor the PROXY
+      # protocol. Of the other roles that service demands a role's certificate. Their /readyz says the same.
       startupProbe:
         httpGet: { path: /readyz, port: ops }
         periodSeconds: 2
         failureThreshold: 90
       readinessProbe:
-        {{- if eq .role "gateway" }}
+        {{- if and (eq .role "gateway") (not .root.Values.gateway.tlsSecrets) (not .root.Values.gateway.proxies) }}
         grpc: { port: 7070 }
         {{- else }}
         httpGet: { path: /readyz, port: ops }
@@ -154,15 +170,26 @@ spec:
         - { name: identity, mountPath: /etc/penstock/identity, readOnly: true }
         - { name: data, mountPath: /var/lib/penstock }
         - { name: tmp, mountPath: /tmp }
+        {{- if eq .role "gateway" }}
+        {{- range .root.Values.gateway.tlsSecrets }}
+        - { name: edge-{{ . }}, mountPath: /etc/penstock/edge/{{ . }}, readOnly: true }
+        {{- end }}
+        {{- end }}
   volumes:
     - name: config
       secret:
         secretName: {{ include "penstock.secret" .root }}
         defaultMode: 0440
-        items: [{ key: penstock.toml, path: penstock.toml }]
+        items: [{ key: {{ eq .role "gateway" | ternary "gateway.toml" "penstock.toml" }}, path: penstock.toml }]
     - name: identity
       secret: { secretName: {{ .root.Release.Name }}-{{ .role }}-identity, defaultMode: 0440 }
     - { name: tmp, emptyDir: {} }
+    {{- if eq .role "gateway" }}
+    {{- range .root.Values.gateway.tlsSecrets }}
+    - name: edge-{{ . }}
+      secret: { secretName: {{ . }}, defaultMode: 0440 }
+    {{- end }}
+    {{- end }}
     {{- if ne .role "admin" }}
     - { name: data, emptyDir: {} }
     {{- end }}
