@@ -56,6 +56,7 @@ deploy-lint: ## Check alerts by their tests, dashboards, runbooks, links and ima
 	@deploy/tools/venv.sh check
 	.tools/check/bin/hadolint deploy/images/Dockerfile
 	deploy/monitoring/grafana/dashboards.py check
+	deploy/sizing/sizing.py check
 	.tools/check/bin/python deploy/check/monitoring.py
 	$$(deploy/tools/prometheus.sh)/promtool check config --syntax-only deploy/monitoring/prometheus/prometheus.yml
 	$$(deploy/tools/prometheus.sh)/promtool test rules deploy/monitoring/prometheus/tests/*.yml
