@@ -61,10 +61,12 @@ deploy-lint: ## Check alerts by their tests, dashboards, runbooks, links and ima
 	$$(deploy/tools/prometheus.sh)/promtool check config --syntax-only deploy/monitoring/prometheus/prometheus.yml
 	$$(deploy/tools/prometheus.sh)/promtool test rules deploy/monitoring/prometheus/tests/*.yml
 
-deploy-check: deploy-lint engine backends ## Check what takes longer: compose, the chart, every query of the dashboards on a real Prometheus
+deploy-check: deploy-lint engine backends ## Check what takes longer: compose, chart, Terraform, every query of the dashboards on a real Prometheus
 	@deploy/tools/venv.sh checkov
 	cargo build --release --locked -p penstock
 	.tools/check/bin/python deploy/check/chart.py
+	LOG_LEVEL=ERROR .tools/checkov/bin/checkov --directory deploy/terraform --framework terraform --quiet --compact --skip-download
+	if command -v terraform >/dev/null; then terraform fmt -check -diff deploy/terraform; fi
 	.tools/check/bin/python deploy/check/compose.py
 	deploy/check/live.py
 	$$(deploy/tools/gotool.sh amtool) check-config deploy/monitoring/alertmanager/alertmanager.yml
