@@ -11,7 +11,7 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: engine ## Build everything and start the whole product with a demo tenant
+run: engine console ## Build everything and start the whole product with a demo tenant
 	cargo build --release --locked -p penstock
 	$(PENSTOCK) serve --demo --text-logs
 
@@ -20,7 +20,7 @@ demo: ## Send a week of made events to the server that `make run` started
 	cargo run --release --locked -p loadgen -- demo
 
 .PHONY: stack stack-down
-stack: engine backends ## Start it as a cluster: Kafka, Redis, PostgreSQL, every role in processes of its own
+stack: engine backends console ## Start it as a cluster: Kafka, Redis, PostgreSQL, every role in processes of its own
 	cargo build --release --locked -p penstock
 	deploy/stand/stack.sh up .penstock/stack
 
@@ -28,7 +28,7 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
 .PHONY: test
-test: engine backends venv stubs ## Run every test, on the real engine, with real clients
+test: engine backends venv stubs console chromium ## Run every test, on the real engine, with real clients and a real browser
 	cargo test --workspace --locked
 
 .PHONY: fuzz
@@ -38,13 +38,14 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint
-lint: buf deny deploy-lint ## Check format, lints, contracts, dependencies, and what deploy has
+lint: buf deny console deploy-lint ## Check format, lints, contracts, dependencies, the console's types, and what deploy has
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
 	deploy/tools/breaking.sh
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
+	cd services/console && npm run --silent check
 
 .PHONY: images
 images: ## Build the container images, with SBOM (needs docker)
@@ -72,9 +73,10 @@ deploy-check: deploy-lint engine backends ## Check what takes longer: compose, c
 	$$(deploy/tools/gotool.sh amtool) check-config deploy/monitoring/alertmanager/alertmanager.yml
 
 .PHONY: fmt
-fmt: buf ## Format code and contracts
+fmt: buf console ## Format code and contracts
 	cargo fmt --all
 	$(BUF) format --write
+	cd services/console && npm run --silent fmt
 
 .PHONY: proto
 proto: buf ## Check the contracts alone
@@ -95,7 +97,11 @@ verify: lint test bench deploy-check ## Everything, with what takes too long for
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 
-.PHONY: engine backends venv stubs buf deny
+.PHONY: console
+console: buf ## Build the web console, which the program then brings at /console/
+	@deploy/tools/console.sh
+
+.PHONY: engine backends venv stubs chromium buf deny
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
 backends: ## Fetch what a cluster stands on: Kafka, Redis, PostgreSQL, S3
@@ -107,6 +113,8 @@ venv: ## Install the tests' Python packages
 	@deploy/tools/venv.sh
 stubs: venv ## Generate and build the tests' clients in Go, Python and TypeScript
 	@deploy/tools/stubs.sh
+chromium: ## Fetch the browser of the console's tests
+	@deploy/tools/chromium.sh > /dev/null
 buf: ## Fetch buf, the contracts' tool and a gRPC client
 	@deploy/tools/buf.sh
 deny:

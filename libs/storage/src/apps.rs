@@ -57,6 +57,11 @@ impl Apps {
         Ok(self.keep(found, schema, retention))
     }
 
+    /// The tenant's apps by id, as the metastore has them now; empty for an unknown tenant.
+    pub async fn all(&self, tenant: &TenantId) -> Result<Vec<App>, MetaError> {
+        self.meta.apps(tenant).await
+    }
+
     /// Registers properties of an app (see [`crate::Registry::register`]) and returns it with them.
     pub async fn register(
         &self,

@@ -1,10 +1,12 @@
 //! The edge: one stack of layers in front of the services, which never decodes a message.
 //!
 //! [`stack`] is the file to read: a layer a line, with the reason for its place. A request that comes through carries a signed
-//! context in place of its key; which service it goes to is decided by its path alone ([`target`]).
+//! context in place of its key; which service it goes to is decided by its path alone ([`target`]). The web console's files ([`console`]) stand beside
+//! the stack.
 
 mod authenticate;
 mod call;
+mod console;
 mod deadline;
 mod embed;
 mod ending;

@@ -19,7 +19,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use crate::{
     Options,
     authenticate::Authenticator,
-    call,
+    call, console,
     deadline::deadline,
     ending::ending,
     limit::RateLimit,
@@ -138,6 +138,10 @@ pub fn service(parts: Parts) -> HttpService {
     BoxCloneSyncService::new(service_fn(move |request: Request| {
         let (web, plain) = (web.clone(), plain.clone());
         async move {
+            // Files out of the program itself: there is nobody to charge for them, and nothing to refuse.
+            if let Some(page) = console::answer(&request) {
+                return Ok(page);
+            }
             let content_type = request.headers().get(header::CONTENT_TYPE);
             // The JSON routes answer JSON, whatever their caller calls its body.
             let is_web = content_type.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc-web"))

@@ -46,7 +46,7 @@ impl Target {
         let first = segments.next()?.split(':').next()?;
         match first {
             "events" | "identify" => Some(Self::Ingest),
-            "query" | "sql" | "subscribe" | "export" | "explain" => Some(Self::Query),
+            "query" | "sql" | "subscribe" | "export" | "explain" | "describe" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
             | "replays" | "reports" | "topic" | "audit" => Some(Self::Admin),
@@ -111,6 +111,7 @@ mod tests {
             ("/v1/sql:stream", Some(Target::Query)),
             ("/v1/subscribe", Some(Target::Query)),
             ("/v1/export", Some(Target::Query)),
+            ("/v1/describe", Some(Target::Query)),
             ("/v1/apps", Some(Target::Admin)),
             ("/v1/apps/x/metrics", Some(Target::Metrics)),
             ("/v1/apps/x/metrics:preview", Some(Target::Metrics)),

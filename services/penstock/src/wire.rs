@@ -226,8 +226,9 @@ fn serve_in_background(
 fn say_what_to_try(config: &Config, operator_key: &Path, demo_key: Option<&Path>) {
     let scheme = if config.edge.certificates.is_empty() { "http" } else { "https" };
     let mut text = format!(
-        "\nPenstock serves gRPC, grpc-web and JSON on {scheme}://{}, metrics on http://{}/metrics\n\
-         The operator's key: {}\n",
+        "\nPenstock serves gRPC, grpc-web and JSON on {scheme}://{0}, metrics on http://{1}/metrics\n\
+         The console: {scheme}://{0}/console/\n\
+         The operator's key: {2}\n",
         config.listen,
         config.ops_listen,
         operator_key.display()
@@ -235,7 +236,8 @@ fn say_what_to_try(config: &Config, operator_key: &Path, demo_key: Option<&Path>
     if let Some(key) = demo_key {
         let (url, key) = (&config.listen, key.display());
         text += &format!(
-            "\nTry it, in another terminal:\n\n\
+            "\nSign in to the console with the demo tenant's key: {key}\n\
+             \nTry it, in another terminal:\n\n\
              curl {scheme}://{url}/v1/events -H \"authorization: Bearer $(cat {key})\" -d '{{\"app_id\": \"xyz123\", \
              \"event_type\": \"purchase\", \"user_id\": \"u1\", \"properties\": {{\"purchase_amount\": 12.5, \"status\": \"completed\"}}}}'\n\n\
              curl {scheme}://{url}/v1/sql -H \"authorization: Bearer $(cat {key})\" -d '{{\"sql\": \

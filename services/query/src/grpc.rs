@@ -23,6 +23,7 @@ use crate::{
     answer,
     ask::{self, Asked, Words},
     choose::Chosen,
+    describe::describe,
     export::export,
     live::Live,
     page::Page,
@@ -173,6 +174,12 @@ impl QueryService for Grpc {
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
         let chosen = self.engine.choose(&plan, &caller).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(explain(&plan, chosen)))
+    }
+
+    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+        let context = context::of_grpc(&request)?;
+        let described = describe(&request.get_ref().app_id, &context, &self.engine.apps).await;
+        described.map(Response::new).map_err(|e| to_status(&e))
     }
 }
 

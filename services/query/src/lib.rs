@@ -6,13 +6,14 @@
 //! the same just now, or [`admit`] lets it in in its turn; [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
 //! with it the query in the warehouse, if nobody else waits for it. [`live`] takes the same path again whenever the pipeline has
 //! come further, for all who subscribe to the same; [`export`] takes it with pieces of an answer of any length, as files. While the warehouse is away [`breaker`] refuses at once,
-//! and [`last`] has earlier answers for those who take them.
+//! and [`last`] has earlier answers for those who take them. [`describe`] says what there is to ask about.
 
 mod admit;
 mod answer;
 mod ask;
 mod breaker;
 mod choose;
+mod describe;
 mod export;
 mod flight;
 mod freshness;

@@ -43,7 +43,7 @@ const SECOND_MS: i64 = 1_000;
 
 /// Answers questions.
 pub(crate) struct Engine {
-    apps: Arc<Apps>,
+    pub(crate) apps: Arc<Apps>,
     pub(crate) audit: Arc<dyn Audit>,
     warehouse: Warehouse,
     breaker: Breaker,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use api::v1::{
-    ExplainRequest, ExplainResponse, ExportRequest, ExportResponse, QueryRequest, QueryResponse, QueryStreamRequest,
-    QueryStreamResponse, Result as Answer, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse,
-    SubscribeRequest, SubscribeResponse,
+    DescribeRequest, DescribeResponse, ExplainRequest, ExplainResponse, ExportRequest, ExportResponse, QueryRequest,
+    QueryResponse, QueryStreamRequest, QueryStreamResponse, Result as Answer, SqlRequest, SqlResponse,
+    SqlStreamRequest, SqlStreamResponse, SubscribeRequest, SubscribeResponse,
     query_service_server::{QueryService, QueryServiceServer},
 };
 use mesh::{
@@ -93,6 +93,10 @@ impl QueryService for Recorder {
     }
 
     async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Err(not_asked_for())
+    }
+
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         Err(not_asked_for())
     }
 }

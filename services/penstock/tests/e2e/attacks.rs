@@ -202,6 +202,9 @@ fn sql() -> Vec<Attack> {
     for app in ["blue", "blue/shop", "shop' OR '1'='1", "SHOP", "shop ", "sh\u{200b}op", "*", "%", "../lab"] {
         attacks.push(("QueryService/Sql".to_owned(), json!({"sql": "SELECT secret, n FROM events", "app_id": app})));
     }
+    for app in ["", "shop", "lab", "blue", "shop' OR '1'='1"] {
+        attacks.push(("QueryService/Describe".to_owned(), json!({"app_id": app})));
+    }
     attacks
 }
 

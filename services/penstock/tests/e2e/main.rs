@@ -8,6 +8,7 @@ mod bodies;
 mod canary;
 mod clients;
 mod cold;
+mod console;
 mod crash;
 mod dialect;
 mod disk;

@@ -21,6 +21,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("QueryService/Subscribe", &["query"]),
     ("QueryService/Export", &["export"]),
     ("QueryService/Explain", &["query"]),
+    ("QueryService/Describe", &["query"]),
     ("MetricsService/CreateMetric", &["metrics"]),
     ("MetricsService/UpdateMetric", &["metrics"]),
     ("MetricsService/DeleteMetric", &["metrics"]),

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Makes sure that Chromium is there, for the tests of the console, and prints its path.
+set -euo pipefail
+
+found() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+found && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  exec 9>/var/lock/penstock-install && flock 9 # tests may ask at the same time
+  found && exit 0
+  echo "installing Chromium" >&2
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >&2
+  found && exit 0
+fi
+echo "Chromium is missing: install the package chromium, or put chromium or google-chrome on PATH." >&2
+exit 1

@@ -1,0 +1,65 @@
+import { withUnit } from "../lib/format";
+import { colourName } from "./palette";
+
+export interface Bar {
+  readonly name: string;
+  readonly values: readonly (number | null)[];
+}
+
+interface Props {
+  bars: readonly Bar[];
+  /** Names and units of the values that each bar has. */
+  measures: readonly { name: string; unit: string }[];
+  label: string;
+}
+
+const MOST = 40;
+
+/** Groups beside one another, the first measure decides the scale of its own. */
+export function Bars({ bars, measures, label }: Props) {
+  const most = measures.map((_, m) => Math.max(0, ...bars.map((bar) => Math.abs(bar.values[m] ?? 0))));
+  return (
+    <figure className="bars">
+      <table aria-label={label}>
+        <thead>
+          <tr>
+            <th scope="col" className="unseen">
+              Group
+            </th>
+            {measures.map((measure) => (
+              <th key={measure.name} scope="col" colSpan={2}>
+                {measure.name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {bars.slice(0, MOST).map((bar) => (
+            <tr key={bar.name}>
+              <th scope="row" title={bar.name}>
+                {bar.name}
+              </th>
+              {measures.map((measure, m) => {
+                const value = bar.values[m] ?? null;
+                const share = value === null || (most[m] ?? 0) === 0 ? 0 : Math.abs(value) / (most[m] ?? 1);
+                return [
+                  <td key={`${measure.name} bar`} className="bar-cell">
+                    <i style={{ width: `${share * 100}%`, background: `var(${colourName(m)})` }} />
+                  </td>,
+                  <td key={measure.name} className="number">
+                    {value === null ? "–" : withUnit(value, measure.unit)}
+                  </td>,
+                ];
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {bars.length > MOST && (
+        <figcaption>
+          The first {MOST} of {bars.length} groups. The table has them all.
+        </figcaption>
+      )}
+    </figure>
+  );
+}

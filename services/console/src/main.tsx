@@ -1,0 +1,24 @@
+import "@fontsource-variable/inter/wght.css";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/controls.css";
+import "./styles/shell.css";
+import "./styles/charts.css";
+import "./styles/pages.css";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Console } from "./console";
+import { SessionProvider } from "./lib/session";
+import { applyTheme } from "./lib/theme";
+
+applyTheme();
+const root = document.getElementById("root");
+if (root !== null) {
+  createRoot(root).render(
+    <StrictMode>
+      <SessionProvider>
+        <Console />
+      </SessionProvider>
+    </StrictMode>,
+  );
+}

@@ -1,0 +1,26 @@
+/** What the language offers most, for completion; the compiler knows more, and says what it doesn't. */
+export const FUNCTIONS: readonly { name: string; shape: string; about: string }[] = [
+  { name: "COUNT", shape: "(*) or (DISTINCT x)", about: "How many events, or different values." },
+  { name: "SUM", shape: "(x)", about: "The sum of a number." },
+  { name: "AVG", shape: "(x)", about: "The mean of a number, of events that have it." },
+  { name: "MIN", shape: "(x)", about: "The least value." },
+  { name: "MAX", shape: "(x)", about: "The greatest value." },
+  { name: "PERCENTILE", shape: "(0.95, x)", about: "A percentile, by a sketch: its rank is within 2 %." },
+  {
+    name: "date_trunc",
+    shape: "('day', timestamp)",
+    about: "The start of the minute, hour, day, week, month, quarter or year, in the question's zone.",
+  },
+  { name: "extract", shape: "(hour FROM timestamp)", about: "A part of a time, as a number." },
+  { name: "now", shape: "()", about: "The time of the question." },
+  { name: "coalesce", shape: "(x, y, ...)", about: "The first that has a value." },
+  { name: "nullif", shape: "(x, y)", about: "x, or nothing where it is y." },
+  { name: "lower", shape: "(x)", about: "A text in lower case." },
+  { name: "upper", shape: "(x)", about: "A text in upper case." },
+  { name: "concat", shape: "(x, y, ...)", about: "Texts put together." },
+  { name: "round", shape: "(x, 2)", about: "A number to so many decimals." },
+  { name: "LAG", shape: "(x) OVER (ORDER BY y)", about: "The value of the row before." },
+  { name: "LEAD", shape: "(x) OVER (ORDER BY y)", about: "The value of the row after." },
+  { name: "ROW_NUMBER", shape: "() OVER (ORDER BY y)", about: "The row's place, from 1." },
+  { name: "RANK", shape: "() OVER (ORDER BY y)", about: "The row's rank; equal rows have the same." },
+];

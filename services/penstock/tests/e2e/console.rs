@@ -1,0 +1,119 @@
+//! The web console in a real browser: what people see, and that everybody can. The stories themselves are in `services/console/browser`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::house::{House, PATIENCE};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Tells a story in a browser on the house; what it saw.
+async fn told(house: &House, story: &str, with: &[(&str, &str)]) -> Value {
+    let console = Path::new(ROOT).join("services/console");
+    assert!(console.join("node_modules/playwright-core").exists(), "the console isn't built: run `make console`");
+    let mut command = tokio::process::Command::from(Command::new("node"));
+    command.arg(console.join("browser").join(format!("{story}.mjs"))).envs(with.iter().copied());
+    command.env("PENSTOCK_ADDRESS", &house.address).env("CHROMIUM", chromium()).env("SCREENSHOTS", screenshots());
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output =
+        timeout(2 * PATIENCE, command.output()).await.unwrap_or_else(|_| panic!("{story} does not end")).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{story} ended with {}:\n{errors}", output.status);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["complaints"], json!([]), "the browser complains in {story}");
+    assert_eq!(told["violations"], json!([]), "not everybody can use what {story} shows");
+    told["seen"].clone()
+}
+
+fn chromium() -> String {
+    let output =
+        Command::new(Path::new(ROOT).join("deploy/tools/chromium.sh")).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "there is no browser: run `make chromium`");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Where pictures are left for people to look at.
+fn screenshots() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Eight sales, and a refund that isn't one.
+async fn sell(house: &House) {
+    let sale = |n: u32, status: &str, amount: f64| {
+        json!({"app_id": "xyz123", "event_type": "sale", "user_id": format!("u{}", n % 3),
+        "properties": {"amount": amount, "status": status}})
+    };
+    let mut events: Vec<_> = (1..=5).map(|n| sale(n, "paid", 12.5)).collect();
+    events.extend((6..=8).map(|n| sale(n, "open", 30.0)));
+    events
+        .push(json!({"app_id": "xyz123", "event_type": "refund", "properties": {"amount": 1_000.0, "status": "paid"}}));
+    let (status, answer) = house.post(&house.demo_key(), "/v1/events", &json!(events)).await;
+    assert_eq!(status, 200, "{answer}");
+    let token = answer["position_token"].as_str().unwrap();
+    house.sql(&house.demo_key(), "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", token).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_signs_in_and_asks() {
+    let house = House::start().await;
+    sell(&house).await;
+    let seen = told(&house, "explore", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["address"], "/console/");
+    let bytes = seen["first"]["bytes"].as_u64().unwrap();
+    assert!(bytes > 0 && bytes < 300 * 1024, "{bytes} bytes until the first answer");
+    println!("{bytes} bytes until the first answer");
+    assert!(seen["refused"].as_str().unwrap().contains("key"), "{}", seen["refused"]);
+    assert!(seen["may"].as_array().unwrap().contains(&json!("define metrics")), "{}", seen["may"]);
+    assert_eq!(seen["bars"], json!({"total": "152.5", "rows": [["open", "90"], ["paid", "62.5"]]}));
+    assert_eq!(seen["again"], "152.5");
+    assert_eq!(seen["mistake"]["at"], "amuont");
+    assert!(seen["mistake"]["message"].as_str().unwrap().contains("amount"), "{}", seen["mistake"]);
+    assert_eq!(seen["isLazy"], true);
+    assert!(seen["completed"].as_str().unwrap().contains("number"), "{}", seen["completed"]);
+    assert_eq!(seen["underlinedText"], "amuont");
+    assert_eq!(seen["sql"], json!([["open", "3", "90"], ["paid", "5", "62.5"]]));
+    assert_eq!(seen["stages"], json!(["Read", "Keep", "Group by", "Give", "Order by"]));
+    assert_eq!(seen["kept"], Value::Null, "a key that was signed out is gone");
+}
+
+#[tokio::test]
+async fn its_files_are_kept_by_browsers_and_framed_by_nobody() {
+    let house = House::start().await;
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let mut request = client.get(format!("http://{}{path}", house.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    };
+    let page = get("/console/explore", &[]).await;
+    assert_eq!(page.status(), 200, "the console isn't built in: run `make console`");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(
+        (&page.headers()["x-content-type-options"], &page.headers()["cache-control"]),
+        (&"nosniff".parse().unwrap(), &"no-cache".parse().unwrap())
+    );
+    let tag = page.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(get("/console/", &[("if-none-match", &tag)]).await.status(), 304);
+    let html = page.text().await.unwrap();
+    assert!(!html.contains("<script>") && !html.contains("style="), "nothing is inline");
+
+    let script = html.split('"').find(|text| text.starts_with("/console/assets/") && text.ends_with(".js")).unwrap();
+    for encoding in ["br", "gzip"] {
+        let packed = get(script, &[("accept-encoding", encoding)]).await;
+        assert_eq!(packed.headers()["content-encoding"], encoding);
+        assert!(packed.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+    }
+    assert!(get(script, &[]).await.headers().get("content-encoding").is_none());
+    assert_eq!(get("/", &[("accept", "text/html")]).await.headers()["location"], "/console/");
+    assert_eq!(get("/", &[]).await.status(), 404);
+}

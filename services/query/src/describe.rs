@@ -1,0 +1,50 @@
+//! What a key may do, and what it can ask about.
+
+use api::{convert, v1};
+use mesh::context::CallContext;
+use model::{Error, ErrorCode, Permission, PropertyKind};
+use storage::{App, Apps};
+
+/// The key's permissions and apps, and the properties of the one that is named, or that it reaches alone.
+pub(crate) async fn describe(app_id: &str, context: &CallContext, apps: &Apps) -> Result<v1::DescribeResponse, Error> {
+    context.require(Permission::Query)?;
+    let scope = &context.scope;
+    let app = match app_id {
+        "" => scope.apps.single().cloned(),
+        named => Some(convert::app_from_wire("app_id", named)?),
+    };
+    if let Some(app) = app.as_ref().filter(|app| !scope.reaches(app)) {
+        return Err(Error::new(ErrorCode::PermissionDenied, format!("app {app} is out of this key's reach")));
+    }
+    let properties = match &app {
+        Some(app) => {
+            let info = apps.fresh(&scope.tenant, app).await?;
+            let mut properties: Vec<_> = info.schema.properties().collect();
+            properties.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
+            properties.into_iter().map(|p| property(&p.name, p.kind)).collect()
+        }
+        None => Vec::new(),
+    };
+    let reached = apps.all(&scope.tenant).await?.into_iter().filter(|app| scope.reaches(&app.id));
+    Ok(v1::DescribeResponse {
+        tenant_id: scope.tenant.to_string(),
+        key_id: context.key_id.clone(),
+        permissions: scope.permissions.iter().map(|permission| permission.name().to_owned()).collect(),
+        apps: reached.map(described).collect(),
+        properties,
+    })
+}
+
+fn described(App { id, display_name, time_zone, .. }: App) -> v1::DescribedApp {
+    v1::DescribedApp { app_id: id.to_string(), display_name, time_zone }
+}
+
+fn property(name: &str, kind: PropertyKind) -> v1::DescribedProperty {
+    let r#type = match kind {
+        PropertyKind::Number => v1::ColumnType::Number,
+        PropertyKind::String => v1::ColumnType::String,
+        PropertyKind::Bool => v1::ColumnType::Bool,
+        PropertyKind::Time => v1::ColumnType::Time,
+    };
+    v1::DescribedProperty { name: name.to_owned(), r#type: r#type.into() }
+}
