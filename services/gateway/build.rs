@@ -11,16 +11,20 @@ use std::{
 const PACKED: [(&str, &str); 2] = [("br", "br"), ("gz", "gzip")];
 
 fn main() -> io::Result<()> {
-    let built = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../console/dist");
+    let dir = |name: &str| PathBuf::from(env::var(name).unwrap_or_default());
+    let (built, out) = (dir("CARGO_MANIFEST_DIR").join("../console/dist"), dir("OUT_DIR"));
     // Cargo runs this script every time where what it should watch isn't there.
     fs::create_dir_all(&built)?;
     println!("cargo:rerun-if-changed={}", built.display());
+    // Copies, since the console may be built anew while this is compiled.
+    let kept = out.join("console");
+    let _ = fs::remove_dir_all(&kept);
     let mut files = Vec::new();
-    walk(&built, &mut files)?;
+    copy(&built, &kept, &mut files)?;
     files.sort();
     let mut table = String::from("&[\n");
     for file in files.iter().filter(|file| !is_packed(file)) {
-        let path = file.strip_prefix(&built).unwrap_or(file).to_string_lossy().replace('\\', "/");
+        let path = file.strip_prefix(&kept).unwrap_or(file).to_string_lossy().into_owned();
         let _ = write!(table, "    File {{ path: {path:?}, plain: include_bytes!({file:?}), packed: &[");
         for (ending, name) in PACKED {
             let packed = PathBuf::from(format!("{}.{ending}", file.display()));
@@ -31,13 +35,21 @@ fn main() -> io::Result<()> {
         table.push_str("] },\n");
     }
     table.push(']');
-    fs::write(PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("console.rs"), table)
+    fs::write(out.join("console.rs"), table)
 }
 
-fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() { walk(&path, files)? } else { files.push(path) }
+/// Copies a directory; adds what it has to `files`.
+fn copy(from: &Path, to: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to, files)?;
+        } else {
+            fs::copy(&from, &to)?;
+            files.push(to);
+        }
     }
     Ok(())
 }

@@ -17,7 +17,22 @@ export interface Page {
 
 const Sql = lazy(async () => ({ default: (await import("./pages/sql/page")).Sql }));
 
+const Live = lazy(async () => ({ default: (await import("./pages/live/page")).Live }));
+const Dashboards = lazy(async () => ({ default: (await import("./pages/dashboards/page")).Dashboards }));
+const Metrics = lazy(async () => ({ default: (await import("./pages/metrics/page")).Metrics }));
+
 export const PAGES: readonly Page[] = [
   { path: "explore", letter: "e", label: "Explorer", icon: "explore", group: "Ask", needs: ["query"], show: Explore },
   { path: "sql", letter: "s", label: "SQL", icon: "sql", group: "Ask", needs: ["query"], show: Sql },
+  { path: "live", letter: "l", label: "Live", icon: "live", group: "Ask", needs: ["query"], show: Live },
+  {
+    path: "dashboards",
+    letter: "d",
+    label: "Dashboards",
+    icon: "dashboard",
+    group: "Ask",
+    needs: ["query"],
+    show: Dashboards,
+  },
+  { path: "metrics", letter: "m", label: "Metrics", icon: "metric", group: "Ask", needs: ["query"], show: Metrics },
 ];

@@ -121,6 +121,7 @@ export function bucket(date: Date, step: Step | undefined, zone: string): string
 export function change(now: number, before: number): string {
   if (before === 0) return now === 0 ? "±0 %" : "new";
   const share = ((now - before) / Math.abs(before)) * 100;
+  if (share >= 1_000) return `×${glance(Number((now / before).toPrecision(3)))}`;
   const text = Math.abs(share) >= 100 ? Math.abs(share).toFixed(0) : Math.abs(share).toFixed(1);
   return `${share > 0 ? "+" : share < 0 ? "−" : "±"}${text} %`;
 }

@@ -83,6 +83,22 @@ async fn somebody_signs_in_and_asks() {
     assert_eq!(seen["kept"], Value::Null, "a key that was signed out is gone");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_follows_the_events() {
+    let house = House::start().await;
+    sell(&house).await;
+    let seen = told(&house, "follow", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["live"], "ping");
+    assert_eq!(
+        (&seen["before"], &seen["after"], &seen["imported"]),
+        (&json!("1,152.5"), &json!("1,452.5"), &json!("1,452.5"))
+    );
+    assert_eq!(seen["file"], json!(["dashboard", 1]));
+    assert!(seen["refused"].as_str().unwrap().contains("no dashboard"), "{}", seen["refused"]);
+    assert_eq!((&seen["underlined"], &seen["isRefused"]), (&json!("amuont"), &json!(true)));
+    assert_eq!(seen["metric"], json!(["average_sale", "SUM(amount) / COUNT(*)"]));
+}
+
 #[tokio::test]
 async fn its_files_are_kept_by_browsers_and_framed_by_nobody() {
     let house = House::start().await;

@@ -12,6 +12,7 @@ import { Select } from "../../ui/field";
 import { Icon } from "../../ui/icon";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty } from "../../ui/states";
+import { AddToDashboard } from "./add";
 import { type Draft, fromText, toText, type View } from "./draft";
 import { Filters } from "./filters";
 import { Measures } from "./measures";
@@ -67,6 +68,7 @@ export function Explore({ app }: { app: App }) {
         title="Explorer"
         about={`Ask about the events of ${app.name}. The address has the whole question: send it to whoever should see it.`}
       >
+        <AddToDashboard app={app} draft={draft} />
         <ShareButton />
       </PageHead>
       <div className="explore">

@@ -58,13 +58,14 @@ export function ResultView({ result, fault, isWaiting, again, names, view, step,
   );
 }
 
-function Drawn({
+export function Drawn({
   table,
   names,
   view,
   step,
   zone,
   label,
+  height = 300,
 }: {
   table: Table;
   names: readonly string[];
@@ -72,6 +73,7 @@ function Drawn({
   step: Step | undefined;
   zone: string;
   label: string;
+  height?: number;
 }) {
   const drawn = useMemo(
     () => (step === undefined ? undefined : overTime(table, names, step, zone)),
@@ -84,13 +86,14 @@ function Drawn({
         data={drawn}
         drawing={view === "bar" ? "columns" : view === "share" ? "share" : "line"}
         label={label}
+        height={height}
       />
     );
   return <Bars {...bars(table, names, zone)} label={label} />;
 }
 
 /** The measures of all events, beside what they were before. */
-function Totals({
+export function Totals({
   totals,
   table,
   names,

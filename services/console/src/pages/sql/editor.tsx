@@ -5,7 +5,7 @@ import {
   completionKeymap,
 } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
-import { StandardSQL, sql } from "@codemirror/lang-sql";
+import { SQLDialect, sql } from "@codemirror/lang-sql";
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, linter, lintKeymap } from "@codemirror/lint";
 import { Compartment, EditorState } from "@codemirror/state";
@@ -23,20 +23,25 @@ export interface Mistake {
 }
 
 interface Props {
+  /** What is written in it. */
+  label: string;
   text: string;
   fields: readonly Field[];
+  /** Metrics that a formula can name in braces. */
+  metrics?: readonly string[];
   check(text: string, signal: AbortSignal): Promise<readonly Mistake[]>;
   onChange(text: string): void;
-  onRun(): void;
+  onRun?(): void;
 }
 
 type Calls = Pick<Props, "check" | "onChange" | "onRun">;
 
 const CHECK_MS = 500;
+const NONE: readonly string[] = [];
 
 function runs(calls: RefObject<Calls>): () => boolean {
   return () => {
-    calls.current.onRun();
+    calls.current.onRun?.();
     return true;
   };
 }
@@ -44,13 +49,16 @@ function runs(calls: RefObject<Calls>): () => boolean {
 /**
  * The editor stands in a shadow root of its own: its styles are constructed there, so that the page's policy needs no exception for inline ones.
  */
-export function Editor({ text, fields, check, onChange, onRun }: Props) {
+export function Editor({ label, text, fields, metrics = NONE, check, onChange, onRun }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(undefined);
   const completion = useRef(new Compartment());
-  const calls = useRef<Calls>({ check, onChange, onRun });
-  calls.current = { check, onChange, onRun };
-  const first = useRef(text);
+  const made: Calls = { check, onChange, ...(onRun ? { onRun } : {}) };
+  const calls = useRef<Calls>(made);
+  calls.current = made;
+  const first = useRef({ text, label });
+  // What is run has lines; a formula is one.
+  const hasLines = useRef(onRun !== undefined);
 
   useEffect(() => {
     const element = host.current;
@@ -61,9 +69,9 @@ export function Editor({ text, fields, check, onChange, onRun }: Props) {
       root,
       parent: root,
       state: EditorState.create({
-        doc: first.current,
+        doc: first.current.text,
         extensions: [
-          lineNumbers(),
+          hasLines.current ? lineNumbers() : [],
           history(),
           drawSelection(),
           highlightActiveLine(),
@@ -76,12 +84,12 @@ export function Editor({ text, fields, check, onChange, onRun }: Props) {
             ...historyKeymap,
             ...defaultKeymap,
           ]),
-          sql({ dialect: StandardSQL, upperCaseKeywords: true }),
+          sql({ dialect: DIALECT }),
           completion.current.of([]),
           syntaxHighlighting(COLOURS),
           THEME,
           TYPING,
-          EditorView.contentAttributes.of({ "aria-label": "SQL", "aria-multiline": "true" }),
+          EditorView.contentAttributes.of({ "aria-label": first.current.label, "aria-multiline": "true" }),
           linter(
             async (shown) =>
               (await calls.current.check(shown.state.doc.toString(), abort.signal)).map(diagnostic(shown)),
@@ -101,11 +109,11 @@ export function Editor({ text, fields, check, onChange, onRun }: Props) {
   }, []);
 
   useEffect(() => {
-    const source = completing(fields);
+    const source = completing(fields, metrics);
     view.current?.dispatch({
       effects: completion.current.reconfigure(autocompletion({ override: [source], icons: false })),
     });
-  }, [fields]);
+  }, [fields, metrics]);
 
   return <div ref={host} className="editor" />;
 }
@@ -134,7 +142,13 @@ const WORDS =
     " ",
   );
 
-function completing(fields: readonly Field[]) {
+const DIALECT = SQLDialect.define({
+  keywords: WORDS.join(" ").toLowerCase(),
+  builtin: FUNCTIONS.map(({ name }) => name.toLowerCase()).join(" "),
+  types: "",
+});
+
+function completing(fields: readonly Field[], metrics: readonly string[]) {
   const options = [
     ...fields.map(({ text, kind, isProperty }) => ({
       label: text,
@@ -154,6 +168,11 @@ function completing(fields: readonly Field[]) {
     ...WORDS.map((label) => ({ label, type: "keyword" })),
   ];
   return (context: CompletionContext): CompletionResult | null => {
+    const brace = context.matchBefore(/\{\w*/);
+    if (brace !== null) {
+      const named = metrics.map((name) => ({ label: `{${name}}`, type: "variable", detail: "metric" }));
+      return { from: brace.from, options: named, validFor: /^\{\w*$/ };
+    }
     const word = context.matchBefore(/[\w"]+/);
     if (word === null && !context.explicit) return null;
     return { from: word?.from ?? context.pos, options, validFor: /^[\w"]*$/ };
@@ -165,7 +184,7 @@ const COLOURS = HighlightStyle.define([
   { tag: [tags.string, tags.special(tags.string)], color: "var(--code-text)" },
   { tag: [tags.number, tags.bool, tags.null], color: "var(--code-number)" },
   { tag: tags.comment, color: "var(--ink-3)", fontStyle: "italic" },
-  { tag: [tags.typeName, tags.standard(tags.name)], color: "var(--code-name)" },
+  { tag: tags.standard(tags.name), color: "var(--code-name)" },
 ]);
 
 const THEME = EditorView.theme({
@@ -173,7 +192,7 @@ const THEME = EditorView.theme({
     fontSize: "13px",
     color: "var(--ink)",
     backgroundColor: "var(--raised)",
-    minHeight: "168px",
+    minHeight: "var(--editor-height, 168px)",
     maxHeight: "46vh",
   },
   "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "-2px" },

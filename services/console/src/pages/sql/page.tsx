@@ -93,7 +93,14 @@ export function Sql({ app }: { app: App }) {
         about="A SELECT over events and users. It is compiled, never passed through; what it can't say is refused with its place."
       />
       <Panel className="sql">
-        <Editor text={text} fields={schema.value ?? []} check={check} onChange={edit} onRun={() => void run()} />
+        <Editor
+          label="SQL"
+          text={text}
+          fields={schema.value ?? []}
+          check={check}
+          onChange={edit}
+          onRun={() => void run()}
+        />
         <div className="toolbar">
           <Button kind="primary" icon="play" onClick={() => void run()} disabled={text.trim() === ""}>
             Run

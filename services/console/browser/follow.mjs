@@ -1,0 +1,112 @@
+// Follows events as they arrive: live, on a dashboard, in a metric's preview.
+import { readFile } from "node:fs/promises";
+import { given, tell } from "./visit.mjs";
+
+tell(async (visit) => {
+  const key = given("PENSTOCK_KEY");
+  const send = async (/** @type {object[]} */ events) => {
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    const answer = await fetch(`${visit.origin}/v1/events`, { method: "POST", headers, body: JSON.stringify(events) });
+    if (!answer.ok) throw new Error(await answer.text());
+  };
+  const sale = (/** @type {number} */ amount) => ({
+    app_id: "xyz123",
+    event_type: "sale",
+    user_id: "u9",
+    properties: { amount, status: "paid" },
+  });
+  const page = await visit.page();
+  await visit.signIn(page, key, "/console/live");
+
+  await page.locator(".pulse.live").waitFor();
+  await send([{ app_id: "xyz123", event_type: "ping", user_id: "somebody-just-now" }]);
+  const row = page.getByRole("region", { name: "Events" }).locator("tr", { hasText: "somebody-just-now" });
+  await row.waitFor();
+  const live = await row.locator("td").nth(1).textContent();
+  await visit.check(page, "live");
+  await visit.picture(page, "live");
+
+  // From a question to a tile that follows it.
+  const question = {
+    measures: [{ sort: "sum", field: "amount", formula: "", name: "Sales" }],
+    by: ["status"],
+    compare: "previous",
+  };
+  await page.goto(`${visit.origin}/console/explore?q=${encodeURIComponent(JSON.stringify(question))}`);
+  await page.locator(".totals").waitFor();
+  await page.getByRole("button", { name: "Add to dashboard" }).click();
+  await visit.check(page, "add to dashboard");
+  await page.getByLabel("Title").fill("Sales by status");
+  await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();
+  const total = page.getByRole("region", { name: "Sales by status" }).locator(".totals dd").first();
+  await total.waitFor();
+  const before = await total.textContent();
+  await send([sale(100), sale(200)]);
+  await total.filter({ hasText: "1,452.5" }).waitFor();
+  const after = await total.textContent();
+  await visit.check(page, "dashboard");
+  await visit.picture(page, "dashboard");
+
+  // Out of this browser, and back.
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Export" }).click(),
+  ]);
+  const path = await download.path();
+  const file = JSON.parse(await readFile(path, "utf8"));
+  await page.getByRole("button", { name: "Edit" }).click();
+  await visit.check(page, "dashboard, edited");
+  await page.getByRole("button", { name: "Delete dashboard" }).click();
+  await page.getByRole("heading", { name: "No dashboard yet" }).waitFor();
+  await page
+    .locator("input[type=file]")
+    .setInputFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from("{}") });
+  const refused = await page.getByRole("alert").textContent();
+  await page.locator("input[type=file]").setInputFiles(path);
+  await total.waitFor();
+  const imported = await total.textContent();
+
+  // A metric, checked while it is written.
+  await page.getByRole("link", { name: "Metrics" }).click();
+  await page.getByRole("button", { name: "New metric" }).click();
+  await page.getByLabel("Title").fill("Average sale");
+  const formula = page.getByRole("textbox", { name: "Formula" });
+  await formula.click();
+  await page.keyboard.type("SUM(amuont) / COUNT(*)");
+  await page.keyboard.press("Escape");
+  await page.locator(".cm-lintRange-error").waitFor();
+  const underlined = await page.locator(".cm-lintRange-error").textContent();
+  const isRefused = await page.getByRole("button", { name: "Define" }).isDisabled();
+  await visit.check(page, "metric, a mistake");
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.type("SUM(amount) / COUNT(*)");
+  await page.keyboard.press("Escape");
+  await page.getByLabel("Unit").fill("EUR");
+  await page.getByRole("button", { name: "Add filter" }).click();
+  await page.getByRole("combobox", { name: "Field of filter 1" }).fill("event_type");
+  await page.keyboard.press("Enter");
+  await page.getByRole("combobox", { name: "Value of filter 1" }).fill("sale");
+  await page.keyboard.press("Enter");
+  const previewed = page.locator(".metric .totals dd", { hasText: "€45.25" });
+  await previewed.waitFor();
+  await visit.check(page, "metric");
+  await visit.picture(page, "metric");
+  await page.getByRole("button", { name: "Define" }).click();
+  const defined = page.getByRole("row", { name: "Average sale" });
+  await defined.waitFor();
+  const metric = await defined.locator("code").allTextContents();
+  await visit.check(page, "metrics");
+  await visit.picture(page, "metrics", [1440]);
+
+  return {
+    live,
+    before,
+    after,
+    file: [file.penstock, file.tiles.length],
+    refused,
+    imported,
+    underlined,
+    isRefused,
+    metric,
+  };
+});

@@ -1,0 +1,115 @@
+import { toJsonString } from "@bufbuild/protobuf";
+import { useMemo } from "react";
+import type { App } from "../../api/access";
+import { TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
+import { useLive } from "../../lib/live";
+import { href } from "../../lib/route";
+import type { Field } from "../../lib/schema";
+import { Button } from "../../ui/button";
+import { Select } from "../../ui/field";
+import { Empty, Failed, Waiting } from "../../ui/states";
+import { toText } from "../explore/draft";
+import { parted } from "../explore/pivot";
+import { Drawn, Totals } from "../explore/result";
+import { namesOf, PERIODS, queryOf, stepOf } from "../explore/wire";
+import type { Tile } from "./store";
+
+interface Props {
+  app: App;
+  tile: Tile;
+  fields: readonly Field[];
+  isEditing: boolean;
+  onChange(tile: Tile): void;
+  onMove(step: 1 | -1): void;
+  onRemove(): void;
+}
+
+/** Dashboards are looked at, not stared at. */
+const INTERVAL_MS = 2_000;
+
+export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRemove }: Props) {
+  const { draft } = tile;
+  const zone = draft.zone || app.zone;
+  const query = useMemo(() => queryOf(draft, app.id, fields, zone), [draft, app.id, fields, zone]);
+  const live = useLive(
+    query && toJsonString(TypedQuerySchema, query),
+    query && { case: "query", value: query },
+    zone,
+    INTERVAL_MS,
+  );
+  const answer = useMemo(() => (live.table === undefined ? undefined : parted(live.table)), [live.table]);
+  const names = namesOf(draft.measures);
+  const step = stepOf(draft, zone);
+  return (
+    <section className={`panel tile width-${tile.width}`} aria-label={tile.title}>
+      <header className="tile-head">
+        {isEditing ? (
+          <input
+            className="input"
+            aria-label="Title of the tile"
+            value={tile.title}
+            onChange={(event) => onChange({ ...tile, title: event.target.value })}
+          />
+        ) : (
+          <h2>
+            <a href={href("explore", { app: app.id, q: toText(draft) })}>{tile.title}</a>
+          </h2>
+        )}
+        <small>
+          {PERIODS[draft.range]?.label.toLowerCase() ?? draft.range.replace("/", " – ").replaceAll("T", " ")}
+        </small>
+        {live.behind !== "" && (
+          <small className="behind" title={live.behind}>
+            behind
+          </small>
+        )}
+      </header>
+      {isEditing && (
+        <div className="tile-tools">
+          <Button kind="quiet" onClick={() => onMove(-1)}>
+            ← Earlier
+          </Button>
+          <Button kind="quiet" onClick={() => onMove(1)}>
+            Later →
+          </Button>
+          <Select
+            label={`Width of ${tile.title}`}
+            isBare
+            value={String(tile.width) as "1" | "2" | "4"}
+            options={[
+              { value: "1", label: "A quarter" },
+              { value: "2", label: "Half" },
+              { value: "4", label: "Whole" },
+            ]}
+            onChange={(width) => onChange({ ...tile, width: Number(width) as Tile["width"] })}
+          />
+          <Button kind="quiet" icon="trash" aria-label={`Remove ${tile.title}`} onClick={onRemove} />
+        </div>
+      )}
+      {live.fault !== undefined && <Failed fault={live.fault} title="This tile has no answer" />}
+      {live.fault === undefined && answer === undefined && <Waiting what="Asking" />}
+      {live.fault === undefined && answer !== undefined && (
+        <>
+          <Totals totals={answer.totals} table={answer.rows} names={names} />
+          {answer.rows.rows.length === 0 ? (
+            <Empty title="No events match">
+              <p>None came in this time.</p>
+            </Empty>
+          ) : (
+            (step !== undefined || draft.by.some((field) => field !== "")) && (
+              <Drawn
+                table={answer.rows}
+                names={names}
+                view={draft.view}
+                step={step}
+                zone={zone}
+                label={tile.title}
+                height={200}
+              />
+            )
+          )}
+        </>
+      )}
+    </section>
+  );
+}
