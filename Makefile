@@ -72,6 +72,11 @@ deploy-check: deploy-lint engine backends ## Check what takes longer: compose, c
 	deploy/check/live.py
 	$$(deploy/tools/gotool.sh amtool) check-config deploy/monitoring/alertmanager/alertmanager.yml
 
+.PHONY: rehearse
+rehearse: engine backends ## Rehearse a morning of tenfold load on the stand, workers scaled by their lag; writes target/spike.svg
+	cargo build --release --locked -p penstock
+	deploy/check/spike.py
+
 .PHONY: fmt
 fmt: buf console ## Format code and contracts
 	cargo fmt --all

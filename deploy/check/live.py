@@ -5,24 +5,14 @@ must raise its alert. PENSTOCK names the program."""
 
 import importlib.util
 import json
-import os
-import pathlib
 import random
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-STACK = ROOT / "deploy/stand/stack.sh"
-PATIENCE = 180.0
+from stand import ROOT, until, watched
 
 
 def dashboards():
@@ -31,17 +21,6 @@ def dashboards():
     sys.modules["dashboards"] = module
     spec.loader.exec_module(module)
     return module.DASHBOARDS
-
-
-def until(what, check):
-    """The first true answer of `check`; the end of the run if none comes."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        answer = check()
-        if answer:
-            return answer
-        time.sleep(0.5)
-    raise SystemExit(f"in vain: {what}")
 
 
 class Load:
@@ -114,50 +93,6 @@ class Load:
                 pass
 
 
-class Prometheus:
-    def __init__(self, programs, stand, home):
-        ours = ROOT / "deploy/monitoring/prometheus"
-        (home / "targets").mkdir(parents=True)
-        shutil.copytree(ours / "rules", home / "rules")
-        # Minutes instead of hours: everything is looked at every two seconds.
-        for path in (home / "rules").glob("*.yml"):
-            path.write_text(path.read_text().replace("interval: 30s", "interval: 2s"))
-        text = (ours / "prometheus.yml").read_text()
-        (home / "prometheus.yml").write_text(text.replace("scrape_interval: 15s", "scrape_interval: 2s").replace("evaluation_interval: 30s", "evaluation_interval: 2s"))
-        targets = [
-            {"targets": [path.read_text().strip()], "labels": {"component": path.parent.name.rsplit("-", 1)[0]}}
-            for path in sorted(stand.glob("*/ops"))
-        ]
-        (home / "targets/stand.yml").write_text(json.dumps(targets))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        self.log = (home / "log").open("w")
-        self.process = subprocess.Popen(
-            [f"{programs}/prometheus", "--config.file", home / "prometheus.yml", "--storage.tsdb.path", home / "data", "--web.listen-address", self.url.removeprefix("http://")],
-            stdout=self.log,
-            stderr=self.log,
-        )
-        until("Prometheus is ready", self.is_ready)
-
-    def is_ready(self):
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def get(self, path, **parameters):
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            raise SystemExit(f"{parameters}: {error.read().decode()}") from error
-
-    def series(self, query):
-        return [sample for sample in self.get("query", query=query)["result"] if sample["value"][1] != "NaN"]
-
-
 def check(prometheus, stand):
     panels = [(title, panel) for title, panels in dashboards().values() for panel in panels]
     queries, empty = 0, []
@@ -185,33 +120,20 @@ def check(prometheus, stand):
     firing = prometheus.series('ALERTS{alertstate="firing",severity="page"}')
     if firing:
         raise SystemExit(f"pages on a well stand: {firing}")
-    subprocess.run([STACK, "kill", stand, "warehouse"], check=True)
+    stand.do("kill", "warehouse")
     until("the killed warehouse raises its alert", lambda: prometheus.series('ALERTS{alertname="PenstockWarehouseAway"}'))
     until("its process is missed", lambda: prometheus.series('ALERTS{alertname="PenstockRoleAway",component="warehouse"}'))
     print("a killed warehouse raises PenstockWarehouseAway and PenstockRoleAway")
 
 
 def main():
-    programs = subprocess.run([ROOT / "deploy/tools/prometheus.sh"], check=True, capture_output=True, text=True).stdout.strip()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    home = pathlib.Path(tempfile.mkdtemp(prefix="penstock-monitoring-"))
-    home.chmod(0o755)  # PostgreSQL runs as a user of its own
-    stand = home / "stand"
-    prometheus = load = None
-    try:
-        subprocess.run([STACK, "up", stand], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PARENT": str(os.getpid())})
-        load = Load((stand / "gateways").read_text().split(), (stand / "admin-1/demo.key").read_text().strip())
-        prometheus = Prometheus(programs, stand, home / "prometheus")
-        check(prometheus, stand)
-    finally:
-        if load:
+    with watched() as (stand, prometheus):
+        load = Load(stand.gateways, stand.key)
+        try:
+            check(prometheus, stand)
+        finally:
             load.stopped.set()
             print("calls by path and status:", dict(sorted(load.answered.items())))
-        if prometheus:
-            prometheus.process.terminate()
-            prometheus.process.wait()
-        subprocess.run([STACK, "down", stand], stdout=subprocess.DEVNULL)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":
