@@ -123,7 +123,9 @@ def check(prometheus, stand):
     stand.do("kill", "warehouse")
     until("the killed warehouse raises its alert", lambda: prometheus.series('ALERTS{alertname="PenstockWarehouseAway"}'))
     until("its process is missed", lambda: prometheus.series('ALERTS{alertname="PenstockRoleAway",component="warehouse"}'))
-    print("a killed warehouse raises PenstockWarehouseAway and PenstockRoleAway")
+    until("its failed queries are counted as the house's fault", lambda: prometheus.series('penstock:calls_failed:rate5m{target="query"} > 0'))
+    until("the budget of failed queries burns", lambda: prometheus.series('penstock:slo_burn:5m{slo="query-errors"} > 14.4'))
+    print("a killed warehouse raises PenstockWarehouseAway and PenstockRoleAway, and its failed queries burn their budget")
 
 
 def main():

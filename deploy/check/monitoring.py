@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Whether deploy/monitoring is true: every alert has a runbook that is there and a test, every metric of Penstock is one that the program has, and every
-link between documents leads somewhere."""
+"""Whether deploy/monitoring is true: every alert has a runbook that is there and a test, every metric of Penstock is one that the program has; whether every
+link between documents leads somewhere, and the image has the toolchain of the repository."""
 
 import pathlib
 import re
@@ -96,7 +96,15 @@ def check_links():
                 wrong.append(f"{path.relative_to(ROOT)}: the link {link} leads nowhere")
 
 
+def check_toolchain():
+    """The image compiles with what everybody compiles with."""
+    channel = re.search(r'channel = "([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())[1]
+    if f"FROM rust:{channel}-" not in (ROOT / "deploy/images/Dockerfile").read_text():
+        wrong.append(f"deploy/images/Dockerfile: rust-toolchain.toml says {channel}")
+
+
 check_alerts()
+check_toolchain()
 check_metrics()
 check_links()
 if wrong:
