@@ -295,7 +295,8 @@ mod tests {
             batch.push(&Event::new("view"));
             assert_eq!(batch.events(), 2);
             let view = v1::Event { event_type: "view".to_owned(), ..Default::default() };
-            let expected = v1::PublishRequest { app_id: "app".to_owned(), events: vec![expected, view] };
+            let expected =
+                v1::PublishRequest { app_id: "app".to_owned(), events: vec![expected, view], ..Default::default() };
             assert_eq!(v1::PublishRequest::decode(batch.clone().into_request()).unwrap(), expected);
             let message = v1::PublishStreamRequest::decode(batch.into_stream_request(300)).unwrap();
             assert_eq!(message, v1::PublishStreamRequest { sequence: 300, batch: Some(expected) });

@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 /// A partition of the event log, from 0.
@@ -26,6 +28,19 @@ impl Position {
         Self { incarnation, ends }
     }
 
+    /// The least position that covers both.
+    #[must_use]
+    pub fn join(mut self, mut other: Self) -> Self {
+        match self.incarnation.cmp(&other.incarnation) {
+            Ordering::Less => other,
+            Ordering::Greater => self,
+            Ordering::Equal => {
+                self.ends.append(&mut other.ends);
+                Self::new(self.incarnation, self.ends)
+            }
+        }
+    }
+
     /// Whether everything in `wanted` is covered. A later life covers all of an earlier one.
     pub fn covers(&self, wanted: &Self) -> bool {
         if self.incarnation != wanted.incarnation {
@@ -52,5 +67,14 @@ mod tests {
         assert!(!reached.covers(&Position::new(1, vec![(2, 1)])));
         assert!(reached.covers(&Position::new(0, vec![(7, 99)])));
         assert!(!reached.covers(&Position::new(2, vec![])));
+    }
+
+    #[test]
+    fn what_joins_two_covers_both_and_no_more() {
+        let (one, other) = (Position::new(1, vec![(0, 9), (1, 5)]), Position::new(1, vec![(1, 7), (2, 1)]));
+        assert_eq!(one.clone().join(other.clone()), Position::new(1, vec![(0, 9), (1, 7), (2, 1)]));
+        let later = Position::new(2, vec![(0, 1)]);
+        assert_eq!(one.clone().join(later.clone()), later);
+        assert_eq!(later.clone().join(one), later);
     }
 }

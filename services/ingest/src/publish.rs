@@ -139,9 +139,10 @@ impl Publisher {
         admission: Admission,
     ) -> Result<v1::Acknowledgement, Error> {
         let published = async {
+            let before = self.position(batch.position_token)?;
             let mut verdict = self.judge(context, batch).await?;
             self.register(&mut verdict).await?;
-            self.acknowledge(verdict).await
+            self.acknowledge(verdict, before).await
         };
         let acknowledgement = published.await.inspect_err(|_| self.flow.give_back(&admission))?;
         metrics::counter!("penstock_ingest_events_total", "verdict" => "accepted")
@@ -152,7 +153,7 @@ impl Publisher {
     }
 
     async fn judge<'a>(&self, context: &CallContext, batch: wire::Batch<'a>) -> Result<Verdict<'a>, Error> {
-        let wire::Batch { app_id, events, properties: given } = batch;
+        let wire::Batch { app_id, events, properties: given, .. } = batch;
         let judge = Judge {
             limits: &self.limits,
             received_at_ms: (self.now_ms)(),
@@ -204,7 +205,8 @@ impl Publisher {
     /// Takes what is known of a user.
     pub(crate) async fn identify(&self, context: &CallContext, message: &[u8]) -> Result<String, Error> {
         context.require(Permission::Ingest)?;
-        let wire::Identify { app_id, user_id, traits } = wire::Identify::read(message)?;
+        let wire::Identify { app_id, user_id, traits, position_token } = wire::Identify::read(message)?;
+        let before = self.position(position_token)?;
         let judge = Judge { limits: &self.limits, received_at_ms: (self.now_ms)(), backfill: false };
         validate::name(user_id, self.limits.user_bytes, || "user_id".to_owned())?;
         let mut apps = AppsOfBatch::new(&self.apps, context, app_id);
@@ -234,7 +236,7 @@ impl Publisher {
         };
         let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes: message.len() })?;
         let appended = self.append(1, batches).await.inspect_err(|_| self.flow.give_back(&admission))?;
-        Ok(self.token_key.sign(&appended))
+        Ok(self.token(before, Some(appended)))
     }
 
     /// Registers what the batch brings for the first time. An event whose properties find no more room is rejected alone.
@@ -289,17 +291,31 @@ impl Publisher {
         Ok(())
     }
 
-    async fn acknowledge(&self, mut verdict: Verdict<'_>) -> Result<v1::Acknowledgement, Error> {
+    /// What a sender's token covers; `None` if it passed none.
+    fn position(&self, token: &str) -> Result<Option<Position>, Error> {
+        let foreign = || Error::invalid("position_token", "MALFORMED", "is not a token that this installation gave");
+        (!token.is_empty()).then(|| self.token_key.open(token).ok_or_else(foreign)).transpose()
+    }
+
+    /// A token that covers both; empty if there is nothing to cover.
+    fn token(&self, before: Option<Position>, appended: Option<Position>) -> String {
+        let both = before.into_iter().chain(appended).reduce(Position::join);
+        both.map_or_else(String::new, |position| self.token_key.sign(&position))
+    }
+
+    async fn acknowledge(
+        &self,
+        mut verdict: Verdict<'_>,
+        before: Option<Position>,
+    ) -> Result<v1::Acknowledgement, Error> {
         let rejections = mem::take(&mut verdict.rejections);
         let (kept, accepted) = (verdict.kept.len() as u32, verdict.accepted().count() as u32);
-        let mut position_token = String::new();
+        let mut appended = None;
         if kept > 0 {
             let position = self.append(kept, |partitions, trace| verdict.records(partitions, trace)).await?;
-            if accepted > 0 {
-                position_token = self.token_key.sign(&position);
-            }
+            appended = Some(position).filter(|_| accepted > 0);
         }
-        Ok(v1::Acknowledgement { accepted, rejections, position_token })
+        Ok(v1::Acknowledgement { accepted, rejections, position_token: self.token(before, appended) })
     }
 
     /// Appends records, which carry the trace of the append if the call is sampled.

@@ -22,6 +22,8 @@ pub(crate) struct StreamRequest<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Batch<'a> {
     pub(crate) app_id: &'a str,
+    /// What the batch's token is to cover too.
+    pub(crate) position_token: &'a str,
     /// Each event, or why its route refused it before it came here.
     pub(crate) events: Vec<Result<Event<'a>, Error>>,
     /// The properties of all events, one after another; names are unique within an event, and in order.
@@ -44,6 +46,7 @@ pub(crate) struct Event<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Identify<'a> {
     pub(crate) app_id: &'a str,
+    pub(crate) position_token: &'a str,
     pub(crate) user_id: &'a str,
     pub(crate) traits: Vec<(&'a str, Value<'a>)>,
 }
@@ -112,7 +115,8 @@ impl<'a> Batch<'a> {
                     let event = Event::read(event, &mut batch.properties)?;
                     batch.events.push(Ok(event));
                 }
-                (1 | 2, _) => return Err(malformed()),
+                (3, Field::Bytes(token)) => batch.position_token = text(token)?,
+                (1..=3, _) => return Err(malformed()),
                 _ => {}
             }
             Ok(())
@@ -152,7 +156,8 @@ impl<'a> Identify<'a> {
                 (1, Field::Bytes(app_id)) => identify.app_id = text(app_id)?,
                 (2, Field::Bytes(user_id)) => identify.user_id = text(user_id)?,
                 (3, Field::Bytes(bytes)) => identify.traits.push(read_property(bytes)?),
-                (1..=3, _) => return Err(malformed()),
+                (4, Field::Bytes(token)) => identify.position_token = text(token)?,
+                (1..=4, _) => return Err(malformed()),
                 _ => {}
             }
             Ok(())
@@ -334,13 +339,17 @@ mod tests {
     /// Both ways to a batch must say the same.
     fn assert_same(read: &Batch<'_>, generated: &v1::PublishRequest) {
         let events: Vec<_> = generated.events.iter().cloned().map(Ok).collect();
-        assert_eq!(format!("{read:?}"), format!("{:?}", Batch::of(&generated.app_id, &events)));
+        let generated = Batch { position_token: &generated.position_token, ..Batch::of(&generated.app_id, &events) };
+        assert_eq!(format!("{read:?}"), format!("{generated:?}"));
     }
 
     proptest! {
         #[test]
-        fn what_the_generated_types_read_is_read_the_same(app_id in ".{0,9}", events in prop::collection::vec(event(), 0..4)) {
-            let request = v1::PublishRequest { app_id, events };
+        fn what_the_generated_types_read_is_read_the_same(
+            (app_id, position_token) in (".{0,9}", ".{0,9}"),
+            events in prop::collection::vec(event(), 0..4),
+        ) {
+            let request = v1::PublishRequest { app_id, events, position_token };
             let bytes = request.encode_to_vec();
             assert_same(&Batch::read(&bytes).unwrap(), &request);
             prop_assert_eq!(count(&bytes).unwrap(), request.events.len());
@@ -357,7 +366,7 @@ mod tests {
             mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
             cut in prop::option::of(any::<prop::sample::Index>()),
         ) {
-            let mut bytes = v1::PublishRequest { app_id: "app".to_owned(), events }.encode_to_vec();
+            let mut bytes = v1::PublishRequest { app_id: "app".to_owned(), events, ..Default::default() }.encode_to_vec();
             for (at, byte) in mutations {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;

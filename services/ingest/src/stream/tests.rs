@@ -126,7 +126,7 @@ impl World {
 
 fn batch(events: usize) -> v1::PublishRequest {
     let event = |i| v1::Event { event_type: "e".into(), user_id: format!("user-{i:0>100}"), ..v1::Event::default() };
-    v1::PublishRequest { app_id: "web".into(), events: (0..events).map(event).collect() }
+    v1::PublishRequest { app_id: "web".into(), events: (0..events).map(event).collect(), ..Default::default() }
 }
 
 /// A sender of so many batches, who counts what is taken from it.

@@ -57,6 +57,7 @@ pub(crate) fn identify(user: &User, app: &str) -> v1::IdentifyRequest {
         app_id: app.to_owned(),
         user_id: user.id.clone(),
         traits: [("country".to_owned(), text(user.country)), ("plan".to_owned(), text(user.plan))].into(),
+        ..Default::default()
     }
 }
 

@@ -20,7 +20,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 pub async fn publish(house: &House, key: &str, events: Vec<v1::Event>) -> v1::Acknowledgement {
     let mut client = IngestServiceClient::new(house.keyed(key).await);
-    let batch = PublishRequest { app_id: APP.to_owned(), events };
+    let batch = PublishRequest { app_id: APP.to_owned(), events, ..Default::default() };
     client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap()
 }
 

@@ -114,7 +114,7 @@ async fn what_can_not_be_read_is_refused_and_bombs_are_cut_off() {
 
 async fn publish(house: &House, events: Vec<Event>) -> Result<Acknowledgement, Status> {
     let mut client = IngestServiceClient::new(house.keyed(&house.demo_key()).await);
-    let batch = PublishRequest { app_id: "xyz123".to_owned(), events };
+    let batch = PublishRequest { app_id: "xyz123".to_owned(), events, ..Default::default() };
     client.publish(batch).await.map(|answer| answer.into_inner().acknowledgement.unwrap())
 }
 
@@ -132,7 +132,9 @@ fn wide(properties: usize) -> Event {
 /// Events that make a batch of exactly so many bytes.
 fn batch_of(bytes: usize) -> Vec<Event> {
     let text = |len: usize| [("pad", Kind::String("x".repeat(len)))];
-    let len = |events: &[Event]| PublishRequest { app_id: "xyz123".to_owned(), events: events.to_vec() }.encoded_len();
+    let len = |events: &[Event]| {
+        PublishRequest { app_id: "xyz123".to_owned(), events: events.to_vec(), ..Default::default() }.encoded_len()
+    };
     let mut events: Vec<Event> =
         (0..bytes / 1100).map(|i| event("limit", &format!("{i:06}"), "u", &text(1000))).collect();
     while bytes - len(&events) > 2_000 {

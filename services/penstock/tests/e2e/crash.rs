@@ -105,6 +105,7 @@ impl Held {
         let batch = PublishRequest {
             app_id: APP.to_owned(),
             events: vec![event("held", &format!("held-{sequence}"), "held", &[])],
+            ..Default::default()
         };
         let _ = self.batches.unbounded_send(PublishStreamRequest { sequence, batch: Some(batch) });
         match self.answers.message().await.expect("a drain is no failure") {

@@ -27,7 +27,11 @@ async fn fill(house: &House, count: u64) -> [String; 3] {
     let key = house.demo_key();
     let mut client = IngestServiceClient::new(house.keyed(&key).await);
     let properties = [("n", Kind::Number(0.5)), ("word", Kind::String("x".into())), ("even", Kind::Bool(true))];
-    let batch = PublishRequest { app_id: "xyz123".into(), events: vec![event("first", "first", "u", &properties)] };
+    let batch = PublishRequest {
+        app_id: "xyz123".into(),
+        events: vec![event("first", "first", "u", &properties)],
+        ..Default::default()
+    };
     let token = client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap().position_token;
     house.sql(&key, "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", &token).await;
     let place = async |property: &str| {

@@ -27,7 +27,7 @@ fn events(count: usize) -> Vec<v1::Event> {
 }
 
 async fn publish(client: &mut IngestServiceClient<Keyed>, count: usize) -> Result<u32, Status> {
-    let batch = PublishRequest { app_id: String::new(), events: events(count) };
+    let batch = PublishRequest { app_id: String::new(), events: events(count), ..Default::default() };
     Ok(client.publish(batch).await?.into_inner().acknowledgement.unwrap().accepted)
 }
 
@@ -91,7 +91,7 @@ async fn a_quota_says_when_to_come_again_and_is_one_tenant_s_own() {
     assert!(error["error"]["details"][1]["retryDelay"].is_string(), "{error}");
 
     // A stream is not refused but read later.
-    let batch = PublishRequest { app_id: String::new(), events: events(30) };
+    let batch = PublishRequest { app_id: String::new(), events: events(30), ..Default::default() };
     let message = PublishStreamRequest { sequence: 7, batch: Some(batch) };
     let mut answers = red.publish_stream(stream::iter([message])).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap();
@@ -134,7 +134,7 @@ fn resident(house: &House) -> usize {
 const EVENTS: usize = 20;
 
 fn stream_batch() -> PublishRequest {
-    PublishRequest { app_id: String::new(), events: events(EVENTS) }
+    PublishRequest { app_id: String::new(), events: events(EVENTS), ..Default::default() }
 }
 
 /// A sender who sends as fast as it is let, whatever credits it is told.

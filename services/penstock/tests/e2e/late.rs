@@ -29,7 +29,7 @@ async fn ingest(house: &House, key: &str) -> IngestServiceClient<Keyed> {
 }
 
 async fn publish(client: &mut IngestServiceClient<Keyed>, events: Vec<v1::Event>) -> v1::Acknowledgement {
-    let batch = PublishRequest { app_id: APP.to_owned(), events };
+    let batch = PublishRequest { app_id: APP.to_owned(), events, ..Default::default() };
     client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap()
 }
 

@@ -114,7 +114,7 @@ async fn send(house: &House, key: &str, types: &[&str]) -> String {
     let mut client = IngestServiceClient::new(house.keyed(key).await);
     let id = || format!("{:032x}", rand::random::<u128>());
     let events = types.iter().enumerate().map(|(i, of)| event(of, &id(), "u", &[("n", Kind::Integer(i as i64))]));
-    let batch = PublishRequest { app_id: "shop".to_owned(), events: events.collect() };
+    let batch = PublishRequest { app_id: "shop".to_owned(), events: events.collect(), ..Default::default() };
     client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap().position_token
 }
 

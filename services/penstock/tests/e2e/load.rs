@@ -163,7 +163,7 @@ impl Client {
             let properties = [("client", Kind::String(client.clone())), ("n", Kind::Integer(n as i64))];
             event("load", &format!("{client}-{number}"), &format!("{client}-{}", number % USERS), &properties)
         });
-        PublishRequest { app_id: APP.to_owned(), events: events.collect() }
+        PublishRequest { app_id: APP.to_owned(), events: events.collect(), ..Default::default() }
     }
 
     /// Gives a user another plan. What the client sends of the user from then on carries it.

@@ -42,7 +42,8 @@ pub async fn fill(house: &House) {
                 &[("n", Kind::Integer(i as i64)), ("pad", Kind::String("x".repeat(40)))],
             )
         };
-        let batch = PublishRequest { app_id: "xyz123".to_owned(), events: (0..10_000).map(of).collect() };
+        let batch =
+            PublishRequest { app_id: "xyz123".to_owned(), events: (0..10_000).map(of).collect(), ..Default::default() };
         token = client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap().position_token;
     }
     let rows = house

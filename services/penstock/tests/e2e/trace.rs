@@ -64,7 +64,7 @@ impl Caller {
 
 /// One event of the one user, so that all are in one partition.
 fn batch(event_id: &str) -> PublishRequest {
-    PublishRequest { app_id: APP.to_owned(), events: vec![event("traced", event_id, "u1", &[])] }
+    PublishRequest { app_id: APP.to_owned(), events: vec![event("traced", event_id, "u1", &[])], ..Default::default() }
 }
 
 fn count(position_token: &str) -> Value {

@@ -102,7 +102,12 @@ fn input(kind: &str, random: &mut crate::run::Random) -> Vec<u8> {
         "publish" => proto::mutate(random, &batch.encode_to_vec()),
         "identify" => {
             let traits = batch.events.into_iter().flat_map(|event| event.properties).collect();
-            let identify = api::v1::IdentifyRequest { app_id: batch.app_id, user_id: "u".to_owned(), traits };
+            let identify = api::v1::IdentifyRequest {
+                app_id: batch.app_id,
+                user_id: "u".to_owned(),
+                traits,
+                ..Default::default()
+            };
             proto::mutate(random, &identify.encode_to_vec())
         }
         "stream" => {

@@ -164,7 +164,7 @@ impl World {
         }
         let mut token = String::new();
         for events in data.events.chunks(500) {
-            let request = v1::PublishRequest { app_id: APP.to_owned(), events: events.to_vec() };
+            let request = v1::PublishRequest { app_id: APP.to_owned(), events: events.to_vec(), ..Default::default() };
             let acknowledgement = service.publish(authorized(key, request)).await.unwrap().into_inner().acknowledgement;
             let acknowledgement = acknowledgement.unwrap();
             assert_eq!(acknowledgement.accepted as usize, events.len(), "{acknowledgement:?}");

@@ -92,7 +92,8 @@ pub fn body(encoding: Option<&[u8]>, input: &[u8], lines: bool) -> Outcome {
         refusal(error)?;
     }
     let good: Vec<_> = events.into_iter().filter_map(Result::ok).collect();
-    let message = v1::PublishRequest { app_id: "xyz123".to_owned(), events: good.clone() }.encode_to_vec();
+    let message =
+        v1::PublishRequest { app_id: "xyz123".to_owned(), events: good.clone(), ..Default::default() }.encode_to_vec();
     let good: Vec<_> = good.into_iter().map(Ok).collect();
     let json = dry::events("xyz123", &good, NOW_MS);
     let protobuf = dry::message(&message, NOW_MS).map_err(|e| format!("good as JSON, as protobuf {e:?}"))?;

@@ -54,7 +54,7 @@ pub const QUERIES: [&str; 6] = [
 /// A batch for one app.
 pub fn batch(random: &mut Random) -> v1::PublishRequest {
     let events = (0..random.random_range(1..4)).map(|_| event(random)).collect();
-    v1::PublishRequest { app_id: "xyz123".to_owned(), events }
+    v1::PublishRequest { app_id: "xyz123".to_owned(), events, ..Default::default() }
 }
 
 fn event(random: &mut Random) -> v1::Event {

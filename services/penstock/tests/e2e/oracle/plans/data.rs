@@ -90,7 +90,7 @@ impl Known {
             traits.insert("member".to_owned(), value(Kind::Bool(random.random())));
             let known = traits.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
             self.users.insert(user.clone(), known);
-            data.users.push(IdentifyRequest { app_id: APP.to_owned(), user_id: user, traits });
+            data.users.push(IdentifyRequest { app_id: APP.to_owned(), user_id: user, traits, ..Default::default() });
         }
         data.events = (0..events).map(|_| self.event(random)).collect();
         data
