@@ -1,0 +1,64 @@
+/** What is queued: records, each one byte that says what it is, and then a message of the contracts. */
+
+/** What a record is: its first byte. */
+export const EVENT = 0;
+export const IDENTIFY = 1;
+
+/** What a record takes in memory beside its bytes, about. */
+export const OVERHEAD = 96;
+
+/** A queue of records, first in first out. */
+export interface Store {
+  /** How many there are. */
+  readonly records: number;
+  /** What they take, in bytes. */
+  readonly size: number;
+  /** Puts a record at the end. Throws if it can't be written: then it isn't queued. */
+  append(record: Uint8Array): void;
+  /** The first records, at least one if there are any. */
+  first(most: number, mostBytes: number): Uint8Array[];
+  /** Forgets the first records: they are acknowledged. */
+  drop(count: number): void;
+  /** Lets go of what the system gave. */
+  close(): void;
+}
+
+/** Records in memory. */
+export class Memory implements Store {
+  size = 0;
+  #queue: Uint8Array[] = [];
+  /** Where the first record is: what was dropped before it is cut off now and then. */
+  #head = 0;
+
+  get records(): number {
+    return this.#queue.length - this.#head;
+  }
+
+  append(record: Uint8Array): void {
+    this.#queue.push(record);
+    this.size += record.length + OVERHEAD;
+  }
+
+  first(most: number, mostBytes: number): Uint8Array[] {
+    const records = this.#queue.slice(this.#head, this.#head + most);
+    return records.slice(0, fit(records.map((record) => record.length), mostBytes));
+  }
+
+  drop(count: number): void {
+    for (const record of this.#queue.slice(this.#head, this.#head + count)) this.size -= record.length + OVERHEAD;
+    this.#head += count;
+    if (this.#head * 2 >= this.#queue.length) {
+      this.#queue.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  close(): void {}
+}
+
+/** How many of the sizes fit into so many bytes: at least one, if there is one. */
+export function fit(sizes: readonly number[], mostBytes: number): number {
+  let total = 0;
+  const beyond = sizes.findIndex((size, i) => (total += size) > mostBytes && i > 0);
+  return beyond < 0 ? sizes.length : beyond;
+}
