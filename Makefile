@@ -28,7 +28,7 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
 .PHONY: test
-test: engine backends venv stubs console chromium ## Run every test, on the real engine, with real clients and a real browser
+test: engine backends venv stubs clients console chromium ## Run every test, on the real engine, with real clients and a real browser
 	cargo test --workspace --locked
 
 .PHONY: fuzz
@@ -101,12 +101,13 @@ verify: lint test bench deploy-check ## Everything, with what takes too long for
 	PENSTOCK_KILLS=30 cargo test --locked -p penstock --test e2e disk
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
+	cd libs/client-go && go test -race ./...
 
 .PHONY: console
 console: buf ## Build the web console, which the program then brings at /console/
 	@deploy/tools/console.sh
 
-.PHONY: engine backends venv stubs chromium buf deny
+.PHONY: engine backends venv stubs clients chromium buf deny
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
 backends: ## Fetch what a cluster stands on: Kafka, Redis, PostgreSQL, S3
@@ -120,6 +121,8 @@ stubs: venv ## Generate and build the tests' clients in Go, Python and TypeScrip
 	@deploy/tools/stubs.sh
 chromium: ## Fetch the browser of the console's tests
 	@deploy/tools/chromium.sh > /dev/null
+clients: stubs ## Build the client libraries as their users get them
+	@deploy/tools/clients.sh
 buf: ## Fetch buf, the contracts' tool and a gRPC client
 	@deploy/tools/buf.sh
 deny:

@@ -25,6 +25,7 @@ mod isolation;
 mod kept;
 mod keys;
 mod late;
+mod libraries;
 mod live;
 mod load;
 mod oracle;

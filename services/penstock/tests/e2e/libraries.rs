@@ -1,0 +1,376 @@
+//! Our client libraries on the real program. Each has a program of its own that does what it is told here (`libs/client-*/tests/story`), and
+//! all promise the same.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::house::{House, PATIENCE, free_address};
+
+/// A library, by the folder after `client-`, and what it calls its story: one for each way to use it.
+const STORIES: [(&str, &str); 5] =
+    [("go", "story"), ("python", "story"), ("python", "async"), ("typescript", "story"), ("typescript", "web")];
+const LIBRARIES: [&str; 3] = ["go", "python", "typescript"];
+const PERMISSIONS: [&str; 5] = ["ingest", "query", "metrics", "export", "backfill"];
+/// How many events each sends through whatever happens.
+const SENT: u64 = 3000;
+/// How many are left on disk.
+const LEFT: u64 = 500;
+
+#[tokio::test]
+async fn every_library_tells_the_same_story() {
+    let house = House::start().await;
+    for (library, telling) in STORIES {
+        let app = format!("{library}-{telling}");
+        let client = Caller::new(&house, library, &app).await;
+        let definition = json!({"definition": {"name": "buyers", "formula": "COUNT(DISTINCT user_id)"}});
+        let (status, answer) = house.post(&client.key, &format!("/v1/apps/{app}/metrics"), &definition).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(json_of(&client.run(&[telling]).await), story(), "{library}, {telling}");
+    }
+}
+
+#[tokio::test]
+async fn the_examples_run_as_they_are() {
+    let house = House::start().await;
+    for library in LIBRARIES {
+        let caller = Caller::new(&house, library, library).await;
+        for (example, last) in examples(library) {
+            let output = caller.output(program(library, example)).await;
+            assert!(output.contains(last), "{library}, {example}:\n{output}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_queue_holds_what_it_promises_by_itself() {
+    for library in LIBRARIES {
+        for mut check in checks(library) {
+            let output = timeout(PATIENCE, check.output()).await.expect("a check ends").unwrap();
+            succeeded(library, &output);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_while_the_server_dies_and_connections_break() {
+    let mut house = House::start().await;
+    let mut door = Door::open(&house.address).await;
+    let mut senders = Vec::new();
+    for library in LIBRARIES {
+        let caller = Caller { address: door.address.clone(), ..Caller::new(&house, library, library).await };
+        let sender = Progress::of(caller.start(&["send", &SENT.to_string()]));
+        senders.push((caller, sender));
+    }
+    // Kills and cuts come while each is under way, whatever it has acknowledged by then.
+    for (until, kill) in [(SENT / 5, true), (SENT * 2 / 5, false), (SENT * 3 / 5, true), (SENT * 4 / 5, false)] {
+        for (_, sender) in &mut senders {
+            sender.until(until).await;
+        }
+        if kill {
+            house.kill();
+            house.launch().await;
+            door.lead_to(&house.address);
+        } else {
+            door.cut();
+        }
+    }
+    for (caller, sender) in senders {
+        let library = caller.library;
+        let said = sender.end().await;
+        assert_eq!(said, json!({"accepted": SENT, "rejected": 0, "bounded": true}), "{library}");
+        caller.counted("sent", SENT, &house).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_queued_on_disk_outlives_its_process() {
+    let house = House::start().await;
+    // What one has left the next one sends: all keep the same form.
+    for (library, next) in LIBRARIES.into_iter().zip(LIBRARIES.into_iter().cycle().skip(1)) {
+        let scratch = tempfile::tempdir().unwrap();
+        let there = Caller { directory: Some(scratch.path().to_owned()), ..Caller::new(&house, next, library).await };
+        let away = Caller { library, address: free_address(), ..there.clone() };
+
+        let mut leaving = away.start(&["leave", &LEFT.to_string()]);
+        let mut lines = BufReader::new(leaving.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("queued"), "{library}");
+        leaving.kill().await.unwrap(); // kill -9
+        tear(scratch.path());
+
+        let sent = json_of(&there.run(&["resume"]).await);
+        assert_eq!(sent, json!({"accepted": LEFT, "rejected": 0}), "{next} sends what {library} left");
+        there.counted("left", LEFT, &house).await;
+
+        // Without a directory, what finds no room is refused, and what can't be sent is handed back.
+        let full = json_of(&Caller { directory: None, ..away }.run(&["full", &LEFT.to_string()]).await);
+        assert_eq!(full, json!({"full": true, "all_handed_back": true}), "{library}");
+    }
+}
+
+/// What every library must have seen.
+fn story() -> Value {
+    json!({
+        "flushed": [20, 2],
+        "rejections": [
+            {"code": "REQUIRED", "field": "event_type", "user": "nobody"},
+            {"code": "MALFORMED", "field": "traits.plan", "user": "u0"},
+        ],
+        "columns": [["event_type", "string"], ["events", "integer"], ["amount", "number"]],
+        "sql": [["order", 20, 192.5]],
+        "query": [{"user_plan": "pro", "revenue": 101.25}, {"user_plan": "free", "revenue": 91.25}],
+        "metric": 10,
+        "rows": 20,
+        "export": [20, 0.125, 1.125],
+        "csv": "most\r\n19.125\r\n",
+        "wrong": {"code": "INVALID_ARGUMENT", "reason": "INVALID_QUERY", "fields": ["sql"], "position": [42, 42]},
+        "live": [20, 1, 21],
+    })
+}
+
+/// A library's examples, and something that each prints.
+fn examples(library: &str) -> Vec<(&'static str, &'static str)> {
+    match library {
+        "go" => vec![("first-answer", "DE 12.5"), ("live", "10 orders, ")],
+        "python" => vec![
+            ("examples/first_answer.py", "DE 12.5"),
+            ("examples/live.py", "10 orders, "),
+            ("examples/cohorts.py", "100%"),
+        ],
+        "typescript" => {
+            vec![("dist/examples/first-answer.js", "DE 12.5"), ("dist/examples/live.js", "10 orders, ")]
+        }
+        _ => panic!("no library {library}"),
+    }
+}
+
+/// What the library's own test runner and type checker have to say.
+fn checks(library: &str) -> Vec<Command> {
+    let folder = folder(library);
+    match library {
+        "go" => vec![program(library, "queue.test")],
+        "python" => {
+            let mut queue = program(library, "tests/test_queue.py");
+            queue.env_remove("PENSTOCK_KEY");
+            let mut types = python(&made("python/tools"));
+            types.args(["-m", "mypy", "--cache-dir", "/dev/null"]).current_dir(folder);
+            vec![queue, types]
+        }
+        "typescript" => {
+            let mut queue = Command::new("node");
+            queue.arg("--test").arg(folder.join("dist/tests/queue.test.js"));
+            vec![queue]
+        }
+        _ => panic!("no library {library}"),
+    }
+}
+
+/// A program of a library's folder.
+fn program(library: &str, path: &str) -> Command {
+    if library == "go" {
+        return Command::new(made("go").join(path));
+    }
+    let path = folder(library).join(path);
+    let mut command = match library {
+        "python" => python(&made("python/site")),
+        "typescript" => Command::new("node"),
+        _ => panic!("no library {library}"),
+    };
+    command.arg(path);
+    command
+}
+
+fn python(packages: &Path) -> Command {
+    let mut python = Command::new(made("../venv/bin/python"));
+    python.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+fn folder(library: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../libs/client-{library}"))
+}
+
+/// What `make clients` has put into `.tools/clients`, here or above.
+fn made(name: &str) -> PathBuf {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let made = above.map(|dir| dir.join(".tools/clients")).find(|dir| dir.join("made-of").exists());
+    made.expect("there is no .tools/clients/made-of: run `make clients`").join(name)
+}
+
+/// Who runs a library's program.
+#[derive(Debug, Clone)]
+struct Caller {
+    library: &'static str,
+    address: String,
+    key: String,
+    app: String,
+    directory: Option<PathBuf>,
+}
+
+impl Caller {
+    /// One with an app of its own.
+    async fn new(house: &House, library: &'static str, app: &str) -> Self {
+        let key = house.tenant("libraries", app, &PERMISSIONS).await;
+        Self { library, address: house.address.clone(), key, app: app.to_owned(), directory: None }
+    }
+
+    fn start(&self, told: &[&str]) -> Child {
+        self.placed(story_of(self.library, told)).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What the program says at its end.
+    async fn run(&self, told: &[&str]) -> String {
+        self.output(story_of(self.library, told)).await
+    }
+
+    async fn output(&self, command: Command) -> String {
+        let output = timeout(PATIENCE, self.placed(command).output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{} does not end", self.library)).unwrap();
+        succeeded(self.library, &output)
+    }
+
+    fn placed(&self, mut command: Command) -> Command {
+        command.env("PENSTOCK_ADDRESS", &self.address).env("PENSTOCK_KEY", &self.key).env("PENSTOCK_APP", &self.app);
+        command.envs(self.directory.as_ref().map(|directory| ("PENSTOCK_DIRECTORY", directory)));
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Each event from 0 on is there, once.
+    async fn counted(&self, event_type: &str, wanted: u64, house: &House) {
+        let sql = format!(
+            "SELECT COUNT(*) AS events, COUNT(DISTINCT n) AS different, MAX(n) AS last FROM events \
+             WHERE app_id = '{}' AND event_type = '{event_type}'",
+            self.app
+        );
+        // Nobody has a token here: what was acknowledged is in the answer soon.
+        let wanted = [json!(wanted), json!(wanted), json!((wanted - 1) as f64)];
+        let all = async { while house.sql(&self.key, &sql, "").await[0][0] != wanted[0] {} };
+        let _ = timeout(PATIENCE, all).await;
+        assert_eq!(house.sql(&self.key, &sql, "").await, [wanted], "{}", self.library);
+    }
+}
+
+/// A library's program for these tests, told to do something.
+fn story_of(library: &str, told: &[&str]) -> Command {
+    let mut story = match library {
+        "go" => program(library, "story"),
+        "python" => program(library, "tests/story.py"),
+        _ => program(library, "dist/tests/story.js"),
+    };
+    if told == ["web"] {
+        story.env("NODE_OPTIONS", "--conditions=browser"); // what a page gets
+    }
+    story.args(told);
+    story
+}
+
+fn succeeded(library: &str, output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{library} ended with {}:\n{said}\n{errors}", output.status);
+    said
+}
+
+fn json_of(said: &str) -> Value {
+    serde_json::from_str(said).unwrap_or_else(|error| panic!("no JSON: {error}:\n{said}"))
+}
+
+/// A record cut off by a crash, at the end of the newest file.
+fn tear(directory: &Path) {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let newest = files.filter(|path| path.extension().is_some_and(|e| e == "queue")).max().unwrap();
+    let mut content = std::fs::read(&newest).unwrap();
+    content.extend([80, 0, 0, 0, 1, 2, 3, 4, 0, b'x', b'y']);
+    std::fs::write(newest, content).unwrap();
+}
+
+/// A program that says line by line how many events it has tracked, and at last a JSON object.
+struct Progress {
+    lines: watch::Receiver<(u64, Option<String>)>,
+    child: Child,
+}
+
+impl Progress {
+    fn of(mut child: Child) -> Self {
+        let (told, lines) = watch::channel((0, None));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        tokio::spawn(async move {
+            while let Some(line) = stdout.next_line().await.unwrap() {
+                match line.parse() {
+                    Ok(tracked) => told.send_modify(|told| told.0 = tracked),
+                    Err(_) => told.send_modify(|told| told.1 = Some(line)),
+                }
+            }
+        });
+        Self { lines, child }
+    }
+
+    async fn until(&mut self, tracked: u64) {
+        let seen = timeout(PATIENCE, self.lines.wait_for(|told| told.0 >= tracked)).await;
+        seen.expect("it gets on").expect("it doesn't end before");
+    }
+
+    async fn end(mut self) -> Value {
+        let said = timeout(PATIENCE, async {
+            while self.lines.changed().await.is_ok() {}
+            self.lines.borrow().1.clone()
+        });
+        let said = said.await.expect("it ends").expect("it says something at its end");
+        let output = self.child.wait_with_output().await.unwrap();
+        succeeded("a sender", &output);
+        json_of(&said)
+    }
+}
+
+/// A way to the house that stays where it is while the house moves, and breaks when it is told to.
+struct Door {
+    address: String,
+    /// Where it leads to, and how often it was cut.
+    leads: watch::Sender<(String, u64)>,
+}
+
+impl Door {
+    async fn open(to: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (leads, led) = watch::channel((to.to_owned(), 0));
+        tokio::spawn(async move {
+            let mut through = JoinSet::new();
+            while let Ok((outside, _)) = listener.accept().await {
+                through.spawn(Self::pass(outside, led.clone()));
+            }
+        });
+        Self { address, leads }
+    }
+
+    async fn pass(mut outside: TcpStream, mut led: watch::Receiver<(String, u64)>) {
+        let to = led.borrow_and_update().0.clone();
+        if let Ok(mut inside) = TcpStream::connect(to).await {
+            tokio::select! {
+                _ = copy_bidirectional(&mut outside, &mut inside) => {}
+                _ = led.changed() => {}
+            }
+        }
+    }
+
+    fn lead_to(&mut self, to: &str) {
+        self.leads.send_modify(|leads| to.clone_into(&mut leads.0));
+    }
+
+    /// Breaks every connection through it, whatever is on its way.
+    fn cut(&mut self) {
+        self.leads.send_modify(|leads| leads.1 += 1);
+    }
+}
