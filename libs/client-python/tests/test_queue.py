@@ -124,6 +124,9 @@ class House:
         self.tokens.append(user.position_token)
         return f"token {len(self.batches)}"
 
+    def close(self) -> None:
+        self.open.set()
+
 
 class SenderTest(unittest.TestCase):
     def sender(self, house: House, **limits: float) -> Sender:

@@ -86,14 +86,15 @@ export class BaseClient {
     this.#keep = store !== undefined;
     const limits = { batchEvents: 500, batchBytes: 512 << 10, batchMs: 200, queueBytes, ...options.limits };
     const appId = options.app ?? "";
-    const call = { timeoutMs: options.timeoutMs ?? TIMEOUT_MS };
+    const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
     const wire: Wire = {
-      publish: async (events, positionToken) => {
-        const answer = await this.#ingest.publish({ appId, events, positionToken }, call);
+      publish: async (events, positionToken, signal) => {
+        const answer = await this.#ingest.publish({ appId, events, positionToken }, { timeoutMs, signal });
         return answer.acknowledgement ?? create(AcknowledgementSchema);
       },
-      identify: async (request) => {
-        return (await this.#ingest.identify({ ...request, appId: request.appId || appId }, call)).positionToken;
+      identify: async (request, signal) => {
+        const named = { ...request, appId: request.appId || appId };
+        return (await this.#ingest.identify(named, { timeoutMs, signal })).positionToken;
       },
     };
     this.#sender = new Sender(store ?? new Memory(), wire, limits, options.onRejected ?? logRejection);

@@ -68,8 +68,8 @@ export interface Limits {
 
 /** How batches get to the server. */
 export interface Wire {
-  publish(events: WireEvent[], positionToken: string): Promise<Acknowledgement>;
-  identify(request: IdentifyRequest): Promise<string>;
+  publish(events: WireEvent[], positionToken: string, signal: AbortSignal): Promise<Acknowledgement>;
+  identify(request: IdentifyRequest, signal: AbortSignal): Promise<string>;
 }
 
 /** A promise to be settled from elsewhere. */
@@ -99,6 +99,8 @@ export class Sender {
   #waiting: Later<void>[] = [];
   #failure: PenstockError | undefined;
   #closing = false;
+  /** Breaks off what is under way at the end. */
+  readonly #end = new AbortController();
   #running: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -163,6 +165,7 @@ export class Sender {
   async close(keep: boolean): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
+    this.#end.abort();
     this.#wake?.();
     await this.#running;
     for (const waiting of this.#waiting.splice(0)) waiting.reject(closed());
@@ -233,7 +236,7 @@ export class Sender {
     const events = batch.map((record) => fromBinary(EventSchema, record.subarray(1)));
     let acknowledgement;
     try {
-      acknowledgement = await this.#wire.publish(events, this.#token);
+      acknowledgement = await this.#wire.publish(events, this.#token, this.#end.signal);
     } catch (cause) {
       const error = fromRpc(cause);
       if (error instanceof InvalidArgument) return this.#refused(batch, error);
@@ -251,7 +254,7 @@ export class Sender {
     const request = fromBinary(IdentifyRequestSchema, record.subarray(1));
     request.positionToken = this.#token;
     try {
-      this.#token = (await this.#wire.identify(request)) || this.#token;
+      this.#token = (await this.#wire.identify(request, this.#end.signal)) || this.#token;
       return 1;
     } catch (cause) {
       const error = fromRpc(cause);

@@ -134,6 +134,7 @@ class GrpcWire:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._channel: grpc.Channel | None = None
+        self._closed = False
 
     def publish(self, request: bytes) -> ingest_pb2.Acknowledgement:
         """Sends an encoded PublishRequest."""
@@ -146,7 +147,8 @@ class GrpcWire:
         return answer.position_token
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection, and with it the call that is under way."""
+        self._closed = True
         if self._channel is not None:
             self._channel.close()
 
@@ -156,7 +158,9 @@ class GrpcWire:
         call = self._channel.unary_unary(method.path, encode, method.read)
         try:
             return call(request, timeout=self._settings.timeout, metadata=self._settings.metadata)
-        except grpc.RpcError as error:
+        except (grpc.RpcError, ValueError) as error:  # grpc's word for a channel that was closed meanwhile
+            if self._closed or not isinstance(error, grpc.RpcError):
+                raise errors.Unavailable("the client is closed") from None
             raise errors.from_rpc(error) from None
 
 
@@ -171,9 +175,8 @@ class Outbox:
         on_rejected: Callable[[Rejection], None] | None,
     ) -> None:
         self._keep = directory is not None
-        self._wire = GrpcWire(settings)
         store = Files(directory) if directory is not None else Memory()
-        self.sender = Sender(store, self._wire, settings.app, limits, on_rejected or _log_rejection)
+        self.sender = Sender(store, GrpcWire(settings), settings.app, limits, on_rejected or _log_rejection)
         self._ending, self._ended = threading.Lock(), False
         atexit.register(self.close)
 
@@ -187,7 +190,6 @@ class Outbox:
         with suppress(errors.PenstockError, FutureTimeout):
             self.sender.flush().result(timeout)
         self.sender.close(self._keep)
-        self._wire.close()
 
 
 def _log_rejection(rejection: Rejection) -> None:

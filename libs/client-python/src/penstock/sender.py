@@ -96,6 +96,9 @@ class Wire(Protocol):
     def identify(self, request: bytes) -> str:
         """Sends an encoded IdentifyRequest; returns the token."""
 
+    def close(self) -> None:
+        """Breaks off what is under way."""
+
 
 class Sender:
     """A bounded queue and the thread that empties it."""
@@ -180,6 +183,7 @@ class Sender:
             self._changed.notify_all()
         for room in waiting:
             _fail(room, Closed("the client is closed"))
+        self._wire.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
         for _, flushed in self._flushes:

@@ -236,6 +236,40 @@ async fn a_window_of_few_credits_lets_few_batches_be_worked_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_covers_the_one_that_was_passed_on_and_a_foreign_one_is_refused() {
+    let world = World::new(FlowOptions::default()).await;
+    let modest = World::context("modest");
+    let key = SigningKey::derive(&[1; 32], "token");
+    let position = |token: &str| key.open::<Position>(token).unwrap();
+    let (mut alone, mut passed_on) = (Vec::new(), String::new());
+    for user in 0..20 {
+        let mut request = batch(1);
+        request.events[0].user_id = format!("user-{user}");
+        let verdict = world.publisher.batch(&modest, &request.encode_to_vec()).await.unwrap();
+        alone.push(position(&verdict.position_token));
+        request.position_token = passed_on;
+        passed_on = world.publisher.batch(&modest, &request.encode_to_vec()).await.unwrap().position_token;
+    }
+    let last = position(&passed_on);
+    assert!(alone.iter().all(|one| last.covers(one)));
+    assert!(!alone.iter().all(|one| alone[19].covers(one)), "all users are in one partition: the test shows nothing");
+
+    // Nothing is accepted here, so it says no more than before.
+    let mut request = v1::PublishRequest { position_token: passed_on.clone(), ..batch(1) };
+    request.events[0].event_type.clear();
+    assert_eq!(world.publisher.batch(&modest, &request.encode_to_vec()).await.unwrap().position_token, passed_on);
+    let identify = v1::IdentifyRequest { user_id: "u".into(), app_id: "web".into(), ..Default::default() };
+    for foreign in [SigningKey::derive(&[2; 32], "token").sign(&alone[0]), "nonsense".to_owned()] {
+        let request = v1::PublishRequest { position_token: foreign.clone(), ..batch(1) };
+        let error = world.publisher.batch(&modest, &request.encode_to_vec()).await.unwrap_err();
+        assert_eq!(error.violations[0].field, "position_token");
+        let request = v1::IdentifyRequest { position_token: foreign, ..identify.clone() };
+        let error = world.publisher.identify(&modest, &request.encode_to_vec()).await.unwrap_err();
+        assert_eq!(error.violations[0].field, "position_token");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_charged_and_what_the_log_refuses_is_not() {
     // So slow that hardly anything comes back during the test.
     let quota = QuotaOptions { events_per_second: 1, events_burst: 3_000, ..QuotaOptions::default() };
