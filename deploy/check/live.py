@@ -58,8 +58,8 @@ class Load:
         return status
 
     @staticmethod
-    def event():
-        at = time.time() - random.random() * 20 * 3600
+    def event(hours=0):
+        at = time.time() - random.random() * hours * 3600
         return {
             "app_id": "xyz123",
             "event_type": random.choice(["purchase", "view"]),
@@ -69,8 +69,11 @@ class Load:
         }
 
     def write(self):
+        # Late ones at first alone: each takes what is kept of its hour.
+        hours = [20] * 20
         while not self.stopped.wait(0.1):
-            self.call("/v1/events", [self.event() for _ in range(200)] + [{"app_id": "xyz123", "event_type": ""}])
+            late = hours.pop() if hours else 0
+            self.call("/v1/events", [self.event(late) for _ in range(200)] + [{"app_id": "xyz123", "event_type": ""}])
 
     def ask(self):
         # The two who ask send the same text at about the same time: computed once.
