@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, copy_bidirectional},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     process::{Child, Command},
     sync::watch,
@@ -27,6 +27,8 @@ const PERMISSIONS: [&str; 5] = ["ingest", "query", "metrics", "export", "backfil
 const SENT: u64 = 3000;
 /// How many are left on disk.
 const LEFT: u64 = 500;
+/// What has more bytes than this is an answer, and no frame of HTTP/2's own.
+const ANSWER_BYTES: usize = 100;
 
 #[tokio::test]
 async fn every_library_tells_the_same_story() {
@@ -66,14 +68,14 @@ async fn each_queue_holds_what_it_promises_by_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_while_the_server_dies_and_connections_break() {
     let mut house = House::start().await;
-    let mut door = Door::open(&house.address).await;
+    let door = Door::open(&house.address).await;
     let mut senders = Vec::new();
     for library in LIBRARIES {
         let caller = Caller { address: door.address.clone(), ..Caller::new(&house, library, library).await };
         let sender = Progress::of(caller.start(&["send", &SENT.to_string()]));
         senders.push((caller, sender));
     }
-    // Kills and cuts come while each is under way, whatever it has acknowledged by then.
+    // Kills come while each is under way, whatever is acknowledged by then; cuts when an answer is on its way.
     for (until, kill) in [(SENT / 5, true), (SENT * 2 / 5, false), (SENT * 3 / 5, true), (SENT * 4 / 5, false)] {
         for (_, sender) in &mut senders {
             sender.until(until).await;
@@ -83,6 +85,7 @@ async fn nothing_is_lost_or_doubled_while_the_server_dies_and_connections_break(
             house.launch().await;
             door.lead_to(&house.address);
         } else {
+            door.hold().await;
             door.cut();
         }
     }
@@ -334,43 +337,78 @@ impl Progress {
     }
 }
 
-/// A way to the house that stays where it is while the house moves, and breaks when it is told to.
+/// A way to the house that stays where it is while the house moves, and keeps answers to itself or breaks when it is told to.
 struct Door {
     address: String,
-    /// Where it leads to, and how often it was cut.
-    leads: watch::Sender<(String, u64)>,
+    leads: watch::Sender<Leads>,
+    /// How many answers were kept inside.
+    kept: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Leads {
+    to: String,
+    /// How often it was cut.
+    cut: u64,
+    /// Whether answers stay inside.
+    held: bool,
 }
 
 impl Door {
     async fn open(to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (leads, led) = watch::channel((to.to_owned(), 0));
+        let (leads, led) = watch::channel(Leads { to: to.to_owned(), cut: 0, held: false });
+        let kept = watch::Sender::new(0);
+        let keeping = kept.clone();
         tokio::spawn(async move {
             let mut through = JoinSet::new();
             while let Ok((outside, _)) = listener.accept().await {
-                through.spawn(Self::pass(outside, led.clone()));
+                through.spawn(Self::pass(outside, led.clone(), keeping.clone()));
             }
         });
-        Self { address, leads }
+        Self { address, leads, kept }
     }
 
-    async fn pass(mut outside: TcpStream, mut led: watch::Receiver<(String, u64)>) {
-        let to = led.borrow_and_update().0.clone();
-        if let Ok(mut inside) = TcpStream::connect(to).await {
-            tokio::select! {
-                _ = copy_bidirectional(&mut outside, &mut inside) => {}
-                _ = led.changed() => {}
+    async fn pass(mut outside: TcpStream, led: watch::Receiver<Leads>, kept: watch::Sender<u64>) {
+        let Leads { to, cut, .. } = led.borrow().clone();
+        let Ok(mut inside) = TcpStream::connect(&to).await else { return };
+        let (mut questions, mut told) = outside.split();
+        let (mut answers, mut asked) = inside.split();
+        let (mut holding, mut cutting) = (led.clone(), led);
+        let tell = async {
+            let mut piece = [0; 4096];
+            while let Ok(bytes @ 1..) = answers.read(&mut piece).await {
+                if holding.borrow().held && bytes > ANSWER_BYTES {
+                    kept.send_modify(|kept| *kept += 1);
+                }
+                let _ = holding.wait_for(|leads| !leads.held).await;
+                if told.write_all(&piece[..bytes]).await.is_err() {
+                    break;
+                }
             }
+        };
+        tokio::select! {
+            biased; // what is held when it is cut is lost
+            _ = cutting.wait_for(|leads| leads.cut != cut || leads.to != to) => {}
+            () = tell => {}
+            _ = tokio::io::copy(&mut questions, &mut asked) => {}
         }
     }
 
-    fn lead_to(&mut self, to: &str) {
-        self.leads.send_modify(|leads| to.clone_into(&mut leads.0));
+    fn lead_to(&self, to: &str) {
+        self.leads.send_modify(|leads| to.clone_into(&mut leads.to));
+    }
+
+    /// Keeps what the house says inside, until it is cut; returns when there is an answer.
+    async fn hold(&self) {
+        let mut kept = self.kept.subscribe();
+        self.leads.send_modify(|leads| leads.held = true);
+        timeout(PATIENCE, kept.changed()).await.expect("somebody sends").unwrap();
     }
 
     /// Breaks every connection through it, whatever is on its way.
-    fn cut(&mut self) {
-        self.leads.send_modify(|leads| leads.1 += 1);
+    fn cut(&self) {
+        self.leads.send_modify(|leads| (leads.cut, leads.held) = (leads.cut + 1, false));
     }
 }
