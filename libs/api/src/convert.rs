@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{AppId, Error, FilterOp, MetricFilter, Permission, Priority, Value};
+use model::{AppId, Branding, Error, FilterOp, MetricFilter, Permission, Priority, Value};
 pub use prost_types::{Duration as WireDuration, Timestamp as WireTime};
 
 use crate::v1;
@@ -166,6 +166,23 @@ pub fn permission_from_wire(field: &str, number: i32) -> Result<Permission, Erro
         .find(|p| *p as i32 == number)
         .ok_or_else(|| Error::invalid(field, "MALFORMED", "must be one of PERMISSION_INGEST to PERMISSION_EXPORT"))
 }
+
+macro_rules! branding_both_ways {
+    ($($field:ident),*) => {
+        impl From<v1::Branding> for Branding {
+            fn from(branding: v1::Branding) -> Self {
+                Self { $($field: branding.$field),* }
+            }
+        }
+
+        impl From<Branding> for v1::Branding {
+            fn from(branding: Branding) -> Self {
+                Self { $($field: branding.$field),* }
+            }
+        }
+    };
+}
+branding_both_ways!(product_name, logo_url, icon_url, primary_color, accent_color, mail_from, support_url, docs_url);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

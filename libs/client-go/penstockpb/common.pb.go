@@ -1165,6 +1165,116 @@ func (x *Filter) GetValues() []*Value {
 	return nil
 }
 
+// How the product shows itself. What is unset is as the next wider place has it: an app as its tenant, a tenant as the installation.
+type Branding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The product's name, 1 to 128 bytes.
+	ProductName *string `protobuf:"bytes,1,opt,name=product_name,json=productName,proto3,oneof" json:"product_name,omitempty"`
+	// Where its logo is: https://, at most 2,048 bytes.
+	LogoUrl *string `protobuf:"bytes,2,opt,name=logo_url,json=logoUrl,proto3,oneof" json:"logo_url,omitempty"`
+	// Where its icon is, as browsers show it in a tab: https://, at most 2,048 bytes.
+	IconUrl *string `protobuf:"bytes,3,opt,name=icon_url,json=iconUrl,proto3,oneof" json:"icon_url,omitempty"`
+	// The colour of what can be clicked, as "#1a2b3c".
+	PrimaryColor *string `protobuf:"bytes,4,opt,name=primary_color,json=primaryColor,proto3,oneof" json:"primary_color,omitempty"`
+	// The colour of what stands out, as "#1a2b3c".
+	AccentColor *string `protobuf:"bytes,5,opt,name=accent_color,json=accentColor,proto3,oneof" json:"accent_color,omitempty"`
+	// Whom mails are from that a customer sends in the product's name, as "Acme <no-reply@acme.example>", at most 320 bytes. The server itself
+	// sends none.
+	MailFrom *string `protobuf:"bytes,6,opt,name=mail_from,json=mailFrom,proto3,oneof" json:"mail_from,omitempty"`
+	// Where there is help: https:// or mailto:, at most 2,048 bytes.
+	SupportUrl *string `protobuf:"bytes,7,opt,name=support_url,json=supportUrl,proto3,oneof" json:"support_url,omitempty"`
+	// Where the documentation is: https://, at most 2,048 bytes.
+	DocsUrl       *string `protobuf:"bytes,8,opt,name=docs_url,json=docsUrl,proto3,oneof" json:"docs_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Branding) Reset() {
+	*x = Branding{}
+	mi := &file_penstock_v1_common_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Branding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Branding) ProtoMessage() {}
+
+func (x *Branding) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_common_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Branding.ProtoReflect.Descriptor instead.
+func (*Branding) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_common_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Branding) GetProductName() string {
+	if x != nil && x.ProductName != nil {
+		return *x.ProductName
+	}
+	return ""
+}
+
+func (x *Branding) GetLogoUrl() string {
+	if x != nil && x.LogoUrl != nil {
+		return *x.LogoUrl
+	}
+	return ""
+}
+
+func (x *Branding) GetIconUrl() string {
+	if x != nil && x.IconUrl != nil {
+		return *x.IconUrl
+	}
+	return ""
+}
+
+func (x *Branding) GetPrimaryColor() string {
+	if x != nil && x.PrimaryColor != nil {
+		return *x.PrimaryColor
+	}
+	return ""
+}
+
+func (x *Branding) GetAccentColor() string {
+	if x != nil && x.AccentColor != nil {
+		return *x.AccentColor
+	}
+	return ""
+}
+
+func (x *Branding) GetMailFrom() string {
+	if x != nil && x.MailFrom != nil {
+		return *x.MailFrom
+	}
+	return ""
+}
+
+func (x *Branding) GetSupportUrl() string {
+	if x != nil && x.SupportUrl != nil {
+		return *x.SupportUrl
+	}
+	return ""
+}
+
+func (x *Branding) GetDocsUrl() string {
+	if x != nil && x.DocsUrl != nil {
+		return *x.DocsUrl
+	}
+	return ""
+}
+
 var File_penstock_v1_common_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_common_proto_rawDesc = "" +
@@ -1224,7 +1334,26 @@ const file_penstock_v1_common_proto_rawDesc = "" +
 	"\x06Filter\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12%\n" +
 	"\x02op\x18\x02 \x01(\x0e2\x15.penstock.v1.FilterOpR\x02op\x12*\n" +
-	"\x06values\x18\x03 \x03(\v2\x12.penstock.v1.ValueR\x06values*\x9e\x01\n" +
+	"\x06values\x18\x03 \x03(\v2\x12.penstock.v1.ValueR\x06values\"\xa5\x03\n" +
+	"\bBranding\x12&\n" +
+	"\fproduct_name\x18\x01 \x01(\tH\x00R\vproductName\x88\x01\x01\x12\x1e\n" +
+	"\blogo_url\x18\x02 \x01(\tH\x01R\alogoUrl\x88\x01\x01\x12\x1e\n" +
+	"\bicon_url\x18\x03 \x01(\tH\x02R\aiconUrl\x88\x01\x01\x12(\n" +
+	"\rprimary_color\x18\x04 \x01(\tH\x03R\fprimaryColor\x88\x01\x01\x12&\n" +
+	"\faccent_color\x18\x05 \x01(\tH\x04R\vaccentColor\x88\x01\x01\x12 \n" +
+	"\tmail_from\x18\x06 \x01(\tH\x05R\bmailFrom\x88\x01\x01\x12$\n" +
+	"\vsupport_url\x18\a \x01(\tH\x06R\n" +
+	"supportUrl\x88\x01\x01\x12\x1e\n" +
+	"\bdocs_url\x18\b \x01(\tH\aR\adocsUrl\x88\x01\x01B\x0f\n" +
+	"\r_product_nameB\v\n" +
+	"\t_logo_urlB\v\n" +
+	"\t_icon_urlB\x10\n" +
+	"\x0e_primary_colorB\x0f\n" +
+	"\r_accent_colorB\f\n" +
+	"\n" +
+	"_mail_fromB\x0e\n" +
+	"\f_support_urlB\v\n" +
+	"\t_docs_url*\x9e\x01\n" +
 	"\n" +
 	"ColumnType\x12\x1b\n" +
 	"\x17COLUMN_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -1272,7 +1401,7 @@ func file_penstock_v1_common_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_penstock_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_penstock_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_penstock_v1_common_proto_goTypes = []any{
 	(ColumnType)(0),               // 0: penstock.v1.ColumnType
 	(Route)(0),                    // 1: penstock.v1.Route
@@ -1289,14 +1418,15 @@ var file_penstock_v1_common_proto_goTypes = []any{
 	(*RowBatch)(nil),              // 12: penstock.v1.RowBatch
 	(*ReadOptions)(nil),           // 13: penstock.v1.ReadOptions
 	(*Filter)(nil),                // 14: penstock.v1.Filter
-	(structpb.NullValue)(0),       // 15: google.protobuf.NullValue
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*Branding)(nil),              // 15: penstock.v1.Branding
+	(structpb.NullValue)(0),       // 16: google.protobuf.NullValue
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
 }
 var file_penstock_v1_common_proto_depIdxs = []int32{
-	15, // 0: penstock.v1.Value.null:type_name -> google.protobuf.NullValue
-	16, // 1: penstock.v1.Value.time:type_name -> google.protobuf.Timestamp
-	16, // 2: penstock.v1.Watermark.complete_until:type_name -> google.protobuf.Timestamp
+	16, // 0: penstock.v1.Value.null:type_name -> google.protobuf.NullValue
+	17, // 1: penstock.v1.Value.time:type_name -> google.protobuf.Timestamp
+	17, // 2: penstock.v1.Watermark.complete_until:type_name -> google.protobuf.Timestamp
 	0,  // 3: penstock.v1.Column.type:type_name -> penstock.v1.ColumnType
 	4,  // 4: penstock.v1.Row.values:type_name -> penstock.v1.Value
 	5,  // 5: penstock.v1.ResultInfo.watermark:type_name -> penstock.v1.Watermark
@@ -1310,7 +1440,7 @@ var file_penstock_v1_common_proto_depIdxs = []int32{
 	9,  // 13: penstock.v1.ResultPart.end:type_name -> penstock.v1.ResultInfo
 	7,  // 14: penstock.v1.RowBatch.rows:type_name -> penstock.v1.Row
 	2,  // 15: penstock.v1.ReadOptions.priority:type_name -> penstock.v1.Priority
-	17, // 16: penstock.v1.ReadOptions.max_staleness:type_name -> google.protobuf.Duration
+	18, // 16: penstock.v1.ReadOptions.max_staleness:type_name -> google.protobuf.Duration
 	1,  // 17: penstock.v1.ReadOptions.route:type_name -> penstock.v1.Route
 	3,  // 18: penstock.v1.Filter.op:type_name -> penstock.v1.FilterOp
 	4,  // 19: penstock.v1.Filter.values:type_name -> penstock.v1.Value
@@ -1339,13 +1469,14 @@ func file_penstock_v1_common_proto_init() {
 		(*ResultPart_Rows)(nil),
 		(*ResultPart_End)(nil),
 	}
+	file_penstock_v1_common_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_common_proto_rawDesc), len(file_penstock_v1_common_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -8,6 +8,7 @@
 //! Times are UTC milliseconds since 1970 in an `i64`, in names that end in `_ms`.
 
 mod act;
+mod branding;
 mod error;
 mod event;
 mod ids;
@@ -21,6 +22,7 @@ mod scope;
 mod value;
 
 pub use act::Act;
+pub use branding::Branding;
 pub use error::{Error, ErrorCode, Violation};
 pub use event::{identity_hash, partition_of};
 pub use ids::{AppId, IdError, TenantId};

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // a failed step of a check is a failed check
 
 mod audit;
+mod brandings;
 mod cache;
 mod directory;
 mod erasures;
@@ -23,6 +24,7 @@ mod states;
 mod warehouse;
 
 pub use audit::audit;
+pub use brandings::brandings;
 pub use cache::cache;
 pub use directory::directory;
 pub use erasures::erasures;

@@ -1,9 +1,9 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is ten small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is eleven small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
 //! define, the [`Erasures`] of users, the [`Replays`] of the log, the [`Reports`] that are asked by the clock, the [`Placements`] of the log's
-//! records, the [`States`] of buckets, and the [`Audit`] of who changed what. [`Metastore`] is all ten; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
+//! records, the [`States`] of buckets, the [`Audit`] of who changed what, and the [`Brandings`] of tenants. [`Metastore`] is all eleven; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -12,6 +12,7 @@
 
 mod apps;
 mod audit;
+mod brandings;
 mod cache;
 mod directory;
 mod erasures;
@@ -35,6 +36,7 @@ pub mod conformance;
 
 pub use apps::{AppInfo, Apps};
 pub use audit::{Audit, AuditEntry, AuditExpected, AuditFilter, AuditVerdict, Change, verify_audit};
+pub use brandings::{Branded, Brandings, Hosts};
 pub use cache::{Cache, CacheError, open_cache};
 pub use directory::{App, Directory, Key, Places, Quota, Retention, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
@@ -51,11 +53,12 @@ pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
 pub trait Metastore:
-    Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States + Audit
+    Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States + Audit + Brandings
 {
 }
-impl<T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States + Audit> Metastore
-    for T
+impl<
+    T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States + Audit + Brandings,
+> Metastore for T
 {
 }
 

@@ -1,4 +1,4 @@
-//! The ten traits of the metastore, over either database.
+//! The eleven traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -7,6 +7,7 @@
 //! snapshot that another writer made old, and no transaction needs to be repeated.
 
 mod audit;
+mod brandings;
 mod directory;
 mod erasures;
 mod ledger;

@@ -2,6 +2,7 @@
 //! driver's errors mean. The texts keep to what SQLite and PostgreSQL both understand.
 
 pub(crate) mod audit;
+pub(crate) mod brandings;
 mod database;
 pub(crate) mod directory;
 pub(crate) mod erasures;

@@ -75,6 +75,11 @@ async fn erasures() {
     conformance::erasures(metastore).await;
 }
 
+#[tokio::test]
+async fn brandings() {
+    conformance::brandings(metastore).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn placements() {
     conformance::placements(metastore).await;

@@ -65,6 +65,12 @@ async fn erasures() {
     conformance::erasures(async || folders.metastore().await).await;
 }
 
+#[tokio::test]
+async fn brandings() {
+    let folders = Folders::new();
+    conformance::brandings(async || folders.metastore().await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn placements() {
     let folders = Folders::new();

@@ -99,15 +99,16 @@ impl Eraser {
 
     /// Does what there is to do, if nobody else does.
     async fn look(&self) -> Result<(), EraserError> {
-        if !self.ground.erasures.open_erasures(1).await?.is_empty() {
-            self.leased.hold(self.work()).await?;
+        if self.ground.erasures.open_erasures(1).await?.is_empty() {
+            open_erasures(0);
+            return Ok(());
         }
-        Ok(())
+        self.leased.hold(self.work()).await.map(drop)
     }
 
     async fn work(&self) -> Result<(), EraserError> {
         let open = self.ground.erasures.open_erasures(MOST_OPEN).await?;
-        metrics::gauge!("penstock_erasures_open").set(open.len() as f64);
+        open_erasures(open.len());
         let mut topics = HashMap::new();
         for erasure in open.iter().filter(|erasure| erasure.progress.state == ErasureState::Waiting) {
             if !topics.contains_key(&erasure.topic) {
@@ -291,6 +292,10 @@ impl Eraser {
         }
         Ok(())
     }
+}
+
+fn open_erasures(number: usize) {
+    metrics::gauge!("penstock_erasures_open").set(number as f64);
 }
 
 fn user(erasure: &Erasure) -> ErasedUser<'_> {

@@ -7,17 +7,18 @@ use api::{
     v1::{
         CancelReplayRequest, CancelReplayResponse, CreateAppRequest, CreateAppResponse, CreateKeyRequest,
         CreateKeyResponse, CreateReportRequest, CreateReportResponse, CreateTenantRequest, CreateTenantResponse,
-        DeleteReportRequest, DeleteReportResponse, EraseUserRequest, EraseUserResponse, GetErasureRequest,
-        GetErasureResponse, GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse,
-        GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse,
-        GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
-        ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-        ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListReplaysRequest,
-        ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest, ListReportsResponse,
-        ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest,
-        RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
-        SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse,
-        VerifyAuditRequest, VerifyAuditResponse, admin_service_server::AdminService,
+        DeleteReportRequest, DeleteReportResponse, EraseUserRequest, EraseUserResponse, GetBrandingRequest,
+        GetBrandingResponse, GetErasureRequest, GetErasureResponse, GetReplayRequest, GetReplayResponse,
+        GetReportRequest, GetReportResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest,
+        GetTenantRetentionResponse, GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse,
+        ListAppsRequest, ListAppsResponse, ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest,
+        ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse,
+        ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest,
+        ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse,
+        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest,
+        SetBrandingResponse, SetTenantDomainsRequest, SetTenantDomainsResponse, SetTenantQuotaRequest,
+        SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest,
+        StartReplayResponse, VerifyAuditRequest, VerifyAuditResponse, admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
@@ -143,6 +144,30 @@ impl AdminService for Admin {
     ) -> Result<Response<SetTenantRetentionResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.set_retention(&caller, &message).await)
+    }
+
+    async fn set_branding(
+        &self,
+        request: Request<SetBrandingRequest>,
+    ) -> Result<Response<SetBrandingResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.set_branding(&caller, message).await)
+    }
+
+    async fn get_branding(
+        &self,
+        request: Request<GetBrandingRequest>,
+    ) -> Result<Response<GetBrandingResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.branding(&caller, &message).await)
+    }
+
+    async fn set_tenant_domains(
+        &self,
+        request: Request<SetTenantDomainsRequest>,
+    ) -> Result<Response<SetTenantDomainsResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.set_domains(&caller, &message).await)
     }
 
     async fn get_tenant_retention(

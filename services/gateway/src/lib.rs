@@ -13,6 +13,7 @@ mod ending;
 mod limit;
 mod middleware;
 mod observe;
+mod public;
 mod shared_keys;
 mod shed;
 pub mod stack;
@@ -25,6 +26,7 @@ mod whence;
 use model::Network;
 use serde::{Deserialize, Serialize};
 
+pub use public::public;
 pub use stack::{Parts, Services, service};
 pub use uses::Uses;
 

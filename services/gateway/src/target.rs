@@ -17,7 +17,7 @@ pub enum Target {
     Metrics,
     /// Tenants, apps, keys.
     Admin,
-    /// Health, reflection, the OpenAPI document: asked without a key.
+    /// Health, reflection, the OpenAPI document, the host's branding: asked without a key.
     Public,
 }
 
@@ -33,6 +33,7 @@ impl Target {
             "penstock.v1.QueryService" => Some(Self::Query),
             "penstock.v1.MetricsService" => Some(Self::Metrics),
             "penstock.v1.AdminService" => Some(Self::Admin),
+            "penstock.v1.PublicService" => Some(Self::Public),
             "grpc.health.v1.Health"
             | "grpc.reflection.v1.ServerReflection"
             | "grpc.reflection.v1alpha.ServerReflection" => Some(Self::Public),
@@ -42,6 +43,9 @@ impl Target {
     }
 
     fn of_json(path: &str) -> Option<Self> {
+        if path == "branding:host" {
+            return Some(Self::Public);
+        }
         let mut segments = path.split('/');
         let first = segments.next()?.split(':').next()?;
         match first {
@@ -49,7 +53,7 @@ impl Target {
             "query" | "sql" | "subscribe" | "export" | "explain" | "describe" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
-            | "replays" | "reports" | "topic" | "audit" => Some(Self::Admin),
+            | "replays" | "reports" | "topic" | "audit" | "branding" | "domains" => Some(Self::Admin),
             _ => None,
         }
     }
@@ -126,6 +130,10 @@ mod tests {
             ("/v1/topic:grow", Some(Target::Admin)),
             ("/v1/reports/0/runs", Some(Target::Admin)),
             ("/v1/audit:verify", Some(Target::Admin)),
+            ("/v1/branding", Some(Target::Admin)),
+            ("/v1/domains", Some(Target::Admin)),
+            ("/v1/branding:host", Some(Target::Public)),
+            ("/penstock.v1.PublicService/GetHostBranding", Some(Target::Public)),
             ("/grpc.health.v1.Health/Check", Some(Target::Public)),
             ("/openapi.json", Some(Target::Public)),
             ("/openapi.json/", None),

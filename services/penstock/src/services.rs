@@ -51,7 +51,7 @@ impl Services {
         let token_key = SigningKey::derive(&secret, "position token");
         let cache_key = SigningKey::derive(&secret, "cached API key");
         let cache = storage::open_cache(&config.cache).await?;
-        let (health, public) = public()?;
+        let (health, public) = public(meta)?;
         let elsewhere = |role: Role| {
             if !roles.calls(role) {
                 return nowhere(role);
@@ -189,11 +189,16 @@ fn nowhere(role: Role) -> HttpService {
     }))
 }
 
-const SERVICES: [&str; 4] =
-    ["penstock.v1.IngestService", "penstock.v1.QueryService", "penstock.v1.MetricsService", "penstock.v1.AdminService"];
+const SERVICES: [&str; 5] = [
+    "penstock.v1.IngestService",
+    "penstock.v1.QueryService",
+    "penstock.v1.MetricsService",
+    "penstock.v1.AdminService",
+    "penstock.v1.PublicService",
+];
 
-/// Health, reflection, and the JSON API as an OpenAPI document.
-fn public() -> Result<(HealthReporter, HttpService), StartError> {
+/// What needs no key: health, reflection, the JSON API as an OpenAPI document, and the host's branding.
+fn public(meta: &Arc<dyn Metastore>) -> Result<(HealthReporter, HttpService), StartError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -203,13 +208,17 @@ fn public() -> Result<(HealthReporter, HttpService), StartError> {
     let routes = Routes::new(health).add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
     let routes = routes.prepare();
     let document = mesh::openapi::document(api::DESCRIPTORS, &SERVICES, &[("/v1/events", ingest::openapi())]);
+    let others = BoxCloneSyncService::new(routes);
+    let ours = gateway::public(Arc::clone(meta) as _);
     let service = service_fn(move |request: mesh::Request| {
-        let document = (request.uri().path() == OPENAPI_PATH).then(|| json_response(StatusCode::OK, &document));
-        let routes = routes.clone();
+        let path = request.uri().path();
+        let document = (path == OPENAPI_PATH).then(|| json_response(StatusCode::OK, &document));
+        let is_ours = path.starts_with("/v1/") || path.starts_with("/penstock.v1.");
+        let service = if is_ours { ours.clone() } else { others.clone() };
         async move {
             match document {
                 Some(document) => Ok(document),
-                None => routes.oneshot(request).await,
+                None => service.oneshot(request).await,
             }
         }
     });

@@ -62,7 +62,7 @@ pub(super) fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key
     }
 }
 
-async fn with_two_apps(store: &dyn Directory) {
+pub(super) async fn with_two_apps(store: &(impl Directory + ?Sized)) {
     store.create_tenant(&a_tenant("acme")).await.unwrap();
     store.create_app(&an_app("acme", "web")).await.unwrap();
     store.create_app(&an_app("acme", "ios")).await.unwrap();

@@ -257,7 +257,7 @@ fn of_key(key: &Key, before: Option<&Key>, after: Option<&Key>) -> Change {
     }
 }
 
-async fn require_tenant(transaction: &mut Transaction, tenant: &TenantId) -> Result<(), MetaError> {
+pub(super) async fn require_tenant(transaction: &mut Transaction, tenant: &TenantId) -> Result<(), MetaError> {
     let found: Option<(String,)> = transaction.fetch_optional(query(sql::TENANT_EXISTS).bind(tenant.as_str())).await?;
     found.map(|_| ()).ok_or_else(|| MetaError::NotFound(tenant_named(tenant)))
 }

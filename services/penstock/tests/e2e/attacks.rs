@@ -166,6 +166,7 @@ pub fn all() -> Vec<Attack> {
     attacks.extend(metrics());
     attacks.extend(admin());
     attacks.extend(ingest());
+    attacks.push(("PublicService/GetHostBranding".to_owned(), json!({})));
     attacks
 }
 
@@ -334,6 +335,9 @@ fn admin() -> Vec<Attack> {
             push("Reconcile", json!({"tenant_id": tenant, "app_id": app, "from": from, "to": to}));
         }
         push("SetTenantRetention", json!({"tenant_id": tenant, "days": 1}));
+        push("GetBranding", json!({"tenant_id": tenant, "app_id": "lab"}));
+        push("SetBranding", json!({"tenant_id": tenant, "branding": {"product_name": "attack"}}));
+        push("SetTenantDomains", json!({"tenant_id": tenant, "domains": ["attack.example"]}));
         push("SetTenantQuota", json!({"tenant_id": tenant, "quota": {"events_per_second": 1, "events_burst": 1}}));
         push("CreateApp", json!({"tenant_id": tenant, "app": {"app_id": "attack"}}));
         push("CreateTenant", json!({"tenant": {"tenant_id": tenant}}));

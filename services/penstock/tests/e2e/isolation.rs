@@ -79,6 +79,7 @@ impl World {
             ("AdminService/ListKeys", json!({})),
             ("AdminService/GetTenantQuota", json!({})),
             ("AdminService/GetTenantRetention", json!({"app_id": app})),
+            ("AdminService/GetBranding", json!({"app_id": app})),
         ];
         let mut all = String::new();
         for (method, body) in asked {

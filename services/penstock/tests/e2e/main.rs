@@ -5,6 +5,7 @@ mod account;
 mod attacks;
 mod audit;
 mod bodies;
+mod branding;
 mod canary;
 mod clients;
 mod cold;
