@@ -5,15 +5,12 @@
 //! full, is refused at once; who has waited its time, then. A refusal says where the query stood, why, and when to come again,
 //! by how long queries took of late.
 //!
-//! Whoever has had more than the others of late ([`shares`]) stands back in the engine while these run.
-//!
 //! Background work starts off-peak: in the configured hours, and while less than half of the places are in use; and never more of it than
 //! some cores of the warehouse do.
 
 mod estimate;
 mod fair;
 mod hours;
-mod shares;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +26,6 @@ pub use hours::Hours;
 
 use crate::Options;
 use fair::{Ask, Bounds, Fair, Full, QUANTUM, Standing};
-use shares::Shares;
 
 /// The least and the most that a refusal tells to wait.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
@@ -55,7 +51,6 @@ struct Inner {
 
 struct State {
     fair: Fair<oneshot::Sender<Leave>>,
-    shares: Shares,
     /// How long queries ran of late, in seconds; none before the first ended.
     service: Option<f64>,
 }
@@ -64,17 +59,11 @@ struct State {
 pub(crate) struct Leave {
     inner: Arc<Inner>,
     ask: Ask,
-    stands_back: bool,
     since: Instant,
     read_bytes: Option<u64>,
 }
 
 impl Leave {
-    /// How urgent the query is for the engine: it stands still while any of a lower number runs.
-    pub(crate) fn priority(&self) -> u32 {
-        self.ask.class as u32 * 2 + 1 + u32::from(self.stands_back)
-    }
-
     /// What the query read in truth, for the books.
     pub(crate) fn read(&mut self, bytes: u64) {
         self.read_bytes = Some(bytes);
@@ -86,9 +75,6 @@ impl Drop for Leave {
         let took = self.since.elapsed().as_secs_f64();
         let mut state = self.inner.state.lock();
         state.fair.finish(&self.ask, self.read_bytes.map(cost));
-        if let Some(read) = self.read_bytes {
-            state.shares.read(&self.ask.tenant, cost(read));
-        }
         state.service = Some(state.service.map_or(took, |mean| mean + RECENT * (took - mean)));
         drop(state);
         self.inner.start();
@@ -119,7 +105,7 @@ impl Admission {
             tenant_waiting: options.tenant_max_waiting,
         };
         Self(Arc::new(Inner {
-            state: Mutex::new(State { fair: Fair::new(bounds), shares: Shares::default(), service: None }),
+            state: Mutex::new(State { fair: Fair::new(bounds), service: None }),
             places,
             tenant_places,
             max_waits: [options.max_queue_ms, options.scheduled_max_queue_ms, options.background_max_queue_ms]
@@ -191,10 +177,8 @@ impl Inner {
             let mut state = self.state.lock();
             let open = self.is_background_open(&state);
             let Some((ask, tell)) = state.fair.start(open) else { return };
-            let stands_back = state.shares.has_more(&ask.tenant);
             drop(state); // who waits no longer gives the place back at once
-            let (inner, since) = (Arc::clone(self), Instant::now());
-            let _ = tell.send(Leave { inner, ask, stands_back, since, read_bytes: None });
+            let _ = tell.send(Leave { inner: Arc::clone(self), ask, since: Instant::now(), read_bytes: None });
         }
     }
 

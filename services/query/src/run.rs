@@ -442,7 +442,7 @@ impl Engine {
             max_execution_time: Some(Duration::from_millis(work.max_execution_ms)),
             max_memory_bytes: Some(self.options.max_memory_bytes),
             max_threads: (work.class == Priority::Background).then_some(1),
-            priority: Some(leave.priority()),
+            priority: Some(work.class as u32 + 1),
             traceparent: trace::traceparent(&span).or_else(|| work.traceparent.clone()),
             ..QuerySettings::default()
         };
