@@ -39,7 +39,14 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    rolldownOptions: { checks: { pluginTimings: false } },
+    rolldownOptions: {
+      checks: { pluginTimings: false },
+      // What other pages load has a name that stays.
+      input: { index: "index.html", "penstock-chart": "src/embed/element.ts" },
+      output: {
+        entryFileNames: ({ name }) => (name === "penstock-chart" ? "[name].js" : "assets/[name]-[hash].js"),
+      },
+    },
   },
   server: { proxy },
   preview: { proxy },

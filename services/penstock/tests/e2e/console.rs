@@ -54,6 +54,11 @@ async fn sell(house: &House) {
     events.extend((6..=8).map(|n| sale(n, "open", 30.0)));
     events
         .push(json!({"app_id": "xyz123", "event_type": "refund", "properties": {"amount": 1_000.0, "status": "paid"}}));
+    publish(house, &events).await;
+}
+
+/// Sends events of the demo tenant, and waits until they count.
+async fn publish(house: &House, events: &[Value]) {
     let (status, answer) = house.post(&house.demo_key(), "/v1/events", &json!(events)).await;
     assert_eq!(status, 200, "{answer}");
     let token = answer["position_token"].as_str().unwrap();
@@ -97,6 +102,26 @@ async fn what_is_shown_follows_the_events() {
     assert!(seen["refused"].as_str().unwrap().contains("no dashboard"), "{}", seen["refused"]);
     assert_eq!((&seen["underlined"], &seen["isRefused"]), (&json!("amuont"), &json!(true)));
     assert_eq!(seen["metric"], json!(["average_sale", "SUM(amount) / COUNT(*)"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
+    let house = House::start().await;
+    let key = house.demo_key();
+    let signing = json!({"permissions": ["PERMISSION_QUERY"], "app_ids": ["xyz123"], "kind": "KEY_KIND_HS256"});
+    let (status, made) = house.post(&key, "/v1/keys", &signing).await;
+    assert_eq!(status, 200, "{made}");
+    let sale = |customer: &str, store: &str, amount: u32| {
+        json!({"app_id": "xyz123", "event_type": "sale", "user_id": customer,
+        "properties": {"customer": customer, "store": store, "amount": amount}})
+    };
+    publish(&house, &[sale("ann", "north", 10), sale("bob", "east", 70), sale("bob", "west", 30)]).await;
+    let [id, secret] = [&made["key"]["key_id"], &made["secret"]].map(|text| text.as_str().unwrap());
+    let with = [("PENSTOCK_KEY", &*key), ("KEY_ID", id), ("KEY_SECRET", secret), ("APP", "xyz123")];
+    let seen = told(&house, "embed", &with).await;
+    assert_eq!(seen["ann"], json!({"total": "10", "stores": [["north", "", "10"]]}));
+    assert_eq!(seen["bob"], json!({"total": "100", "stores": [["east", "", "70"], ["west", "", "30"]]}));
+    assert_eq!((&seen["later"], &seen["expired"]), (&json!("15"), &json!("told")));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ import { namesOf, queryOf, stepOf } from "./wire";
 const VIEWS = [
   { value: "line", label: "Line", icon: "line" },
   { value: "bar", label: "Bar", icon: "bar" },
+  { value: "share", label: "Share", icon: "percent" },
   { value: "table", label: "Table", icon: "table" },
 ] as const;
 
