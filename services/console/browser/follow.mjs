@@ -96,7 +96,7 @@ tell(async (visit) => {
   await defined.waitFor();
   const metric = await defined.locator("code").allTextContents();
   await visit.check(page, "metrics");
-  await visit.picture(page, "metrics", [1440]);
+  await visit.picture(page, "metrics");
 
   return {
     live,

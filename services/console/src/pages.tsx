@@ -21,6 +21,12 @@ const Live = lazy(async () => ({ default: (await import("./pages/live/page")).Li
 const Dashboards = lazy(async () => ({ default: (await import("./pages/dashboards/page")).Dashboards }));
 const Metrics = lazy(async () => ({ default: (await import("./pages/metrics/page")).Metrics }));
 
+const Keys = lazy(async () => ({ default: (await import("./pages/manage/keys")).Keys }));
+const Apps = lazy(async () => ({ default: (await import("./pages/manage/apps")).Apps }));
+const Usage = lazy(async () => ({ default: (await import("./pages/manage/usage")).Usage }));
+const Reports = lazy(async () => ({ default: (await import("./pages/manage/reports")).Reports }));
+const Audit = lazy(async () => ({ default: (await import("./pages/manage/audit")).Audit }));
+
 export const PAGES: readonly Page[] = [
   { path: "explore", letter: "e", label: "Explorer", icon: "explore", group: "Ask", needs: ["query"], show: Explore },
   { path: "sql", letter: "s", label: "SQL", icon: "sql", group: "Ask", needs: ["query"], show: Sql },
@@ -35,4 +41,17 @@ export const PAGES: readonly Page[] = [
     show: Dashboards,
   },
   { path: "metrics", letter: "m", label: "Metrics", icon: "metric", group: "Ask", needs: ["query"], show: Metrics },
+  { path: "keys", letter: "k", label: "Keys", icon: "key", group: "Manage", needs: ["admin"], show: Keys },
+  { path: "apps", letter: "a", label: "Apps", icon: "app", group: "Manage", needs: ["admin"], show: Apps },
+  {
+    path: "usage",
+    letter: "u",
+    label: "Usage and health",
+    icon: "health",
+    group: "Manage",
+    needs: ["admin"],
+    show: Usage,
+  },
+  { path: "reports", letter: "r", label: "Reports", icon: "report", group: "Manage", needs: ["admin"], show: Reports },
+  { path: "audit", letter: "t", label: "Audit", icon: "audit", group: "Manage", needs: ["admin"], show: Audit },
 ];

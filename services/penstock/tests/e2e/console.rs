@@ -124,6 +124,23 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     assert_eq!((&seen["later"], &seen["expired"]), (&json!("15"), &json!("told")));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_manages_and_others_do_not_see_it() {
+    let house = House::start().await;
+    sell(&house).await;
+    let seen = told(&house, "manage", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(
+        seen["pages"],
+        json!(["Penstock", "Explorer", "SQL", "Live", "Dashboards", "Metrics"]),
+        "of a key that may query"
+    );
+    assert_eq!(seen["refused"], "There is nothing here");
+    assert_eq!(seen["counts"], json!(["9", "9", "0", "0", "0", "0"]), "taken and counted, nothing missing");
+    assert!(seen["wrong"].as_str().unwrap().contains("five fields"), "{}", seen["wrong"]);
+    assert_eq!(seen["done"], json!(["CreateReport", "CreateApp", "RevokeKey", "CreateKey"]));
+    assert_eq!(seen["verdict"], "All 7 entries hold together");
+}
+
 #[tokio::test]
 async fn its_files_are_kept_by_browsers_and_framed_by_nobody() {
     let house = House::start().await;

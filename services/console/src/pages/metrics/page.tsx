@@ -6,6 +6,7 @@ import { useAnswer } from "../../lib/answer";
 import { useSchema } from "../../lib/schema";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
+import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty, Failed, Waiting } from "../../ui/states";
 import { Builder } from "./builder";
@@ -104,7 +105,7 @@ function List({
 }) {
   const { may } = useSession();
   return (
-    <table className="list">
+    <ListTable label="Metrics">
       <thead>
         <tr>
           <th scope="col">Metric</th>
@@ -155,6 +156,6 @@ function List({
           );
         })}
       </tbody>
-    </table>
+    </ListTable>
   );
 }

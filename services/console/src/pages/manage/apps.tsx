@@ -1,0 +1,127 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type FormEvent, useState } from "react";
+import { type Fault, faultOf } from "../../api/fault";
+import { useAnswer } from "../../lib/answer";
+import { instant } from "../../lib/format";
+import { useSession } from "../../lib/session";
+import { isZone, ZONES } from "../../lib/zone";
+import { Button } from "../../ui/button";
+import { Combobox } from "../../ui/combobox";
+import { Dialog } from "../../ui/dialog";
+import { Input } from "../../ui/field";
+import { List as ListTable } from "../../ui/list";
+import { PageHead, Panel } from "../../ui/panel";
+import { Failed, Waiting } from "../../ui/states";
+
+export function Apps() {
+  const { api } = useSession();
+  const apps = useAnswer("apps", async (signal) => (await api.admin.listApps({}, { signal })).apps);
+  const [isMaking, setMaking] = useState(false);
+  const [made, setMade] = useState("");
+  return (
+    <>
+      <PageHead
+        title="Apps"
+        about="An app is what events are sent to and asked of; each has properties, metrics and a time zone of its own."
+      >
+        <Button kind="primary" icon="plus" onClick={() => setMaking(true)}>
+          New app
+        </Button>
+      </PageHead>
+      {made !== "" && (
+        <p className="notice" role="status">
+          {made} is there. Sign in again to choose it on the left.
+        </p>
+      )}
+      <Panel>
+        {apps.fault !== undefined && <Failed fault={apps.fault} again={apps.again} />}
+        {apps.fault === undefined && apps.value === undefined && <Waiting />}
+        {apps.value !== undefined && (
+          <ListTable label="Apps">
+            <thead>
+              <tr>
+                <th scope="col">App</th>
+                <th scope="col">Time zone</th>
+                <th scope="col">Since, UTC</th>
+              </tr>
+            </thead>
+            <tbody>
+              {apps.value.map((app) => (
+                <tr key={app.appId}>
+                  <th scope="row">
+                    <strong>{app.displayName || app.appId}</strong>
+                    <code>{app.appId}</code>
+                  </th>
+                  <td>{app.timeZone}</td>
+                  <td>{app.createdAt ? instant(timestampDate(app.createdAt), "UTC") : "–"}</td>
+                </tr>
+              ))}
+            </tbody>
+          </ListTable>
+        )}
+      </Panel>
+      {isMaking && (
+        <Dialog title="New app" onClose={() => setMaking(false)}>
+          <Make
+            onMade={(id) => {
+              setMaking(false);
+              setMade(id);
+              apps.again();
+            }}
+          />
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+function Make({ onMade }: { onMade(id: string): void }) {
+  const { api } = useSession();
+  const [app, setApp] = useState({ appId: "", displayName: "", timeZone: "UTC" });
+  const [fault, setFault] = useState<Fault>();
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    try {
+      await api.admin.createApp({ app });
+      onMade(app.appId);
+    } catch (error) {
+      setFault(faultOf(error));
+    }
+  };
+  return (
+    <form className="dialog-body" onSubmit={(event) => void submit(event)}>
+      <Input
+        label="Id"
+        placeholder="shop"
+        hint="As it stands in calls: letters, digits, _ and -; it never changes."
+        value={app.appId}
+        onChange={(event) => setApp({ ...app, appId: event.target.value })}
+      />
+      <Input
+        label="Name"
+        placeholder="Web shop"
+        value={app.displayName}
+        onChange={(event) => setApp({ ...app, displayName: event.target.value })}
+      />
+      <div className="field">
+        <span className="label">Time zone</span>
+        <Combobox
+          label="Time zone"
+          value={app.timeZone}
+          choices={ZONES.map((value) => ({ value }))}
+          onChange={(timeZone) => isZone(timeZone) && setApp({ ...app, timeZone })}
+        />
+      </div>
+      {fault !== undefined && (
+        <p className="notice wrong" role="alert">
+          {fault.message}
+        </p>
+      )}
+      <div className="dialog-actions">
+        <Button type="submit" kind="primary" disabled={app.appId === ""}>
+          Add the app
+        </Button>
+      </div>
+    </form>
+  );
+}

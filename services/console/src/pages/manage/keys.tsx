@@ -1,0 +1,257 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type FormEvent, useState } from "react";
+import type { App } from "../../api/access";
+import { MEANING, type Permission } from "../../api/access";
+import { type Fault, faultOf } from "../../api/fault";
+import { type Key, KeyKind, Permission as Wire } from "../../gen/penstock/v1/admin_pb";
+import { useAnswer } from "../../lib/answer";
+import { ago, instant } from "../../lib/format";
+import { useSession } from "../../lib/session";
+import { Button } from "../../ui/button";
+import { Dialog } from "../../ui/dialog";
+import { Input } from "../../ui/field";
+import { List as ListTable } from "../../ui/list";
+import { PageHead, Panel } from "../../ui/panel";
+import { Empty, Failed, Waiting } from "../../ui/states";
+
+/** What a tenant's key can be given here, in the order of how often it is. */
+const GIVEN: readonly (readonly [Permission, Wire])[] = [
+  ["query", Wire.QUERY],
+  ["ingest", Wire.INGEST],
+  ["metrics", Wire.METRICS],
+  ["export", Wire.EXPORT],
+  ["admin", Wire.ADMIN],
+  ["backfill", Wire.BACKFILL],
+];
+const WORDS = new Map(GIVEN.map(([word, wire]) => [wire, word]));
+
+export function Keys({ app }: { app: App }) {
+  const { api, access } = useSession();
+  const keys = useAnswer("keys", async (signal) => (await api.admin.listKeys({}, { signal })).keys);
+  const [isMaking, setMaking] = useState(false);
+  const [secret, setSecret] = useState<string>();
+  const [fault, setFault] = useState<Fault>();
+
+  const act = async (question: string, call: () => Promise<string | undefined>) => {
+    if (!window.confirm(question)) return;
+    try {
+      setSecret(await call());
+      setFault(undefined);
+      keys.again();
+    } catch (error) {
+      setFault(faultOf(error));
+    }
+  };
+  const rotate = ({ keyId, displayName }: Key) =>
+    act(
+      `Make a new key in the place of ${displayName || keyId}? The old one is good for 24 hours more.`,
+      async () => (await api.admin.rotateKey({ keyId })).secret,
+    );
+  const revoke = ({ keyId, displayName }: Key) =>
+    act(`Revoke ${displayName || keyId}? Calls with it fail within a second, and this can't be undone.`, async () => {
+      await api.admin.revokeKey({ keyId });
+      return undefined;
+    });
+
+  return (
+    <>
+      <PageHead
+        title="Keys"
+        about="Who may do what. A key's text is shown once, when it is made; only its hash is kept."
+      >
+        <Button kind="primary" icon="plus" onClick={() => setMaking(true)}>
+          New key
+        </Button>
+      </PageHead>
+      {fault !== undefined && (
+        <p className="notice wrong" role="alert">
+          {fault.message}
+        </p>
+      )}
+      {secret !== undefined && secret !== "" && <Secret text={secret} onClose={() => setSecret(undefined)} />}
+      <Panel>
+        {keys.fault !== undefined && <Failed fault={keys.fault} again={keys.again} />}
+        {keys.fault === undefined && keys.value === undefined && <Waiting />}
+        {keys.value?.length === 0 && (
+          <Empty icon="key" title="No key yet">
+            <p>Make one for each program that sends or asks, so that each can be revoked by itself.</p>
+          </Empty>
+        )}
+        {(keys.value?.length ?? 0) > 0 && (
+          <List keys={keys.value ?? []} own={access.keyId} onRotate={rotate} onRevoke={revoke} />
+        )}
+      </Panel>
+      {isMaking && (
+        <Dialog title="New key" onClose={() => setMaking(false)}>
+          <Make
+            app={app}
+            onMade={(text) => {
+              setMaking(false);
+              setSecret(text);
+              keys.again();
+            }}
+          />
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+function Secret({ text, onClose }: { text: string; onClose(): void }) {
+  return (
+    <div className="notice secret" role="status">
+      <p>
+        <strong>This is the key's text. It is shown only now:</strong> put it where the program finds it.
+      </p>
+      <input
+        className="input mono"
+        aria-label="The key's text"
+        readOnly
+        value={text}
+        onFocus={(event) => event.target.select()}
+      />
+      <Button onClick={onClose}>I have it</Button>
+    </div>
+  );
+}
+
+function stateOf(key: Key): string {
+  if (key.revokedAt) return "revoked";
+  if (key.expiresAt && timestampDate(key.expiresAt) < new Date()) return "ended";
+  return key.expiresAt ? `until ${instant(timestampDate(key.expiresAt), "UTC")}` : "good";
+}
+
+function List({
+  keys,
+  own,
+  onRotate,
+  onRevoke,
+}: {
+  keys: readonly Key[];
+  own: string;
+  onRotate(key: Key): void;
+  onRevoke(key: Key): void;
+}) {
+  const isGood = (key: Key) => !["revoked", "ended"].includes(stateOf(key));
+  const sorted = [...keys].sort((a, b) => Number(isGood(b)) - Number(isGood(a)));
+  return (
+    <ListTable label="Keys">
+      <thead>
+        <tr>
+          <th scope="col">Key</th>
+          <th scope="col">May</th>
+          <th scope="col">Reaches</th>
+          <th scope="col">Last used</th>
+          <th scope="col">State</th>
+          <th scope="col">
+            <span className="unseen">Actions</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {sorted.map((key) => (
+          <tr key={key.keyId} className={isGood(key) ? "" : "gone"}>
+            <th scope="row">
+              <strong>{key.displayName || "unnamed"}</strong>
+              <code>
+                {key.keyId}
+                {key.keyId === own && " (yours)"}
+                {key.kind !== KeyKind.BEARER && key.kind !== KeyKind.UNSPECIFIED && ", signs embed tokens"}
+              </code>
+            </th>
+            <td>{key.permissions.map((permission) => WORDS.get(permission) ?? "operator").join(", ")}</td>
+            <td>
+              {key.appIds.length === 0 ? "every app" : key.appIds.join(", ")}
+              {key.filters.length > 0 && (
+                <small>
+                  events with{" "}
+                  {key.filters.map(({ property, values }) => `${property} ${values.join(" or ")}`).join(", ")}
+                </small>
+              )}
+            </td>
+            <td>{key.lastUsedAt ? ago(timestampDate(key.lastUsedAt), new Date()) : "never"}</td>
+            <td>{stateOf(key)}</td>
+            <td className="actions">
+              {isGood(key) && (
+                <>
+                  <Button
+                    kind="quiet"
+                    aria-label={`Rotate ${key.displayName || key.keyId}`}
+                    onClick={() => onRotate(key)}
+                  >
+                    Rotate
+                  </Button>
+                  <Button
+                    kind="quiet"
+                    aria-label={`Revoke ${key.displayName || key.keyId}`}
+                    onClick={() => onRevoke(key)}
+                  >
+                    Revoke
+                  </Button>
+                </>
+              )}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </ListTable>
+  );
+}
+
+function Make({ app, onMade }: { app: App; onMade(secret: string): void }) {
+  const { api } = useSession();
+  const [name, setName] = useState("");
+  const [given, setGiven] = useState<ReadonlySet<Permission>>(new Set(["query"]));
+  const [isOne, setOne] = useState(true);
+  const [fault, setFault] = useState<Fault>();
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    try {
+      const permissions = GIVEN.filter(([word]) => given.has(word)).map(([, wire]) => wire);
+      const made = await api.admin.createKey({ displayName: name.trim(), permissions, appIds: isOne ? [app.id] : [] });
+      onMade(made.secret);
+    } catch (error) {
+      setFault(faultOf(error));
+    }
+  };
+  const toggle = (word: Permission) =>
+    setGiven((before) => {
+      const after = new Set(before);
+      if (!after.delete(word)) after.add(word);
+      return after;
+    });
+  return (
+    <form className="dialog-body" onSubmit={(event) => void submit(event)}>
+      <Input
+        label="Name"
+        placeholder="checkout service"
+        hint="What people call it, so that they know what stops when it is revoked."
+        value={name}
+        onChange={(event) => setName(event.target.value)}
+      />
+      <fieldset className="checks">
+        <legend>It may</legend>
+        {GIVEN.map(([word]) => (
+          <label key={word} className="check">
+            <input type="checkbox" checked={given.has(word)} onChange={() => toggle(word)} />
+            {MEANING[word]}
+          </label>
+        ))}
+      </fieldset>
+      <label className="check">
+        <input type="checkbox" checked={isOne} onChange={(event) => setOne(event.target.checked)} />
+        only in {app.name}
+      </label>
+      {fault !== undefined && (
+        <p className="notice wrong" role="alert">
+          {fault.message}
+        </p>
+      )}
+      <div className="dialog-actions">
+        <Button type="submit" kind="primary" disabled={given.size === 0}>
+          Make the key
+        </Button>
+      </div>
+    </form>
+  );
+}
