@@ -94,7 +94,11 @@ export function draw(
             stroke: series.isBefore ? `${colour}${faded}` : colour,
             width: series.isBefore ? 1.25 : 1.75,
             dash: series.isBefore ? [4, 4] : dashOf(series.colour),
-            points: { show: isShort, size: 6 },
+            points: {
+              show: isShort,
+              size: 6,
+              filter: (_plot: uPlot, _at: number, isAll: boolean) => (isAll ? null : alone(series.values)),
+            },
             spanGaps: false,
             ...(isAlone && !series.isBefore ? { fill: `${colour}1c` } : {}),
           };
@@ -114,6 +118,12 @@ export function draw(
     [data.times.map((ms) => ms / 1_000), ...values.map((list) => [...list])],
     element,
   );
+}
+
+/** Values with none on either side, which no line would show. */
+function alone(values: readonly (number | null)[]): number[] {
+  const isThere = (at: number) => (values[at] ?? null) !== null;
+  return values.flatMap((_, at) => (isThere(at) && !isThere(at - 1) && !isThere(at + 1) ? [at] : []));
 }
 
 /** Room for the last column, which stands right of its time. */

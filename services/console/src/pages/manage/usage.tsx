@@ -54,7 +54,7 @@ export function Usage({ app }: { app: App }) {
 
 const COUNTS = [
   ["accepted", "Taken"],
-  ["stored", "Count"],
+  ["stored", "Counted"],
   ["duplicates", "Duplicates"],
   ["deadLetters", "Too old, kept aside"],
   ["erased", "Erased"],
@@ -72,7 +72,7 @@ function Account({ account, zone }: { account: ReconcileResponse; zone: string }
     (): OverTime => ({
       times: account.hours.map((hour) => (hour.start ? timestampDate(hour.start).getTime() : 0)),
       series: [
-        { name: "Count", unit: "", values: account.hours.map((hour) => Number(hour.stored)), colour: 0 },
+        { name: "Counted", unit: "", values: account.hours.map((hour) => Number(hour.stored)), colour: 0 },
         { name: "Duplicates", unit: "", values: account.hours.map((hour) => Number(hour.duplicates)), colour: 1 },
         { name: "Kept aside", unit: "", values: account.hours.map((hour) => Number(hour.deadLetters)), colour: 3 },
       ],
