@@ -8,11 +8,13 @@ import "./styles/pages.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Console } from "./console";
+import { loadBrand } from "./lib/brand";
 import { SessionProvider } from "./lib/session";
 import { applyTheme } from "./lib/theme";
 
 applyTheme();
 const root = document.getElementById("root");
+await loadBrand();
 if (root !== null) {
   createRoot(root).render(
     <StrictMode>

@@ -1,13 +1,15 @@
 import { Suspense, useEffect, useRef, useState } from "react";
 import { MEANING } from "./api/access";
+import { brand } from "./lib/brand";
 import { go, href, usePlace } from "./lib/route";
 import { useApp, useSession } from "./lib/session";
 import { toggleTheme, useTheme } from "./lib/theme";
 import { PAGES, type Page } from "./pages";
+import { Name } from "./ui/brand";
 import { Button } from "./ui/button";
 import { Dialog } from "./ui/dialog";
 import { Select } from "./ui/field";
-import { Icon, Mark } from "./ui/icon";
+import { Icon } from "./ui/icon";
 import { Empty, Waiting } from "./ui/states";
 
 export function Shell() {
@@ -20,7 +22,7 @@ export function Shell() {
   const [isMenuOpen, setMenuOpen] = useState(false);
   useLetters(allowed, () => setHelping(true));
   useEffect(() => {
-    document.title = page === undefined ? "Penstock" : `${page.label} · Penstock`;
+    document.title = page === undefined ? brand().name : `${page.label} · ${brand().name}`;
   }, [page]);
 
   return (
@@ -31,8 +33,7 @@ export function Shell() {
       <nav className={`side ${isMenuOpen ? "open" : ""}`} aria-label="Pages">
         <div className="side-head">
           <a className="brand" href={href("")} onClick={follow("")}>
-            <Mark />
-            <span>Penstock</span>
+            <Name />
           </a>
           <Button
             kind="quiet"

@@ -27,8 +27,8 @@ static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><title>Penstock</title><h1>This build has no console</h1>\
     <p>Run <code>make console</code> (it needs Node.js 20 or later), build the program again and start it. The API is here all the same.</p>";
 
-/// No script but the console's own, none inline, and no page around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+/// No script but the console's own, none inline, and no page around it. Pictures from anywhere by TLS: logos lie where tenants have them.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; font-src 'self'; \
     connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The answer, if the request is the console's: `/console/` and what is below it, and `/` where a browser asks for a page.

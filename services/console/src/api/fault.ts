@@ -24,7 +24,7 @@ export interface Fault {
 }
 
 const WORDS: Partial<Record<Code, string>> = {
-  [Code.Unavailable]: "Penstock can't be reached. Check that it runs, then try again.",
+  [Code.Unavailable]: "The server can't be reached. Check that it runs, then try again.",
   [Code.DeadlineExceeded]: "The answer took too long. Ask for a shorter range or fewer groups.",
 };
 

@@ -22,6 +22,12 @@ export function applyTheme() {
   for (const listener of listeners) listener();
 }
 
+/** Calls it with the theme, now and whenever it changes. */
+export function onTheme(listener: (theme: Theme) => void) {
+  listeners.add(() => listener(current()));
+  listener(current());
+}
+
 asked.addEventListener("change", applyTheme);
 
 export function toggleTheme() {

@@ -1,8 +1,9 @@
 import { type FormEvent, useState } from "react";
 import type { Fault } from "../api/fault";
+import { brand } from "../lib/brand";
+import { Name } from "../ui/brand";
 import { Button } from "../ui/button";
 import { Input } from "../ui/field";
-import { Mark } from "../ui/icon";
 
 export function SignIn({ fault, enter }: { fault: Fault | undefined; enter(key: string): Promise<void> }) {
   const [key, setKey] = useState("");
@@ -14,8 +15,7 @@ export function SignIn({ fault, enter }: { fault: Fault | undefined; enter(key: 
     <main className="signin">
       <form className="signin-card" onSubmit={submit}>
         <div className="brand">
-          <Mark />
-          <span>Penstock</span>
+          <Name />
         </div>
         <h1>Sign in with a key</h1>
         <p>You see what the key may see, and nothing else.</p>
@@ -37,12 +37,28 @@ export function SignIn({ fault, enter }: { fault: Fault | undefined; enter(key: 
         </Button>
         <details>
           <summary>Where do I find one?</summary>
-          <p>
-            A server started with <code>make run</code> has the demo tenant's in <code>.penstock/demo.key</code>.
-            Elsewhere an admin makes keys: on the page Keys here, or with <code>penstock key create</code>.
-          </p>
+          {brand().isOwn ? <OfAdmins /> : <OfDemo />}
         </details>
       </form>
     </main>
+  );
+}
+
+function OfDemo() {
+  return (
+    <p>
+      A server started with <code>make run</code> has the demo tenant's in <code>.penstock/demo.key</code>. Elsewhere an
+      admin makes keys: on the page Keys here, or with <code>penstock key create</code>.
+    </p>
+  );
+}
+
+function OfAdmins() {
+  const { name, supportUrl } = brand();
+  return (
+    <p>
+      Who administers {name} for you makes keys, on the page Keys here.{" "}
+      {supportUrl !== undefined && <a href={supportUrl}>Ask for help</a>}
+    </p>
   );
 }

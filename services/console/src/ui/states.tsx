@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import type { Fault } from "../api/fault";
+import type { Answer } from "../lib/answer";
 import { Button } from "./button";
 import { Icon, type IconName } from "./icon";
 
@@ -57,6 +58,36 @@ export function Waiting({ what = "Loading" }: { what?: string }) {
       <span className="spinner" aria-hidden="true" />
       <span>{what}…</span>
     </div>
+  );
+}
+
+/** What went wrong with something that was done, if anything did. */
+export function Wrong({ text }: { text: string | undefined }) {
+  if (text === undefined || text === "") return null;
+  return (
+    <p className="notice wrong" role="alert">
+      {text}
+    </p>
+  );
+}
+
+/** A list that was asked for: that it is waited for, why there is none, what to do while it is empty, or it. */
+export function Listed<T>({
+  answer,
+  empty,
+  children,
+}: {
+  answer: Answer<readonly T[]>;
+  empty?: ReactNode;
+  children(items: readonly T[]): ReactNode;
+}) {
+  const { value, fault, again } = answer;
+  return (
+    <>
+      {fault !== undefined && <Failed fault={fault} again={again} />}
+      {fault === undefined && value === undefined && <Waiting />}
+      {value !== undefined && (value.length > 0 || empty === undefined ? children(value) : empty)}
+    </>
   );
 }
 

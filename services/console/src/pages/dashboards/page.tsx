@@ -7,7 +7,7 @@ import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
 import { Select } from "../../ui/field";
 import { PageHead } from "../../ui/panel";
-import { Empty } from "../../ui/states";
+import { Empty, Wrong } from "../../ui/states";
 import { type Board, boardsOf, fromFile, keepBoards, newId, type Tile, toFile } from "./store";
 import { TileView } from "./tile";
 
@@ -71,11 +71,7 @@ export function Dashboards({ app }: { app: App }) {
           New
         </Button>
       </PageHead>
-      {problem !== "" && (
-        <p className="notice wrong" role="alert">
-          {problem}
-        </p>
-      )}
+      <Wrong text={problem} />
       {board === undefined ? (
         <Empty icon="dashboard" title="No dashboard yet">
           <p>Ask something in the explorer and choose “Add to dashboard”, or import one.</p>

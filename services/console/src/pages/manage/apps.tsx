@@ -11,7 +11,7 @@ import { Dialog } from "../../ui/dialog";
 import { Input } from "../../ui/field";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
-import { Failed, Waiting } from "../../ui/states";
+import { Listed, Wrong } from "../../ui/states";
 
 export function Apps() {
   const { api } = useSession();
@@ -34,31 +34,31 @@ export function Apps() {
         </p>
       )}
       <Panel>
-        {apps.fault !== undefined && <Failed fault={apps.fault} again={apps.again} />}
-        {apps.fault === undefined && apps.value === undefined && <Waiting />}
-        {apps.value !== undefined && (
-          <ListTable label="Apps">
-            <thead>
-              <tr>
-                <th scope="col">App</th>
-                <th scope="col">Time zone</th>
-                <th scope="col">Since, UTC</th>
-              </tr>
-            </thead>
-            <tbody>
-              {apps.value.map((app) => (
-                <tr key={app.appId}>
-                  <th scope="row">
-                    <strong>{app.displayName || app.appId}</strong>
-                    <code>{app.appId}</code>
-                  </th>
-                  <td>{app.timeZone}</td>
-                  <td>{app.createdAt ? instant(timestampDate(app.createdAt), "UTC") : "–"}</td>
+        <Listed answer={apps}>
+          {(apps) => (
+            <ListTable label="Apps">
+              <thead>
+                <tr>
+                  <th scope="col">App</th>
+                  <th scope="col">Time zone</th>
+                  <th scope="col">Since, UTC</th>
                 </tr>
-              ))}
-            </tbody>
-          </ListTable>
-        )}
+              </thead>
+              <tbody>
+                {apps.map((app) => (
+                  <tr key={app.appId}>
+                    <th scope="row">
+                      <strong>{app.displayName || app.appId}</strong>
+                      <code>{app.appId}</code>
+                    </th>
+                    <td>{app.timeZone}</td>
+                    <td>{app.createdAt ? instant(timestampDate(app.createdAt), "UTC") : "–"}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </ListTable>
+          )}
+        </Listed>
       </Panel>
       {isMaking && (
         <Dialog title="New app" onClose={() => setMaking(false)}>
@@ -112,11 +112,7 @@ function Make({ onMade }: { onMade(id: string): void }) {
           onChange={(timeZone) => isZone(timeZone) && setApp({ ...app, timeZone })}
         />
       </div>
-      {fault !== undefined && (
-        <p className="notice wrong" role="alert">
-          {fault.message}
-        </p>
-      )}
+      <Wrong text={fault?.message} />
       <div className="dialog-actions">
         <Button type="submit" kind="primary" disabled={app.appId === ""}>
           Add the app

@@ -12,7 +12,7 @@ import { Dialog } from "../../ui/dialog";
 import { Input } from "../../ui/field";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
-import { Empty, Failed, Waiting } from "../../ui/states";
+import { Empty, Listed, Wrong } from "../../ui/states";
 
 /** What a tenant's key can be given here, in the order of how often it is. */
 const GIVEN: readonly (readonly [Permission, Wire])[] = [
@@ -63,23 +63,19 @@ export function Keys({ app }: { app: App }) {
           New key
         </Button>
       </PageHead>
-      {fault !== undefined && (
-        <p className="notice wrong" role="alert">
-          {fault.message}
-        </p>
-      )}
+      <Wrong text={fault?.message} />
       {secret !== undefined && secret !== "" && <Secret text={secret} onClose={() => setSecret(undefined)} />}
       <Panel>
-        {keys.fault !== undefined && <Failed fault={keys.fault} again={keys.again} />}
-        {keys.fault === undefined && keys.value === undefined && <Waiting />}
-        {keys.value?.length === 0 && (
-          <Empty icon="key" title="No key yet">
-            <p>Make one for each program that sends or asks, so that each can be revoked by itself.</p>
-          </Empty>
-        )}
-        {(keys.value?.length ?? 0) > 0 && (
-          <List keys={keys.value ?? []} own={access.keyId} onRotate={rotate} onRevoke={revoke} />
-        )}
+        <Listed
+          answer={keys}
+          empty={
+            <Empty icon="key" title="No key yet">
+              <p>Make one for each program that sends or asks, so that each can be revoked by itself.</p>
+            </Empty>
+          }
+        >
+          {(keys) => <List keys={keys} own={access.keyId} onRotate={rotate} onRevoke={revoke} />}
+        </Listed>
       </Panel>
       {isMaking && (
         <Dialog title="New key" onClose={() => setMaking(false)}>
@@ -242,11 +238,7 @@ function Make({ app, onMade }: { app: App; onMade(secret: string): void }) {
         <input type="checkbox" checked={isOne} onChange={(event) => setOne(event.target.checked)} />
         only in {app.name}
       </label>
-      {fault !== undefined && (
-        <p className="notice wrong" role="alert">
-          {fault.message}
-        </p>
-      )}
+      <Wrong text={fault?.message} />
       <div className="dialog-actions">
         <Button type="submit" kind="primary" disabled={given.size === 0}>
           Make the key

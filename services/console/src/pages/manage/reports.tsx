@@ -13,7 +13,7 @@ import { Dialog } from "../../ui/dialog";
 import { Input } from "../../ui/field";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
-import { Empty, Failed, Waiting } from "../../ui/states";
+import { Empty, Failed, Listed, Waiting, Wrong } from "../../ui/states";
 
 /** Questions that are asked again and again. */
 export function Reports({ app }: { app: App }) {
@@ -43,66 +43,64 @@ export function Reports({ app }: { app: App }) {
           </Button>
         )}
       </PageHead>
-      {fault !== undefined && (
-        <p className="notice wrong" role="alert">
-          {fault.message}
-        </p>
-      )}
+      <Wrong text={fault?.message} />
       <Panel>
-        {reports.fault !== undefined && <Failed fault={reports.fault} again={reports.again} />}
-        {reports.fault === undefined && reports.value === undefined && <Waiting />}
-        {reports.value?.length === 0 && (
-          <Empty icon="report" title="No report yet">
-            <p>Have a question answered every morning, before anybody asks.</p>
-          </Empty>
-        )}
-        {(reports.value?.length ?? 0) > 0 && (
-          <ListTable label="Reports">
-            <thead>
-              <tr>
-                <th scope="col">Report</th>
-                <th scope="col">When</th>
-                <th scope="col">Next, UTC</th>
-                <th scope="col">
-                  <span className="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {reports.value?.map((report) => (
-                <tr key={report.reportId}>
-                  <th scope="row">
-                    <strong>{report.displayName || report.reportId}</strong>
-                    <code>{report.appId}</code>
+        <Listed
+          answer={reports}
+          empty={
+            <Empty icon="report" title="No report yet">
+              <p>Have a question answered every morning, before anybody asks.</p>
+            </Empty>
+          }
+        >
+          {(reports) => (
+            <ListTable label="Reports">
+              <thead>
+                <tr>
+                  <th scope="col">Report</th>
+                  <th scope="col">When</th>
+                  <th scope="col">Next, UTC</th>
+                  <th scope="col">
+                    <span className="unseen">Actions</span>
                   </th>
-                  <td>
-                    <code>{report.schedule}</code> <small>{report.timeZone || "UTC"}</small>
-                  </td>
-                  <td>
-                    {report.ended !== ""
-                      ? `ended: ${report.ended}`
-                      : report.nextRunAt
-                        ? instant(timestampDate(report.nextRunAt), "UTC")
-                        : "–"}
-                  </td>
-                  <td className="actions">
-                    {may("query") && (
-                      <Button kind="quiet" onClick={() => setShown(report)}>
-                        Answers
-                      </Button>
-                    )}
-                    <Button
-                      kind="quiet"
-                      icon="trash"
-                      aria-label={`Forget ${report.displayName || report.reportId}`}
-                      onClick={() => void remove(report)}
-                    />
-                  </td>
                 </tr>
-              ))}
-            </tbody>
-          </ListTable>
-        )}
+              </thead>
+              <tbody>
+                {reports.map((report) => (
+                  <tr key={report.reportId}>
+                    <th scope="row">
+                      <strong>{report.displayName || report.reportId}</strong>
+                      <code>{report.appId}</code>
+                    </th>
+                    <td>
+                      <code>{report.schedule}</code> <small>{report.timeZone || "UTC"}</small>
+                    </td>
+                    <td>
+                      {report.ended !== ""
+                        ? `ended: ${report.ended}`
+                        : report.nextRunAt
+                          ? instant(timestampDate(report.nextRunAt), "UTC")
+                          : "–"}
+                    </td>
+                    <td className="actions">
+                      {may("query") && (
+                        <Button kind="quiet" onClick={() => setShown(report)}>
+                          Answers
+                        </Button>
+                      )}
+                      <Button
+                        kind="quiet"
+                        icon="trash"
+                        aria-label={`Forget ${report.displayName || report.reportId}`}
+                        onClick={() => void remove(report)}
+                      />
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </ListTable>
+          )}
+        </Listed>
       </Panel>
       {shown !== undefined && <Runs report={shown} />}
       {isMaking && (
@@ -198,11 +196,7 @@ function Make({ app, onMade }: { app: App; onMade(): void }) {
         value={report.webhookUrl}
         onChange={(event) => setReport({ ...report, webhookUrl: event.target.value })}
       />
-      {fault !== undefined && (
-        <p className="notice wrong" role="alert">
-          {fault.message}
-        </p>
-      )}
+      <Wrong text={fault?.message} />
       <div className="dialog-actions">
         <Button type="submit" kind="primary">
           Add the report

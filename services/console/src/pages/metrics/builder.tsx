@@ -13,7 +13,7 @@ import { Button } from "../../ui/button";
 import { Combobox } from "../../ui/combobox";
 import { Input } from "../../ui/field";
 import { PageHead, Panel } from "../../ui/panel";
-import { Empty, Failed, Waiting } from "../../ui/states";
+import { Empty, Failed, Waiting, Wrong } from "../../ui/states";
 import { Filters } from "../explore/filters";
 import { overTime, parted } from "../explore/pivot";
 import { Origin } from "../explore/result";
@@ -113,11 +113,7 @@ export function Builder({ app, fields, first, others, onClose }: Props) {
           {isNew ? "Define" : "Save"}
         </Button>
       </PageHead>
-      {refused !== undefined && (
-        <p className="notice wrong" role="alert">
-          {refused.message}
-        </p>
-      )}
+      <Wrong text={refused?.message} />
       <div className="metric">
         <Panel>
           <div className="panel-body metric-form">

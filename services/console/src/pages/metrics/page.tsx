@@ -8,7 +8,7 @@ import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
-import { Empty, Failed, Waiting } from "../../ui/states";
+import { Empty, Listed, Wrong } from "../../ui/states";
 import { Builder } from "./builder";
 import { draftOf, type MetricDraft, NEW } from "./draft";
 
@@ -65,30 +65,28 @@ export function Metrics({ app }: { app: App }) {
           </Button>
         )}
       </PageHead>
-      {problem !== "" && (
-        <p className="notice wrong" role="alert">
-          {problem}
-        </p>
-      )}
+      <Wrong text={problem} />
       <Panel>
-        {metrics.fault !== undefined && <Failed fault={metrics.fault} again={metrics.again} />}
-        {metrics.fault === undefined && metrics.value === undefined && <Waiting />}
-        {metrics.value?.length === 0 && (
-          <Empty icon="metric" title="No metric yet">
-            <p>
-              {may("metrics")
-                ? "Define what your numbers mean once, and every dashboard, report and client counts the same."
-                : "This key may not define metrics. Sign in with one that has the metrics permission."}
-            </p>
-          </Empty>
-        )}
-        {(metrics.value?.length ?? 0) > 0 && (
-          <List
-            metrics={metrics.value ?? []}
-            onEdit={(metric) => setEdited(draftOf(metric))}
-            onRemove={(name) => void remove(name)}
-          />
-        )}
+        <Listed
+          answer={metrics}
+          empty={
+            <Empty icon="metric" title="No metric yet">
+              <p>
+                {may("metrics")
+                  ? "Define what your numbers mean once, and every dashboard, report and client counts the same."
+                  : "This key may not define metrics. Sign in with one that has the metrics permission."}
+              </p>
+            </Empty>
+          }
+        >
+          {(metrics) => (
+            <List
+              metrics={metrics}
+              onEdit={(metric) => setEdited(draftOf(metric))}
+              onRemove={(name) => void remove(name)}
+            />
+          )}
+        </Listed>
       </Panel>
     </>
   );

@@ -1,0 +1,30 @@
+// Comes by the host of a product with a name and colours of its own, in both themes, and says what there was to see.
+import { given, tell } from "./visit.mjs";
+
+tell(async (visit) => {
+  /** @type {Record<string, unknown>} */
+  const seen = {};
+  for (const theme of /** @type {const} */ (["light", "dark"])) {
+    const page = await visit.page(theme);
+    await page.goto(`${visit.origin}/console/`);
+    await page.getByLabel("API key").waitFor();
+    const title = await page.title();
+    await page.getByText("Where do I find one?").click();
+    const words = (await page.locator("body").textContent()) ?? "";
+    await visit.check(page, `sign in, ${theme}`);
+    await visit.picture(page, `brand-sign-in-${theme}`, [1440]);
+    await visit.signIn(page, given("PENSTOCK_KEY"));
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    await visit.check(page, `signed in, ${theme}`);
+    await visit.picture(page, `brand-${theme}`, [1440]);
+    const help = (await page.locator("body").textContent()) ?? "";
+    const accent = await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue("--accent"));
+    seen[theme] = {
+      title,
+      accent,
+      titleInside: await page.title(),
+      isNamed: [words, help].map((text) => /penstock/i.test(text)),
+    };
+  }
+  return seen;
+});
