@@ -208,6 +208,8 @@ fn public(meta: &Arc<dyn Metastore>) -> Result<(HealthReporter, HttpService), St
     let routes = Routes::new(health).add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
     let routes = routes.prepare();
     let document = mesh::openapi::document(api::DESCRIPTORS, &SERVICES, &[("/v1/events", ingest::openapi())]);
+    // Shared: the service is cloned for each call, and the document is a megabyte.
+    let document = Arc::new(document);
     let others = BoxCloneSyncService::new(routes);
     let ours = gateway::public(Arc::clone(meta) as _);
     let service = service_fn(move |request: mesh::Request| {
