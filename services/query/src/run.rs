@@ -1,5 +1,7 @@
 //! A sealed plan into an answer.
 
+mod statement;
+
 use std::{
     ops::Range,
     sync::{
@@ -10,20 +12,19 @@ use std::{
 };
 
 use api::v1;
-use formula::{Buckets, SealedPlan, Statement};
-use futures::{Stream, poll, stream};
-use mesh::{context::CallContext, trace};
+use formula::{Buckets, SealedPlan};
+use futures::{Stream, stream};
+use mesh::context::CallContext;
 use model::{Act, Error, ErrorCode, Position, Priority};
-use storage::{
-    Apps, Audit, Cache, Warehouse,
-    warehouse::{QuerySettings, ReadCost, RowBlock, RowStream},
-};
+use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
 use tokio::{task::JoinSet, time::Instant};
-use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
+use tracing::warn;
 
+pub(crate) use self::statement::{Running, Work};
+use self::statement::{cost, place};
 use crate::{
     Options, Parts,
-    admit::{Admission, Estimates, Extent, Leave, Place},
+    admit::{Admission, Estimates, Extent},
     answer,
     ask::{self, Asked},
     breaker::Breaker,
@@ -79,31 +80,6 @@ impl Caller {
     pub(crate) fn allows(&self, route: v1::Route) -> bool {
         self.route.is_none_or(|only| only == route)
     }
-}
-
-/// What is to be computed, and in which queue.
-pub(crate) struct Work {
-    plan: SealedPlan,
-    statement: Statement,
-    extent: Extent,
-    /// The times of the plan, and the life of the states that the statement reads, if it does.
-    by_states: Option<(Vec<Range<i64>>, i64)>,
-    class: Priority,
-    max_execution_ms: u64,
-    traceparent: Option<String>,
-}
-
-/// A query that runs.
-pub(crate) struct Running {
-    work: Work,
-    rows: RowStream,
-    span: Span,
-    fresh: Fresh,
-    started: Instant,
-    queued: Duration,
-    breaker: Breaker,
-    estimates: Arc<Estimates>,
-    leave: Leave,
 }
 
 /// What a query found, for all who wait for it.
@@ -405,90 +381,6 @@ impl Engine {
     pub(crate) fn expected_bytes(&self, plan: &SealedPlan, route: v1::Route, times: &[Range<i64>]) -> u64 {
         self.estimates.expect(&place(plan, route), Extent::of(times, self.now_ms()))
     }
-
-    /// Begins a query when its turn comes.
-    pub(crate) async fn run(
-        &self,
-        work: Work,
-        fresh: Fresh,
-        frontier: &Frontier,
-        started: Instant,
-    ) -> Result<Running, Error> {
-        self.breaker.pass()?;
-        let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
-        let bytes = self.estimates.expect(&place(&work.plan, answer::route(work.statement.route())), work.extent);
-        let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
-        let (leave, fresh) = match poll!(enter.as_mut()) {
-            std::task::Poll::Ready(leave) => (leave?, fresh),
-            std::task::Poll::Pending => {
-                frontier.later();
-                let leave = enter.await?;
-                // What was committed while it waited is in the answer, so it may say so.
-                frontier.now();
-                let fresh = self.freshness.now().await?;
-                frontier.read(fresh.at, fresh.reached.clone());
-                (leave, fresh)
-            }
-        };
-        let queued = came.elapsed();
-        self.breaker.pass()?;
-        let query_id = uuid::Uuid::new_v4().to_string();
-        let span = trace::when_sampled(|| {
-            let (kind, system) = ("client", "clickhouse");
-            debug_span!("select", otel.kind = kind, otel.status_code = Empty, db.system.name = system, %query_id)
-        });
-        let settings = QuerySettings {
-            query_id,
-            max_execution_time: Some(Duration::from_millis(work.max_execution_ms)),
-            max_memory_bytes: Some(self.options.max_memory_bytes),
-            max_threads: (work.class == Priority::Background).then_some(1),
-            priority: Some(work.class as u32 + 1),
-            traceparent: trace::traceparent(&span).or_else(|| work.traceparent.clone()),
-            ..QuerySettings::default()
-        };
-        debug!(query_id = %settings.query_id, %tenant, app = %work.plan.app(), "query");
-        let params: Vec<_> = work.statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
-        let rows = self.warehouse.select(work.statement.text(), &params, &settings)?;
-        let (breaker, estimates) = (self.breaker.clone(), Arc::clone(&self.estimates));
-        Ok(Running { work, rows, span, fresh, started, queued, breaker, estimates, leave })
-    }
-}
-
-impl Running {
-    pub(crate) async fn next(&mut self) -> Result<Option<RowBlock>, Error> {
-        let next = self.rows.next().instrument(self.span.clone());
-        let failed = match self.breaker.watch(next).await? {
-            Ok(Some(block)) => return Ok(Some(block)),
-            Ok(None) => {
-                self.settle();
-                return Ok(None);
-            }
-            Err(error) => error,
-        };
-        self.span.record("otel.status_code", "ERROR");
-        warn!(error = %failed, "a query failed in the warehouse");
-        if failed.is_unavailable() {
-            self.breaker.suspect().await;
-        }
-        Err(failed.into())
-    }
-
-    /// Charges what was read, if the server told it, and learns from it.
-    fn settle(&mut self) {
-        let Some(read) = self.rows.cost() else { return };
-        self.leave.read(read.bytes);
-        self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read.bytes);
-    }
-
-    fn route(&self) -> v1::Route {
-        answer::route(self.work.statement.route())
-    }
-
-    fn info(&self, with_cost: bool) -> v1::ResultInfo {
-        let cost = with_cost.then(|| cost(self.started, self.queued, self.rows.cost()));
-        let watermark = Some(self.fresh.watermark.clone());
-        v1::ResultInfo { watermark, route: self.route().into(), cost, ..v1::ResultInfo::default() }
-    }
 }
 
 impl Computed {
@@ -523,16 +415,6 @@ pub(crate) fn hours(plan: &SealedPlan) -> Option<AppHours> {
     let is_whole = column.is_some() || times.end < i64::MAX || plan.mergeable().is_ok();
     let (tenant, app) = (plan.tenant().clone(), plan.app().clone());
     (is_whole && times.start > i64::MIN).then_some(AppHours { tenant, app, times })
-}
-
-fn place(plan: &SealedPlan, route: v1::Route) -> Place {
-    Place { tenant: plan.tenant().clone(), app: plan.app().clone(), route }
-}
-
-fn cost(started: Instant, queued: Duration, read: Option<ReadCost>) -> v1::Cost {
-    let ReadCost { rows, bytes } = read.unwrap_or(ReadCost { rows: 0, bytes: 0 });
-    let us = |time: Duration| time.as_micros() as u64;
-    v1::Cost { elapsed_us: us(started.elapsed()), read_rows: rows, read_bytes: bytes, queued_us: us(queued) }
 }
 
 /// Those that were computed; nobody else may wait for them.

@@ -1,0 +1,142 @@
+//! One statement, from its turn to its last row.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use api::v1;
+use formula::{SealedPlan, Statement};
+use futures::poll;
+use mesh::trace;
+use model::{Error, Priority};
+use storage::warehouse::{QuerySettings, ReadCost, RowBlock, RowStream};
+use tokio::time::Instant;
+use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
+
+use super::Engine;
+use crate::{
+    admit::{Estimates, Extent, Leave, Place},
+    answer,
+    breaker::Breaker,
+    flight::Frontier,
+    freshness::Fresh,
+};
+
+/// What is to be computed, and in which queue.
+pub(crate) struct Work {
+    pub(super) plan: SealedPlan,
+    pub(super) statement: Statement,
+    pub(super) extent: Extent,
+    /// The times of the plan, and the life of the states that the statement reads, if it does.
+    pub(super) by_states: Option<(Vec<Range<i64>>, i64)>,
+    pub(super) class: Priority,
+    pub(super) max_execution_ms: u64,
+    pub(super) traceparent: Option<String>,
+}
+
+/// A query that runs.
+pub(crate) struct Running {
+    pub(super) work: Work,
+    pub(super) rows: RowStream,
+    pub(super) span: Span,
+    pub(super) fresh: Fresh,
+    pub(super) started: Instant,
+    pub(super) queued: Duration,
+    pub(super) breaker: Breaker,
+    pub(super) estimates: Arc<Estimates>,
+    pub(super) leave: Leave,
+}
+
+impl Engine {
+    /// Begins a query when its turn comes.
+    pub(crate) async fn run(
+        &self,
+        work: Work,
+        fresh: Fresh,
+        frontier: &Frontier,
+        started: Instant,
+    ) -> Result<Running, Error> {
+        self.breaker.pass()?;
+        let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
+        let bytes = self.estimates.expect(&place(&work.plan, answer::route(work.statement.route())), work.extent);
+        let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
+        let (leave, fresh) = match poll!(enter.as_mut()) {
+            std::task::Poll::Ready(leave) => (leave?, fresh),
+            std::task::Poll::Pending => {
+                frontier.later();
+                let leave = enter.await?;
+                // What was committed while it waited is in the answer, so it may say so.
+                frontier.now();
+                let fresh = self.freshness.now().await?;
+                frontier.read(fresh.at, fresh.reached.clone());
+                (leave, fresh)
+            }
+        };
+        let queued = came.elapsed();
+        self.breaker.pass()?;
+        let query_id = uuid::Uuid::new_v4().to_string();
+        let span = trace::when_sampled(|| {
+            let (kind, system) = ("client", "clickhouse");
+            debug_span!("select", otel.kind = kind, otel.status_code = Empty, db.system.name = system, %query_id)
+        });
+        let settings = QuerySettings {
+            query_id,
+            max_execution_time: Some(Duration::from_millis(work.max_execution_ms)),
+            max_memory_bytes: Some(self.options.max_memory_bytes),
+            max_threads: (work.class == Priority::Background).then_some(1),
+            priority: Some(work.class as u32 + 1),
+            traceparent: trace::traceparent(&span).or_else(|| work.traceparent.clone()),
+            ..QuerySettings::default()
+        };
+        debug!(query_id = %settings.query_id, %tenant, app = %work.plan.app(), "query");
+        let params: Vec<_> = work.statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
+        let rows = self.warehouse.select(work.statement.text(), &params, &settings)?;
+        let (breaker, estimates) = (self.breaker.clone(), Arc::clone(&self.estimates));
+        Ok(Running { work, rows, span, fresh, started, queued, breaker, estimates, leave })
+    }
+}
+
+impl Running {
+    pub(crate) async fn next(&mut self) -> Result<Option<RowBlock>, Error> {
+        let next = self.rows.next().instrument(self.span.clone());
+        let failed = match self.breaker.watch(next).await? {
+            Ok(Some(block)) => return Ok(Some(block)),
+            Ok(None) => {
+                self.settle();
+                return Ok(None);
+            }
+            Err(error) => error,
+        };
+        self.span.record("otel.status_code", "ERROR");
+        warn!(error = %failed, "a query failed in the warehouse");
+        if failed.is_unavailable() {
+            self.breaker.suspect().await;
+        }
+        Err(failed.into())
+    }
+
+    /// Charges what was read, if the server told it, and learns from it.
+    fn settle(&mut self) {
+        let Some(read) = self.rows.cost() else { return };
+        self.leave.read(read.bytes);
+        self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read.bytes);
+    }
+
+    pub(super) fn route(&self) -> v1::Route {
+        answer::route(self.work.statement.route())
+    }
+
+    pub(super) fn info(&self, with_cost: bool) -> v1::ResultInfo {
+        let cost = with_cost.then(|| cost(self.started, self.queued, self.rows.cost()));
+        let watermark = Some(self.fresh.watermark.clone());
+        v1::ResultInfo { watermark, route: self.route().into(), cost, ..v1::ResultInfo::default() }
+    }
+}
+
+pub(super) fn place(plan: &SealedPlan, route: v1::Route) -> Place {
+    Place { tenant: plan.tenant().clone(), app: plan.app().clone(), route }
+}
+
+pub(super) fn cost(started: Instant, queued: Duration, read: Option<ReadCost>) -> v1::Cost {
+    let ReadCost { rows, bytes } = read.unwrap_or(ReadCost { rows: 0, bytes: 0 });
+    let us = |time: Duration| time.as_micros() as u64;
+    v1::Cost { elapsed_us: us(started.elapsed()), read_rows: rows, read_bytes: bytes, queued_us: us(queued) }
+}
