@@ -77,6 +77,14 @@ rehearse: engine backends ## Rehearse a morning of tenfold load on the stand, wo
 	cargo build --release --locked -p penstock
 	deploy/check/spike.py
 
+.PHONY: docs docs-check
+docs: buf ## Build the documentation into target/docs, and check its links
+	@deploy/tools/docs.sh
+
+docs-check: docs engine console ## Run the commands of the documentation
+	cargo build --release --locked -p penstock
+	deploy/docs/commands.py $(PENSTOCK)
+
 .PHONY: fmt
 fmt: buf console ## Format code and contracts
 	cargo fmt --all
@@ -94,7 +102,7 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 	target/release/loadgen bench --out target/bench.json
 
 .PHONY: verify
-verify: lint test bench deploy-check ## Everything, with what takes too long for CI
+verify: lint test bench deploy-check docs-check ## Everything, with what takes too long for CI
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash

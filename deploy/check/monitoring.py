@@ -11,6 +11,8 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deploy/monitoring"
+# Made while the documentation is built, which then looks at the links to it.
+MADE = ROOT / "docs/reference/api.md"
 wrong = []
 
 
@@ -28,6 +30,8 @@ def anchors(text):
 def resolves(base, link):
     path, _, anchor = link.partition("#")
     target = (base / path) if path else None
+    if target is not None and target.resolve() == MADE:
+        return True
     if target is None or not target.exists():
         return False
     return not anchor or anchor in anchors(target.read_text())
