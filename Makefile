@@ -81,9 +81,10 @@ rehearse: engine backends ## Rehearse a morning of tenfold load on the stand, wo
 docs: buf ## Build the documentation into target/docs, and check its links
 	@deploy/tools/docs.sh
 
-docs-check: docs engine console ## Run the commands of the documentation
+docs-check: docs engine console ## Run the commands of the documentation, and hold its settings against the program
 	cargo build --release --locked -p penstock
 	deploy/docs/commands.py $(PENSTOCK)
+	deploy/docs/settings.py check $(PENSTOCK)
 
 .PHONY: fmt
 fmt: buf console ## Format code and contracts

@@ -33,6 +33,9 @@ mod parse;
 mod pieces;
 mod plan;
 mod query;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reference;
 mod resolve;
 mod route;
 mod seal;

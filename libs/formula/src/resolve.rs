@@ -9,7 +9,7 @@ mod metrics;
 mod names;
 mod operators;
 mod tables;
-mod windows;
+pub(crate) mod windows;
 
 use std::{cell::Cell, rc::Rc};
 
