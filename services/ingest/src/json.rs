@@ -56,7 +56,11 @@ fn malformed(field: &str, description: String) -> Error {
     Error::invalid(field, "MALFORMED", description)
 }
 
-fn event(index: usize, text: &str) -> Read {
+/// The event that stands in a text, with its place in a batch for what is wrong with it.
+///
+/// # Errors
+/// The field at fault, as `events[INDEX].timestamp`, and what would be right.
+pub fn event(index: usize, text: &str) -> Result<v1::Event, Error> {
     let at = format!("events[{index}]");
     let json: JsonEvent = serde_json::from_str(text).map_err(|e| malformed(&at, format!("is not an event: {e}")))?;
     let timestamp = json.timestamp.map(|t| time(&format!("{at}.timestamp"), t)).transpose()?.map(time_to_wire);

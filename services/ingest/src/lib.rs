@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
 pub use flow::{FlowOptions, QuotaOptions};
+pub use json::event as event_from_json;
 pub use publish::Publisher;
 pub use rest::openapi;
 

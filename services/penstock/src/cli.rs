@@ -1,9 +1,13 @@
 //! The command line.
 
+mod data;
+
 use std::path::PathBuf;
 
-use api::v1::{ExportFormat, LogRange};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use api::v1::LogRange;
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use data::{ExportArguments, Input, SendArguments, WatchArguments};
 
 use crate::{
     certs::CertsArguments,
@@ -27,6 +31,18 @@ pub(crate) enum Command {
     /// Run the embedded warehouse; `serve` does it by itself.
     #[command(hide = true)]
     Warehouse(WarehouseArguments),
+    /// Print what completes this command line in a shell: `penstock completions bash > ~/.local/share/bash-completion/completions/penstock`.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual: a page for each command.
+    Man {
+        /// The folder.
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
     /// Make certificates for the roles, and an authority that signs them: for development.
     Certs(CertsArguments),
     /// Print the whole configuration as it would be used.
@@ -51,6 +67,13 @@ pub(crate) enum Command {
         server: Server,
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Send the events of a file, or of standard input; the same file again counts once.
+    Send {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: SendArguments,
     },
     /// Follow the answer to a SELECT as events arrive.
     Watch {
@@ -173,56 +196,6 @@ pub(crate) struct Server {
     /// File that holds the key.
     #[arg(long, default_value = ".penstock/operator.key")]
     pub(crate) key_file: PathBuf,
-}
-
-/// What is watched.
-#[derive(Debug, Args)]
-pub(crate) struct WatchArguments {
-    /// The SELECT.
-    pub(crate) sql: String,
-    /// The app; needed unless the key reaches exactly one.
-    #[arg(long, default_value = "")]
-    pub(crate) app: String,
-    /// The least time between two pushes, in seconds.
-    #[arg(long, default_value_t = 1.0)]
-    pub(crate) interval: f64,
-}
-
-/// What is exported.
-#[derive(Debug, Args)]
-pub(crate) struct ExportArguments {
-    /// The SELECT.
-    pub(crate) sql: String,
-    /// The app; needed unless the key reaches exactly one.
-    #[arg(long, default_value = "")]
-    pub(crate) app: String,
-    /// What is written.
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    pub(crate) format: Format,
-    /// The file; beside it, while it isn't whole, one of the same name with `.resume`. Default: standard output.
-    #[arg(long)]
-    pub(crate) out: Option<PathBuf>,
-}
-
-/// What a file can be.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Format {
-    /// Arrow's IPC stream.
-    Arrow,
-    /// RFC 4180.
-    Csv,
-    /// An object a line.
-    Ndjson,
-}
-
-impl Format {
-    pub(crate) const fn to_wire(self) -> ExportFormat {
-        match self {
-            Self::Arrow => ExportFormat::Arrow,
-            Self::Csv => ExportFormat::Csv,
-            Self::Ndjson => ExportFormat::Ndjson,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]

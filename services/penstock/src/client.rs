@@ -2,6 +2,7 @@
 
 mod export;
 mod report;
+mod send;
 mod watch;
 
 use std::{fmt::Write, path::PathBuf};
@@ -19,6 +20,7 @@ use tonic::{
 
 pub(crate) use export::export;
 pub(crate) use report::report;
+pub(crate) use send::send;
 pub(crate) use watch::watch;
 
 use crate::{
@@ -43,6 +45,16 @@ pub(crate) enum ClientError {
     NoPermission(String),
     #[error("{0:?} is not a filter: write PROPERTY=VALUE,..., as customer=ann,bob")]
     NoFilter(String),
+    #[error("can't read {path}: {source}")]
+    NoFile { path: PathBuf, source: std::io::Error },
+    #[error(
+        "line {line} {why}\nnothing behind it was sent; mend it and send the file again: what was sent counts once"
+    )]
+    BadFile { line: u64, why: String },
+    #[error("{refused} of {of} events were refused")]
+    SomeRefused { refused: u64, of: u64 },
+    #[error("broke off after {answered} events: {}\nsend the file again: what was sent counts once", said(.why))]
+    BrokenOff { answered: u64, why: Box<tonic::Status> },
     #[error("{0:?} is not a server's URL: write it as http://HOST:PORT")]
     NoServer(String),
 }

@@ -15,7 +15,7 @@ mod wire;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,16 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tenant { server, command } => print(&client::tenant(&server, command).await?),
         Command::App { server, command } => print(&client::app(&server, command).await?),
         Command::Key { server, command } => print(&client::key(&server, command).await?),
+        Command::Send { server, arguments } => Ok(client::send(&server, arguments, &mut std::io::stdout()).await?),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+        Command::Man { dir } => {
+            let made = std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(Cli::command(), &dir));
+            made.map_err(|source| Failure::Io { what: format!("can't write to {}", dir.display()), source })
+        }
         Command::Watch { server, arguments } => Ok(client::watch(&server, arguments, &mut std::io::stdout()).await?),
         Command::Export { server, arguments } => Ok(client::export(&server, arguments).await?),
         Command::Report { server, command } => print(&client::report(&server, command).await?),

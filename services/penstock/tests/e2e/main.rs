@@ -9,6 +9,7 @@ mod branding;
 mod canary;
 mod clients;
 mod cold;
+mod command_line;
 mod console;
 mod crash;
 mod dialect;
