@@ -14,7 +14,7 @@ PAGE = ROOT / "docs/reference/configuration.md"
 TOP = "Config", "services/penstock/src/config.rs"
 SOURCES = ["services/*/src/**/*.rs", "libs/mesh/src/**/*.rs", "libs/eventlog/src/**/*.rs"]
 # Defaults that come of the machine, in words.
-OF_MACHINE = {"query.background_concurrent": "one for each two cores"}
+OF_MACHINE = dict.fromkeys(("query.background_concurrent", "query.shared_tenant_concurrent"), "one for each two cores")
 INTRODUCTION = """# Configuration
 
 `penstock config` prints every setting with its default, as a file that `penstock serve --config FILE` takes. A setting that a file doesn't have keeps its default; one

@@ -184,6 +184,7 @@ impl Config {
             self.metastore = format!("sqlite://{}", under("meta.db"));
         }
         let embedded = matches!(self.warehouse_url()?, WarehouseUrl::Embedded(_));
+        self.query.complete(embedded);
         self.cold.check(embedded)?;
         self.roles().check(&self)?;
         Ok(self)

@@ -43,7 +43,6 @@ pub(crate) struct Admission(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     places: usize,
-    tenant_places: usize,
     max_waits: [Duration; 3],
     hours: Option<Hours>,
     now_ms: fn() -> i64,
@@ -96,10 +95,11 @@ impl Drop for Waiting<'_> {
 
 impl Admission {
     pub(crate) fn new(options: &Options, now_ms: fn() -> i64) -> Self {
-        let (places, tenant_places) = (options.concurrent.max(1), options.tenant_concurrent.max(1));
+        let places = options.concurrent.max(1);
         let bounds = Bounds {
             places,
-            tenant_places,
+            tenant_places: options.tenant_concurrent.max(1),
+            shared_tenant_places: options.shared_tenant_concurrent.max(1),
             background_places: options.background_concurrent,
             waiting: options.max_waiting,
             tenant_waiting: options.tenant_max_waiting,
@@ -107,7 +107,6 @@ impl Admission {
         Self(Arc::new(Inner {
             state: Mutex::new(State { fair: Fair::new(bounds), service: None }),
             places,
-            tenant_places,
             max_waits: [options.max_queue_ms, options.scheduled_max_queue_ms, options.background_max_queue_ms]
                 .map(Duration::from_millis),
             hours: options.background_hours,
@@ -191,7 +190,7 @@ impl Inner {
         let Some(service) = state.service else { return Duration::ZERO };
         let all = (standing.before + state.fair.running()).saturating_sub(self.places - 1) as f64 / self.places as f64;
         let own = match standing.tenant_full {
-            true => (standing.own_before + 1) as f64 / self.tenant_places as f64,
+            true => (standing.own_before + 1) as f64 / standing.tenant_places as f64,
             false => 0.0,
         };
         Duration::from_secs_f64((all.max(own) * service).min(86_400.0))
@@ -200,7 +199,7 @@ impl Inner {
     fn refusal(&self, state: &State, standing: Standing, class: Priority, what: &str) -> Error {
         let (running, place) = (state.fair.running(), standing.before + 1);
         let why = if standing.tenant_full {
-            format!("the tenant has all of its {} places in use", self.tenant_places)
+            format!("the tenant has all of its {} places in use", standing.tenant_places)
         } else if class == Priority::Background && !self.is_background_open(state) {
             let till = self.hours.map(Hours::begin);
             let till = till.map_or_else(String::new, |till| format!("till {till} or "));

@@ -48,8 +48,11 @@ pub struct Options {
     pub max_rows: usize,
     /// Queries that run at once.
     pub concurrent: usize,
-    /// Queries of one tenant that run at once.
+    /// Queries of one tenant that run at once, as long as nobody else asks.
     pub tenant_concurrent: usize,
+    /// The same while others ask too, since whatever runs shares the cores. 0: one for each two cores of an embedded warehouse, as many
+    /// as `tenant_concurrent` with a ClickHouse server, whose cores are its own.
+    pub shared_tenant_concurrent: usize,
     /// Queries of background priority that run at once, each on one core of the warehouse. At most half of `concurrent`.
     pub background_concurrent: usize,
     /// How long a query may wait to run, in ms.
@@ -105,7 +108,8 @@ impl Default for Options {
             max_rows: 10_000,
             concurrent: 16,
             tenant_concurrent: 8,
-            background_concurrent: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+            shared_tenant_concurrent: 0,
+            background_concurrent: half_of_the_cores(),
             max_queue_ms: 5_000,
             scheduled_max_queue_ms: 60_000,
             background_max_queue_ms: 60_000,
@@ -118,6 +122,21 @@ impl Default for Options {
             background_hours: None,
             silence_ms: 3_000,
             states: StateOptions::default(),
+        }
+    }
+}
+
+/// Those of this process's machine.
+fn half_of_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
+impl Options {
+    /// Fills in what depends on where the warehouse is.
+    pub fn complete(&mut self, embedded_warehouse: bool) {
+        if self.shared_tenant_concurrent == 0 {
+            self.shared_tenant_concurrent =
+                if embedded_warehouse { half_of_the_cores() } else { self.tenant_concurrent };
         }
     }
 }

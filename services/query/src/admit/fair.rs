@@ -4,10 +4,13 @@
 //! bytes, a query starts when its tenant's turns have paid for what it is expected to read, and what it read more or less in
 //! truth is charged afterwards. A tenant with nothing to start saves nothing up; what it owes is forgiven as others get theirs.
 //!
+//! A tenant alone may have many places. While others ask too it has few: whatever runs shares the cores, so that eight queries of one tenant would
+//! make another's nine times as slow.
+//!
 //! The more urgent class starts first, and no class starves: one that could start and was passed over [`PATIENCE`] times is next.
 //! Of the places scheduled queries take three quarters at most and background ones half or fewer, so that a person finds a place.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use model::{Priority, TenantId};
 
@@ -16,13 +19,19 @@ pub(super) const QUANTUM: i64 = 1 << 20;
 /// How many queries of more urgent classes may start before one that waits.
 pub(super) const PATIENCE: u32 = 7;
 
+/// Others ask too if one of so many queries that started last was another tenant's.
+const RECENT: usize = 32;
+
 const CLASSES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Priority::Background];
 
 /// How many may run and wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) places: usize,
+    /// Of one tenant, as long as nobody else asks.
     pub(super) tenant_places: usize,
+    /// Of one tenant while others ask too.
+    pub(super) shared_tenant_places: usize,
     pub(super) background_places: usize,
     pub(super) waiting: usize,
     pub(super) tenant_waiting: usize,
@@ -53,7 +62,9 @@ pub(super) struct Standing {
     pub(super) before: usize,
     /// How many of them are the same tenant's.
     pub(super) own_before: usize,
-    /// Whether the tenant has all the places that it may.
+    /// How many places the tenant may have.
+    pub(super) tenant_places: usize,
+    /// Whether it has them all.
     pub(super) tenant_full: bool,
 }
 
@@ -65,6 +76,8 @@ pub(super) struct Fair<W> {
     /// Places in use, by class and by tenant.
     running: [usize; 3],
     tenants: HashMap<TenantId, usize>,
+    /// Whose queries started last.
+    recent: VecDeque<TenantId>,
     last_number: u64,
 }
 
@@ -101,7 +114,7 @@ impl<W> Fair<W> {
     pub(super) fn new(bounds: Bounds) -> Self {
         let lane = || Lane { lines: HashMap::new(), ring: VecDeque::new(), waiting: 0, share: 0, passed_over: 0 };
         let lanes = [lane(), lane(), lane()];
-        Self { bounds, lanes, running: [0; 3], tenants: HashMap::new(), last_number: 0 }
+        Self { bounds, lanes, running: [0; 3], tenants: HashMap::new(), recent: VecDeque::new(), last_number: 0 }
     }
 
     /// Puts someone into the queue; the number is for [`Self::cancel`].
@@ -134,10 +147,15 @@ impl<W> Fair<W> {
         for passed in able.into_iter().filter(|other| *other > class) {
             self.lanes[passed as usize].passed_over += 1;
         }
-        let (tenants, most) = (&self.tenants, self.bounds.tenant_places);
+        let ring = &self.lanes[class as usize].ring;
+        let may: HashSet<_> = ring.iter().filter(|tenant| self.has_place(tenant)).cloned().collect();
         let lane = &mut self.lanes[class as usize];
         lane.passed_over = 0;
-        let (tenant, waiter) = lane.start(|tenant| tenants.get(tenant).copied().unwrap_or(0) < most)?;
+        let (tenant, waiter) = lane.start(|tenant| may.contains(tenant))?;
+        self.recent.push_back(tenant.clone());
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
         self.running[class as usize] += 1;
         *self.tenants.entry(tenant.clone()).or_default() += 1;
         Some((Ask { tenant, class, bytes: waiter.bytes }, waiter.tell))
@@ -176,7 +194,8 @@ impl<W> Fair<W> {
         let others = lane.lines.iter().filter(|(other, _)| *other != tenant);
         let others: usize = others.map(|(_, line)| line.waiters.len().min(own + 1)).sum();
         let urgent: usize = self.lanes[..class as usize].iter().map(|lane| lane.waiting).sum();
-        Standing { before: urgent + own + others, own_before: own, tenant_full: !self.has_place(tenant) }
+        let (tenant_places, tenant_full) = (self.places_of(tenant), !self.has_place(tenant));
+        Standing { before: urgent + own + others, own_before: own, tenant_places, tenant_full }
     }
 
     fn waiting_of(&self, tenant: &TenantId) -> usize {
@@ -184,7 +203,13 @@ impl<W> Fair<W> {
     }
 
     fn has_place(&self, tenant: &TenantId) -> bool {
-        self.tenants.get(tenant).copied().unwrap_or(0) < self.bounds.tenant_places
+        self.tenants.get(tenant).copied().unwrap_or(0) < self.places_of(tenant)
+    }
+
+    fn places_of(&self, tenant: &TenantId) -> usize {
+        let wait = || self.lanes.iter().any(|lane| lane.ring.iter().any(|other| other != tenant));
+        let others = self.recent.iter().any(|other| other != tenant) || wait();
+        if others { self.bounds.shared_tenant_places.min(self.bounds.tenant_places) } else { self.bounds.tenant_places }
     }
 
     fn may_start(&self, class: Priority, background_open: bool) -> bool {

@@ -13,7 +13,15 @@ fn now_ms() -> i64 {
 }
 
 fn admission(concurrent: usize, tenant_concurrent: usize) -> Admission {
-    Admission::new(&Options { concurrent, tenant_concurrent, background_concurrent: 8, ..Options::default() }, now_ms)
+    let (shared_tenant_concurrent, background_concurrent) = (tenant_concurrent, 8);
+    let options = Options {
+        concurrent,
+        tenant_concurrent,
+        shared_tenant_concurrent,
+        background_concurrent,
+        ..Options::default()
+    };
+    Admission::new(&options, now_ms)
 }
 
 fn tenant(name: &str) -> TenantId {

@@ -18,7 +18,8 @@ fn ask(name: &str, class: Priority, bytes: i64) -> Ask {
 
 fn bounds(places: usize, tenant_places: usize) -> Bounds {
     let background_places = places.div_ceil(2);
-    Bounds { places, tenant_places, background_places, waiting: 1_000, tenant_waiting: 500 }
+    let (shared_tenant_places, waiting, tenant_waiting) = (tenant_places, 1_000, 500);
+    Bounds { places, tenant_places, shared_tenant_places, background_places, waiting, tenant_waiting }
 }
 
 /// Lets one after the other run, each to its end.
@@ -109,6 +110,34 @@ fn the_less_urgent_leave_places() {
     }
     assert!(alone.start(false).is_none());
     assert_eq!(std::iter::from_fn(|| alone.start(true)).count(), 4);
+}
+
+#[test]
+fn a_tenant_has_many_places_alone_and_few_while_others_ask_too() {
+    let mut fair = Fair::new(Bounds { shared_tenant_places: 1, ..bounds(16, 4) });
+    let (noisy, small) = (ask("noisy", Priority::Interactive, MIB), ask("small", Priority::Interactive, MIB));
+    for _ in 0..100 {
+        fair.wait(&noisy, "n").unwrap();
+    }
+    let started = |fair: &mut Fair<&'static str>| {
+        std::iter::from_fn(|| fair.start(true)).map(|(_, name)| name).collect::<String>()
+    };
+    assert_eq!(started(&mut fair), "nnnn");
+    fair.wait(&small, "s").unwrap();
+    assert_eq!(started(&mut fair), "s", "it need not wait for any of them");
+    fair.finish(&small, None);
+    for _ in 0..3 {
+        fair.finish(&noisy, None);
+        assert_eq!(started(&mut fair), "", "it has more than it may by now");
+    }
+    assert!(fair.standing(&noisy.tenant, Priority::Interactive, None).tenant_full);
+    // The other one asks no more, and after a while that counts.
+    for _ in 0..RECENT - 1 {
+        fair.finish(&noisy, None);
+        assert_eq!(started(&mut fair), "n");
+    }
+    fair.finish(&noisy, None);
+    assert_eq!(started(&mut fair), "nnnn");
 }
 
 #[test]
