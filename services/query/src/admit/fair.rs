@@ -10,7 +10,7 @@
 //! The more urgent class starts first, and no class starves: one that could start and was passed over [`PATIENCE`] times is next.
 //! Of the places scheduled queries take three quarters at most and background ones half or fewer, so that a person finds a place.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use model::{Priority, TenantId};
 
@@ -147,11 +147,11 @@ impl<W> Fair<W> {
         for passed in able.into_iter().filter(|other| *other > class) {
             self.lanes[passed as usize].passed_over += 1;
         }
-        let ring = &self.lanes[class as usize].ring;
-        let may: HashSet<_> = ring.iter().filter(|tenant| self.has_place(tenant)).cloned().collect();
-        let lane = &mut self.lanes[class as usize];
+        // The same for all that wait: each is among those who ask.
+        let most = self.lanes[class as usize].ring.front().map_or(0, |tenant| self.places_of(tenant));
+        let (tenants, lane) = (&self.tenants, &mut self.lanes[class as usize]);
         lane.passed_over = 0;
-        let (tenant, waiter) = lane.start(|tenant| may.contains(tenant))?;
+        let (tenant, waiter) = lane.start(|tenant| tenants.get(tenant).copied().unwrap_or(0) < most)?;
         self.recent.push_back(tenant.clone());
         if self.recent.len() > RECENT {
             self.recent.pop_front();
