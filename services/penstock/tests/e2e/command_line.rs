@@ -84,6 +84,12 @@ async fn files_are_sent_once_and_what_is_refused_can_be_sent_again() {
     assert_eq!(said["accepted"], 3_010, "{said}");
     let token = said["position_token"].as_str().unwrap();
     assert_eq!(count(token).await, [[json!(3_010), json!(15_050.0), json!(3_010)]]);
+    // Another day's file that begins alike is another file.
+    person.file("tuesday.csv", &csv);
+    let send = ["send", "tuesday.csv", "--column", "user_id=who", "--json"];
+    let said: Value = serde_json::from_str(&person.says(&send, "").await).unwrap();
+    let token = said["position_token"].as_str().unwrap();
+    assert_eq!(count(token).await, [[json!(6_020), json!(30_100.0), json!(6_020)]]);
 
     let lines = "{\"event_type\":\"sale\",\"event_id\":\"a\",\"properties\":{\"amount\":1}}\n\
         {\"event_type\":\"sale\",\"event_id\":\"b\",\"timestamp\":\"2100-01-01T00:00:00Z\"}\nnothing\n";

@@ -69,14 +69,18 @@ impl Source {
         let extension = path.and_then(Path::extension);
         let by_name = if extension.is_some_and(|e| e.eq_ignore_ascii_case("csv")) { Input::Csv } else { Input::Ndjson };
         let read = Count::default();
+        // What comes by standard input a second time is new; a file is the same file.
+        let mut ids = Ids(Xxh3::with_seed(if path.is_some() { 0 } else { rand::random() }));
+        if let Some(name) = path.and_then(Path::file_name) {
+            ids.take(name.as_encoded_bytes());
+        }
         Ok(Self {
             input: Metered { input, read: read.clone(), allowed: Count::default() },
             size,
             read,
             arguments: arguments.clone(),
             format: arguments.format.unwrap_or(by_name),
-            // What comes by standard input a second time is new; a file is the same file.
-            ids: Ids(Xxh3::with_seed(if path.is_some() { 0 } else { rand::random() })),
+            ids,
         })
     }
 
@@ -138,7 +142,8 @@ fn event(text: &[u8], arguments: &SendArguments) -> Result<v1::Event, Error> {
     ingest::event_from_json(0, &serde_json::Value::Object(map).to_string())
 }
 
-/// Ids of events that have none: of all that stands in the file up to there, so that a file that is sent again, or has grown, counts once.
+/// Ids of events that have none: of the file's name and all that stands in it up to there. So a file that is sent again, or has grown, counts once, and
+/// two files that begin alike count both.
 struct Ids(Xxh3);
 
 impl Ids {
