@@ -5,6 +5,8 @@ SHELL := bash
 
 BUF := .tools/npm/node_modules/.bin/buf
 PENSTOCK := target/release/penstock
+# What is fetched and what is compiled don't wait for each other.
+beside = $(MAKE) --no-print-directory $(1) & beside=$$!; trap "kill $$beside 2>/dev/null || true" EXIT;
 
 .PHONY: help
 help: ## Say what there is
@@ -28,7 +30,8 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
 .PHONY: test
-test: engine backends venv stubs clients console chromium ## Run every test, on the real engine, with real clients and a real browser
+test: console ## Run every test, on the real engine, with real clients and a real browser
+	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run; wait $$beside
 	cargo test --workspace --locked
 
 .PHONY: fuzz
@@ -38,9 +41,9 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint
-lint: buf deny console deploy-lint ## Check format, lints, contracts, dependencies, the console's types, and what deploy has
+lint: buf console ## Check format, lints, contracts, dependencies, the console's types, and what deploy has
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(call beside,deny deploy-lint) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
 	deploy/tools/breaking.sh
