@@ -112,7 +112,8 @@ impl World {
         let tenant = &self.tenants[at];
         let key = if random.random_bool(0.3) { &tenant.reader } else { &tenant.key };
         let (method, mut body) = self.request(random, at);
-        if method.starts_with("QueryService") && !method.ends_with("Explain") && random.random_bool(0.2) {
+        let takes_options = !["QueryService/Explain", "QueryService/Describe"].contains(&method.as_str());
+        if method.starts_with("QueryService") && takes_options && random.random_bool(0.2) {
             body["options"]["position_token"] = json!(self.tenants.choose(random).unwrap().position_token);
         }
         let bearer = format!("Bearer {key}");
