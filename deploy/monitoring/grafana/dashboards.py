@@ -28,6 +28,14 @@ def stat(title, unit, query, line=None):
     return Panel(title, unit, {"": query}, line, "stat")
 
 
+def top(query):
+    return {"{{tenant}}": f"topk(20, {query})"}
+
+
+def share(query):
+    return top(f"{query} / on () group_left () (sum({query}) > 0)")
+
+
 QUERY_CALLS = 'target=~"query|metrics"'
 
 DASHBOARDS = {
@@ -46,6 +54,57 @@ DASHBOARDS = {
             Panel("Processes well, as their callers see it", "short", {"{{role}}": "min by (role) (sum by (role, instance) (penstock_upstream_healthy))"}),
             Panel("Calls tried again", "reqps", {"{{role}}": "sum by (role) (rate(penstock_upstream_retries_total[5m]))"}, rare=True),
             Panel("Cache failures", "ops", {"{{operation}}": "sum by (operation) (rate(penstock_cache_failures_total[5m]))"}, rare=True),
+            Panel("Metastore failures", "ops", {"{{instance}}": "rate(penstock_metastore_failures_total[5m])"}, rare=True),
+            Panel("Cores in use", "short", {"{{component}}": "penstock:cpu:rate5m"}),
+            Panel("Memory", "bytes", {"{{component}} {{instance}}": 'process_resident_memory_bytes{job="penstock"}'}),
+            Panel("Open files, of those allowed", "percentunit", {"{{instance}}": "penstock:open_files:ratio"}, 0.8),
+            Panel("Disk left", "percentunit", {"{{instance}}": "penstock:disk_free:ratio"}),
+        ],
+    ),
+    # The house has hundreds of tenants: each panel shows those that take most.
+    "tenants": (
+        "Penstock: tenants",
+        [
+            Panel("Events accepted", "cps", top("penstock:tenant_events:rate5m")),
+            Panel("Bytes of events", "Bps", top("penstock:tenant_event_bytes:rate5m")),
+            Panel(
+                "Events rejected",
+                "cps",
+                top('sum by (tenant) (rate(penstock_tenant_events_total{verdict="rejected"}[5m]))'),
+            ),
+            Panel("Calls", "reqps", top("sum by (tenant) (rate(penstock_tenant_calls_total[5m]))")),
+            Panel("Calls refused", "reqps", top('sum by (tenant) (rate(penstock_tenant_calls_total{outcome="refused"}[5m]))')),
+            Panel("Calls failed", "reqps", top('sum by (tenant) (rate(penstock_tenant_calls_total{outcome="failed"}[5m]))')),
+            Panel(
+                "Calls that took longer than 0.5 s",
+                "percentunit",
+                top(
+                    '1 - sum by (tenant) (rate(penstock_tenant_call_seconds_bucket{le="0.5"}[5m]))'
+                    " / sum by (tenant) (rate(penstock_tenant_call_seconds_count[5m]))"
+                ),
+            ),
+            Panel("Queries running, in the mean", "short", top("penstock:tenant_query_seconds:rate5m")),
+            Panel("Bytes read by queries", "Bps", top("penstock:tenant_read_bytes:rate5m")),
+        ],
+    ),
+    # `penstock cost` puts prices to these.
+    "cost": (
+        "Penstock: cost",
+        [
+            Panel("Cores in use", "short", {"{{component}}": "penstock:cpu:rate5m"}),
+            Panel(
+                "Core seconds for a million events accepted",
+                "s",
+                {"all processes": "1e6 * sum(penstock:cpu:rate5m) / (penstock:accepted:rate5m > 0)"},
+            ),
+            Panel("Share of the events' bytes", "percentunit", share("penstock:tenant_event_bytes:rate5m")),
+            Panel("Share of the queries' time", "percentunit", share("penstock:tenant_query_seconds:rate5m")),
+            Panel("Share of the bytes read", "percentunit", share("penstock:tenant_read_bytes:rate5m")),
+            Panel(
+                "Bytes on the wire of one event",
+                "bytes",
+                top("penstock:tenant_event_bytes:rate5m / (penstock:tenant_events:rate5m > 0)"),
+            ),
         ],
     ),
     "ingest": (
@@ -100,7 +159,25 @@ DASHBOARDS = {
                 2,
             ),
             Panel("Calls by outcome", "reqps", {"{{code}}": f"sum by (code) (rate(penstock_calls_total{{{QUERY_CALLS}}}[5m]))"}),
-            Panel("Calls in hand, running or waiting", "short", {"in hand": "penstock:queries_in_hand:sum"}),
+            Panel(
+                "Queries in hand",
+                "short",
+                {
+                    "{{class}}, running": "sum by (class) (penstock_query_running)",
+                    "{{class}}, waiting": "sum by (class) (penstock_query_waiting)",
+                },
+            ),
+            Panel(
+                "Waited for a place, P99",
+                "s",
+                {"{{class}}": "histogram_quantile(0.99, sum by (class, le) (rate(penstock_query_wait_seconds_bucket[5m])))"},
+            ),
+            Panel("Answers by route", "reqps", {"{{route}}": "sum by (route) (rate(penstock_query_seconds_count[5m]))"}),
+            Panel(
+                "Time to the whole answer by route, P95",
+                "s",
+                {"{{route}}": "histogram_quantile(0.95, sum by (route, le) (rate(penstock_query_seconds_bucket[5m])))"},
+            ),
             Panel("Refused, as the house was full", "reqps", {"{{class}}": "sum by (class) (rate(penstock_query_refused_total[5m]))"}, rare=True),
             Panel("Computed once for several", "reqps", {"shared": "sum(rate(penstock_query_shared_total[5m]))"}),
             Panel("Subscriptions", "short", {"{{instance}}": "penstock_query_subscriptions"}),

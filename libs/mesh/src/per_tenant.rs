@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn tenants_beyond_the_bound_share_one_set() {
         let labels = PerTenant::bounded(2, |label| label.to_string());
-        let of = |name: &str| labels.of(&name.parse().unwrap()).to_string();
+        let of = |name: &str| labels.of(&TenantId::new(name).unwrap()).to_string();
         assert_eq!(["red", "blue", "green", "red", "grey"].map(of), ["red", "blue", OTHERS, "red", OTHERS]);
-        assert!(OTHERS.parse::<TenantId>().is_err(), "a tenant could be called as the others are");
+        assert!(TenantId::new(OTHERS).is_err(), "a tenant could be called as the others are");
     }
 }

@@ -109,7 +109,7 @@ fn json_error(status: &Status) -> Response {
     }
     let http =
         StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = json!({"error": {"code": http.as_u16(), "status": code_name(status.code()),
+    let body = json!({"error": {"code": http.as_u16(), "status": api::status::code_name(status.code()),
         "message": status.message(), "details": list}});
     let mut response = json_response(http, &body);
     if let Some(delay) = retry {
@@ -125,17 +125,4 @@ pub fn json_response(status: StatusCode, body: &Value) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The canonical name of a gRPC code, as in `INVALID_ARGUMENT`.
-fn code_name(code: tonic::Code) -> String {
-    let debug = format!("{code:?}");
-    let mut name = String::with_capacity(debug.len() + 2);
-    for (i, c) in debug.chars().enumerate() {
-        if c.is_ascii_uppercase() && i > 0 {
-            name.push('_');
-        }
-        name.push(c.to_ascii_uppercase());
-    }
-    name
 }

@@ -24,7 +24,7 @@ use crate::{
     ending::ending,
     limit::RateLimit,
     middleware::{Next, layer},
-    observe::{observe, rescue},
+    observe::{CalledBy, observe, rescue},
     shared_keys::SharedKeys,
     shed::Load,
     target::Target,
@@ -180,6 +180,7 @@ async fn whence(hops: Arc<Vec<Network>>, mut request: Request, next: Next) -> Re
 async fn authenticate(keys: Arc<Authenticator>, mut request: Request, next: Next) -> Result<Response, Error> {
     let whence = call::whence(&request)?;
     let key = keys.authenticate(request.headers(), whence).await?;
+    CalledBy::note(&request, &key.scope.tenant);
     request.extensions_mut().insert(Arc::clone(&key));
     let (protocol, is_stream) = (Protocol::of(&request), api::is_stream(request.uri().path()));
     let response = next.run(request).await?;

@@ -117,6 +117,13 @@ pub(crate) struct Admission {
     _room: Permit,
 }
 
+impl Admission {
+    /// How long it is on the wire.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.charge.size.bytes as u64
+    }
+}
+
 /// A stream that is open; it counts until it is dropped.
 pub(crate) struct OpenStream {
     streams: Arc<Mutex<HashMap<TenantId, usize>>>,

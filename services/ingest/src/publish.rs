@@ -1,11 +1,17 @@
 //! One batch: judge each event, register new properties, append, acknowledge.
 
-use std::{mem, ops::Range, sync::Arc, time::Duration};
+use std::{
+    mem,
+    ops::Range,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use api::v1;
 use bytes::Bytes;
 use eventlog::{Batch, EventLog, LogError};
-use mesh::{context::CallContext, signed::SigningKey, trace};
+use mesh::{context::CallContext, per_tenant::PerTenant, signed::SigningKey, trace};
+use metrics::{Counter, counter};
 use model::{
     Error, PartitionId, Permission, Position, PropertyKind, partition_of,
     record::{self, Body, PropertyRef, RecordRef, TraceIds},
@@ -57,6 +63,22 @@ struct Kept<'a> {
     /// Whether a property isn't in the app's registry.
     any_new: bool,
 }
+
+/// What one tenant sent.
+struct OfTenant {
+    accepted: Counter,
+    rejected: Counter,
+    bytes: Counter,
+}
+
+static OF_TENANTS: LazyLock<PerTenant<OfTenant>> = LazyLock::new(|| {
+    PerTenant::new(|tenant| {
+        let verdict =
+            |verdict| counter!("penstock_tenant_events_total", "tenant" => tenant.clone(), "verdict" => verdict);
+        let (accepted, rejected) = (verdict("accepted"), verdict("rejected"));
+        OfTenant { accepted, rejected, bytes: counter!("penstock_tenant_event_bytes_total", "tenant" => tenant) }
+    })
+});
 
 impl Publisher {
     /// Publishes to the parts' log what `flow` lets in. To be called within a runtime, which follows where records go as long as this lives.
@@ -145,10 +167,13 @@ impl Publisher {
             self.acknowledge(verdict, before).await
         };
         let acknowledgement = published.await.inspect_err(|_| self.flow.give_back(&admission))?;
-        metrics::counter!("penstock_ingest_events_total", "verdict" => "accepted")
-            .increment(u64::from(acknowledgement.accepted));
-        metrics::counter!("penstock_ingest_events_total", "verdict" => "rejected")
-            .increment(acknowledgement.rejections.len() as u64);
+        let of_tenant = OF_TENANTS.of(&context.scope.tenant);
+        let (accepted, rejected) = (u64::from(acknowledgement.accepted), acknowledgement.rejections.len() as u64);
+        counter!("penstock_ingest_events_total", "verdict" => "accepted").increment(accepted);
+        counter!("penstock_ingest_events_total", "verdict" => "rejected").increment(rejected);
+        of_tenant.accepted.increment(accepted);
+        of_tenant.rejected.increment(rejected);
+        of_tenant.bytes.increment(admission.bytes());
         Ok(acknowledgement)
     }
 

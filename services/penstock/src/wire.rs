@@ -90,7 +90,7 @@ pub(crate) async fn serve(
     let serving = Arc::new(AtomicBool::new(false));
     let (now, stored) = (Arc::clone(&serving), stores.ready());
     let ready = Arc::new(move || now.load(Ordering::Acquire) && stored());
-    let ops = ops::service(Arc::clone(&telemetry), ready);
+    let ops = ops::service(Arc::clone(&telemetry), config.data.clone(), ready);
     let ops = serve_in_background(doors.ops, ops, &config.server, Door::Open, &ops_stop);
 
     let services = match &stores.meta {

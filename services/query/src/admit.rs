@@ -11,6 +11,7 @@
 mod estimate;
 mod fair;
 mod hours;
+mod shown;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ pub use hours::Hours;
 
 use crate::Options;
 use fair::{Ask, Bounds, Fair, Full, QUANTUM, Standing};
+use shown::{Shown, name};
 
 /// The least and the most that a refusal tells to wait.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
@@ -46,6 +48,7 @@ struct Inner {
     max_waits: [Duration; 3],
     hours: Option<Hours>,
     now_ms: fn() -> i64,
+    shown: Shown,
 }
 
 struct State {
@@ -75,7 +78,9 @@ impl Drop for Leave {
         let mut state = self.inner.state.lock();
         state.fair.finish(&self.ask, self.read_bytes.map(cost));
         state.service = Some(state.service.map_or(took, |mean| mean + RECENT * (took - mean)));
+        self.inner.shown.queue(&state.fair);
         drop(state);
+        self.inner.shown.ended(&self.ask.tenant, took, self.read_bytes.unwrap_or(self.ask.bytes.unsigned_abs()));
         self.inner.start();
     }
 }
@@ -89,7 +94,9 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.inner.state.lock().fair.cancel(&self.ask, self.number);
+        let mut state = self.inner.state.lock();
+        state.fair.cancel(&self.ask, self.number);
+        self.inner.shown.queue(&state.fair);
     }
 }
 
@@ -111,6 +118,7 @@ impl Admission {
                 .map(Duration::from_millis),
             hours: options.background_hours,
             now_ms,
+            shown: Shown::default(),
         }))
     }
 
@@ -132,7 +140,7 @@ impl Admission {
         let inner = &*self.0;
         let ask = Ask { tenant: tenant.clone(), class, bytes: cost(bytes) };
         let (tell, mut told) = oneshot::channel();
-        let waiting = {
+        let (came, waiting) = (Instant::now(), {
             let mut state = inner.state.lock();
             match state.fair.wait(&ask, tell) {
                 Ok(number) => Waiting { inner, ask, number },
@@ -145,13 +153,14 @@ impl Admission {
                     return Err(inner.refusal(&state, standing, class, what));
                 }
             }
-        };
+        });
         self.0.start();
         let until = Instant::now() + inner.max_waits[class as usize];
         while Instant::now() < until {
             // Its hours may begin while nothing else happens.
             let look = if class == Priority::Background { until.min(Instant::now() + LOOK) } else { until };
             if let Ok(Ok(leave)) = timeout_at(look, &mut told).await {
+                inner.shown.waited(class, came.elapsed());
                 return Ok(leave);
             }
             self.0.start();
@@ -175,7 +184,9 @@ impl Inner {
         loop {
             let mut state = self.state.lock();
             let open = self.is_background_open(&state);
-            let Some((ask, tell)) = state.fair.start(open) else { return };
+            let started = state.fair.start(open);
+            self.shown.queue(&state.fair);
+            let Some((ask, tell)) = started else { return };
             drop(state); // who waits no longer gives the place back at once
             let _ = tell.send(Leave { inner: Arc::clone(self), ask, since: Instant::now(), read_bytes: None });
         }
@@ -216,14 +227,6 @@ impl Inner {
 
 fn cost(bytes: u64) -> i64 {
     i64::try_from(bytes).map_or(MOST_BYTES, |bytes| bytes.clamp(QUANTUM, MOST_BYTES))
-}
-
-const fn name(class: Priority) -> &'static str {
-    match class {
-        Priority::Interactive => "interactive",
-        Priority::Scheduled => "scheduled",
-        Priority::Background => "background",
-    }
 }
 
 #[cfg(test)]

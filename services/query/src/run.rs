@@ -164,6 +164,10 @@ impl Engine {
             None => None,
         };
         let answer = self.fresh_answer(&plan, asked.counts(), wanted.as_ref(), caller, started).await;
+        if let Ok(answer) = &answer {
+            let route = answer.info.as_ref().map_or("", |info| info.route().as_str_name());
+            metrics::histogram!("penstock_query_seconds", "route" => route).record(started.elapsed().as_secs_f64());
+        }
         match (answer, last) {
             (Ok(answer), Some(last)) => {
                 last.keep(&answer, &self.cache);

@@ -17,7 +17,10 @@ impl From<Error> for MetaError {
             | Error::TypeNotFound { .. }
             | Error::RowNotFound => Self::Inconsistent(error.to_string()),
             Error::Database(database) if is_defect(&**database) => Self::Inconsistent(error.to_string()),
-            _ => Self::Unavailable(error.to_string()),
+            _ => {
+                metrics::counter!("penstock_metastore_failures_total").increment(1);
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Size {
 pub(crate) struct Charge {
     tenant: TenantId,
     rates: Rates,
-    size: Size,
+    pub(super) size: Size,
 }
 
 /// Why a batch is over its tenant's quota.

@@ -1,6 +1,11 @@
 //! One port, every protocol: health, reflection, grpc-web, CORS, and how what is not there is answered.
 
-use api::v1::{SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse, result_part::Part};
+use std::time::Duration;
+
+use api::v1::{
+    SqlQuery, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse, SubscribeRequest,
+    query_service_client::QueryServiceClient, result_part::Part, subscribe_request::Question,
+};
 use http::Method;
 use prost::Message;
 use serde_json::{Value, json};
@@ -264,10 +269,25 @@ async fn the_operators_port_counts() {
         .sql(&key, "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'", answer["position_token"].as_str().unwrap())
         .await;
     house.post("no-key", "/v1/sql", &json!({})).await;
+    // By gRPC the outcome stands at the end of the answer; who leaves before has cancelled the call.
+    let mut client = QueryServiceClient::new(house.keyed(&key).await);
+    let sql = |sql: &str| SqlRequest { sql: sql.to_owned(), app_id: "xyz123".to_owned(), ..SqlRequest::default() };
+    client.sql(sql("SELECT COUNT(*) FROM events")).await.unwrap();
+    client.sql(sql("SELECT nothing FROM events")).await.unwrap_err();
+    let question = SqlQuery { sql: "SELECT COUNT(*) FROM events".to_owned(), app_id: "xyz123".to_owned() };
+    let question = Some(Question::Sql(question));
+    let live = client.subscribe(SubscribeRequest { question, ..SubscribeRequest::default() }).await;
+    let mut live = live.unwrap().into_inner();
+    live.message().await.unwrap().unwrap();
+    drop((live, client));
     let metrics = async || {
         let url = format!("http://{}/metrics", house.ops_address);
         house.http.get(url).send().await.unwrap().text().await.unwrap()
     };
+    let left = "penstock_calls_total{target=\"query\",code=\"CANCELLED\"} 1";
+    while !metrics().await.lines().any(|line| line == left) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let text = metrics().await;
     for line in [
         "penstock_ingest_events_total{verdict=\"accepted\"} 2",
@@ -275,12 +295,33 @@ async fn the_operators_port_counts() {
         "penstock_pipeline_events_total{outcome=\"stored\"} 1",
         "penstock_pipeline_events_total{outcome=\"duplicate\"} 1",
         "penstock_calls_total{target=\"ingest\",code=\"OK\"} 1",
-        "penstock_calls_total{target=\"query\",code=\"OK\"} 1",
+        "penstock_calls_total{target=\"query\",code=\"OK\"} 2",
+        "penstock_calls_total{target=\"query\",code=\"INVALID_ARGUMENT\"} 1",
+        "penstock_tenant_calls_total{tenant=\"demo\",outcome=\"ok\"} 3",
+        "penstock_tenant_calls_total{tenant=\"demo\",outcome=\"refused\"} 2",
+        "penstock_tenant_events_total{tenant=\"demo\",verdict=\"accepted\"} 2",
+        "penstock_tenant_events_total{tenant=\"demo\",verdict=\"rejected\"} 1",
+        "penstock_query_waiting{class=\"interactive\"} 0",
+        "penstock_query_running{class=\"interactive\"} 0",
         "penstock_calls_total{target=\"query\",code=\"UNAUTHENTICATED\"} 1",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
-    for name in ["penstock_call_seconds", "penstock_pipeline_delay_seconds", "penstock_pipeline_lag_records"] {
+    for name in [
+        "penstock_call_seconds",
+        "penstock_query_seconds",
+        "penstock_query_wait_seconds",
+        "penstock_tenant_call_seconds",
+        "penstock_tenant_query_seconds",
+        "penstock_tenant_query_read_bytes_total",
+        "penstock_tenant_event_bytes_total",
+        "penstock_pipeline_delay_seconds",
+        "penstock_pipeline_lag_records",
+        "penstock_disk_free_bytes",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+    ] {
         assert!(text.contains(&format!("# TYPE {name}")), "{name} is not in\n{text}");
     }
 }

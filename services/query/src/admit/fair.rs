@@ -22,7 +22,7 @@ pub(super) const PATIENCE: u32 = 7;
 /// Others ask too if one of so many queries that started last was another tenant's.
 const RECENT: usize = 32;
 
-const CLASSES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Priority::Background];
+pub(super) const CLASSES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Priority::Background];
 
 /// How many may run and wait.
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +172,11 @@ impl<W> Fair<W> {
         }
         let less = read_bytes.map_or(0, |read| ask.bytes.saturating_sub(read));
         self.lanes[ask.class as usize].charge_back(&ask.tenant, less);
+    }
+
+    /// How many of the class wait, and how many run.
+    pub(super) fn numbers(&self, class: Priority) -> (usize, usize) {
+        (self.lanes[class as usize].waiting, self.running[class as usize])
     }
 
     /// How many places are in use.
