@@ -4,8 +4,12 @@
 //! notice of it arrives; what is still being answered to it ends then. While it doesn't, a key is known as some gateway read it within the last minute, and no longer.
 //! Keys that a gateway doesn't know are looked up within a budget ([`Unknown`]).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -31,6 +35,12 @@ const STALE_MS: i64 = 60_000;
 const KEPT: u64 = 100_000;
 /// How long a key that nobody shows is known here, and so is looked up whatever else is.
 const KNOWN: Duration = Duration::from_secs(86_400);
+
+/// With padding or without: both are sent.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Finds keys: in memory, then in the metastore, and if that can't be reached among those that gateways share.
 pub(crate) struct Authenticator {
@@ -75,11 +85,13 @@ impl Authenticator {
         Self { directory, known, missing, looking, unknown, shared, deleted, now_ms }
     }
 
-    /// The key that the headers show: `authorization: Bearer ...` or `x-api-key: ...`.
+    /// The key that the headers show: `authorization: Bearer ...`, `x-api-key: ...`, or as the name of `authorization: Basic ...`, as Segment's
+    /// libraries do.
     pub(crate) async fn authenticate(self: &Arc<Self>, headers: &HeaderMap, whence: Whence) -> Result<Arc<Key>, Error> {
         let text = shown(headers).ok_or_else(|| {
             unauthenticated("no API key: send it as `authorization: Bearer <key>` or `x-api-key: <key>`")
         })?;
+        let text = &*text;
         if let Some(token) = Token::of(text) {
             let token = token?;
             let key = self.find(token.key_id(), whence).await?.ok_or_else(refused)?;
@@ -203,12 +215,19 @@ fn too_many(wait: Duration) -> Error {
     Error { retry_after: Some(wait.max(Duration::from_millis(1))), ..Error::new(ErrorCode::ResourceExhausted, message) }
 }
 
-fn shown(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| {
+fn shown(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| {
         let (scheme, key) = v.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        if scheme.eq_ignore_ascii_case("bearer") { Some(key.trim().into()) } else { basic(scheme, key).map(Cow::from) }
     });
-    bearer.or_else(|| headers.get("x-api-key").and_then(|v| v.to_str().ok()))
+    authorization.or_else(|| headers.get("x-api-key").and_then(|v| v.to_str().ok()).map(Cow::from))
+}
+
+/// Who calls by HTTP's basic authentication, whose password is not looked at.
+fn basic(scheme: &str, credentials: &str) -> Option<String> {
+    let text = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(credentials.trim()))?.ok()?;
+    let text = String::from_utf8(text).ok()?;
+    Some(text.split_once(':').map_or(text.as_str(), |(name, _)| name).to_owned())
 }
 
 /// One text for all, so that a guess learns nothing.

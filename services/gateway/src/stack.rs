@@ -27,7 +27,7 @@ use crate::{
     observe::{CalledBy, observe, rescue},
     shared_keys::SharedKeys,
     shed::Load,
-    target::Target,
+    target::{Target, tell_segment},
     trace::trace,
     unknown::Unknown,
     uses::Uses,
@@ -152,6 +152,7 @@ pub fn service(parts: Parts) -> HttpService {
 }
 
 async fn target(mut request: Request, next: Next) -> Result<Response, Error> {
+    tell_segment(&mut request);
     let path = request.uri().path();
     let found = Target::of(path);
     let target = found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("there is no {path}")))?;

@@ -1,6 +1,6 @@
 //! Which service a path belongs to, and whether a call changes anything.
 
-use http::Method;
+use http::{Method, Uri, header};
 use mesh::Request;
 
 /// Where the OpenAPI document is.
@@ -50,6 +50,8 @@ impl Target {
         let first = segments.next()?.split(':').next()?;
         match first {
             "events" | "identify" => Some(Self::Ingest),
+            // Segment's.
+            "batch" | "import" | "track" | "page" | "screen" | "group" | "alias" => Some(Self::Ingest),
             "query" | "sql" | "subscribe" | "export" | "explain" | "describe" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
@@ -67,6 +69,20 @@ impl Target {
             Self::Admin => "admin",
             Self::Public => "public",
         }
+    }
+}
+
+/// `/v1/identify` is ours and Segment's. Its libraries show their key by basic authentication, which nobody else does.
+pub(crate) fn tell_segment(request: &mut Request) {
+    let scheme = request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+    if request.uri().path() != "/v1/identify" || !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic ")) {
+        return;
+    }
+    let mut parts = request.uri().clone().into_parts();
+    let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+    parts.path_and_query = format!("/v1/identify:segment{query}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
 }
 
@@ -111,6 +127,8 @@ mod tests {
             ("/penstock.v1.IngestService/Publish", Some(Target::Ingest)),
             ("/v1/events", Some(Target::Ingest)),
             ("/v1/identify", Some(Target::Ingest)),
+            ("/v1/identify:segment", Some(Target::Ingest)),
+            ("/v1/batch", Some(Target::Ingest)),
             ("/v1/sql", Some(Target::Query)),
             ("/v1/sql:stream", Some(Target::Query)),
             ("/v1/subscribe", Some(Target::Query)),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// An event, or why it is none.
-type Read = Result<v1::Event, Error>;
+pub(crate) type Read = Result<v1::Event, Error>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +29,7 @@ struct JsonEvent {
 /// RFC 3339 text, or UTC milliseconds since 1970.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum JsonTime {
+pub(crate) enum JsonTime {
     Ms(i64),
     Text(String),
 }
@@ -52,7 +52,7 @@ pub(crate) fn events(body: &[u8], ndjson: bool) -> Result<Vec<Read>, Error> {
     Ok(vec![event(0, whole.get())])
 }
 
-fn malformed(field: &str, description: String) -> Error {
+pub(crate) fn malformed(field: &str, description: String) -> Error {
     Error::invalid(field, "MALFORMED", description)
 }
 
@@ -83,7 +83,7 @@ pub fn event(index: usize, text: &str) -> Result<v1::Event, Error> {
     })
 }
 
-fn time(field: &str, time: JsonTime) -> Result<i64, Error> {
+pub(crate) fn time(field: &str, time: JsonTime) -> Result<i64, Error> {
     match time {
         JsonTime::Ms(ms) => Ok(ms),
         JsonTime::Text(text) => text.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(|e| {
@@ -94,7 +94,7 @@ fn time(field: &str, time: JsonTime) -> Result<i64, Error> {
 
 /// A JSON number, string or bool; or `{"time": ...}` for an instant, since JSON has none. The other kinds may be named too, as they are
 /// where the product itself writes an event.
-fn property(field: &str, value: serde_json::Value) -> Result<v1::value::Kind, Error> {
+pub(crate) fn property(field: &str, value: serde_json::Value) -> Result<v1::value::Kind, Error> {
     use serde_json::Value;
     use v1::value::Kind;
     match value {

@@ -14,6 +14,7 @@ mod placing;
 mod publish;
 mod receiving;
 mod rest;
+mod segment;
 mod stream;
 mod validate;
 mod wire;

@@ -94,6 +94,10 @@ impl Publisher {
         &self.limits
     }
 
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.now_ms)()
+    }
+
     pub(crate) fn flow(&self) -> &Flow {
         &self.flow
     }
@@ -229,16 +233,28 @@ impl Publisher {
 
     /// Takes what is known of a user.
     pub(crate) async fn identify(&self, context: &CallContext, message: &[u8]) -> Result<String, Error> {
-        context.require(Permission::Ingest)?;
         let wire::Identify { app_id, user_id, traits, position_token } = wire::Identify::read(message)?;
         let before = self.position(position_token)?;
+        let appended = self.known(context, (app_id, user_id), &traits, message.len()).await?;
+        Ok(self.token(before, Some(appended)))
+    }
+
+    /// The same, of what another route has read. It came in so many bytes.
+    pub(crate) async fn known(
+        &self,
+        context: &CallContext,
+        (app_id, user_id): (&str, &str),
+        traits: &[(&str, wire::Value<'_>)],
+        bytes: usize,
+    ) -> Result<Position, Error> {
+        context.require(Permission::Ingest)?;
         let judge = Judge { limits: &self.limits, received_at_ms: (self.now_ms)(), backfill: false };
         validate::name(user_id, self.limits.user_bytes, || "user_id".to_owned())?;
         let mut apps = AppsOfBatch::new(&self.apps, context, app_id);
         let app = apps.find("", || "app_id".to_owned()).await.map_err(AppError::into_inner)?;
         let mut good = Vec::with_capacity(traits.len());
         // Traits have no registry: every name is looked at.
-        judge.properties(|| "traits".to_owned(), &traits, &model::AppSchema::default(), &mut good)?;
+        judge.properties(|| "traits".to_owned(), traits, &model::AppSchema::default(), &mut good)?;
         for PropertyRef { name, kind, .. } in &good {
             if matches!(*name, "country" | "plan") && *kind != PropertyKind::String {
                 return Err(Error::invalid(format!("traits.{name}"), "MALFORMED", "must be a string"));
@@ -259,9 +275,8 @@ impl Publisher {
             let ends = vec![buffer.len() as u32];
             vec![Batch { partition, buffer: Bytes::from(buffer), ends }]
         };
-        let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes: message.len() })?;
-        let appended = self.append(1, batches).await.inspect_err(|_| self.flow.give_back(&admission))?;
-        Ok(self.token(before, Some(appended)))
+        let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes })?;
+        self.append(1, batches).await.inspect_err(|_| self.flow.give_back(&admission))
     }
 
     /// Registers what the batch brings for the first time. An event whose properties find no more room is rejected alone.
@@ -399,7 +414,8 @@ impl<'a> Verdict<'a> {
     }
 }
 
-fn rejection(index: usize, event_id: &str, error: Error) -> v1::Rejection {
+/// The refusal of the event at `index`, by the first rule that it breaks.
+pub(crate) fn rejection(index: usize, event_id: &str, error: Error) -> v1::Rejection {
     let violation = error.violations.into_iter().next();
     let (code, field, message) = match violation {
         Some(v) => (v.reason.into_owned(), v.field, v.description),

@@ -1,18 +1,20 @@
-//! `POST /v1/events`: events in JSON, on the same judgement and the same log as gRPC.
+//! `POST /v1/events`, and what Segment has ([`segment`]): events in JSON, on the same judgement and the same log as gRPC.
 
 use std::{io::Read, sync::Arc};
 
+use api::v1;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use mesh::{
-    HttpService, Request, Response, body, context,
+    HttpService, Request, Response, body,
+    context::{self, CallContext},
     protocol::{Protocol, json_response},
 };
 use model::Error;
 use serde_json::json;
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::{Publisher, json, wire::Batch};
+use crate::{Publisher, json, segment, wire::Batch};
 
 /// 8 MiB, as RFC 9659 bounds it for HTTP: a frame says itself how much memory its reader must have, 128 MiB if it is let.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -55,20 +57,34 @@ pub fn openapi() -> serde_json::Value {
     }})
 }
 
-/// Answers `POST /v1/events`; everything else goes to `others`.
+/// Answers `POST /v1/events` and the calls of Segment's libraries; everything else goes to `others`.
 pub(crate) fn route(publisher: Arc<Publisher>, others: HttpService) -> HttpService {
     BoxCloneSyncService::new(service_fn(move |request: Request| {
         let (publisher, others) = (Arc::clone(&publisher), others.clone());
         async move {
-            if request.uri().path() != "/v1/events" {
-                return others.oneshot(request).await;
-            }
-            Ok(post(&publisher, request).await.unwrap_or_else(|error| Protocol::Json.error(&error)))
+            let answer = match request.uri().path() {
+                "/v1/events" => post(&publisher, request).await,
+                path => match segment::kind_of(path) {
+                    Some(kind) => segment::post(&publisher, request, kind).await,
+                    None => return others.oneshot(request).await,
+                },
+            };
+            Ok(answer.unwrap_or_else(|error| Protocol::Json.error(&error)))
         }
     }))
 }
 
-async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error> {
+/// A body that came by HTTP.
+pub(crate) struct Received {
+    pub(crate) context: Arc<CallContext>,
+    /// The app that the address names.
+    pub(crate) app: String,
+    ndjson: bool,
+    pub(crate) body: Bytes,
+}
+
+/// Takes a body off the wire.
+pub(crate) async fn receive(publisher: &Publisher, request: Request) -> Result<Received, Error> {
     if request.method() != Method::POST {
         return Err(Error::invalid("method", "NOT_ALLOWED", "events are sent by POST"));
     }
@@ -81,21 +97,27 @@ async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
     let limit = publisher.limits().json_bytes;
     let sent = body::collect(request.into_body(), limit).await?;
-    let bytes = decompressed(encoding.as_ref().map(HeaderValue::as_bytes), sent, limit)?;
-    let events = json::events(&bytes, ndjson)?;
-    let verdict = publisher.events(&context, Batch::of(&app, &events), bytes.len()).await?;
+    let body = decompressed(encoding.as_ref().map(HeaderValue::as_bytes), sent, limit)?;
+    Ok(Received { context, app, ndjson, body })
+}
+
+async fn post(publisher: &Publisher, request: Request) -> Result<Response, Error> {
+    let Received { context, app, ndjson, body } = receive(publisher, request).await?;
+    let events = json::events(&body, ndjson)?;
+    let verdict = publisher.events(&context, Batch::of(&app, &events), body.len()).await?;
 
     let none_accepted = verdict.accepted == 0 && !verdict.rejections.is_empty();
     let status = if none_accepted { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let rejections: Vec<_> = verdict
-        .rejections
-        .iter()
-        .map(|r| json!({"index": r.index, "event_id": r.event_id, "code": r.code, "field": r.field, "message": r.message}))
-        .collect();
+    let rejections: Vec<_> = verdict.rejections.iter().map(rejection).collect();
     Ok(json_response(
         status,
         &json!({"accepted": verdict.accepted, "rejections": rejections, "position_token": verdict.position_token}),
     ))
+}
+
+/// A refused event in an answer.
+pub(crate) fn rejection(r: &v1::Rejection) -> serde_json::Value {
+    json!({"index": r.index, "event_id": r.event_id, "code": r.code, "field": r.field, "message": r.message})
 }
 
 /// A body as it was before the client compressed it, if that isn't more than `limit` bytes.

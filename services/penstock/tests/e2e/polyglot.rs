@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -32,9 +33,119 @@ async fn in_every_language(house: &House) {
     }
 }
 
+/// A program that sends to Segment sends here instead, by Segment's own library.
+#[tokio::test]
+async fn segment_s_own_library_sends_without_a_change() {
+    let house = House::start().await;
+    let key = house.tenant("polyglot", "shop", &["ingest", "query"]).await;
+    assert_eq!(ran("segment", segment(), &house.address, &key, "shop").await, json!({"errors": []}));
+
+    let rows = async |sql: &str| json!(house.sql(&key, sql, "").await);
+    let by_type =
+        "SELECT event_type, COUNT(*) AS c, COUNT(DISTINCT user_id) AS users FROM events GROUP BY 1 ORDER BY 1";
+    let wanted =
+        json!([["Order Completed", 40, 1], ["alias", 1, 1], ["group", 1, 1], ["page", 1, 1], ["screen", 1, 1]]);
+    until_rows(&house, &key, by_type, &wanted).await;
+    let orders = "SELECT SUM(total) AS t, MAX(cart_size) AS s, MAX(context_user_agent) AS a, MAX(context_page_path) AS p, \
+        MAX(context_library_name) AS l FROM events WHERE event_type = 'Order Completed'";
+    assert_eq!(rows(orders).await, json!([[800.0, 39.0, "shop/1.0", "/cart", "@segment/analytics-node"]]));
+    let others = "SELECT user_id, name, group_id, traits_seats, previous_id FROM events WHERE event_type <> 'Order Completed' ORDER BY event_type";
+    let wanted = json!([
+        ["bob", null, null, null, "visitor"],
+        ["bob", null, "g1", 12.0, null],
+        ["visitor", "Cart", null, null, null],
+        ["bob", "Settings", null, null, null]
+    ]);
+    assert_eq!(rows(others).await, wanted);
+    until_rows(&house, &key, "SELECT user_id, country, plan, company FROM users", &json!([["ann", "NL", "pro", "Acme"]]))
+        .await;
+}
+
+/// One call a request, as those write who have no library; and a batch that is wrong in part.
+#[tokio::test]
+async fn segment_s_paths_answer_one_call_and_tell_what_is_wrong() {
+    let house = House::start().await;
+    let key = house.tenant("polyglot", "shop", &["ingest", "query"]).await;
+    let send = async |path: &str, body: Value| {
+        let request = house.http.post(format!("http://{}{path}", house.address)).basic_auth(&key, Some(""));
+        let answer = request.json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let done = || (200, json!({"success": true, "accepted": 1, "rejections": []}));
+    assert_eq!(send("/v1/track", json!({"event": "seen", "userId": "ann", "messageId": "m1"})).await, done());
+    // A retry.
+    assert_eq!(send("/v1/track", json!({"event": "seen", "userId": "ann", "messageId": "m1"})).await, done());
+    assert_eq!(send("/v1/identify?app_id=shop", json!({"userId": "ann", "traits": {"plan": "pro"}})).await, done());
+    let (status, answer) = send(
+        "/v1/batch",
+        json!({"batch": [
+            {"type": "track", "event": "seen", "userId": "bob", "messageId": "m2"},
+            {"type": "track", "event": "seen", "messageId": "m3"},
+            {"type": "identify", "userId": "bob", "traits": {"plan": 7}, "messageId": "m4"},
+            {"type": "track", "event": "seen", "userId": "bob", "messageId": "m5", "timestamp": "2001-01-01T00:00:00Z"},
+        ]}),
+    )
+    .await;
+    let told: Vec<_> = answer["rejections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (&r["index"], &r["field"], &r["event_id"], &r["code"]))
+        .collect();
+    assert_eq!((status, &answer["accepted"]), (200, &json!(1)));
+    let wanted = [
+        (1, "batch[1].userId", "m3", "REQUIRED"),
+        (2, "batch[2].traits.plan", "m4", "MALFORMED"),
+        (3, "batch[3].timestamp", "m5", "TOO_OLD"),
+    ];
+    let wanted = wanted.map(|(index, field, id, code)| (json!(index), json!(field), json!(id), json!(code)));
+    assert_eq!(told, wanted.each_ref().map(|(index, field, id, code)| (index, field, id, code)));
+    assert_eq!(send("/v1/track", json!({"userId": "ann"})).await.0, 400);
+    assert_eq!(send("/v1/batch", json!([])).await.0, 400);
+    until_rows(
+        &house,
+        &key,
+        "SELECT user_id, COUNT(*) AS c FROM events GROUP BY 1 ORDER BY 1",
+        &json!([["ann", 1], ["bob", 1]]),
+    )
+    .await;
+    until_rows(&house, &key, "SELECT user_id, plan FROM users", &json!([["ann", "pro"]])).await;
+    // Ours is as it was.
+    let (status, answer) =
+        house.post(&key, "/v1/identify", &json!({"user_id": "bob", "traits": {"plan": {"string": "free"}}})).await;
+    assert_eq!(status, 200, "{answer}");
+    let wrong =
+        house.http.post(format!("http://{}/v1/track", house.address)).basic_auth("no-key", Some("")).json(&json!({}));
+    assert_eq!(wrong.send().await.unwrap().status(), 401);
+}
+
+/// Segment's API gives no token to wait for.
+async fn until_rows(house: &House, key: &str, sql: &str, wanted: &Value) {
+    let since = Instant::now();
+    loop {
+        let rows = json!(house.sql(key, sql, "").await);
+        if rows == *wanted {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{sql}: {rows}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn segment() -> Command {
+    let mut node = Command::new("node");
+    node.arg(tools("polyglot").join("typescript/segment.mjs"));
+    node
+}
+
 /// The story as told in a language to whoever listens at `address`, in an app without events.
 async fn told(language: &str, address: &str, key: &str, app: &str) -> Value {
-    let mut command = tokio::process::Command::from(program(language));
+    ran(language, program(language), address, key, app).await
+}
+
+/// What a program prints.
+async fn ran(language: &str, program: Command, address: &str, key: &str, app: &str) -> Value {
+    let mut command = tokio::process::Command::from(program);
     command.env("PENSTOCK_ADDRESS", address).env("PENSTOCK_KEY", key).env("PENSTOCK_APP", app);
     command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.unwrap_or_else(|_| panic!("{language} does not end"));
