@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
+import { world } from "./world.ts";
 
 const WORTH_BYTES = 1_024;
 
@@ -50,5 +51,5 @@ export default defineConfig({
   },
   server: { proxy },
   preview: { proxy },
-  plugins: [packed("dist")],
+  plugins: [world(), packed("dist")],
 });

@@ -87,10 +87,11 @@ export class Visit {
   async picture(page, name, widths = WIDTHS) {
     for (const width of widths) {
       await page.setViewportSize({ width, height: width < 600 ? 844 : 900 });
+      // Charts learn their new width with the next frame.
+      await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
       // A page that is wider than the window can't be read on a telephone.
       const spare = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       if (spare > 0) this.violations.push(`${name}: ${spare} pixels too wide at ${width}`);
-      await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
       await page.screenshot({ path: `${given("SCREENSHOTS")}/${name}-${width}.png`, caret: "initial" });
     }
     await page.setViewportSize({ width: 1440, height: 900 });

@@ -4,6 +4,7 @@ import plot from "uplot/dist/uPlot.min.css?inline";
 import { connect } from "../api/client";
 import { type Fault, faultOf } from "../api/fault";
 import { type Table, tableOf } from "../api/values";
+import { element } from "../charts/dom";
 import { draw } from "../charts/plot";
 import { follow } from "../lib/follow";
 import { instant, withUnit } from "../lib/format";
@@ -12,7 +13,7 @@ import { namesOf, queryOf, stepOf } from "../pages/explore/wire";
 import tokens from "../styles/tokens.css?inline";
 import { type Attributes, draftOf, NAMES, readAttributes } from "./attributes";
 import css from "./element.css?inline";
-import { barList, element, legend } from "./parts";
+import { barList, legend } from "./parts";
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(

@@ -1,14 +1,8 @@
 import type { Bar } from "../charts/bars";
+import { element } from "../charts/dom";
 import { colourName } from "../charts/palette";
 import type { Series } from "../charts/series";
 import { withUnit } from "../lib/format";
-
-export function element(name: string, attributes: Record<string, string>, ...children: (Node | string)[]): HTMLElement {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children.filter((child) => child !== ""));
-  return made;
-}
 
 function swatch(colour: number): HTMLElement {
   const made = element("i", { class: "swatch" });

@@ -105,6 +105,38 @@ async fn what_is_shown_follows_the_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_map_shows_countries_and_lists_what_is_none() {
+    let house = House::start().await;
+    let visit =
+        |land: &str| json!({"app_id": "xyz123", "event_type": "visit", "user_id": "u1", "properties": {"land": land}});
+    let lands = ["DE", "DE", "DE", "US", "US", "fr", "Ivory Coast", "GI", "Atlantis"];
+    let mut events: Vec<_> = lands.into_iter().map(visit).collect();
+    events.push(json!({"app_id": "xyz123", "event_type": "visit", "user_id": "u1"}));
+    publish(&house, &events).await;
+    let seen = told(&house, "map", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["isLazy"], true, "the shapes come with the first map");
+    let mut rows: Vec<_> = seen["rows"].as_array().unwrap().iter().map(|row| row.to_string()).collect();
+    rows[2..].sort();
+    let expected = [
+        r#"["Germany","3"]"#,
+        r#"["United States","2"]"#,
+        r#"["(none)","1"]"#,
+        r#"["Atlantis","1"]"#,
+        r#"["Côte d’Ivoire","1"]"#,
+        r#"["France","1"]"#,
+        r#"["Gibraltar","1"]"#,
+    ];
+    assert_eq!(rows, expected, "by code and by name; what has no shape is there too");
+    let note = seen["note"].as_str().unwrap();
+    assert!(["(none)", "Atlantis", "Gibraltar"].iter().all(|name| note.contains(name)), "{note}");
+    assert_eq!(seen["legend"], json!(["1 – 2", "2 – 3", "3 and more", "no data"]));
+    assert_eq!((&seen["first"], &seen["second"]), (&json!("Germany 3"), &json!("United States 2")), "by arrows");
+    assert!(seen["last"].as_str().unwrap().ends_with(": 1"), "{}", seen["last"]);
+    assert_eq!(seen["fills"], 3, "a shade for each value");
+    assert_eq!(seen["kept"], "Germany: 4", "what is focused stays so while the map follows its events");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_product_of_its_own_has_its_name_and_colours_that_can_be_read() {
     let house = House::start().await;
     // A yellow that nobody could read on white.

@@ -1,6 +1,7 @@
 import { toJsonString } from "@bufbuild/protobuf";
 import { useMemo } from "react";
 import type { App } from "../../api/access";
+import { DataTable } from "../../charts/table";
 import { TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
 import { useLive } from "../../lib/live";
 import { href } from "../../lib/route";
@@ -96,7 +97,10 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
               <p>None came in this time.</p>
             </Empty>
           ) : (
-            (step !== undefined || draft.by.some((field) => field !== "")) && (
+            (step !== undefined || draft.by.some((field) => field !== "")) &&
+            (draft.view === "table" ? (
+              <DataTable table={answer.rows} label={tile.title} zone={zone} step={step} file={tile.title} />
+            ) : (
               <Drawn
                 table={answer.rows}
                 names={names}
@@ -106,7 +110,7 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
                 label={tile.title}
                 height={200}
               />
-            )
+            ))
           )}
         </>
       )}

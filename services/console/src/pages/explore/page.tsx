@@ -24,11 +24,15 @@ const VIEWS = [
   { value: "line", label: "Line", icon: "line" },
   { value: "bar", label: "Bar", icon: "bar" },
   { value: "share", label: "Share", icon: "percent" },
+  { value: "map", label: "Map", icon: "world" },
   { value: "table", label: "Table", icon: "table" },
 ] as const;
 
 /** Long enough not to ask at every letter, short enough not to be felt. */
 const DELAY_MS = 250;
+
+/** Dimensions of a question. */
+const MOST = 3;
 
 export function Explore({ app }: { app: App }) {
   const { api } = useSession();
@@ -61,7 +65,8 @@ export function Explore({ app }: { app: App }) {
     DELAY_MS,
   );
   const was = answer.value?.shape ?? shape;
-  const isSame = was.step === step && was.names.join() === names.join();
+  const isMap = (view: View) => view === "map";
+  const isSame = was.step === step && was.names.join() === names.join() && isMap(was.view) === isMap(draft.view);
 
   return (
     <>
@@ -96,7 +101,12 @@ export function Explore({ app }: { app: App }) {
         <Panel className="answer">
           <div className="toolbar">
             <Times draft={draft} zone={zone} appZone={app.zone} onChange={change} />
-            <Segments<View> label="Show as" value={draft.view} options={VIEWS} onChange={(view) => change({ view })} />
+            <Segments<View>
+              label="Show as"
+              value={draft.view}
+              options={VIEWS}
+              onChange={(view) => change(view === "map" ? { view, by: byCountryFirst(draft.by) } : { view })}
+            />
           </div>
           {query === undefined && schema.value !== undefined ? (
             <Empty title="The question isn't complete yet">
@@ -119,6 +129,12 @@ export function Explore({ app }: { app: App }) {
       </div>
     </>
   );
+}
+
+/** A map shows the first dimension. */
+function byCountryFirst(by: readonly string[]): readonly string[] {
+  const field = by.find((one) => /country/i.test(one)) ?? "country";
+  return [field, ...by.filter((one) => one !== field && one !== "")].slice(0, MOST);
 }
 
 function GroupBy({
@@ -156,7 +172,12 @@ function GroupBy({
           </div>
         </div>
       ))}
-      {draft.by.length > 0 && (
+      {draft.view === "map" && (
+        <p className="hint">
+          A map shows the first dimension: country codes (ISO 3166-1) or English names. The other views show all.
+        </p>
+      )}
+      {draft.by.length > 0 && draft.view !== "map" && (
         <Select
           label="Groups shown"
           isBare
@@ -168,7 +189,7 @@ function GroupBy({
           onChange={(top) => onChange({ top: Number(top) })}
         />
       )}
-      {draft.by.length < 3 && (
+      {draft.by.length < MOST && (
         <Button kind="quiet" icon="plus" onClick={() => onChange({ by: [...draft.by, ""] })}>
           Add dimension
         </Button>

@@ -6,6 +6,7 @@ import { type Cell, numberOf, ROUTES, type Table, tableOf } from "../../api/valu
 import { Bars } from "../../charts/bars";
 import { DataTable } from "../../charts/table";
 import { TimeChart } from "../../charts/time";
+import { WorldMap } from "../../charts/worldmap";
 import type { Result as Answered } from "../../gen/penstock/v1/common_pb";
 import { bytes, change, clock, milliseconds, type Step, withUnit } from "../../lib/format";
 import { Empty, Failed, Waiting } from "../../ui/states";
@@ -80,6 +81,7 @@ export function Drawn({
     [table, names, step, zone],
   );
   if (view === "table") return null;
+  if (view === "map") return <WorldMap table={table} names={names} label={label} />;
   if (drawn !== undefined)
     return (
       <TimeChart

@@ -169,7 +169,8 @@ export function queryOf(draft: Draft, appId: string, fields: readonly Field[], z
   if (range === undefined || !draft.measures.every(isWhole)) return undefined;
   const names = namesOf(draft.measures);
   const step = stepOf(draft, zone);
-  const by = draft.by.filter((field) => field !== "");
+  const chosen = draft.by.filter((field) => field !== "");
+  const by = draft.view === "map" ? chosen.slice(0, 1) : chosen;
   const isText = by[0] !== undefined && fields.find((field) => field.text === by[0])?.kind === "string";
   return create(TypedQuerySchema, {
     appId,
