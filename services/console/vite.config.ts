@@ -43,9 +43,13 @@ export default defineConfig({
     rolldownOptions: {
       checks: { pluginTimings: false },
       // What other pages load has a name that stays.
-      input: { index: "index.html", "penstock-chart": "src/embed/element.ts" },
+      input: {
+        index: "index.html",
+        "penstock-chart": "src/embed/element.ts",
+        "penstock-dashboard": "src/embed/dashboard.ts",
+      },
       output: {
-        entryFileNames: ({ name }) => (name === "penstock-chart" ? "[name].js" : "assets/[name]-[hash].js"),
+        entryFileNames: ({ name }) => (name.startsWith("penstock-") ? "[name].js" : "assets/[name]-[hash].js"),
       },
     },
   },

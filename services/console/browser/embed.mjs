@@ -27,12 +27,23 @@ tell(async (visit) => {
     for (const customer of ["ann", "bob"]) {
       const page = await visit.page();
       await page.goto(`http://127.0.0.1:${port}/?customer=${customer}`);
+      const tile = (/** @type {string} */ name) =>
+        page.locator("penstock-dashboard").getByRole("region", { name, exact: true });
       const charts = page.locator("penstock-chart");
       await charts.first().locator("canvas").waitFor();
       await charts.nth(1).locator("tr").first().waitFor();
+      await tile("Revenue and sales").locator("canvas").waitFor();
+      await tile("By country").getByRole("img").first().waitFor();
+      await tile("Share of stores").locator("canvas").waitFor();
       seen[customer] = {
         total: await charts.first().locator(".total").textContent(),
         stores: await visit.rows(charts.nth(1).locator("table")),
+        dashboard: {
+          totals: await tile("Revenue and sales").locator(".total").allTextContents(),
+          stores: await visit.rows(tile("By store").locator("table")),
+          countries: await visit.rows(tile("By country").locator("table")),
+          buyers: await visit.rows(tile("Buyers").locator("table")),
+        },
       };
       await visit.check(page, `embedded for ${customer}`);
       await visit.picture(page, `embedded-${customer}`);
@@ -42,18 +53,47 @@ tell(async (visit) => {
           app_id: given("APP"),
           event_type: "sale",
           user_id: "ann",
-          properties: { customer: "ann", store: "north", amount: 5 },
+          properties: { customer: "ann", store: "north", amount: 5, land: "DE" },
         };
         const headers = { authorization: `Bearer ${given("PENSTOCK_KEY")}`, "content-type": "application/json" };
         await fetch(`${visit.origin}/v1/events`, { method: "POST", headers, body: JSON.stringify([sale]) });
         const now = charts.first().locator(".total", { hasText: "15" });
         await now.waitFor();
         seen.later = await now.textContent();
+        await tile("By country").getByRole("img", { name: "Germany: 15" }).waitFor();
+        await tile("Buyers").getByRole("row", { name: "ann 15" }).waitFor();
+        await tile("Revenue and sales").locator(".total", { hasText: "15" }).waitFor();
         const said = page.evaluate(
           () => new Promise((resolve) => document.addEventListener("penstock-unauthenticated", () => resolve("told"))),
         );
         await charts.first().evaluate((chart) => chart.setAttribute("token", "nothing"));
         seen.expired = await said;
+        const dashboard = page.locator("penstock-dashboard");
+        const told = page.evaluate(
+          () =>
+            new Promise((resolve) =>
+              document.addEventListener("penstock-unauthenticated", ({ target }) =>
+                resolve(target instanceof Element && target.localName),
+              ),
+            ),
+        );
+        const token = (await dashboard.getAttribute("token")) ?? "";
+        await dashboard.evaluate((element) => element.setAttribute("token", "nothing"));
+        seen.dashboardExpired = await told;
+        await page.getByRole("alert").filter({ hasText: "new token" }).last().waitFor();
+        await dashboard.evaluate((element, given) => element.setAttribute("token", given), token);
+        await tile("Buyers").getByRole("row", { name: "ann 15" }).waitFor();
+        // What can't be shown says why, beside what can.
+        const board = JSON.parse(await (await fetch(`http://127.0.0.1:${port}/dashboard.json`)).text());
+        board.tiles[1].question = JSON.stringify({ by: ["stoer"], view: "bar" });
+        await dashboard.evaluate((element, text) => {
+          element.removeAttribute("src");
+          element.setAttribute("dashboard", text);
+        }, JSON.stringify(board));
+        seen.mistake = await tile("By store").getByRole("alert").textContent();
+        await tile("Buyers").getByRole("row", { name: "ann 15" }).waitFor();
+        await dashboard.evaluate((element) => element.setAttribute("dashboard", "{}"));
+        seen.none = await dashboard.getByRole("alert").textContent();
       }
     }
     return seen;

@@ -3,9 +3,12 @@
 //   penstock key create ... makes a key of kind KEY_KIND_HS256 that may query; then
 //   PENSTOCK=http://127.0.0.1:7070 KEY_ID=... KEY_SECRET=... PORT=8080 node host.mjs
 import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
 const { PENSTOCK = "http://127.0.0.1:7070", KEY_ID = "", KEY_SECRET = "", APP = "xyz123", PORT = "8080" } = process.env;
+// As the console exported it.
+const DASHBOARD = readFileSync(new URL("dashboard.json", import.meta.url));
 const CUSTOMERS = { ann: "Ann's Bakery", bob: "Bob's Bikes" };
 
 /** A token with which a page sees the events of one customer, for ten minutes. The secret stays here.
@@ -30,6 +33,7 @@ function page(customer) {
     <title>${CUSTOMERS[customer]}</title>
     <link rel="stylesheet" href="/host.css">
     <script type="module" src="${PENSTOCK}/console/penstock-chart.js"></script>
+    <script type="module" src="${PENSTOCK}/console/penstock-dashboard.js"></script>
   </head>
   <body>
     <header><strong>Storefront</strong> <span>${CUSTOMERS[customer]}</span></header>
@@ -37,6 +41,8 @@ function page(customer) {
       <h1>Your sales</h1>
       ${chart('label="Revenue" formula="SUM(amount)" range="7d" view="bar" grain="day"')}
       ${chart('label="Revenue by store" formula="SUM(amount)" by="store" range="7d" view="bar"')}
+      <h2>In detail</h2>
+      <penstock-dashboard app="${APP}" token="${tokenFor(customer)}" src="/dashboard.json"></penstock-dashboard>
     </main>
   </body>
 </html>`;
@@ -44,19 +50,23 @@ function page(customer) {
 
 const CSS = `body { margin: 0; background: #faf7f2; color: #2b2118; font: 15px/1.5 Georgia, serif; }
 header { padding: 14px 24px; background: #5b3a1e; color: #fff; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 16px; max-width: 960px; margin: 24px auto; padding: 0 16px; }
-h1 { grid-column: 1 / -1; margin: 0; font-size: 22px; }
-penstock-chart { --series-1: #a4551e; --font: Georgia, serif; }`;
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 16px; max-width: 960px; margin: 24px auto; padding: 0 16px; }
+h1, h2, penstock-dashboard { grid-column: 1 / -1; margin: 0; }
+h1 { font-size: 22px; }
+h2 { font-size: 18px; }
+penstock-chart, penstock-dashboard { --series-1: #a4551e; --series-2: #2f6f6a; --font: Georgia, serif; }`;
 
 createServer((request, response) => {
   const url = new URL(request.url ?? "/", "http://host");
   // Who is signed in would come from a session; here the address says it.
   const customer = url.searchParams.get("customer") === "bob" ? "bob" : "ann";
-  const isCss = url.pathname === "/host.css";
-  response.setHeader("content-type", isCss ? "text/css" : "text/html; charset=utf-8");
   response.setHeader(
     "content-security-policy",
-    `default-src 'none'; style-src 'self'; script-src ${PENSTOCK}; connect-src ${PENSTOCK}; img-src 'self' data:`,
+    `default-src 'none'; style-src 'self'; script-src ${PENSTOCK}; connect-src 'self' ${PENSTOCK}; img-src 'self' data:`,
   );
-  response.end(isCss ? CSS : page(customer));
+  /** @param {string} kind @param {string | Buffer} body */
+  const answer = (kind, body) => response.setHeader("content-type", kind).end(body);
+  if (url.pathname === "/host.css") answer("text/css", CSS);
+  else if (url.pathname === "/dashboard.json") answer("application/json", DASHBOARD);
+  else answer("text/html; charset=utf-8", page(customer));
 }).listen(Number(PORT), "127.0.0.1", () => process.stdout.write("ready\n"));

@@ -89,7 +89,7 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     response.headers_mut().insert(header::ETAG, tag);
-    // `penstock-chart.js` and what it imports are for other hosts' pages.
+    // `penstock-chart.js`, `penstock-dashboard.js` and what they import are for other hosts' pages.
     response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
     response

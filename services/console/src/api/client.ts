@@ -6,6 +6,8 @@ import { QueryService } from "../gen/penstock/v1/query_pb";
 
 /** The contracts, called with one key. */
 export interface Api {
+  /** Where it is: an origin. */
+  readonly server: string;
   readonly query: Client<typeof QueryService>;
   readonly metrics: Client<typeof MetricsService>;
   readonly admin: Client<typeof AdminService>;
@@ -18,6 +20,7 @@ export function connect(key: string, baseUrl: string = window.location.origin): 
   };
   const transport = createGrpcWebTransport({ baseUrl, interceptors: [signed] });
   return {
+    server: new URL(baseUrl, window.location.href).origin,
     query: createClient(QueryService, transport),
     metrics: createClient(MetricsService, transport),
     admin: createClient(AdminService, transport),

@@ -36,7 +36,7 @@ export interface Attributes {
 }
 
 const GRAINS: readonly GrainDraft[] = ["auto", "none", "minute", "hour", "day", "week", "month", "quarter", "year"];
-const VIEWS = ["line", "bar", "share", "number"] as const;
+const VIEWS = ["line", "bar", "share", "map", "table", "number"] as const;
 
 /** What the element says of itself; a sentence if that isn't enough, or wrong. */
 export function readAttributes(element: Element, server: string): Attributes | string {

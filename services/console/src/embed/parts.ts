@@ -1,22 +1,20 @@
+import { type Cell, isNumeric, type Table } from "../api/values";
 import type { Bar } from "../charts/bars";
 import { element } from "../charts/dom";
 import { colourName } from "../charts/palette";
 import type { Series } from "../charts/series";
-import { withUnit } from "../lib/format";
+import type { Column } from "../gen/penstock/v1/common_pb";
+import { bucket, type Step, shown, withUnit } from "../lib/format";
 
-function swatch(colour: number): HTMLElement {
-  const made = element("i", { class: "swatch" });
+function swatch({ colour, isBefore }: Series): HTMLElement {
+  const made = element("i", { class: isBefore ? "swatch before" : "swatch" });
   made.style.background = `var(${colourName(colour)})`;
   return made;
 }
 
 export function legend(series: readonly Series[]): HTMLElement {
   if (series.length < 2) return element("ul", { hidden: "" });
-  return element(
-    "ul",
-    { class: "legend" },
-    ...series.map(({ name, colour }) => element("li", {}, swatch(colour), name)),
-  );
+  return element("ul", { class: "legend" }, ...series.map((one) => element("li", {}, swatch(one), one.name)));
 }
 
 export function barList({
@@ -41,4 +39,31 @@ export function barList({
     );
   };
   return element("table", {}, element("tbody", {}, ...bars.slice(0, 20).map(row)));
+}
+
+const MOST = 200;
+
+/** An answer as it came. */
+export function dataTable(table: Table, zone: string, step: Step | undefined, label: string): HTMLElement {
+  const text = (value: Cell, column: number) => {
+    const { name = "", unit = "" } = table.columns[column] ?? {};
+    if (value instanceof Date && name === "time" && step !== undefined) return bucket(value, step, zone);
+    return typeof value === "number" && unit !== "" ? withUnit(value, unit) : shown(value, zone);
+  };
+  const kind = (column: Column) => ({ class: isNumeric(column) ? "number" : "" });
+  const row = (cells: readonly Cell[]) =>
+    element("tr", {}, ...table.columns.map((column, c) => element("td", kind(column), text(cells[c] ?? null, c))));
+  const head = table.columns.map((column) => element("th", { scope: "col", ...kind(column) }, column.name));
+  const left = table.rows.length - MOST;
+  return element(
+    "section",
+    { class: "scroll", tabindex: "0", "aria-label": `${label}, as a table` },
+    element(
+      "table",
+      {},
+      element("thead", {}, element("tr", {}, ...head)),
+      element("tbody", {}, ...table.rows.slice(0, MOST).map(row)),
+    ),
+    left > 0 ? element("p", {}, `and ${left} more rows`) : "",
+  );
 }

@@ -3,7 +3,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import type { Api } from "../api/client";
 import { type Fault, faultOf, isAborted } from "../api/fault";
-import { type Cell, cell, type Table } from "../api/values";
+import { type Cell, cell, type Table, tableOf } from "../api/values";
 import type { Column, ResultInfo, Row } from "../gen/penstock/v1/common_pb";
 import type { LiveChange, LiveState, SubscribeRequestSchema } from "../gen/penstock/v1/query_pb";
 
@@ -20,6 +20,11 @@ export interface Live {
 }
 
 export const NOTHING: Live = { table: undefined, info: undefined, behind: "", fault: undefined };
+/** Over plain HTTP a browser holds six connections to a server, whatever is on the page: two are left for questions. Over TLS all share one. */
+const STREAMS = 4;
+const streams = new Map<string, number>();
+/** How often is asked what finds no stream free. */
+const ASK_MS = 5_000;
 const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
 
 /** Rows by their keys, as pushes change them. */
@@ -65,7 +70,31 @@ function keyOf(cells: readonly Cell[]): string {
   return JSON.stringify(cells.map((value) => (typeof value === "bigint" ? `${value}n` : value)));
 }
 
-/** Follows an answer for as long as it is looked at; subscribes again when the server went away. */
+/** Takes a stream to the server if one is free. */
+function taken(server: string): boolean {
+  const open = streams.get(server) ?? 0;
+  if (server.startsWith("http:") && open >= STREAMS) return false;
+  streams.set(server, open + 1);
+  return true;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => window.setTimeout(resolve, ms));
+}
+
+async function ask(api: Api, question: Question, zone: string, signal: AbortSignal): Promise<Live> {
+  const options = { timeZone: zone };
+  const { result } =
+    question.case === "sql"
+      ? await api.query.sql({ sql: question.value.sql ?? "", appId: question.value.appId ?? "", options }, { signal })
+      : await api.query.query({ ...(question.value && { query: question.value }), options }, { signal });
+  return { table: tableOf(result), info: result?.info, behind: "", fault: undefined };
+}
+
+/**
+ * Follows an answer for as long as it is looked at; subscribes again when the server went away. Where the server's streams are all taken, it asks
+ * every 5 s until one is free.
+ */
 export async function follow(
   api: Api,
   question: Question,
@@ -76,7 +105,16 @@ export async function follow(
 ) {
   let live = NOTHING;
   for (let failures = 0; !signal.aborted; failures += 1) {
+    const isStreaming = taken(api.server);
     try {
+      if (!isStreaming) {
+        live = await ask(api, question, zone, signal);
+        if (signal.aborted) return;
+        tell(live);
+        failures = -1;
+        await pause(ASK_MS);
+        continue;
+      }
       const rows = new Rows();
       const request = { question, options: { timeZone: zone }, minInterval: durationFromMs(intervalMs) };
       for await (const { push } of api.query.subscribe(request, { signal })) {
@@ -99,7 +137,9 @@ export async function follow(
       if (fault.code !== Code.Unavailable) return tell({ ...live, fault });
       live = { ...live, behind: "The server went away; trying again." };
       tell(live);
+    } finally {
+      if (isStreaming) streams.set(api.server, (streams.get(api.server) ?? 1) - 1);
     }
-    await new Promise((resolve) => window.setTimeout(resolve, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]));
+    await pause(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] ?? 0);
   }
 }

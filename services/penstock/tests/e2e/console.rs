@@ -164,15 +164,23 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     assert_eq!(status, 200, "{made}");
     let sale = |customer: &str, store: &str, amount: u32| {
         json!({"app_id": "xyz123", "event_type": "sale", "user_id": customer,
-        "properties": {"customer": customer, "store": store, "amount": amount}})
+        "properties": {"customer": customer, "store": store, "amount": amount, "land": if customer == "ann" { "DE" } else { "US" }}})
     };
     publish(&house, &[sale("ann", "north", 10), sale("bob", "east", 70), sale("bob", "west", 30)]).await;
     let [id, secret] = [&made["key"]["key_id"], &made["secret"]].map(|text| text.as_str().unwrap());
     let with = [("PENSTOCK_KEY", &*key), ("KEY_ID", id), ("KEY_SECRET", secret), ("APP", "xyz123")];
     let seen = told(&house, "embed", &with).await;
-    assert_eq!(seen["ann"], json!({"total": "10", "stores": [["north", "", "10"]]}));
-    assert_eq!(seen["bob"], json!({"total": "100", "stores": [["east", "", "70"], ["west", "", "30"]]}));
+    let own = |revenue: &str, sales: &str, stores: Value, country: &str, customer: &str| {
+        let dashboard = json!({"totals": [format!("Revenue{revenue}"), format!("Sales{sales}new")], "stores": stores,
+            "countries": [[country, revenue]], "buyers": [[customer, revenue]]});
+        json!({"total": revenue, "stores": stores, "dashboard": dashboard})
+    };
+    assert_eq!(seen["ann"], own("10", "1", json!([["north", "", "10"]]), "Germany", "ann"));
+    assert_eq!(seen["bob"], own("100", "2", json!([["east", "", "70"], ["west", "", "30"]]), "United States", "bob"));
     assert_eq!((&seen["later"], &seen["expired"]), (&json!("15"), &json!("told")));
+    assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
+    assert!(seen["mistake"].as_str().unwrap().contains("did you mean `store`"), "{}", seen["mistake"]);
+    assert!(seen["none"].as_str().unwrap().contains("Export"), "{}", seen["none"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,16 +3,16 @@ import { useMemo } from "react";
 import type { App } from "../../api/access";
 import { DataTable } from "../../charts/table";
 import { TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
+import type { Field } from "../../lib/fields";
 import { useLive } from "../../lib/live";
 import { href } from "../../lib/route";
-import type { Field } from "../../lib/schema";
 import { Button } from "../../ui/button";
 import { Select } from "../../ui/field";
 import { Empty, Failed, Waiting } from "../../ui/states";
 import { toText } from "../explore/draft";
 import { parted } from "../explore/pivot";
 import { Drawn, Totals } from "../explore/result";
-import { namesOf, PERIODS, queryOf, stepOf } from "../explore/wire";
+import { namesOf, queryOf, rangeText, stepOf } from "../explore/wire";
 import type { Tile } from "./store";
 
 interface Props {
@@ -56,9 +56,7 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
             <a href={href("explore", { app: app.id, q: toText(draft) })}>{tile.title}</a>
           </h2>
         )}
-        <small>
-          {PERIODS[draft.range]?.label.toLowerCase() ?? draft.range.replace("/", " – ").replaceAll("T", " ")}
-        </small>
+        <small>{rangeText(draft.range)}</small>
         {live.behind !== "" && (
           <small className="behind" title={live.behind}>
             behind

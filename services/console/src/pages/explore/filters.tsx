@@ -1,6 +1,6 @@
 import type { Fault } from "../../api/fault";
+import type { Field } from "../../lib/fields";
 import { shown } from "../../lib/format";
-import type { Field } from "../../lib/schema";
 import { Button } from "../../ui/button";
 import { Combobox } from "../../ui/combobox";
 import { Select } from "../../ui/field";

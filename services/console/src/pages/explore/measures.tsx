@@ -1,7 +1,7 @@
 import type { Fault } from "../../api/fault";
 import { inText } from "../../api/fault";
 import { colourName } from "../../charts/palette";
-import type { Field } from "../../lib/schema";
+import type { Field } from "../../lib/fields";
 import { Button } from "../../ui/button";
 import { Combobox } from "../../ui/combobox";
 import { Select } from "../../ui/field";

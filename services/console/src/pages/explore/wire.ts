@@ -11,8 +11,8 @@ import {
   type TypedQuery,
   TypedQuerySchema,
 } from "../../gen/penstock/v1/query_pb";
+import type { Field, Kind } from "../../lib/fields";
 import type { Step } from "../../lib/format";
-import type { Field, Kind } from "../../lib/schema";
 import { inZone } from "../../lib/zone";
 import type { Draft, FilterDraft, MeasureDraft, Op, Sort } from "./draft";
 
@@ -84,6 +84,11 @@ export const PERIODS: Record<string, Span> = {
   lastMonth: { label: "Last month", ms: 744 * HOUR, period: { unit: Grain.MONTH, ago: 1 } },
   year: { label: "This year", ms: 8_784 * HOUR, period: { unit: Grain.YEAR } },
 };
+
+/** A range, in words. */
+export function rangeText(range: string): string {
+  return PERIODS[range]?.label.toLowerCase() ?? range.replace("/", " – ").replaceAll("T", " ");
+}
 
 /** Two instants, as "2026-01-31T10:00/2026-02-01T10:00" in the zone. */
 export function between(range: string, zone: string): { from: Date; to: Date } | undefined {

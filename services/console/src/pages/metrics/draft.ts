@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Filter, FilterOp, type Value } from "../../gen/penstock/v1/common_pb";
 import type { Metric, MetricDefinitionSchema } from "../../gen/penstock/v1/metrics_pb";
-import type { Field } from "../../lib/schema";
+import type { Field } from "../../lib/fields";
 import type { FilterDraft, Op } from "../explore/draft";
 import { filterOf, isFilterWhole, OPS } from "../explore/wire";
 

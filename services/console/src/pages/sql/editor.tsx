@@ -12,7 +12,7 @@ import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { type RefObject, useEffect, useRef } from "react";
-import type { Field } from "../../lib/schema";
+import type { Field } from "../../lib/fields";
 import "@fontsource-variable/jetbrains-mono/wght.css";
 import { FUNCTIONS } from "./functions";
 

@@ -1,0 +1,189 @@
+import { Code } from "@connectrpc/connect";
+import { type Api, connect } from "../api/client";
+import { type Fault, faultOf } from "../api/fault";
+import { element } from "../charts/dom";
+import { type Field, fieldsOf } from "../lib/fields";
+import { follow } from "../lib/follow";
+import { isZone } from "../lib/zone";
+import { type Board, fromFile, type Tile } from "../pages/dashboards/store";
+import { parted } from "../pages/explore/pivot";
+import { queryOf, rangeText } from "../pages/explore/wire";
+import { Picture } from "./picture";
+import { sheet } from "./sheet";
+
+const NAMES = ["token", "server", "app", "dashboard", "src", "time-zone", "theme", "height"] as const;
+const INTERVAL_MS = 2_000;
+
+/**
+ * `<penstock-dashboard token app dashboard|src time-zone theme height>`: a dashboard that was exported from the console, with what a token may see; its
+ * tiles follow their events. The page gives a new `token` when the element says `penstock-unauthenticated`, which bubbles.
+ */
+export class PenstockDashboard extends HTMLElement {
+  static readonly observedAttributes: readonly string[] = NAMES;
+  private readonly root = this.attachShadow({ mode: "open" });
+  private readonly box = element("div", { class: "whole" });
+  private readonly whole = new Picture(this.box);
+  private pictures = new Map<string, Picture>();
+  private shown = "";
+  private abort: AbortController | undefined;
+  private isAsked = false;
+
+  connectedCallback() {
+    this.root.adoptedStyleSheets = [sheet];
+    this.root.replaceChildren(this.box);
+    this.ask();
+  }
+
+  disconnectedCallback() {
+    this.abort?.abort();
+    this.empty();
+  }
+
+  attributeChangedCallback() {
+    this.ask();
+  }
+
+  /** The dashboard itself, as text or as what JSON.parse made of it. */
+  set dashboard(value: unknown) {
+    this.setAttribute("dashboard", typeof value === "string" ? value : JSON.stringify(value));
+  }
+
+  get dashboard(): string | null {
+    return this.getAttribute("dashboard");
+  }
+
+  /** Once for all attributes that change together. */
+  private ask() {
+    if (this.isAsked || !this.isConnected) return;
+    this.isAsked = true;
+    queueMicrotask(() => {
+      this.isAsked = false;
+      this.abort?.abort();
+      this.abort = new AbortController();
+      void this.answer(this.abort.signal);
+    });
+  }
+
+  private text(name: (typeof NAMES)[number]): string {
+    return this.getAttribute(name)?.trim() ?? "";
+  }
+
+  private async answer(signal: AbortSignal) {
+    const [token, app, zone] = [this.text("token"), this.text("app"), this.text("time-zone")];
+    if (token === "") return this.say("The attribute token is missing.");
+    if (app === "") return this.say("The attribute app is missing.");
+    if (zone !== "" && !isZone(zone)) return this.say(`There is no time zone "${zone}".`);
+    if (this.pictures.size === 0) this.whole.say("Loading…");
+    const board = await this.read(signal);
+    if (signal.aborted) return;
+    if (typeof board === "string") return this.say(board);
+    if (board.tiles.length === 0)
+      return this.say("This dashboard has no tiles. Add some in the console and export it again.");
+    const api = connect(token, this.text("server") || new URL(import.meta.url).origin);
+    try {
+      // Which fields hold text decides how filters and groups are asked for.
+      const described = await api.query.describe({ appId: app }, { signal });
+      if (signal.aborted) return;
+      const own = described.apps.find(({ appId }) => appId === app)?.timeZone;
+      this.lay(board);
+      const told = { isTold: false };
+      for (const tile of board.tiles)
+        void this.follow(api, tile, app, fieldsOf(described), zone || own || "UTC", signal, told);
+    } catch (error) {
+      if (signal.aborted) return;
+      const fault = faultOf(error);
+      this.empty();
+      this.refused(fault);
+      this.whole.fail(fault);
+    }
+  }
+
+  /** The dashboard out of the page or from its address; a sentence if there is none. */
+  private async read(signal: AbortSignal): Promise<Board | string> {
+    const src = this.text("src");
+    let text = this.text("dashboard");
+    if ((text === "") === (src === "")) return "Say either dashboard or src.";
+    if (src !== "") {
+      try {
+        const answer = await fetch(new URL(src, document.baseURI), { signal });
+        if (!answer.ok) return `There is no dashboard at ${src}: the server says ${answer.status}.`;
+        text = await answer.text();
+      } catch {
+        return `The dashboard at ${src} can't be fetched. Check the address and the page's connect-src.`;
+      }
+    }
+    return fromFile(text) ?? "This is no dashboard. Take the file that the console's Export gives.";
+  }
+
+  /** A place for each tile; those that are there already stay as they are. */
+  private lay(board: Board) {
+    const next = JSON.stringify(board.tiles.map(({ id, width }) => [id, width]));
+    if (this.pictures.size > 0 && next === this.shown) return;
+    this.empty();
+    this.shown = next;
+    const tiles = board.tiles.map((tile) => {
+      const place = element("section", { class: `tile width-${tile.width}`, "aria-label": tile.title });
+      this.pictures.set(tile.id, new Picture(place));
+      return place;
+    });
+    this.whole.clear();
+    this.box.replaceChildren(element("div", { class: "board", role: "group", "aria-label": board.title }, ...tiles));
+  }
+
+  private async follow(
+    api: Api,
+    tile: Tile,
+    app: string,
+    fields: readonly Field[],
+    appZone: string,
+    signal: AbortSignal,
+    told: { isTold: boolean },
+  ) {
+    const picture = this.pictures.get(tile.id);
+    const { draft, title: label } = tile;
+    const zone = draft.zone || appZone;
+    const query = queryOf(draft, app, fields, zone);
+    if (picture === undefined) return;
+    if (query === undefined)
+      return picture.say("This tile asks for nothing yet. Complete its question in the console.", "wrong");
+    if (picture.isEmpty) picture.say("Loading…");
+    const theme = this.text("theme") === "dark" ? ("dark" as const) : ("light" as const);
+    const subject = {
+      draft,
+      zone,
+      label,
+      theme,
+      height: Number(this.text("height")) || 200,
+      isNumber: false,
+      note: rangeText(draft.range),
+    };
+    await follow(api, { case: "query", value: query }, zone, INTERVAL_MS, signal, ({ table, fault }) => {
+      if (signal.aborted) return;
+      if (fault !== undefined) {
+        if (!told.isTold) told.isTold = this.refused(fault);
+        picture.fail(fault);
+      } else if (table !== undefined) picture.show(subject, parted(table));
+    });
+  }
+
+  /** Says to the page that the token is over, if it is; once, not for each tile. */
+  private refused({ code }: Fault): boolean {
+    if (code !== Code.Unauthenticated) return false;
+    this.dispatchEvent(new CustomEvent("penstock-unauthenticated", { bubbles: true, composed: true }));
+    return true;
+  }
+
+  private say(text: string) {
+    this.empty();
+    this.whole.say(text, "wrong");
+  }
+
+  private empty() {
+    for (const picture of this.pictures.values()) picture.clear();
+    this.pictures = new Map();
+    this.shown = "";
+  }
+}
+
+if (customElements.get("penstock-dashboard") === undefined)
+  customElements.define("penstock-dashboard", PenstockDashboard);
