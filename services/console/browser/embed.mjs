@@ -1,32 +1,15 @@
 // A product's own page with charts, as two of its customers see it.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
+import { startHost } from "./host.mjs";
 import { given, tell } from "./visit.mjs";
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
-
 tell(async (visit) => {
-  const port = await freePort();
-  const env = { ...process.env, PENSTOCK: visit.origin, PORT: String(port) };
-  const host = spawn(process.execPath, [fileURLToPath(new URL("../example/host.mjs", import.meta.url))], {
-    env,
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const host = await startHost(visit.origin);
   try {
-    await once(host.stdout, "data");
     /** @type {Record<string, unknown>} */
     const seen = {};
     for (const customer of ["ann", "bob"]) {
       const page = await visit.page();
-      await page.goto(`http://127.0.0.1:${port}/?customer=${customer}`);
+      await page.goto(`${host.origin}/?customer=${customer}`);
       const tile = (/** @type {string} */ name) =>
         page.locator("penstock-dashboard").getByRole("region", { name, exact: true });
       const charts = page.locator("penstock-chart");
@@ -84,7 +67,7 @@ tell(async (visit) => {
         await dashboard.evaluate((element, given) => element.setAttribute("token", given), token);
         await tile("Buyers").getByRole("row", { name: "ann 15" }).waitFor();
         // What can't be shown says why, beside what can.
-        const board = JSON.parse(await (await fetch(`http://127.0.0.1:${port}/dashboard.json`)).text());
+        const board = JSON.parse(await (await fetch(`${host.origin}/dashboard.json`)).text());
         board.tiles[1].question = JSON.stringify({ by: ["stoer"], view: "bar" });
         await dashboard.evaluate((element, text) => {
           element.removeAttribute("src");
@@ -98,6 +81,6 @@ tell(async (visit) => {
     }
     return seen;
   } finally {
-    host.kill();
+    host.stop();
   }
 });

@@ -68,5 +68,6 @@ createServer((request, response) => {
   const answer = (kind, body) => response.setHeader("content-type", kind).end(body);
   if (url.pathname === "/host.css") answer("text/css", CSS);
   else if (url.pathname === "/dashboard.json") answer("application/json", DASHBOARD);
+  else if (url.pathname === "/token") answer("text/plain", tokenFor(customer));
   else answer("text/html; charset=utf-8", page(customer));
 }).listen(Number(PORT), "127.0.0.1", () => process.stdout.write("ready\n"));

@@ -115,7 +115,7 @@ async fn a_map_shows_countries_and_lists_what_is_none() {
     publish(&house, &events).await;
     let seen = told(&house, "map", &[("PENSTOCK_KEY", &house.demo_key())]).await;
     assert_eq!(seen["isLazy"], true, "the shapes come with the first map");
-    let mut rows: Vec<_> = seen["rows"].as_array().unwrap().iter().map(|row| row.to_string()).collect();
+    let mut rows: Vec<_> = seen["rows"].as_array().unwrap().iter().map(ToString::to_string).collect();
     rows[2..].sort();
     let expected = [
         r#"["Germany","3"]"#,
@@ -155,8 +155,8 @@ async fn a_product_of_its_own_has_its_name_and_colours_that_can_be_read() {
     assert_eq!(seen["dark"]["accent"], "rgb(255 212 0)", "on dark ground it is as it was chosen");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
+/// Two customers of a product, Ann and Bob, and a key with which it signs what each may see; tells the story on them.
+async fn told_to_customers(story: &str) -> Value {
     let house = House::start().await;
     let key = house.demo_key();
     let signing = json!({"permissions": ["PERMISSION_QUERY"], "app_ids": ["xyz123"], "kind": "KEY_KIND_HS256"});
@@ -169,7 +169,12 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     publish(&house, &[sale("ann", "north", 10), sale("bob", "east", 70), sale("bob", "west", 30)]).await;
     let [id, secret] = [&made["key"]["key_id"], &made["secret"]].map(|text| text.as_str().unwrap());
     let with = [("PENSTOCK_KEY", &*key), ("KEY_ID", id), ("KEY_SECRET", secret), ("APP", "xyz123")];
-    let seen = told(&house, "embed", &with).await;
+    told(&house, story, &with).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
+    let seen = told_to_customers("embed").await;
     let own = |revenue: &str, sales: &str, stores: Value, country: &str, customer: &str| {
         let dashboard = json!({"totals": [format!("Revenue{revenue}"), format!("Sales{sales}new")], "stores": stores,
             "countries": [[country, revenue]], "buyers": [[customer, revenue]]});
@@ -181,6 +186,15 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
     assert!(seen["mistake"].as_str().unwrap().contains("did you mean `store`"), "{}", seen["mistake"]);
     assert!(seen["none"].as_str().unwrap().contains("Export"), "{}", seen["none"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_in_react_gets_its_tokens_by_itself() {
+    let seen = told_to_customers("react").await;
+    let (north, east_west) = (json!([["north", "", "10"]]), json!([["east", "", "70"], ["west", "", "30"]]));
+    assert_eq!(seen["ann"], json!({"total": "10", "chart": north, "tile": north}));
+    assert_eq!(seen["bob"], json!({"total": "100", "chart": east_west, "tile": east_west}));
+    assert_eq!(seen["renewed"], 1, "a token that is over is got anew, once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
