@@ -1,27 +1,12 @@
 // The elements as React components, on a page that is built as its owner would build it.
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
+import { bundle } from "./bundle.mjs";
 import { startHost } from "./host.mjs";
 import { given, tell } from "./visit.mjs";
 
-async function bundle() {
-  const entry = fileURLToPath(new URL("../example/react.tsx", import.meta.url));
-  const made = await build({
-    configFile: false,
-    logLevel: "error",
-    define: { "process.env.NODE_ENV": '"production"' },
-    build: { write: false, lib: { entry, formats: ["es"], fileName: "page" } },
-  });
-  const [output] = Array.isArray(made) ? made : [made];
-  const [chunk] = output !== undefined && "output" in output ? output.output : [];
-  if (chunk === undefined || chunk.type !== "chunk") throw new Error("the page wasn't built");
-  return chunk.code;
-}
-
 tell(async (visit) => {
-  const script = await bundle();
+  const script = await bundle("example/react.tsx");
   const host = await startHost(visit.origin);
   let tokens = 0;
   const html = `<!doctype html><html lang="en" data-server="${visit.origin}" data-app="${given("APP")}"><head><meta charset="utf-8">
