@@ -1,9 +1,9 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is eleven small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is twelve small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
 //! define, the [`Erasures`] of users, the [`Replays`] of the log, the [`Reports`] that are asked by the clock, the [`Placements`] of the log's
-//! records, the [`States`] of buckets, the [`Audit`] of who changed what, and the [`Brandings`] of tenants. [`Metastore`] is all eleven; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
+//! records, the [`States`] of buckets, the [`Audit`] of who changed what, the [`Brandings`] of tenants, and [`Snapshots`] of all. [`Metastore`] is all twelve; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -27,6 +27,7 @@ mod postgres;
 mod registry;
 mod replays;
 mod reports;
+mod snapshots;
 mod sql;
 mod sqlite;
 mod states;
@@ -48,16 +49,39 @@ pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writ
 pub use registry::{Registry, RegistryError};
 pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
 pub use reports::{Report, ReportRun, ReportTerms, Reports, RunProgress};
+pub use snapshots::Snapshots;
 pub use states::{BucketState, STATES_LAST_MS, States};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
 pub trait Metastore:
-    Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States + Audit + Brandings
+    Directory
+    + Registry
+    + Ledger
+    + Metrics
+    + Erasures
+    + Replays
+    + Reports
+    + Placements
+    + States
+    + Audit
+    + Brandings
+    + Snapshots
 {
 }
 impl<
-    T: Directory + Registry + Ledger + Metrics + Erasures + Replays + Reports + Placements + States + Audit + Brandings,
+    T: Directory
+        + Registry
+        + Ledger
+        + Metrics
+        + Erasures
+        + Replays
+        + Reports
+        + Placements
+        + States
+        + Audit
+        + Brandings
+        + Snapshots,
 > Metastore for T
 {
 }

@@ -1,4 +1,4 @@
-//! The eleven traits of the metastore, over either database.
+//! The twelve traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -16,6 +16,7 @@ mod placements;
 mod registry;
 mod replays;
 mod reports;
+mod snapshots;
 mod states;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Connection, Error, Sqlite, SqlitePool, Transaction,
+    Connection, Error, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -70,6 +70,18 @@ impl SqliteDatabase {
 
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, Error> {
         self.readers.acquire().await
+    }
+
+    /// Writes everything as of one instant into a new file, and runs the statements there.
+    pub(crate) async fn copy_into(&self, into: &Path, then: &[&'static str]) -> Result<bool, Error> {
+        let copy = sqlx::query("VACUUM INTO $1").bind(into.display().to_string());
+        copy.execute(&mut *self.reader().await?).await?;
+        let mut copy = SqliteConnection::connect_with(&options(into)).await?;
+        for statement in then {
+            sqlx::query(*statement).execute(&mut copy).await?;
+        }
+        copy.close().await?;
+        Ok(true)
     }
 
     pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, Error> {

@@ -4,6 +4,7 @@
 //! [`Warehouse::insert`] sends them as one block under a token. Reading: [`Warehouse::select`] streams a result
 //! as [`Cell`]s. The tables' DDL stands in [`schema`] alone.
 
+mod backup;
 mod blocks;
 mod cell;
 mod cold;
@@ -25,6 +26,7 @@ mod tls;
 mod uncounted;
 mod users;
 
+pub use backup::{BackupManifest, BackupProgress};
 pub use blocks::ReadCost;
 pub use cell::{Cell, ResultColumn, RowBlock};
 pub use daily::DayOfPartition;

@@ -1,27 +1,29 @@
 //! The contract's methods: each takes a call's caller and message apart and says the outcome as gRPC.
 
-use std::sync::Arc;
+use std::{path::PathBuf, pin::Pin, sync::Arc};
 
 use api::{
     status::to_status,
     v1::{
-        CancelReplayRequest, CancelReplayResponse, CreateAppRequest, CreateAppResponse, CreateKeyRequest,
-        CreateKeyResponse, CreateReportRequest, CreateReportResponse, CreateTenantRequest, CreateTenantResponse,
-        DeleteReportRequest, DeleteReportResponse, EraseUserRequest, EraseUserResponse, GetBrandingRequest,
-        GetBrandingResponse, GetErasureRequest, GetErasureResponse, GetReplayRequest, GetReplayResponse,
-        GetReportRequest, GetReportResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest,
-        GetTenantRetentionResponse, GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse,
-        ListAppsRequest, ListAppsResponse, ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest,
-        ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse,
-        ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest,
-        ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse,
-        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest,
-        SetBrandingResponse, SetTenantDomainsRequest, SetTenantDomainsResponse, SetTenantQuotaRequest,
-        SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest,
-        StartReplayResponse, VerifyAuditRequest, VerifyAuditResponse, admin_service_server::AdminService,
+        CancelReplayRequest, CancelReplayResponse, CreateAppRequest, CreateAppResponse, CreateBackupRequest,
+        CreateBackupResponse, CreateKeyRequest, CreateKeyResponse, CreateReportRequest, CreateReportResponse,
+        CreateTenantRequest, CreateTenantResponse, DeleteReportRequest, DeleteReportResponse, EraseUserRequest,
+        EraseUserResponse, GetBrandingRequest, GetBrandingResponse, GetErasureRequest, GetErasureResponse,
+        GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse, GetTenantQuotaRequest,
+        GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse, GetTopicRequest,
+        GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
+        ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+        ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListReplaysRequest,
+        ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest, ListReportsResponse,
+        ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest,
+        RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest, SetBrandingResponse,
+        SetTenantDomainsRequest, SetTenantDomainsResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
+        SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse,
+        VerifyAuditRequest, VerifyAuditResponse, admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
+use futures::{Stream, StreamExt, stream};
 use model::Error;
 use storage::{
     Cache, Erasures, Ledger, MetaError, Metastore, Placement, Placements, Replays, States, Topic, Warehouse,
@@ -58,6 +60,8 @@ pub struct Ground {
     pub states: Arc<dyn States>,
     /// Where they end.
     pub warehouse: Warehouse,
+    /// Directory for what is needed for a moment.
+    pub scratch: PathBuf,
 }
 
 impl Ground {
@@ -246,6 +250,18 @@ impl AdminService for Admin {
     async fn grow_topic(&self, request: Request<GrowTopicRequest>) -> Result<Response<GrowTopicResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.grow_topic(&caller, &message).await)
+    }
+
+    type CreateBackupStream = Pin<Box<dyn Stream<Item = Result<CreateBackupResponse, Status>> + Send>>;
+
+    async fn create_backup(
+        &self,
+        request: Request<CreateBackupRequest>,
+    ) -> Result<Response<Self::CreateBackupStream>, Status> {
+        let (caller, CreateBackupRequest {}) = take(request)?;
+        let told = self.back_up(&caller).await.map_err(|error| to_status(&error))?;
+        let told = stream::unfold(told, async |mut told| told.recv().await.map(|progress| (progress, told)));
+        Ok(Response::new(Box::pin(told.map(|progress| progress.map_err(|error| to_status(&error))))))
     }
 
     async fn create_report(

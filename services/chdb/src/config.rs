@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cold::ColdStore;
+use crate::cold::{BackupStore, ColdStore};
 
 /// Settings of one warehouse process. [`ChdbConfig::new`] gives the defaults named at each field.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct ChdbConfig {
     pub allowed_external: Vec<String>,
     /// Where tables with the storage policy `penstock` have their volume `cold`; default none: the policy isn't there.
     pub cold: Option<ColdStore>,
+    /// Where `BACKUP` writes, as the disk `backups`; default none: there is no such disk.
+    pub backups: Option<BackupStore>,
     /// XML elements to put into the engine's configuration file (`remote_servers`, caches).
     pub engine_config: String,
     /// Exit when standard input ends, so that a supervised process never outlives its parent; default false.
@@ -75,6 +77,7 @@ impl ChdbConfig {
             query_log_entries: 1000,
             allowed_external: Vec::new(),
             cold: None,
+            backups: None,
             engine_config: String::new(),
             exit_with_stdin: false,
         }

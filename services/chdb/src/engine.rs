@@ -63,7 +63,7 @@ impl Engine {
             format!("--path={}", root.join("store").display()),
             "--async_insert=0".into(),
         ];
-        if config.cold.is_some() {
+        if config.cold.is_some() || matches!(config.backups, Some(cold::BackupStore::Bucket(_))) {
             arguments.extend(cold::FEW_ATTEMPTS.iter().map(|&a| a.to_owned()));
         }
         let mut parked = library.connect(&arguments)?;
@@ -181,7 +181,7 @@ const MERGES: &str = "<merge_tree><merge_selector_base>12</merge_selector_base><
 
 fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
     let directory = |name: &str| cold::escape(&root.join(name).display().to_string());
-    let storage = cold::storage_xml(config.cold.as_ref(), &root.join("cold"));
+    let storage = cold::storage_xml(config.cold.as_ref(), config.backups.as_ref(), root);
     format!(
         "<clickhouse>\n<max_server_memory_usage>{}</max_server_memory_usage>\n<tmp_path>{}/</tmp_path>\n\
          <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{storage}\n{MERGES}\n{}\n</clickhouse>\n",

@@ -103,6 +103,9 @@ impl Guard {
         if first.kind == Kind::Broken {
             return Ok(()); // The engine says what is wrong with it, and runs nothing.
         }
+        if first.is("BACKUP") || first.is("RESTORE") {
+            return check_backup(&tokens);
+        }
         if !STATEMENTS.iter().any(|s| first.is(s)) {
             return refuse(first, "this kind of statement is not allowed here");
         }
@@ -177,6 +180,47 @@ impl Guard {
     }
 }
 
+/// A whole database, to the disk that is for it and from there: `BACKUP DATABASE name TO Disk('backups', 'name') ASYNC`, `RESTORE DATABASE
+/// name FROM Disk('backups', 'name')`, with `SETTINGS id = 'name'` or without.
+fn check_backup(tokens: &[Token<'_>]) -> Result<(), QueryError> {
+    let plain = |token: &Token<'_>| {
+        let inner = token.text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
+        token.kind == Kind::String
+            && inner.is_some_and(|inner| inner.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+    };
+    let to = if tokens[0].is("BACKUP") { "TO" } else { "FROM" };
+    let wanted: [&dyn Fn(&Token<'_>) -> bool; 9] = [
+        &|token| token.is("DATABASE"),
+        &|token| token.kind == Kind::Word,
+        &|token| token.is(to),
+        &|token| token.is("Disk"),
+        &|token| token.is_punctuation(b'('),
+        &|token| token.kind == Kind::String && token.text == "'backups'",
+        &|token| token.is_punctuation(b','),
+        &plain,
+        &|token| token.is_punctuation(b')'),
+    ];
+    let rest = &tokens[1..];
+    let wrong = wanted.iter().enumerate().find(|(at, fits)| !rest.get(*at).is_some_and(fits));
+    let outside = "a backup is of a database, and goes to Disk('backups', 'name')";
+    if let Some((at, _)) = wrong {
+        return refuse(rest.get(at).unwrap_or(&tokens[0]), outside);
+    }
+    match &rest[wanted.len()..] {
+        [] => Ok(()),
+        [last] if last.is("ASYNC") => Ok(()),
+        [settings, id, equals, name] | [settings, id, equals, name, _]
+            if settings.is("SETTINGS") && id.is("id") && equals.is_punctuation(b'=') && plain(name) =>
+        {
+            match rest.get(wanted.len() + 4) {
+                Some(last) if !last.is("ASYNC") => refuse(last, outside),
+                _ => Ok(()),
+            }
+        }
+        [other, ..] => refuse(other, outside),
+    }
+}
+
 /// Clauses that read or write files, and settings that are ours.
 fn check_clause(token: &Token<'_>, next: Option<&Token<'_>>) -> Result<(), QueryError> {
     let Some(next) = next else { return Ok(()) };
@@ -230,6 +274,9 @@ mod tests {
             "INSERT INTO t (a) SETTINGS insert_deduplication_token = 'x'",
             "SELECT {a:Array(UInt8)} IN ({b:UInt8})",
             "SYSTEM FLUSH LOGS",
+            "BACKUP DATABASE penstock TO Disk('backups', 'b-1')",
+            "BACKUP DATABASE penstock TO Disk('backups', 'b-1') SETTINGS id = 'b-1' ASYNC",
+            "RESTORE DATABASE penstock FROM Disk('backups', 'b-1')",
         ] {
             assert_eq!(guard().check(sql), Ok(()), "{sql}");
         }
@@ -256,6 +303,14 @@ mod tests {
             "INSERT INTO t FROM INFILE 'x' FORMAT CSV",
             "ATTACH TABLE t FROM '/x' (a UInt8) ENGINE = MergeTree ORDER BY a",
             "BACKUP TABLE t TO File('x')",
+            "BACKUP DATABASE d TO File('x')",
+            "BACKUP DATABASE d TO Disk('default', 'x')",
+            "BACKUP DATABASE d TO Disk('backups', '../x')",
+            "BACKUP DATABASE d TO Disk('backups', 'x') SETTINGS base_backup = File('x')",
+            "BACKUP DATABASE d TO Disk('backups', 'x') SETTINGS id = 'x', base_backup = File('x')",
+            "RESTORE DATABASE d AS e FROM Disk('backups', 'x')",
+            "RESTORE DATABASE d FROM S3('http://x')",
+            "RESTORE",
             "SYSTEM SHUTDOWN",
             "CREATE OR REPLACE USER x",
             "CREATE NAMED COLLECTION c AS a = 1",

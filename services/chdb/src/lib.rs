@@ -41,7 +41,7 @@ mod session;
 mod statement;
 mod supervisor;
 
-pub use cold::ColdStore;
+pub use cold::{BackupStore, ColdStore};
 pub use config::{ChdbConfig, ChdbError};
 pub use engine::find_library;
 pub use error::QueryError;

@@ -55,7 +55,7 @@ impl Target {
             "query" | "sql" | "subscribe" | "export" | "explain" | "describe" => Some(Self::Query),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
-            | "replays" | "reports" | "topic" | "audit" | "branding" | "domains" => Some(Self::Admin),
+            | "replays" | "reports" | "topic" | "audit" | "backups" | "branding" | "domains" => Some(Self::Admin),
             _ => None,
         }
     }
@@ -150,6 +150,7 @@ mod tests {
             ("/v1/audit:verify", Some(Target::Admin)),
             ("/v1/branding", Some(Target::Admin)),
             ("/v1/domains", Some(Target::Admin)),
+            ("/v1/backups", Some(Target::Admin)),
             ("/v1/branding:host", Some(Target::Public)),
             ("/penstock.v1.PublicService/GetHostBranding", Some(Target::Public)),
             ("/grpc.health.v1.Health/Check", Some(Target::Public)),

@@ -47,6 +47,18 @@ pub(crate) enum Command {
     Certs(CertsArguments),
     /// Print the whole configuration as it would be used.
     Config(ServeArguments),
+    /// Make a backup of the house, with an operator's key; prints its name.
+    Backup {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Make a house of a backup, where none is yet; `serve` starts it then.
+    Restore {
+        /// The backup's name.
+        backup: String,
+        #[command(flatten)]
+        arguments: ServeArguments,
+    },
     /// Manage tenants.
     Tenant {
         #[command(flatten)]

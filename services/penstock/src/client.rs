@@ -1,5 +1,6 @@
 //! `penstock tenant`, `app`, `key`, `replay` and `topic`: the Admin service from a terminal; and questions that go on, in files of their own.
 
+mod backup;
 mod export;
 mod report;
 mod send;
@@ -18,6 +19,7 @@ use tonic::{
     transport::Channel,
 };
 
+pub(crate) use backup::backup;
 pub(crate) use export::export;
 pub(crate) use report::report;
 pub(crate) use send::send;

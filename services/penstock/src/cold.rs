@@ -67,22 +67,27 @@ impl ColdOptions {
         if self.to.is_empty() {
             return Ok(None);
         }
-        let key = match self.key_file.as_os_str().is_empty() {
-            true => None,
-            false => Some(read_key(&self.key_file)?),
-        };
-        // The engine takes what follows the bucket for a folder only if it ends like one.
-        let url = format!("{}/", self.to.trim_end_matches('/'));
-        Ok(Some(ColdStore { url, region: self.region.clone(), key }))
+        bucket("cold", &self.to, &self.region, &self.key_file).map(Some)
     }
 }
 
-fn read_key(path: &Path) -> Result<(String, String), String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cold.key_file: {}: {e}", path.display()))?;
+/// A bucket as the settings of that table say it.
+pub(crate) fn bucket(table: &str, to: &str, region: &str, key_file: &Path) -> Result<ColdStore, String> {
+    let key = match key_file.as_os_str().is_empty() {
+        true => None,
+        false => Some(read_key(table, key_file)?),
+    };
+    // The engine takes what follows the bucket for a folder only if it ends like one.
+    let url = format!("{}/", to.trim_end_matches('/'));
+    Ok(ColdStore { url, region: region.to_owned(), key })
+}
+
+fn read_key(table: &str, path: &Path) -> Result<(String, String), String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{table}.key_file: {}: {e}", path.display()))?;
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     match lines[..] {
         [id, secret] => Ok((id.to_owned(), secret.to_owned())),
-        _ => Err(format!("cold.key_file: {} must have two lines: the key's id and its secret", path.display())),
+        _ => Err(format!("{table}.key_file: {} must have two lines: the key's id and its secret", path.display())),
     }
 }
 

@@ -11,8 +11,8 @@ use mesh::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cold::ColdOptions;
 use crate::roles::{Role, Roles};
+use crate::{backup::BackupOptions, cold::ColdOptions};
 
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) retention: admin::RetentionOptions,
     /// Where events lie that are old.
     pub(crate) cold: ColdOptions,
+    /// Where backups go.
+    pub(crate) backup: BackupOptions,
     /// How Kafka is spoken to.
     pub(crate) kafka: KafkaOptions,
     /// How blocks are cut.
@@ -118,6 +120,7 @@ impl Default for Config {
             ingest: ingest::Limits::default(),
             retention: admin::RetentionOptions::default(),
             cold: ColdOptions::default(),
+            backup: BackupOptions::default(),
             kafka: KafkaOptions::default(),
             pipeline: pipeline::Options::default(),
             tee: pipeline::TeeOptions::default(),
@@ -186,6 +189,10 @@ impl Config {
         let embedded = matches!(self.warehouse_url()?, WarehouseUrl::Embedded(_));
         self.query.complete(embedded);
         self.cold.check(embedded)?;
+        if embedded && self.backup.to.is_empty() {
+            self.backup.to = self.data.join("backups").display().to_string();
+        }
+        self.backup.check(embedded)?;
         self.roles().check(&self)?;
         Ok(self)
     }

@@ -1,5 +1,6 @@
 //! The program: command line, and the roles that it starts. What stands on what is decided in [`wire`], nowhere else.
 
+mod backup;
 mod bootstrap;
 mod certs;
 mod cli;
@@ -75,6 +76,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let text = arguments.config()?.to_toml();
             print(&text)
         }
+        Command::Backup { server } => Ok(client::backup(&server, &mut std::io::stdout()).await?),
+        Command::Restore { backup, arguments } => print(&backup::restore(&arguments.config()?, &backup).await?),
         Command::Tenant { server, command } => print(&client::tenant(&server, command).await?),
         Command::App { server, command } => print(&client::app(&server, command).await?),
         Command::Key { server, command } => print(&client::key(&server, command).await?),

@@ -1,6 +1,10 @@
 //! What the roles of a process stand on: the event log, the metastore, the warehouse.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chdb::{Health, Supervisor};
@@ -27,6 +31,7 @@ pub(crate) struct Stores {
     pub(crate) warehouse: Option<Warehouse>,
     /// This process among those that write to the log.
     pub(crate) writer: String,
+    data: PathBuf,
     supervisor: Option<Supervisor>,
 }
 
@@ -57,7 +62,7 @@ impl Stores {
             true => "this process".to_owned(),
             false => format!("{}:{:016x}", owner(), rand::random::<u64>()),
         };
-        Ok(Self { meta, log, apps, warehouse, writer, supervisor })
+        Ok(Self { meta, log, apps, warehouse, writer, data: config.data.clone(), supervisor })
     }
 
     /// What the pipeline stands on; `None` if not all of it is open.
@@ -95,6 +100,7 @@ impl Stores {
             placements: self.meta.clone()?,
             states: self.meta.clone()?,
             warehouse: self.warehouse.clone()?,
+            scratch: self.data.clone(),
         })
     }
 
@@ -176,13 +182,20 @@ impl Incarnations for Lives {
     }
 }
 
+/// A warehouse of this process's own, which is not ready yet.
+pub(crate) fn embedded_warehouse(dir: &Path, config: &Config) -> Result<(Warehouse, Supervisor), StartError> {
+    let database = storage::warehouse::schema::DEFAULT_DATABASE;
+    let embedded = warehouse::start(dir, config)?;
+    let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
+    Ok((warehouse, embedded.supervisor))
+}
+
 async fn open_warehouse(config: &Config, needed: bool) -> Result<(Option<Warehouse>, Option<Supervisor>), StartError> {
     let database = storage::warehouse::schema::DEFAULT_DATABASE;
     let (warehouse, supervisor) = match config.warehouse_url()? {
         WarehouseUrl::Embedded(dir) => {
-            let embedded = warehouse::start(dir, config)?;
-            let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
-            (warehouse, Some(embedded.supervisor))
+            let (warehouse, supervisor) = embedded_warehouse(dir, config)?;
+            (warehouse, Some(supervisor))
         }
         WarehouseUrl::Http(url) => {
             let password = Some(config.warehouse_password.as_str()).filter(|p| !p.is_empty());

@@ -10,7 +10,7 @@ use clap::Args;
 use mesh::telemetry::{self, TelemetryOptions};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{bootstrap, cold::ColdOptions, config::Config, wire::StartError};
+use crate::{backup::BackupOptions, bootstrap, cold::ColdOptions, config::Config, wire::StartError};
 
 /// What `penstock warehouse` is told by `penstock serve`.
 #[derive(Debug, Args)]
@@ -33,6 +33,9 @@ pub(crate) struct WarehouseArguments {
     /// Where old events lie, as the `cold` table of a configuration file.
     #[arg(long, value_parser = parse::<ColdOptions>)]
     cold: ColdOptions,
+    /// Where backups go, as the `backup` table of a configuration file.
+    #[arg(long, value_parser = parse::<BackupOptions>)]
+    backup: BackupOptions,
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, toml::de::Error> {
@@ -49,6 +52,7 @@ pub(crate) async fn run(arguments: WarehouseArguments) -> Result<(), StartError>
     config.access_key = Some(access_key.trim().to_owned());
     config.exit_with_stdin = true;
     config.cold = arguments.cold.store().map_err(StartError::Warehouse)?;
+    config.backups = arguments.backup.store().map_err(StartError::Warehouse)?;
     chdb::run(config).await.map_err(|e| StartError::Warehouse(e.to_string()))
 }
 
@@ -62,6 +66,7 @@ pub(crate) struct Embedded {
 /// Starts the warehouse at `listen`, or on a free port of the loopback interface, with a key of its own.
 pub(crate) fn start(dir: &Path, config: &Config) -> Result<Embedded, StartError> {
     let engine = find_engine(&config.engine)?;
+    config.backup.store().map_err(StartError::Warehouse)?;
     config.cold.store().map_err(StartError::Warehouse)?; // what is wrong with it is said here, not by a child that ends
     let program = std::env::current_exe().map_err(|e| StartError::Warehouse(e.to_string()))?;
     let access_key_file = dir.join("access.key");
@@ -86,6 +91,8 @@ pub(crate) fn start(dir: &Path, config: &Config) -> Result<Embedded, StartError>
         table(&config.telemetry).into(),
         "--cold".into(),
         table(&config.cold).into(),
+        "--backup".into(),
+        table(&config.backup).into(),
     ];
     let supervisor = Supervisor::start(SupervisorConfig::new(program, arguments.into(), address));
     Ok(Embedded { supervisor, url: format!("http://{address}"), access_key })

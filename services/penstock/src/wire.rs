@@ -47,6 +47,8 @@ pub(crate) enum StartError {
     Cache(#[from] storage::CacheError),
     #[error("the warehouse: {0}")]
     Warehouse(String),
+    #[error("{0}")]
+    Restore(String),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
     #[error("can't listen on {address}: {source}")]

@@ -19,3 +19,7 @@ pub(crate) const KEEP: &str = "INSERT INTO bucket_states (tenant, app, shape, bu
      DO UPDATE SET epochs = excluded.epochs, piece = excluded.piece, kept_at_ms = excluded.kept_at_ms";
 /// $1 tenant, $2 app, $3 before.
 pub(crate) const FORGET: &str = "DELETE FROM bucket_states WHERE tenant = $1 AND app = $2 AND kept_at_ms < $3";
+/// Of all apps.
+pub(crate) const NEXT_LIVES: &str = "UPDATE state_lives SET life = life + 1";
+/// Of all apps.
+pub(crate) const FORGET_ALL: &str = "DELETE FROM bucket_states";

@@ -366,6 +366,7 @@ fn admin() -> Vec<Attack> {
     push("StartReplay", json!({"ranges": [{"partition": 0, "first_offset": "0", "last_offset": "0"}]}));
     push("GetTopic", json!({}));
     push("GrowTopic", json!({"partitions": 8}));
+    push("CreateBackup", json!({}));
     push("ListDeadLetters", json!({"app_id": "shop", "page_token": "0-0-0-0') OR ('1'='1"}));
     attacks
 }

@@ -30,6 +30,7 @@ const NOTED: &[&str] = &[
     "AdminService/StartReplay",
     "AdminService/CancelReplay",
     "AdminService/GrowTopic",
+    "AdminService/CreateBackup",
     "AdminService/CreateReport",
     "AdminService/DeleteReport",
 ];
@@ -241,6 +242,10 @@ async fn every_change_says_who_made_it_and_what_it_was_before() {
     let secret = text(&made["webhookSecret"]);
     let noted = auditor.noted(&chief, "acme", "AdminService/DeleteReport", &json!({ "report_id": id })).await;
     assert_eq!((&noted.2["schedule"], noted.3), (&json!("0 0 1 1 *"), json!(null)));
+
+    // Before an erasure, which it would have to wait for.
+    let noted = auditor.noted(&operator, "", "AdminService/CreateBackup", &json!({})).await;
+    assert!(noted.1.starts_with("backups/2"), "{noted:?}");
 
     let erase = json!({"app_id": "shop", "user_id": "a-forgotten-user"});
     let (made, object, ..) = auditor.noted(&chief, "acme", "AdminService/EraseUser", &erase).await;

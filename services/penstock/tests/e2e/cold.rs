@@ -20,14 +20,14 @@ const DAY_MS: i64 = 86_400_000;
 const APP: &str = "xyz123";
 
 /// A real server of S3 over a directory.
-struct Bucket {
+pub struct Bucket {
     dir: tempfile::TempDir,
-    address: String,
+    pub address: String,
     server: Option<Child>,
 }
 
 impl Bucket {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("events")).unwrap();
         let mut bucket = Self { dir, address: free_address(), server: None };
@@ -52,7 +52,7 @@ impl Bucket {
         server.wait().unwrap();
     }
 
-    fn key_file(&self) -> PathBuf {
+    pub fn key_file(&self) -> PathBuf {
         self.dir.path().with_extension("key")
     }
 

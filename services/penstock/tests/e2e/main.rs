@@ -4,6 +4,7 @@
 mod account;
 mod attacks;
 mod audit;
+mod backup;
 mod bodies;
 mod branding;
 mod canary;

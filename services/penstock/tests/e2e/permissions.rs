@@ -57,6 +57,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/CancelReplay", &["operator"]),
     ("AdminService/GetTopic", &["operator"]),
     ("AdminService/GrowTopic", &["operator"]),
+    ("AdminService/CreateBackup", &["operator"]),
     ("AdminService/CreateReport", &["admin", "operator"]),
     ("AdminService/ListReports", &["admin", "operator"]),
     ("AdminService/GetReport", &["admin", "operator"]),

@@ -57,8 +57,13 @@ async fn segment_s_own_library_sends_without_a_change() {
         ["bob", "Settings", null, null, null]
     ]);
     assert_eq!(rows(others).await, wanted);
-    until_rows(&house, &key, "SELECT user_id, country, plan, company FROM users", &json!([["ann", "NL", "pro", "Acme"]]))
-        .await;
+    until_rows(
+        &house,
+        &key,
+        "SELECT user_id, country, plan, company FROM users",
+        &json!([["ann", "NL", "pro", "Acme"]]),
+    )
+    .await;
 }
 
 /// One call a request, as those write who have no library; and a batch that is wrong in part.
