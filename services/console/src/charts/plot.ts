@@ -13,6 +13,9 @@ export interface Hover {
   readonly width: number;
 }
 
+/** Steps of an axis for whole numbers: 1, 2, 5, 10 and so on. */
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+
 /** Draws into an element, in the colours that hold there. */
 export function draw(
   element: HTMLElement,
@@ -34,6 +37,9 @@ export function draw(
   const bars = uPlot.paths.bars?.({ size: [0.72, 48], align: 1, radius: 0 });
   // More than can be told apart: thin lines, and areas in place of columns, which are no slower to draw however many there are.
   const isDense = data.times.length > element.clientWidth;
+  // What is counted has no halves.
+  const isWhole =
+    drawing !== "share" && data.series.every(({ values }) => values.every((value) => Number.isInteger(value ?? 0)));
   const isShort = data.times.length < 3;
   const unit = data.series[0]?.unit ?? "";
 
@@ -68,6 +74,7 @@ export function draw(
         {
           stroke: ink,
           font,
+          ...(isWhole ? { incrs: WHOLE } : {}),
           grid: { stroke: grid, width: 1 },
           ticks: { show: false },
           gap: 8,

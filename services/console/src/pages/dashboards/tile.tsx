@@ -41,8 +41,10 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
   const answer = useMemo(() => (live.table === undefined ? undefined : parted(live.table)), [live.table]);
   const names = namesOf(draft.measures);
   const step = stepOf(draft, zone);
+  const isFigures = step === undefined && draft.view !== "map" && draft.by.every((field) => field === "");
+  const isNamed = names.length > 1 || names[0] !== tile.title;
   return (
-    <section className={`panel tile width-${tile.width}`} aria-label={tile.title}>
+    <section className={`panel tile width-${tile.width} ${isFigures ? "figures" : ""}`} aria-label={tile.title}>
       <header className="tile-head">
         {isEditing ? (
           <input
@@ -89,13 +91,13 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
       {live.fault === undefined && answer === undefined && <Waiting what="Asking" />}
       {live.fault === undefined && answer !== undefined && (
         <>
-          <Totals totals={answer.totals} table={answer.rows} names={names} />
+          <Totals totals={answer.totals} table={answer.rows} names={names} isNamed={isNamed} />
           {answer.rows.rows.length === 0 ? (
             <Empty title="No events match">
               <p>None came in this time.</p>
             </Empty>
           ) : (
-            (step !== undefined || draft.by.some((field) => field !== "")) &&
+            !isFigures &&
             (draft.view === "table" ? (
               <DataTable table={answer.rows} label={tile.title} zone={zone} step={step} file={tile.title} />
             ) : (

@@ -99,10 +99,13 @@ export function Totals({
   totals,
   table,
   names,
+  isNamed = true,
 }: {
   totals: readonly Cell[] | undefined;
   table: Table;
   names: readonly string[];
+  /** Whether the measures' names are shown, or are over it already. */
+  isNamed?: boolean;
 }) {
   if (totals === undefined) return null;
   const of = (name: string) => {
@@ -119,7 +122,7 @@ export function Totals({
         const [now, before] = [of(name), of(`${name}_before`)];
         return (
           <div key={name}>
-            <dt>{name}</dt>
+            <dt className={isNamed ? "" : "unseen"}>{name}</dt>
             <dd>
               {now.value === null ? "–" : withUnit(now.value, now.unit)}
               {now.sketch !== "" && <abbr title={`estimated: ${now.sketch}`}>≈</abbr>}
