@@ -33,6 +33,8 @@ tell(async (visit) => {
   await page.getByLabel("Id").fill("lab");
   await page.getByRole("button", { name: "Add the app" }).click();
   await page.getByRole("row", { name: "lab" }).waitFor();
+  await page.getByLabel("App", { exact: true }).selectOption("lab");
+  await page.getByLabel("App", { exact: true }).selectOption("xyz123");
   await visit.check(page, "apps");
   await visit.picture(page, "apps");
 

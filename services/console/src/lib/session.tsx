@@ -9,6 +9,8 @@ export interface Session {
   readonly api: Api;
   readonly access: Access;
   may(permission: Permission): boolean;
+  /** Asks again what the key may do and reach, after that was changed. Throws a Fault. */
+  renew(): Promise<void>;
   signOut(): void;
 }
 
@@ -32,14 +34,19 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     setState({ is: "entering" });
     const api = connect(key);
     try {
-      const access = await accessOf(api, key);
+      const first = await accessOf(api, key);
       write(window.sessionStorage, NAME, key);
       const signOut = () => {
         write(window.sessionStorage, NAME, null);
         go("");
         setState({ is: "out" });
       };
-      setState({ is: "in", session: { api, access, may: (word) => access.permissions.has(word), signOut } });
+      const renew = async () => show(await accessOf(api, key));
+      const show = (access: Access) => {
+        const may = (word: Permission) => access.permissions.has(word);
+        setState({ is: "in", session: { api, access, may, renew, signOut } });
+      };
+      show(first);
     } catch (error) {
       write(window.sessionStorage, NAME, null);
       setState({ is: "out", fault: faultOf(error) });

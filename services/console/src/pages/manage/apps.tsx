@@ -14,7 +14,7 @@ import { PageHead, Panel } from "../../ui/panel";
 import { Listed, Wrong } from "../../ui/states";
 
 export function Apps() {
-  const { api } = useSession();
+  const { api, renew } = useSession();
   const apps = useAnswer("apps", async (signal) => (await api.admin.listApps({}, { signal })).apps);
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState("");
@@ -30,7 +30,7 @@ export function Apps() {
       </PageHead>
       {made !== "" && (
         <p className="notice" role="status">
-          {made} is there. Sign in again to choose it on the left.
+          {made} is there. Choose it on the left to see its events.
         </p>
       )}
       <Panel>
@@ -67,6 +67,8 @@ export function Apps() {
               setMaking(false);
               setMade(id);
               apps.again();
+              // Where that fails, it is there after the next sign-in.
+              renew().catch(() => undefined);
             }}
           />
         </Dialog>
