@@ -2,7 +2,8 @@ import { type Cell, isNumeric, type Table } from "../api/values";
 import type { Bar } from "../charts/bars";
 import { element } from "../charts/dom";
 import { colourName } from "../charts/palette";
-import type { Series } from "../charts/series";
+import type { Hover } from "../charts/plot";
+import type { OverTime, Series } from "../charts/series";
 import type { Column } from "../gen/penstock/v1/common_pb";
 import { bucket, type Step, shown, withUnit } from "../lib/format";
 
@@ -39,6 +40,36 @@ export function barList({
     );
   };
   return element("table", {}, element("tbody", {}, ...bars.slice(0, 20).map(row)));
+}
+
+const READ = 12;
+
+/** What is under the pointer, in words beside it. */
+export function tooltip({ times, series, step, zone }: OverTime): {
+  readonly node: HTMLElement;
+  show(hover: Hover | undefined): void;
+} {
+  const node = element("div", { class: "tip", hidden: "", "aria-hidden": "true" });
+  const show = (hover: Hover | undefined) => {
+    const time = hover && times[hover.at];
+    node.hidden = time === undefined;
+    if (hover === undefined || time === undefined) return;
+    const values = series.flatMap((one) => {
+      const value = one.values[hover.at];
+      return value === null || value === undefined ? [] : [{ one, value }];
+    });
+    const rows = values
+      .sort((a, b) => b.value - a.value)
+      .slice(0, READ)
+      .map(({ one, value }) =>
+        element("p", {}, swatch(one), `${one.name} `, element("b", {}, withUnit(value, one.unit))),
+      );
+    node.replaceChildren(element("strong", {}, bucket(new Date(time), step, zone)), ...rows);
+    const isRight = hover.left > hover.width / 2;
+    node.style.left = isRight ? "" : `${hover.left + 12}px`;
+    node.style.right = isRight ? `${hover.width - hover.left + 12}px` : "";
+  };
+  return { node, show };
 }
 
 const MOST = 200;

@@ -11,7 +11,7 @@ import type { Theme } from "../lib/theme";
 import type { Draft } from "../pages/explore/draft";
 import { bars, overTime, type Parted } from "../pages/explore/pivot";
 import { namesOf, stepOf } from "../pages/explore/wire";
-import { barList, dataTable, legend } from "./parts";
+import { barList, dataTable, legend, tooltip } from "./parts";
 
 /** What a picture is of. */
 export interface Subject {
@@ -64,11 +64,12 @@ export class Picture {
     if (step === undefined) return this.put(head, barList(bars(rows, names, zone)));
     const data = overTime(rows, names, step, zone);
     const [from, to] = [data.times[0] ?? 0, data.times.at(-1) ?? 0].map((ms) => instant(new Date(ms), zone));
-    const box = element("div", { class: "plot", role: "img", "aria-label": `${label}, ${from} to ${to}` });
+    const box = element("div", { role: "img", "aria-label": `${label}, ${from} to ${to}` });
     const series = draft.view === "line" ? data.series : data.series.filter((one) => !one.isBefore);
-    this.put(head, box, legend(series));
+    const tip = tooltip({ ...data, series });
+    this.put(head, element("div", { class: "plot" }, box, tip.node), legend(series));
     const drawing = draft.view === "bar" ? "columns" : draft.view === "share" ? "share" : "line";
-    const drawn = draw(box, { ...data, series }, drawing, height, theme, () => undefined);
+    const drawn = draw(box, { ...data, series }, drawing, height, theme, tip.show);
     this.drawn = drawn;
     this.resized = new ResizeObserver(() => drawn.setSize({ width: box.clientWidth, height }));
     this.resized.observe(box);
