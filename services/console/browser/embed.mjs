@@ -30,7 +30,7 @@ tell(async (visit) => {
       };
       const plot = await charts.first().locator(".u-over").boundingBox();
       if (plot !== null) await page.mouse.move(plot.x + plot.width - 40, plot.y + 40);
-      seen[`${customer} under the pointer`] = await charts.first().locator(".tip b").textContent();
+      seen[`${customer} under the pointer`] = await charts.first().locator(".tip p").textContent();
       await visit.check(page, `embedded for ${customer}`);
       await visit.picture(page, `embedded-${customer}`);
       if (customer === "ann") {

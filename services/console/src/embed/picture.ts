@@ -65,7 +65,9 @@ export class Picture {
     const data = overTime(rows, names, step, zone);
     const [from, to] = [data.times[0] ?? 0, data.times.at(-1) ?? 0].map((ms) => instant(new Date(ms), zone));
     const box = element("div", { role: "img", "aria-label": `${label}, ${from} to ${to}` });
-    const series = draft.view === "line" ? data.series : data.series.filter((one) => !one.isBefore);
+    const several = draft.view === "line" ? data.series : data.series.filter((one) => !one.isBefore);
+    // One alone goes by the heading, whatever formula it is.
+    const series = several.length > 1 || isGrouped ? several : several.map((one) => ({ ...one, name: label }));
     const tip = tooltip({ ...data, series });
     this.put(head, element("div", { class: "plot" }, box, tip.node), legend(series));
     const drawing = draft.view === "bar" ? "columns" : draft.view === "share" ? "share" : "line";

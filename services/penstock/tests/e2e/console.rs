@@ -182,7 +182,10 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     };
     assert_eq!(seen["ann"], own("10", "1", json!([["north", "", "10"]]), "Germany", "ann"));
     assert_eq!(seen["bob"], own("100", "2", json!([["east", "", "70"], ["west", "", "30"]]), "United States", "bob"));
-    assert_eq!((&seen["ann under the pointer"], &seen["bob under the pointer"]), (&json!("10"), &json!("100")));
+    assert_eq!(
+        (&seen["ann under the pointer"], &seen["bob under the pointer"]),
+        (&json!("Revenue 10"), &json!("Revenue 100"))
+    );
     assert_eq!((&seen["later"], &seen["expired"]), (&json!("15"), &json!("told")));
     assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
     assert!(seen["mistake"].as_str().unwrap().contains("did you mean `store`"), "{}", seen["mistake"]);
