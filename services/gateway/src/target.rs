@@ -53,6 +53,7 @@ impl Target {
             // Segment's.
             "batch" | "import" | "track" | "page" | "screen" | "group" | "alias" => Some(Self::Ingest),
             "query" | "sql" | "subscribe" | "export" | "explain" | "describe" => Some(Self::Query),
+            "grafana" => Some(Self::Metrics),
             "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
             | "replays" | "reports" | "topic" | "audit" | "backups" | "branding" | "domains" => Some(Self::Admin),
@@ -138,6 +139,7 @@ mod tests {
             ("/v1/apps/x/metrics", Some(Target::Metrics)),
             ("/v1/apps/x/metrics:preview", Some(Target::Metrics)),
             ("/v1/apps/x/metrics/m:evaluate", Some(Target::Metrics)),
+            ("/v1/grafana/x/query", Some(Target::Metrics)),
             ("/v1/keys/k", Some(Target::Admin)),
             ("/v1/quota", Some(Target::Admin)),
             ("/v1/retention", Some(Target::Admin)),

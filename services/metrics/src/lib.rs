@@ -12,6 +12,7 @@ mod call;
 mod define;
 mod definition;
 mod evaluate;
+mod grafana;
 mod known;
 mod origin;
 mod read;
@@ -34,7 +35,7 @@ pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 /// The largest answer, in bytes, that is taken from the query service and passed on: 10,000 rows of some KiB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// The service, in gRPC and in JSON.
+/// The service, in gRPC, in JSON, and as Grafana asks it.
 ///
 /// It takes calls whose context `key` signed, and asks `query` (the query service, here or elsewhere) with contexts that the
 /// same key signs. It reads the time (UTC ms) from `now_ms`.
@@ -48,5 +49,6 @@ pub fn service(store: Arc<dyn Metastore>, query: HttpService, key: SigningKey, n
         .max_encoding_message_size(MAX_ANSWER_BYTES);
     let routes = BoxCloneSyncService::new(Routes::new(grpc).prepare());
     let with_json = Transcoder::new(api::DESCRIPTORS, &[SERVICE_NAME], MAX_REQUEST_BYTES).wrap(routes);
-    trace::serve("metrics", BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(with_json)))
+    let routed = grafana::route(with_json);
+    trace::serve("metrics", BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(routed)))
 }

@@ -22,6 +22,7 @@ mod export;
 mod faults;
 mod filters;
 mod flow;
+mod grafana;
 mod grow;
 mod house;
 mod isolation;
