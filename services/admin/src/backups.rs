@@ -56,6 +56,7 @@ impl Drop for UnderWay {
     }
 }
 
+type Tell = mpsc::Sender<Result<CreateBackupResponse, Error>>;
 type Told = mpsc::Receiver<Result<CreateBackupResponse, Error>>;
 
 impl Admin {
@@ -116,39 +117,42 @@ struct Making {
 }
 
 impl Making {
-    async fn make(
-        &self,
-        before: &Before,
-        tell: &mpsc::Sender<Result<CreateBackupResponse, Error>>,
-    ) -> Result<(), Error> {
+    async fn make(&self, before: &Before, tell: &Tell) -> Result<(), Error> {
+        let warehouse = &self.ground.warehouse;
+        let made = self.write(tell).await;
+        let cleared = warehouse.drop_backup_files().await;
+        let (reaches_ms, progress) = made?;
+        cleared?;
+        if Before::of(&self.ground).await? != *before {
+            return Err(conflict("rows changed their places meanwhile, by a replay or a growth: make another backup"));
+        }
+        info!(backup = self.id, bytes = progress.bytes, files = progress.files, "a backup is whole");
+        let _ = tell.send(Ok(self.told(reaches_ms, progress))).await; // nobody may listen
+        Ok(())
+    }
+
+    /// Writes it, and says how far it is until it is whole.
+    async fn write(&self, tell: &Tell) -> Result<(i64, BackupProgress), Error> {
         let warehouse = &self.ground.warehouse;
         let reaches_ms = self.copy_metastore(warehouse).await?;
+        let Some((needed, left)) = warehouse.backup_room().await? else {
+            return Err(conflict("the warehouse has no disk `backups`: see the setting `backup`"));
+        };
         // On a disk that takes no more the embedded engine ends at once.
-        let (needed, left) = warehouse.backup_room().await?;
         if left < needed + SPARE_BYTES {
             let what = format!(
                 "the backup has about {needed} bytes, and where it goes are {left}: {SPARE_BYTES} more must be left"
             );
             return Err(Error::new(ErrorCode::ResourceExhausted, what));
         }
-        warehouse.begin_backup(&self.id).await.map_err(refused)?;
+        warehouse.begin_backup(&self.id).await?;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let progress = warehouse.backup_progress(&self.id).await?;
             if progress.done {
-                warehouse.drop_backup_files().await?;
-                if Before::of(&self.ground).await? != *before {
-                    return Err(conflict(
-                        "rows changed their places meanwhile, by a replay or a growth: make another backup",
-                    ));
-                }
-                info!(backup = self.id, bytes = progress.bytes, files = progress.files, "a backup is made");
+                return Ok((reaches_ms, progress));
             }
-            let backup = Some(self.to_wire(reaches_ms, progress));
-            let _ = tell.send(Ok(CreateBackupResponse { backup })).await; // it goes on without who asked
-            if progress.done {
-                return Ok(());
-            }
+            let _ = tell.try_send(Ok(self.told(reaches_ms, progress))); // who doesn't listen hears of it later
         }
     }
 
@@ -185,20 +189,12 @@ impl Making {
         Ok((bytes, states.iter().map(|state| (state.partition, state.committed)).collect()))
     }
 
-    fn to_wire(&self, reaches_ms: i64, progress: BackupProgress) -> Backup {
+    fn told(&self, reaches_ms: i64, progress: BackupProgress) -> CreateBackupResponse {
         let BackupProgress { done, files, bytes } = progress;
+        let (files, bytes) = (files.cast_signed(), bytes.cast_signed());
         let reaches = Some(time_to_wire(reaches_ms));
-        Backup { backup_id: self.id.clone(), done, reaches, files: files.cast_signed(), bytes: bytes.cast_signed() }
+        CreateBackupResponse { backup: Some(Backup { backup_id: self.id.clone(), done, reaches, files, bytes }) }
     }
-}
-
-/// What the warehouse says before it has begun.
-fn refused(error: storage::WarehouseError) -> Error {
-    if error.is_unavailable() {
-        return error.into();
-    }
-    warn!(%error, "the warehouse refuses a backup");
-    conflict("the warehouse has no disk for backups: see the setting `backup`, and the log")
 }
 
 fn conflict(message: impl Into<String>) -> Error {

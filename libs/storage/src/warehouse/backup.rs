@@ -104,18 +104,21 @@ impl Warehouse {
         Ok(file)
     }
 
-    /// How many bytes a backup will have about, and how many its disk has left.
-    pub async fn backup_room(&self) -> Result<(u64, u64), WarehouseError> {
+    /// How many bytes a backup will have about, and how many its disk has left; `None` if there is no such disk.
+    pub async fn backup_room(&self) -> Result<Option<(u64, u64)>, WarehouseError> {
         let clamped = |bytes: &str| format!("toInt64(least({bytes}, {}))", i64::MAX);
         let statement = format!(
             "SELECT (SELECT {} FROM system.parts WHERE active AND database = currentDatabase()), \
-             (SELECT {} FROM system.disks WHERE name = 'backups')",
+             (SELECT {} FROM system.disks WHERE name = 'backups'), \
+             (SELECT toInt64(count()) FROM system.disks WHERE name = 'backups')",
             clamped("sum(bytes_on_disk)"),
             clamped("any(unreserved_space)"),
         );
         let rows = self.select(&statement, &[], &QuerySettings::default())?.collect().await?;
         match rows.first().map(Vec::as_slice) {
-            Some([Cell::Integer(needed), Cell::Integer(left)]) => Ok((needed.unsigned_abs(), left.unsigned_abs())),
+            Some([Cell::Integer(needed), Cell::Integer(left), Cell::Integer(disks)]) => {
+                Ok((*disks > 0).then_some((needed.unsigned_abs(), left.unsigned_abs())))
+            }
             _ => Err(unreadable("system.disks")),
         }
     }
