@@ -3,7 +3,7 @@
 //! A name that is not here does not exist. Functions whose meaning depends on a zone or on the calendar have nodes of
 //! their own (`resolve/calendar.rs`), since their spelling is more than a template.
 
-use crate::types::Type;
+use crate::{grain::PART_FUNCTIONS, resolve::windows::OVER_ROWS, types::Type};
 
 /// What an argument must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,6 +250,13 @@ pub(crate) static AGGREGATES: &[AggregateFunction] = &[
 /// Functions of the calendar, which `resolve/calendar.rs` knows; here for suggestions.
 pub(crate) const CALENDAR: [&str; 8] =
     ["date_trunc", "date_part", "date_diff", "date", "now", "today", "current_date", "current_timestamp"];
+
+/// The names of all functions that a SELECT can call, in small letters; some more than once.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    let (scalars, aggregates) = (SCALARS.iter().map(|f| f.name), AGGREGATES.iter().map(|f| f.name));
+    let parts = PART_FUNCTIONS.iter().map(|(name, _)| *name);
+    scalars.chain(aggregates).chain(CALENDAR).chain(OVER_ROWS).chain(parts)
+}
 
 /// The scalar functions of that name, in any case; more than one if the number of arguments decides.
 pub(crate) fn scalars(name: &str) -> impl Iterator<Item = &'static Scalar> {

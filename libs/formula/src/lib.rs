@@ -51,6 +51,7 @@ mod units;
 mod verify;
 
 pub use buckets::Buckets;
+pub use functions::function_names;
 pub use grain::Grain;
 pub use pieces::EventPlace;
 pub use plan::{Accuracy, Column, ColumnKind, Plan, TimeRange};

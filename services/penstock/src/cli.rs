@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use api::v1::LogRange;
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use data::{ExportArguments, Input, SendArguments, WatchArguments};
+pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, WatchArguments};
 
 use crate::{
     certs::CertsArguments,
@@ -86,6 +86,13 @@ pub(crate) enum Command {
         server: Server,
         #[command(flatten)]
         arguments: SendArguments,
+    },
+    /// Ask a SELECT; with none, ask one after the other in a shell of its own.
+    Sql {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: SqlArguments,
     },
     /// Follow the answer to a SELECT as events arrive.
     Watch {

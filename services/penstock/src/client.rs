@@ -4,6 +4,7 @@ mod backup;
 mod export;
 mod report;
 mod send;
+mod sql;
 mod watch;
 
 use std::{fmt::Write, path::PathBuf};
@@ -23,6 +24,7 @@ pub(crate) use backup::backup;
 pub(crate) use export::export;
 pub(crate) use report::report;
 pub(crate) use send::send;
+pub(crate) use sql::sql;
 pub(crate) use watch::watch;
 
 use crate::{
@@ -41,6 +43,10 @@ pub(crate) enum ClientError {
     Connect { server: String, source: tonic::transport::Error },
     #[error("{}", said(.0))]
     Refused(Box<tonic::Status>),
+    #[error("{0}")]
+    Mistake(String),
+    #[error("the answer broke off before its end; ask again")]
+    NotWhole,
     #[error("the answer can't be written: {0}")]
     Write(#[from] std::io::Error),
     #[error("{0:?} is not a permission: ingest, query, metrics, admin, backfill, operator, export")]

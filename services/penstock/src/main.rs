@@ -82,6 +82,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::App { server, command } => print(&client::app(&server, command).await?),
         Command::Key { server, command } => print(&client::key(&server, command).await?),
         Command::Send { server, arguments } => Ok(client::send(&server, arguments, &mut std::io::stdout()).await?),
+        Command::Sql { server, arguments } => Ok(client::sql(&server, arguments, &mut std::io::stdout()).await?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut text);

@@ -35,7 +35,7 @@ use crate::{
     kept::Question,
     run::{Caller, Engine, Running},
 };
-use format::{Format, Writer};
+pub use format::{Format, Writer};
 
 /// Spans of time grow and shrink between these, so that each has about so many rows.
 const SPANS_MS: Range<i64> = 1_000..32 * 24 * HOUR_MS;

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
 pub use admit::Hours;
+pub use export::{Format, Writer};
 
 /// The bounds of queries.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -47,6 +47,35 @@ fn pair(text: &str) -> Result<(String, String), String> {
     pair.map(|(left, right)| (left.to_owned(), right.to_owned())).ok_or_else(|| "must be NAME=VALUE".to_owned())
 }
 
+/// What is asked.
+#[derive(Debug, Args)]
+pub(crate) struct SqlArguments {
+    /// The SELECT. Default: what standard input says, each up to a `;`; on a terminal, what is typed.
+    pub(crate) sql: Option<String>,
+    /// The app; needed unless the key reaches exactly one, or the WHERE clause says app_id = '...'.
+    #[arg(long, default_value = "")]
+    pub(crate) app: String,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+    pub(crate) format: SqlFormat,
+    /// IANA name of the zone in which days begin. Default: the app's.
+    #[arg(long, default_value = "")]
+    pub(crate) time_zone: String,
+}
+
+/// How an answer can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SqlFormat {
+    /// Columns for people.
+    Table,
+    /// RFC 4180.
+    Csv,
+    /// An object a line.
+    Json,
+    /// Arrow's IPC stream.
+    Arrow,
+}
+
 /// What is watched.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {

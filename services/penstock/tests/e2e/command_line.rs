@@ -120,6 +120,43 @@ fn jiff_now() -> String {
 }
 
 #[tokio::test]
+async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
+    let house = House::start().await;
+    let person = Person::new(&house, "asker").await;
+    let csv = "event_type,amount,item\nsale,1.5,\"a,b\"\nsale,20,c\nsale,,d\n";
+    let said: Value = serde_json::from_str(&person.says(&["send", "--format", "csv", "--json"], csv).await).unwrap();
+    house.sql(&person.key, "SELECT COUNT(*) FROM events", said["position_token"].as_str().unwrap()).await;
+
+    let sql = "SELECT item, amount FROM events WHERE event_type = 'sale' ORDER BY item";
+    let table = person.says(&["sql", sql], "").await;
+    assert_eq!(table, "item  amount\n----  ------\na,b      1.5\nc         20\nd       NULL\n(3 rows)\n");
+    let csv = person.says(&["sql", &format!("{sql};"), "--format", "csv"], "").await;
+    assert_eq!(csv, "item,amount\r\n\"a,b\",1.5\r\nc,20.0\r\nd,\r\n");
+    let lines = person.says(&["sql", sql, "--format", "json"], "").await;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row = |item: &str, amount: Value| json!({"item": item, "amount": amount});
+    assert_eq!(lines, [row("a,b", json!(1.5)), row("c", json!(20.0)), row("d", Value::Null)]);
+    let arrow = person.output(&["sql", sql, "--format", "arrow"], "").await;
+    assert!(arrow.status.success());
+    // A stream of Arrow begins with the mark of a message, and ends with that of none.
+    assert!(arrow.stdout.starts_with(&[0xff; 4]) && arrow.stdout.ends_with(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
+
+    let script = format!("\\d\n\\format csv\n{sql}\n LIMIT 1; SELECT COUNT(*) AS n\nFROM events;\n\\explain\n{sql}");
+    let said = person.says(&["sql"], &script).await;
+    assert!(said.contains("app asker") && said.contains("  amount  number\n"), "{said}");
+    assert!(said.contains("item,amount\r\n\"a,b\",1.5\r\nn\r\n3\r\n"), "{said}");
+    assert!(said.contains("\nroute: ") && said.ends_with("d,\r\n"), "{said}");
+
+    let complaint = person.complains(&["sql", "SELECT SUM(amunt) FROM events"], "").await;
+    assert!(complaint.contains("\n  SELECT SUM(amunt) FROM events\n             ^^^^^ "), "{complaint}");
+    assert!(complaint.contains("amount"), "what would be right: {complaint}");
+    let complaint = person.complains(&["sql"], "\\watch soon\n").await;
+    assert!(complaint.contains("nothing was asked yet"), "{complaint}");
+    let complaint = person.complains(&["sql"], &format!("{sql};\n\\watch soon\n")).await;
+    assert!(complaint.contains("say \\watch 5"), "{complaint}");
+}
+
+#[tokio::test]
 async fn shells_and_man_learn_the_commands() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

@@ -14,7 +14,7 @@ const CHUNK_BYTES: usize = 512 << 10;
 
 /// What the file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// The IPC stream: a schema, record batches, an end.
     Arrow,
     /// RFC 4180, with a line of names.
@@ -46,18 +46,20 @@ impl Format {
 }
 
 /// Writes the rows of some columns.
-pub(super) struct Writer {
+#[derive(Debug)]
+pub struct Writer {
     format: Format,
     columns: Vec<Column>,
 }
 
 impl Writer {
-    pub(super) const fn new(format: Format, columns: Vec<Column>) -> Self {
+    /// One that writes these columns.
+    pub const fn new(format: Format, columns: Vec<Column>) -> Self {
         Self { format, columns }
     }
 
     /// What stands before all rows.
-    pub(super) fn head(&self) -> Vec<u8> {
+    pub fn head(&self) -> Vec<u8> {
         match self.format {
             Format::Arrow => arrow::schema(&self.columns),
             Format::Csv => {
@@ -74,7 +76,7 @@ impl Writer {
     }
 
     /// What stands behind them.
-    pub(super) fn tail(&self) -> Vec<u8> {
+    pub fn tail(&self) -> Vec<u8> {
         if self.format == Format::Arrow { arrow::END.to_vec() } else { Vec::new() }
     }
 
@@ -90,7 +92,7 @@ impl Writer {
     }
 
     /// These rows of the block, of its first columns.
-    pub(super) fn rows(&self, block: &RowBlock, rows: Range<usize>) -> Vec<u8> {
+    pub fn rows(&self, block: &RowBlock, rows: Range<usize>) -> Vec<u8> {
         let cells: Vec<_> = block.columns.iter().map(|column| &column.cells[rows.clone()]).collect();
         match self.format {
             Format::Arrow => arrow::batch(&self.columns, &cells, rows.len()),
