@@ -343,6 +343,16 @@ impl Publisher {
         both.map_or_else(String::new, |position| self.token_key.sign(&position))
     }
 
+    /// Makes a token cover what was covered before too.
+    pub(crate) fn cover(&self, covered: &mut Option<Position>, token: &mut String) -> Result<(), Error> {
+        let before = covered.take();
+        *covered = before.clone().into_iter().chain(self.position(token)?).reduce(Position::join);
+        if before.is_some() {
+            *token = self.token(None, covered.clone());
+        }
+        Ok(())
+    }
+
     async fn acknowledge(
         &self,
         mut verdict: Verdict<'_>,

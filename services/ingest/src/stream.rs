@@ -53,11 +53,21 @@ pub(crate) fn publish(
     let open = publisher.flow().open_stream(&context.scope.tenant)?;
     let full = publisher.limits().stream_batches.max(1);
     let (answers, answered) = mpsc::channel(full);
+    let signer = Arc::clone(&publisher);
     let sender = Sender { publisher, context, places: Arc::new(Semaphore::new(full)), answers, stop, _open: open };
     tokio::spawn(sender.run(messages).in_current_span());
-    Ok(ReceiverStream::new(answered).then(|answer| async move {
+    let answers = ReceiverStream::new(answered).then(|answer: Answer| async move {
         let ended = answer?.await;
         ended.unwrap_or_else(|_| Err(to_status(&Error::internal("a batch's work was cut off"))))
+    });
+    // Who sends on before an answer is there can't pass its token on.
+    let mut covered = None;
+    Ok(answers.map(move |answer| {
+        let mut answer = answer?;
+        if let Some(acknowledgement) = &mut answer.acknowledgement {
+            signer.cover(&mut covered, &mut acknowledgement.position_token).map_err(|e| to_status(&e))?;
+        }
+        Ok(answer)
     }))
 }
 

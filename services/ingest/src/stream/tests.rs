@@ -236,6 +236,28 @@ async fn a_window_of_few_credits_lets_few_batches_be_worked_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_streams_last_token_covers_all_of_it_though_none_was_passed_on() {
+    let world = World::new(FlowOptions::default()).await;
+    let messages = stream::iter(1..=20).map(|sequence| {
+        let mut batch = batch(1);
+        batch.events[0].user_id = format!("user-{sequence}");
+        Ok(Bytes::from(v1::PublishStreamRequest { sequence, batch: Some(batch) }.encode_to_vec()))
+    });
+    let context = World::context("modest");
+    let answers = publish(Arc::clone(&world.publisher), context, messages, CancellationToken::new()).unwrap();
+    let answers: Vec<_> = tokio::time::timeout(PATIENCE, answers.collect()).await.unwrap();
+    let last = answers.into_iter().last().unwrap().unwrap().acknowledgement.unwrap().position_token;
+    let mut ends = Vec::new();
+    for partition in 0..world.log.partitions() {
+        ends.push((partition, world.log.tail(partition).await.unwrap().end));
+    }
+    ends.retain(|(_, end)| *end > 0);
+    assert!(ends.len() > 1, "all users are in one partition: the test shows nothing");
+    let last = SigningKey::derive(&[1; 32], "token").open::<Position>(&last).unwrap();
+    assert!(last.covers(&Position::new(world.log.incarnation(), ends)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_covers_the_one_that_was_passed_on_and_a_foreign_one_is_refused() {
     let world = World::new(FlowOptions::default()).await;
     let modest = World::context("modest");
