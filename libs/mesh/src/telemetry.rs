@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+#[cfg(target_os = "linux")]
 use metrics_process::Collector;
 use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_otlp::WithExportConfig;
@@ -75,6 +76,7 @@ pub enum TelemetryError {
 /// What is set up; dropping it flushes the traces.
 pub struct Telemetry {
     prometheus: PrometheusHandle,
+    #[cfg(target_os = "linux")]
     process: Collector,
     tracer: Option<SdkTracerProvider>,
     /// Ends with this.
@@ -84,6 +86,7 @@ pub struct Telemetry {
 impl Telemetry {
     /// The metrics in Prometheus' text format.
     pub fn render(&self) -> String {
+        #[cfg(target_os = "linux")]
         self.process.collect();
         self.prometheus.render()
     }
@@ -134,9 +137,14 @@ pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry,
         .with(traces)
         .try_init()
         .map_err(|e| setup(&e))?;
-    let (process, upkeep) = (Collector::default(), upkeep(prometheus.clone()));
-    process.describe();
-    Ok(Telemetry { prometheus, process, tracer, _upkeep: JoinSet::from_iter([upkeep]) })
+    let _upkeep = JoinSet::from_iter([upkeep(prometheus.clone())]);
+    Ok(Telemetry {
+        prometheus,
+        #[cfg(target_os = "linux")]
+        process: Collector::default(),
+        tracer,
+        _upkeep,
+    })
 }
 
 /// Puts what histograms were told into their buckets. Until then each value is kept, so this must go on in a house that nobody watches.

@@ -24,7 +24,8 @@ fn underline(sql: &str, (start, end): (usize, usize)) -> Option<String> {
     let before = sql.get(..start)?;
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = sql[line_start..].lines().next().unwrap_or_default();
-    let end = end.clamp(start, line_start + line.len());
+    // A fault may be at the very end of its line, where what ends the line has two bytes.
+    let end = end.clamp(start, (line_start + line.len()).max(start));
     let width = sql.get(start..end)?.width().max(1);
     let number = before.matches('\n').count() + 1;
     let margin = if sql.trim().contains('\n') { format!("{number} | ") } else { "  ".to_owned() };
@@ -46,6 +47,7 @@ mod tests {
         // At the end, and over several lines.
         assert_eq!(underline("SELECT", (6, 6)).unwrap(), "  SELECT\n        ^ ");
         assert_eq!(underline("a b\nc", (2, 5)).unwrap(), "1 | a b\n      ^ ");
+        assert_eq!(underline("a\r\nb", (2, 3)).unwrap().lines().next(), Some("1 | a"));
         assert_eq!(underline("ü", (1, 2)), None);
     }
 }
