@@ -57,3 +57,7 @@ pub use values::Value;
 mod v1 {
     tonic::include_proto!("penstock.v1");
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

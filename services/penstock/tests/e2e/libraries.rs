@@ -19,9 +19,15 @@ use tokio::{
 use crate::house::{House, PATIENCE, free_address};
 
 /// A library, by the folder after `client-`, and what it calls its story: one for each way to use it.
-const STORIES: [(&str, &str); 5] =
-    [("go", "story"), ("python", "story"), ("python", "async"), ("typescript", "story"), ("typescript", "web")];
-const LIBRARIES: [&str; 3] = ["go", "python", "typescript"];
+const STORIES: [(&str, &str); 6] = [
+    ("go", "story"),
+    ("python", "story"),
+    ("python", "async"),
+    ("rust", "story"),
+    ("typescript", "story"),
+    ("typescript", "web"),
+];
+const LIBRARIES: [&str; 4] = ["go", "python", "rust", "typescript"];
 const PERMISSIONS: [&str; 5] = ["ingest", "query", "metrics", "export", "backfill"];
 /// How many events each sends through whatever happens.
 const SENT: u64 = 3000;
@@ -151,6 +157,7 @@ fn examples(library: &str) -> Vec<(&'static str, &'static str)> {
             ("examples/live.py", "10 orders, "),
             ("examples/cohorts.py", "100%"),
         ],
+        "rust" => vec![("first_answer", "DE 12.5"), ("live_orders", "10 orders, ")],
         "typescript" => {
             vec![("dist/examples/first-answer.js", "DE 12.5"), ("dist/examples/live.js", "10 orders, ")]
         }
@@ -170,6 +177,7 @@ fn checks(library: &str) -> Vec<Command> {
             types.args(["-m", "mypy", "--cache-dir", "/dev/null"]).current_dir(folder);
             vec![queue, types]
         }
+        "rust" => vec![], // its tests are the workspace's
         "typescript" => {
             let mut queue = Command::new("node");
             queue.arg("--test").arg(folder.join("dist/tests/queue.test.js"));
@@ -183,6 +191,9 @@ fn checks(library: &str) -> Vec<Command> {
 fn program(library: &str, path: &str) -> Command {
     if library == "go" {
         return Command::new(made("go").join(path));
+    }
+    if library == "rust" {
+        return Command::new(example(path));
     }
     let path = folder(library).join(path);
     let mut command = match library {
@@ -209,6 +220,14 @@ fn made(name: &str) -> PathBuf {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let made = above.map(|dir| dir.join(".tools/clients")).find(|dir| dir.join("made-of").exists());
     made.expect("there is no .tools/clients/made-of: run `make clients`").join(name)
+}
+
+/// What cargo made of the Rust client's example, beside this very test.
+fn example(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let made = this.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(made.exists(), "there is no {}: run `cargo build -p penstock-client --examples`", made.display());
+    made
 }
 
 /// Who runs a library's program.
@@ -269,6 +288,7 @@ impl Caller {
 fn story_of(library: &str, told: &[&str]) -> Command {
     let mut story = match library {
         "go" => program(library, "story"),
+        "rust" => program(library, "client_story"),
         "python" => program(library, "tests/story.py"),
         _ => program(library, "dist/tests/story.js"),
     };
