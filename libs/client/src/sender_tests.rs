@@ -8,12 +8,14 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::*;
 use crate::Event;
 
+type Asked = (Instant, Vec<String>);
+
 /// A server that answers as it is told, and accepts where it isn't told anything.
 #[derive(Clone, Default)]
 struct Told {
     answers: Arc<Mutex<VecDeque<Result<v1::Acknowledgement, Error>>>>,
     /// When it was asked, and for which events.
-    asked: Arc<Mutex<Vec<(Instant, Vec<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Wire for Told {
