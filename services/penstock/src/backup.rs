@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use chdb::BackupStore;
@@ -14,7 +13,7 @@ use storage::{Warehouse, warehouse::BackupManifest};
 use crate::{
     cold::bucket,
     config::{Config, ConfigError, WarehouseUrl},
-    stores::embedded_warehouse,
+    stores::{WAREHOUSE_START, embedded_warehouse},
     wire::StartError,
 };
 
@@ -57,8 +56,6 @@ impl BackupOptions {
     }
 }
 
-/// What `penstock restore` needs.
-const WAREHOUSE_START: Duration = Duration::from_secs(120);
 /// The metastore while it is written.
 const HALF: &str = "meta.db.restored";
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a warehouse may take to start: a large one loads its parts first.
-const WAREHOUSE_START: Duration = Duration::from_secs(120);
+pub(crate) const WAREHOUSE_START: Duration = Duration::from_secs(120);
 
 /// What the roles of this process stand on; what none of them needs is not opened.
 pub(crate) struct Stores {
