@@ -8,8 +8,8 @@ import { isZone } from "../lib/zone";
 import { type Board, fromFile, type Tile } from "../pages/dashboards/store";
 import { parted } from "../pages/explore/pivot";
 import { queryOf, rangeText } from "../pages/explore/wire";
+import { Asking } from "./asking";
 import { Picture } from "./picture";
-import { sheet } from "./sheet";
 
 const NAMES = ["token", "server", "app", "dashboard", "src", "time-zone", "theme", "height"] as const;
 const INTERVAL_MS = 2_000;
@@ -18,29 +18,16 @@ const INTERVAL_MS = 2_000;
  * `<penstock-dashboard token app dashboard|src time-zone theme height>`: a dashboard that was exported from the console, with what a token may see; its
  * tiles follow their events. The page gives a new `token` when the element says `penstock-unauthenticated`, which bubbles.
  */
-export class PenstockDashboard extends HTMLElement {
+export class PenstockDashboard extends Asking {
   static readonly observedAttributes: readonly string[] = NAMES;
-  private readonly root = this.attachShadow({ mode: "open" });
   private readonly box = element("div", { class: "whole" });
   private readonly whole = new Picture(this.box);
   private pictures = new Map<string, Picture>();
   private shown = "";
-  private abort: AbortController | undefined;
-  private isAsked = false;
 
-  connectedCallback() {
-    this.root.adoptedStyleSheets = [sheet];
+  override connectedCallback() {
     this.root.replaceChildren(this.box);
-    this.ask();
-  }
-
-  disconnectedCallback() {
-    this.abort?.abort();
-    this.empty();
-  }
-
-  attributeChangedCallback() {
-    this.ask();
+    super.connectedCallback();
   }
 
   /** The dashboard itself, as text or as what JSON.parse made of it. */
@@ -52,23 +39,11 @@ export class PenstockDashboard extends HTMLElement {
     return this.getAttribute("dashboard");
   }
 
-  /** Once for all attributes that change together. */
-  private ask() {
-    if (this.isAsked || !this.isConnected) return;
-    this.isAsked = true;
-    queueMicrotask(() => {
-      this.isAsked = false;
-      this.abort?.abort();
-      this.abort = new AbortController();
-      void this.answer(this.abort.signal);
-    });
-  }
-
   private text(name: (typeof NAMES)[number]): string {
     return this.getAttribute(name)?.trim() ?? "";
   }
 
-  private async answer(signal: AbortSignal) {
+  protected async answer(signal: AbortSignal) {
     const [token, app, zone] = [this.text("token"), this.text("app"), this.text("time-zone")];
     if (token === "") return this.say("The attribute token is missing.");
     if (app === "") return this.say("The attribute app is missing.");
@@ -178,7 +153,7 @@ export class PenstockDashboard extends HTMLElement {
     this.whole.say(text, "wrong");
   }
 
-  private empty() {
+  protected empty() {
     for (const picture of this.pictures.values()) picture.clear();
     this.pictures = new Map();
     this.shown = "";

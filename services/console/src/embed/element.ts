@@ -5,9 +5,9 @@ import { type Table, tableOf } from "../api/values";
 import { follow } from "../lib/follow";
 import { parted } from "../pages/explore/pivot";
 import { queryOf } from "../pages/explore/wire";
+import { Asking } from "./asking";
 import { type Attributes, draftOf, NAMES, readAttributes } from "./attributes";
 import { Picture } from "./picture";
-import { sheet } from "./sheet";
 
 const INTERVAL_MS = 2_000;
 const METRIC_MS = 30_000;
@@ -16,42 +16,21 @@ const METRIC_MS = 30_000;
  * `<penstock-chart token app metric|formula by range grain view label>`: a chart of what a token may see, on any page. The page gives a new `token`
  * when the element says `penstock-unauthenticated`, which bubbles.
  */
-export class PenstockChart extends HTMLElement {
+export class PenstockChart extends Asking {
   static readonly observedAttributes: readonly string[] = NAMES;
-  private readonly root = this.attachShadow({ mode: "open" });
   private readonly picture = new Picture(this.root);
-  private abort: AbortController | undefined;
-  private isAsked = false;
 
-  connectedCallback() {
-    this.root.adoptedStyleSheets = [sheet];
-    this.ask();
-  }
-
-  disconnectedCallback() {
-    this.abort?.abort();
+  protected empty() {
     this.picture.clear();
   }
 
-  attributeChangedCallback() {
-    this.ask();
+  protected async answer(signal: AbortSignal) {
+    const asked = readAttributes(this, new URL(import.meta.url).origin);
+    if (typeof asked === "string") this.picture.say(asked, "wrong");
+    else await this.draw(asked, signal);
   }
 
-  /** Once for all attributes that change together. */
-  private ask() {
-    if (this.isAsked || !this.isConnected) return;
-    this.isAsked = true;
-    queueMicrotask(() => {
-      this.isAsked = false;
-      this.abort?.abort();
-      this.abort = new AbortController();
-      const asked = readAttributes(this, new URL(import.meta.url).origin);
-      if (typeof asked === "string") this.picture.say(asked, "wrong");
-      else void this.answer(asked, this.abort.signal);
-    });
-  }
-
-  private async answer(asked: Attributes, signal: AbortSignal) {
+  private async draw(asked: Attributes, signal: AbortSignal) {
     // What is there stays until its successor comes.
     if (this.picture.isEmpty) this.picture.say("Loading…");
     const draft = draftOf(asked);
