@@ -104,6 +104,7 @@ proto: buf ## Check the contracts alone
 bench: engine ## Measure, beside the raw engine in the same run; writes target/bench.json
 	cargo build --release --locked -p penstock -p loadgen
 	target/release/loadgen bench --out target/bench.json
+	cargo bench --locked -p gateway
 
 .PHONY: verify
 verify: lint test bench deploy-check docs-check ## Everything, with what takes too long for CI

@@ -1,6 +1,10 @@
 //! Logs, traces and metrics, set up once for the process.
 
-use std::time::Duration;
+use std::{
+    env,
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 #[cfg(target_os = "linux")]
@@ -122,10 +126,10 @@ pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry,
         .map_err(|e| setup(&e))?;
 
     let filter = EnvFilter::try_new(&options.log)?;
-    let writer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let writer = tracing_subscriber::fmt::layer().with_writer(stderr);
     let logs = match options.log_format {
         LogFormat::Json => writer.json().flatten_event(true).with_current_span(false).boxed(),
-        LogFormat::Text => writer.compact().boxed(),
+        LogFormat::Text => writer.compact().with_ansi(is_coloured()).boxed(),
     };
     let tracer = tracer(service_name, options)?;
     let traces = tracer.as_ref().map(|provider| {
@@ -160,6 +164,11 @@ async fn upkeep(prometheus: PrometheusHandle) {
 fn trace_ids() -> FilterFn {
     let names_its_trace = |metadata: &Metadata<'_>| metadata.is_span() && metadata.fields().field("trace_id").is_some();
     filter_fn(names_its_trace as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
+}
+
+/// On a terminal whose user wants it so (`https://no-color.org`).
+fn is_coloured() -> bool {
+    stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// The steps of a trace are our spans that say their kind, and what went wrong in them; no library's, least of all the exporter's own.

@@ -55,10 +55,10 @@ mod tests {
     use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
     use mesh::Body;
-    use tower::{Layer, ServiceExt, service_fn};
+    use tower::{Layer, ServiceExt};
 
     use super::*;
-    use crate::middleware;
+    use crate::middleware::{self, Stacked};
 
     fn in_five_seconds() -> Request {
         let call = http::Request::post("/x").header("content-type", "application/grpc").header(HEADER, "5S");
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_ends_at_the_deadline_with_its_status() {
-        let endless = service_fn(|_: Request| async {
+        let endless = Stacked::new(|_: Request| async {
             let frames = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
             Ok::<_, Error>(Response::new(Body::new(StreamBody::new(frames))))
         });
@@ -81,7 +81,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_not_cut_off() {
         let refusal = || Protocol::Json.error(&Error::invalid("sql", "REQUIRED", "is needed"));
-        let refusing = service_fn(move |_: Request| async move { Ok::<_, Error>(refusal()) });
+        let refusing = Stacked::new(move |_: Request| async move { Ok::<_, Error>(refusal()) });
         let call = http::Request::post("/v1/sql").header(HEADER, "1n").body(Body::empty()).unwrap();
         let response = middleware::layer(deadline).layer(refusing).oneshot(call).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -93,7 +93,7 @@ mod tests {
     async fn work_on_an_answer_that_nobody_reads_stops_at_the_deadline() {
         let working = Arc::new(());
         let held = Arc::clone(&working);
-        let unread = service_fn(move |_: Request| {
+        let unread = Stacked::new(move |_: Request| {
             let held = Arc::clone(&held);
             async move {
                 let frames = futures::stream::poll_fn(move |_| {

@@ -23,7 +23,7 @@ use crate::{
     deadline::deadline,
     ending::ending,
     limit::RateLimit,
-    middleware::{Next, layer},
+    middleware::{Next, Stacked, layer},
     observe::{CalledBy, observe, rescue},
     shared_keys::SharedKeys,
     shed::Load,
@@ -93,7 +93,7 @@ pub fn service(parts: Parts) -> HttpService {
     let unknown = Unknown::new(options.unknown_keys_per_second, options.address_unknown_keys_per_second);
     let keys = Arc::new(Authenticator::new(directory, SharedKeys::new(cache, cache_key), unknown, now_ms));
     let hops = Arc::new(options.trusted_hops);
-    let public = services.public.clone();
+    let (public, services) = (services.public.clone(), Arc::new(services));
 
     let stack = ServiceBuilder::new()
         // Errors of every layer below become responses in the caller's protocol, once.
@@ -124,31 +124,42 @@ pub fn service(parts: Parts) -> HttpService {
         .layer(layer(move |request, next| load_shed(Arc::clone(&load), request, next)))
         // Last: the key is taken off, the signed context put on.
         .layer(layer(move |request, next| sign(context_key.clone(), now_ms, request, next)))
-        .service(BoxCloneSyncService::new(service_fn(move |request| route(services.clone(), request))));
+        .service(Stacked::new(move |request| route(Arc::clone(&services), request)));
 
-    let answering: HttpService = BoxCloneSyncService::new(service_fn(move |request: Request| {
-        let stack = stack.clone();
-        async move { Ok(stack.oneshot(request).await.unwrap_or_else(|error| Protocol::Json.error(&error))) }
-    }));
+    let answering = service_fn(move |request: Request| {
+        let answer = stack.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|error| Protocol::Json.error(&error))) }
+    });
     // grpc-web is only another framing: it becomes gRPC before any layer looks, and CORS answers browsers before that.
     let cors = cors(&options.allowed_origins);
     let web =
         ServiceBuilder::new().layer(cors.clone()).layer(tonic_web::GrpcWebLayer::new()).service(answering.clone());
-    let plain = ServiceBuilder::new().layer(cors).service(answering);
+    let plain = ServiceBuilder::new().layer(cors).service(answering.clone());
+    // Shared: a service is cloned for each call.
+    let ways = Arc::new((web, plain, answering));
     BoxCloneSyncService::new(service_fn(move |request: Request| {
-        let (web, plain) = (web.clone(), plain.clone());
+        let ways = Arc::clone(&ways);
         async move {
             // Files out of the program itself: there is nobody to charge for them, and nothing to refuse.
             if let Some(page) = console::answer(&request) {
                 return Ok(page);
             }
-            let content_type = request.headers().get(header::CONTENT_TYPE);
+            let (web, plain, answering) = &*ways;
+            let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
             // The JSON routes answer JSON, whatever their caller calls its body.
-            let is_web = content_type.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc-web"))
-                && !request.uri().path().starts_with("/v1/");
-            if is_web { web.oneshot(request).await } else { plain.oneshot(request).await }
+            let framing = content_type.strip_prefix(b"application/grpc").filter(|_| !is_json(request.uri().path()));
+            match framing {
+                Some(framing) if framing.starts_with(b"-web") => web.clone().oneshot(request).await,
+                // No page can call so: browsers don't speak gRPC.
+                Some(_) if !request.headers().contains_key(header::ORIGIN) => answering.clone().oneshot(request).await,
+                _ => plain.clone().oneshot(request).await,
+            }
         }
     }))
+}
+
+fn is_json(path: &str) -> bool {
+    path.starts_with("/v1/")
 }
 
 async fn target(mut request: Request, next: Next) -> Result<Response, Error> {
@@ -237,7 +248,7 @@ async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: 
     next.run(request).await
 }
 
-async fn route(services: Services, request: Request) -> Result<Response, Error> {
+async fn route(services: Arc<Services>, request: Request) -> Result<Response, Error> {
     let service = services.of(call::target(&request)?).clone();
     Ok(explained(service.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})))
 }

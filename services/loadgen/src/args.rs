@@ -58,4 +58,28 @@ pub(crate) struct BenchArguments {
     /// The seed of the made events.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Measure these parts alone, after writing and what they need.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// A part of the benchmark. Writing is always measured: what others are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Questions through Penstock and around it.
+    Questions,
+    /// How long events wait at a fixed rate.
+    Waiting,
+    /// One large tenant among many.
+    Skew,
+    /// Dashboards of a month.
+    Dashboards,
+    /// Many who ask at once.
+    Crowd,
+}
+
+impl BenchArguments {
+    pub(crate) fn measures(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }

@@ -28,7 +28,7 @@ use storage::warehouse::{Cell, QuerySettings};
 use tokio::time::Instant;
 
 use crate::{
-    args::BenchArguments,
+    args::{BenchArguments, Part},
     connection::Connection,
     demo::{identify, now_ms},
     error::LoadError,
@@ -93,12 +93,14 @@ async fn measure(
     let reader = connection.with_key(&reader_key)?;
     let events_read = week(&reader, arguments.seed, 2 * count).await?;
     house.settle().await?;
-    say("questions");
-    let readings = read::questions(house, &reader, now_ms()).await?;
-
+    let mut readings = Vec::new();
+    if arguments.measures(Part::Questions) {
+        say("questions");
+        readings = read::questions(house, &reader, now_ms()).await?;
+    }
     let mut next = events;
     let mut latencies = Vec::new();
-    for rate in RATES {
+    for rate in RATES.into_iter().filter(|_| arguments.measures(Part::Waiting)) {
         say(&format!("{rate} events a second"));
         let latency = latency::at_rate(house, rows, next, rate, arguments.seconds).await?;
         next += latency.events;
@@ -106,16 +108,26 @@ async fn measure(
         write::check(counted, caught_up(house, &connection, counted).await?)?;
         latencies.push(latency);
     }
-    say("one large tenant among many");
-    let skew = skew::measure(house, rows, next, penstock.queryable_per_second, arguments.seconds).await?;
+    let mut skewed = None;
+    if arguments.measures(Part::Skew) {
+        say("one large tenant among many");
+        let rate = penstock.queryable_per_second;
+        skewed = Some(skew::measure(house, rows, next, rate, arguments.seconds).await?);
+    }
     let peaks = house.peaks()?;
-    say("a month of events for dashboards");
     let now_ms = now_ms();
-    let many = dashboards::fill(house, now_ms, arguments.dashboard_events).await?;
-    say("dashboards");
-    let dashboards = dashboards::dashboards(&mut reader.query(), now_ms, many).await?;
-    say("a crowd");
-    let crowd = crowd::measure(house, &reader_key, now_ms, arguments.seconds).await?;
+    let mut boards = None;
+    if arguments.measures(Part::Dashboards) {
+        say("a month of events for dashboards");
+        let many = dashboards::fill(house, now_ms, arguments.dashboard_events).await?;
+        say("dashboards");
+        boards = Some(dashboards::dashboards(&mut reader.query(), now_ms, many).await?);
+    }
+    let mut crowded = None;
+    if arguments.measures(Part::Crowd) {
+        say("a crowd");
+        crowded = Some(crowd::measure(house, &reader_key, now_ms, arguments.seconds).await?);
+    }
     Ok(Report {
         machine,
         optimised: !cfg!(debug_assertions),
@@ -129,9 +141,9 @@ async fn measure(
         events_read,
         readings,
         latencies,
-        skew,
-        dashboards,
-        crowd,
+        skew: skewed,
+        dashboards: boards,
+        crowd: crowded,
         sustained_peaks,
         peaks,
         run_seconds: started.elapsed().as_secs_f64(),

@@ -66,7 +66,7 @@ pub(crate) async fn measure(house: &House, key: &str, now_ms: i64, seconds: u64)
     let span = Duration::from_secs(seconds);
     let today_ms = now_ms.div_euclid(DAY_MS) * DAY_MS;
     let range = between(today_ms - 8 * DAY_MS, today_ms - DAY_MS);
-    let tiles: Arc<[Ask]> = tiles(&range).into_iter().map(|tile| Ask::Typed(Box::new(tile))).collect();
+    let tiles: Arc<[Ask]> = tiles(&range).into();
     let connection = house.connect().await?.with_key(key)?;
     for tile in tiles.iter() {
         tile.kept(&mut connection.query()).await?;
@@ -152,7 +152,8 @@ async fn beside(
             loop {
                 let question = question.anew(next(&number));
                 // A refusal is what a flood may get.
-                if question.rows_at(&mut client, priority).await.is_ok() {
+                let options = v1::ReadOptions { priority: priority.into(), ..Default::default() };
+                if question.ask(&mut client, options).await.is_ok() {
                     answered.fetch_add(1, Ordering::Relaxed);
                 } else {
                     tokio::task::yield_now().await;

@@ -22,8 +22,11 @@ const COPIED_DAYS: i64 = 5;
 const MINUTE_MS: i64 = 60_000;
 const ROUNDS: i64 = 5;
 /// How long it is waited for what makes the same question cheaper from now on.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_secs(1);
+/// A question is asked so often before anything is kept for it, and so many times in a row nothing may have become cheaper.
+const OFTEN: i64 = 5;
+const STEADY: u32 = 4;
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,12 +36,30 @@ pub(crate) struct Dashboards {
     pub(crate) raw: Times,
     /// The same by whatever is kept beside the events, and nothing of an earlier answer.
     pub(crate) kept_beside: Times,
-    /// How many tiles came from where at the last time.
-    pub(crate) routes: Vec<(String, usize)>,
+    /// Each tile by itself, those that gain least first.
+    pub(crate) tiles: Vec<Tile>,
     /// Totals of the last 30 days up to now, computed from the events.
     pub(crate) window_raw: Times,
     /// The same when the window has moved on by a minute.
     pub(crate) window_moved: Times,
+}
+
+/// One tile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Tile {
+    pub(crate) formula: &'static str,
+    pub(crate) by: Option<&'static str>,
+    /// The route of the last answer that was not computed from the events on purpose.
+    pub(crate) route: String,
+    pub(crate) raw: Times,
+    pub(crate) kept_beside: Times,
+}
+
+impl Tile {
+    /// How many times as long it takes from the events.
+    pub(crate) fn gain(&self) -> f64 {
+        self.raw.p50_ms / self.kept_beside.p50_ms.max(f64::EPSILON)
+    }
 }
 
 /// Makes the app have about so many events in the last 30 days; returns how many the engine counts. They are the engine's alone: no
@@ -71,31 +92,30 @@ pub(crate) async fn fill(house: &House, now_ms: i64, wanted: u64) -> Result<u64,
     Ok(client.query(&all).fetch_one().await?)
 }
 
-/// Every kind of measure by everything that people look at.
-pub(crate) fn tiles(range: &v1::TimeRange) -> Vec<v1::TypedQuery> {
-    const MEASURES: [&str; 5] = [
-        "COUNT(*)",
-        "COUNT(DISTINCT user_id)",
-        "SUM(purchase_amount)",
-        "AVG(load_time)",
-        "PERCENTILE(0.95, load_time)",
-    ];
-    let mut tiles = Vec::new();
-    for formula in MEASURES {
-        for by in [None, Some("day"), Some("country"), Some("event_type")] {
-            let dimension =
-                by.filter(|by| *by != "day").map(|by| v1::Dimension { name: String::new(), expression: by.to_owned() });
-            tiles.push(v1::TypedQuery {
-                app_id: APP.to_owned(),
-                measures: vec![measure("value", formula)],
-                dimensions: dimension.into_iter().collect(),
-                range: Some(*range),
-                grain: if by == Some("day") { v1::Grain::Day.into() } else { 0 },
-                ..Default::default()
-            });
-        }
-    }
-    tiles
+const MEASURES: [&str; 5] =
+    ["COUNT(*)", "COUNT(DISTINCT user_id)", "SUM(purchase_amount)", "AVG(load_time)", "PERCENTILE(0.95, load_time)"];
+const DIMENSIONS: [Option<&str>; 4] = [None, Some("day"), Some("country"), Some("event_type")];
+
+/// What the tiles show: every kind of measure by everything that people look at.
+fn shown() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    MEASURES.into_iter().flat_map(|formula| DIMENSIONS.map(|by| (formula, by)))
+}
+
+/// The tiles.
+pub(crate) fn tiles(range: &v1::TimeRange) -> Vec<Ask> {
+    let tile = |(formula, by): (&str, Option<&str>)| {
+        let dimension =
+            by.filter(|by| *by != "day").map(|by| v1::Dimension { name: String::new(), expression: by.to_owned() });
+        Ask::Typed(Box::new(v1::TypedQuery {
+            app_id: APP.to_owned(),
+            measures: vec![measure("value", formula)],
+            dimensions: dimension.into_iter().collect(),
+            range: Some(*range),
+            grain: if by == Some("day") { v1::Grain::Day.into() } else { 0 },
+            ..Default::default()
+        }))
+    };
+    shown().map(tile).collect()
 }
 
 /// From and up to these instants, UTC ms.
@@ -106,38 +126,32 @@ pub(crate) fn between(from_ms: i64, to_ms: i64) -> v1::TimeRange {
 /// Asks for the tiles, with and without what is kept beside the events.
 pub(crate) async fn dashboards(client: &mut Query, now_ms: i64, events: u64) -> Result<Dashboards, LoadError> {
     let today_ms = now_ms.div_euclid(DAY_MS) * DAY_MS;
-    let range = |days_ago: i64| {
-        let to_ms = today_ms - days_ago * DAY_MS;
-        between(to_ms - (DAYS - ROUNDS) * DAY_MS, to_ms)
+    let tiles_until = |to_ms: i64| tiles(&between(to_ms - (DAYS - ROUNDS) * DAY_MS, to_ms));
+    let first_ms = today_ms - ROUNDS * DAY_MS;
+    until_kept(client, |round| tiles_until(first_ms + round * MINUTE_MS)).await?;
+    let (mut raw, mut kept_beside): (Vec<Vec<Duration>>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut routes = Vec::new();
+    for round in 1..=ROUNDS {
+        // Another day: no answer is there yet.
+        let tiles = tiles_until(first_ms + round * DAY_MS);
+        raw.push(all(client, &tiles, v1::Route::Raw).await?.times);
+        let found = all(client, &tiles, v1::Route::Unspecified).await?;
+        kept_beside.push(found.times);
+        routes = found.routes;
+    }
+    let of_tile = |rounds: &[Vec<Duration>], i: usize| Times::of(rounds.iter().map(|times| times[i]).collect());
+    let tile = |(i, (formula, by))| Tile {
+        formula,
+        by,
+        route: routes.get(i).map_or("", v1::Route::as_str_name).to_owned(),
+        raw: of_tile(&raw, i),
+        kept_beside: of_tile(&kept_beside, i),
     };
-    let asked: Vec<_> = tiles(&range(0)).into_iter().map(|tile| Ask::Typed(Box::new(tile))).collect();
-    until_cheaper(client, &asked).await?;
-    let (mut raw, mut kept_beside, mut routes) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        // Another day at each end: no answer is there yet.
-        let tiles: Vec<_> = tiles(&range(round + 1)).into_iter().map(|tile| Ask::Typed(Box::new(tile))).collect();
-        let anew: Vec<_> = tiles.iter().map(|tile| tile.anew(round as u32)).collect();
-        raw.push(all(client, &anew).await?.0);
-        let (time, by) = all(client, &tiles).await?;
-        kept_beside.push(time);
-        routes = by;
-    }
-    let mut counted: Vec<(String, usize)> = Vec::new();
-    for route in routes {
-        match counted.iter_mut().find(|(name, _)| *name == route.as_str_name()) {
-            Some((_, n)) => *n += 1,
-            None => counted.push((route.as_str_name().to_owned(), 1)),
-        }
-    }
+    let mut tiles: Vec<_> = shown().enumerate().map(tile).collect();
+    tiles.sort_by(|a, b| a.gain().total_cmp(&b.gain()));
+    let together = |rounds: &[Vec<Duration>]| Times::of(rounds.iter().map(|times| times.iter().sum()).collect());
     let (window_raw, window_moved) = window(client, now_ms).await?;
-    Ok(Dashboards {
-        events,
-        raw: Times::of(raw),
-        kept_beside: Times::of(kept_beside),
-        routes: counted,
-        window_raw,
-        window_moved,
-    })
+    Ok(Dashboards { events, raw: together(&raw), kept_beside: together(&kept_beside), tiles, window_raw, window_moved })
 }
 
 /// Totals by country of the last 30 days, moved on by a minute each time, each time also computed from the events.
@@ -153,36 +167,48 @@ async fn window(client: &mut Query, now_ms: i64) -> Result<(Times, Times), LoadE
         }))
     };
     let first_ms = now_ms - DAY_MS;
-    until_cheaper(client, &[total(first_ms)]).await?;
+    until_kept(client, |round| vec![total(first_ms - round * MINUTE_MS)]).await?;
     let (mut raw, mut moved) = (Vec::new(), Vec::new());
     for round in 1..=2 * ROUNDS {
-        let question = total(first_ms + round * MINUTE_MS);
-        raw.push(all(client, &[question.anew(1_000 + round as u32)]).await?.0);
-        moved.push(all(client, &[question]).await?.0);
+        let question = [total(first_ms + round * MINUTE_MS)];
+        raw.extend(all(client, &question, v1::Route::Raw).await?.times);
+        moved.extend(all(client, &question, v1::Route::Unspecified).await?.times);
     }
     Ok((Times::of(raw), Times::of(moved)))
 }
 
-/// Asks until no answer is computed from the events any more, or it has become clear that some always are.
-async fn until_cheaper(client: &mut Query, questions: &[Ask]) -> Result<(), LoadError> {
+/// Asks one dashboard after the other, none of them twice, until nothing more is kept beside the events: no fewer rows are read than before.
+async fn until_kept(client: &mut Query, dashboard: impl Fn(i64) -> Vec<Ask>) -> Result<(), LoadError> {
     let end = Instant::now() + PATIENCE;
-    let mut round = 0;
-    while Instant::now() < end {
-        let (_, routes) = all(client, questions).await?;
-        if round > 3 && !routes.contains(&v1::Route::Raw) {
-            break;
-        }
+    let (mut round, mut least, mut since) = (0, u64::MAX, 0);
+    while Instant::now() < end && (round < OFTEN || since < STEADY) {
+        let read = all(client, &dashboard(round), v1::Route::Unspecified).await?.read_rows;
+        since = if read < least { 0 } else { since + 1 };
+        least = least.min(read);
         round += 1;
         sleep(POLL).await;
     }
     Ok(())
 }
 
-/// One after the other: how long it takes, and the routes.
-async fn all(client: &mut Query, questions: &[Ask]) -> Result<(Duration, Vec<v1::Route>), LoadError> {
-    let (started, mut routes) = (Instant::now(), Vec::new());
+/// What questions came to that were asked one after the other.
+#[derive(Default)]
+struct Found {
+    times: Vec<Duration>,
+    routes: Vec<v1::Route>,
+    read_rows: u64,
+}
+
+/// Asks one after the other, by this route, or by any if it is none.
+async fn all(client: &mut Query, questions: &[Ask], route: v1::Route) -> Result<Found, LoadError> {
+    let mut found = Found::default();
     for question in questions {
-        routes.push(question.rows(client).await?.1);
+        let started = Instant::now();
+        let options = v1::ReadOptions { route: route.into(), ..Default::default() };
+        let info = question.ask(client, options).await?.info.unwrap_or_default();
+        found.times.push(started.elapsed());
+        found.routes.push(info.route());
+        found.read_rows += info.cost.map_or(0, |cost| cost.read_rows);
     }
-    Ok((started.elapsed(), routes))
+    Ok(found)
 }

@@ -134,15 +134,13 @@ impl Ask {
 
     /// How many rows come, and by which route.
     pub(crate) async fn rows(&self, client: &mut Query) -> Result<(usize, v1::Route), LoadError> {
-        self.rows_at(client, v1::Priority::Unspecified).await
+        let result = self.ask(client, v1::ReadOptions::default()).await?;
+        let route = result.info.as_ref().map_or(v1::Route::Unspecified, v1::ResultInfo::route);
+        Ok((result.rows.len(), route))
     }
 
-    pub(crate) async fn rows_at(
-        &self,
-        client: &mut Query,
-        priority: v1::Priority,
-    ) -> Result<(usize, v1::Route), LoadError> {
-        let options = Some(v1::ReadOptions { priority: priority.into(), ..Default::default() });
+    pub(crate) async fn ask(&self, client: &mut Query, options: v1::ReadOptions) -> Result<v1::Result, LoadError> {
+        let options = Some(options);
         let result = match self {
             Self::Sql(sql) => {
                 client
@@ -156,9 +154,7 @@ impl Ask {
                 client.query(v1::QueryRequest { query, options, ..Default::default() }).await?.into_inner().result
             }
         };
-        let result = result.ok_or(LoadError::Incomplete("result"))?;
-        let route = result.info.as_ref().map_or(v1::Route::Unspecified, v1::ResultInfo::route);
-        Ok((result.rows.len(), route))
+        result.ok_or(LoadError::Incomplete("result"))
     }
 
     /// How long the answer takes once it is kept.

@@ -17,6 +17,9 @@ use super::{
     write::{EndToEnd, Raw},
 };
 
+/// Tiles that the table names; the file has all.
+const SHOWN_TILES: usize = 6;
+
 /// Everything that one run measured. Numbers of different runs or machines compare by their ratios only.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -34,9 +37,9 @@ pub(crate) struct Report {
     pub(crate) events_read: u64,
     pub(crate) readings: Vec<Reading>,
     pub(crate) latencies: Vec<Latency>,
-    pub(crate) skew: Skew,
-    pub(crate) dashboards: Dashboards,
-    pub(crate) crowd: Crowd,
+    pub(crate) skew: Option<Skew>,
+    pub(crate) dashboards: Option<Dashboards>,
+    pub(crate) crowd: Option<Crowd>,
     /// While events came as fast as they go.
     pub(crate) sustained_peaks: Peaks,
     /// While Penstock worked, without the raw engine's inserts.
@@ -52,9 +55,16 @@ impl Report {
         self.writing(&mut text);
         self.storing(&mut text);
         self.waiting(&mut text);
-        self.skewed(&mut text);
+        if let Some(skew) = &self.skew {
+            skewed(&mut text, skew);
+        }
         self.reading(&mut text);
-        self.looking(&mut text);
+        if let Some(dashboards) = &self.dashboards {
+            looked_at(&mut text, dashboards);
+        }
+        if let Some(crowd) = &self.crowd {
+            crowded(&mut text, crowd);
+        }
         self.remembering(&mut text);
         text
     }
@@ -117,19 +127,10 @@ impl Report {
         }
     }
 
-    fn skewed(&self, text: &mut String) {
-        let Skew { others_events_per_second: others, large_events_per_second: large, max_to_mean, .. } = self.skew;
-        let head = format!("\n200 tenants, {others} events/s, queryable in ms");
-        line(text, &head, &["P50", "P99", "max", "ratio P99"]);
-        let (alone, beside) = (&self.skew.fresh_alone, &self.skew.fresh_beside_large);
-        let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
-        line(text, "  by themselves", &[&ms(alone.p50_ms), &ms(alone.p99_ms), &ms(alone.max_ms), "1.00"]);
-        let name = format!("  beside one with {large} events/s");
-        line(text, &name, &[&ms(beside.p50_ms), &ms(beside.p99_ms), &ms(beside.max_ms), &ratio]);
-        line(text, "  its fullest partition / mean", &[&format!("{max_to_mean:.2}")]);
-    }
-
     fn reading(&self, text: &mut String) {
+        if self.readings.is_empty() {
+            return;
+        }
         let head = format!("\nquestions on {} events, P50 in ms", self.events_read);
         line(text, &head, &["direct", "Penstock", "more", "P99", "cached", "ratio"]);
         for reading in &self.readings {
@@ -148,38 +149,52 @@ impl Report {
     }
 }
 
-impl Report {
-    fn looking(&self, text: &mut String) {
-        let Dashboards { events, raw, kept_beside, routes, window_raw, window_moved } = &self.dashboards;
-        line(text, &format!("dashboards on {events} events, P50 in ms"), &["raw", "kept", "raw/kept"]);
-        let times = |raw: &Times, kept: &Times| {
-            let ratio = format!("{:.1}", raw.p50_ms / kept.p50_ms.max(f64::EPSILON));
-            [ms(raw.p50_ms), ms(kept.p50_ms), ratio]
-        };
-        for (name, raw, kept) in [
-            ("  20 tiles, 25 days", raw, kept_beside),
-            ("  totals of 29 days, moved by a minute", window_raw, window_moved),
-        ] {
-            line(text, name, &times(raw, kept).each_ref().map(String::as_str));
-        }
-        for (route, tiles) in routes {
-            line(text, &format!("    tiles by {route}"), &["", &tiles.to_string()]);
-        }
-        let Crowd { cached_per_second, users, tiles_per_second, tiles, errors, interactive, small_tenant } =
-            &self.crowd;
-        line(text, "\nkept answers a second", &[&whole(*cached_per_second)]);
-        let head = format!("{users} users, {tiles_per_second} tiles/s, in ms");
-        line(text, &head, &["P50", "P99", "max", "errors"]);
-        line(text, "", &[&ms(tiles.p50_ms), &ms(tiles.p99_ms), &ms(tiles.max_ms), &errors.to_string()]);
-        line(text, "\nbeside a flood, P99 in ms", &["alone", "beside", "ratio", "flood"]);
-        for (name, Beside { alone, beside, flood_answered }) in
-            [("  interactive, background flood", interactive), ("  small tenant, noisy one", small_tenant)]
-        {
-            let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
-            line(text, name, &[&ms(alone.p99_ms), &ms(beside.p99_ms), &ratio, &flood_answered.to_string()]);
-        }
-        text.push('\n');
+fn skewed(text: &mut String, skew: &Skew) {
+    let Skew { others_events_per_second: others, large_events_per_second: large, max_to_mean, .. } = skew;
+    line(text, &format!("\n200 tenants, {others} events/s, queryable in ms"), &["P50", "P99", "max", "ratio P99"]);
+    let (alone, beside) = (&skew.fresh_alone, &skew.fresh_beside_large);
+    let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
+    line(text, "  by themselves", &[&ms(alone.p50_ms), &ms(alone.p99_ms), &ms(alone.max_ms), "1.00"]);
+    let name = format!("  beside one with {large} events/s");
+    line(text, &name, &[&ms(beside.p50_ms), &ms(beside.p99_ms), &ms(beside.max_ms), &ratio]);
+    line(text, "  its fullest partition / mean", &[&format!("{max_to_mean:.2}")]);
+}
+
+fn looked_at(text: &mut String, dashboards: &Dashboards) {
+    let Dashboards { events, raw, kept_beside, tiles, window_raw, window_moved } = dashboards;
+    line(text, &format!("dashboards on {events} events, P50 in ms"), &["raw", "kept", "raw/kept"]);
+    let times = |raw: &Times, kept: &Times| {
+        let ratio = format!("{:.1}", raw.p50_ms / kept.p50_ms.max(f64::EPSILON));
+        [ms(raw.p50_ms), ms(kept.p50_ms), ratio]
+    };
+    for (name, raw, kept) in [
+        ("  20 tiles, 25 days", raw, kept_beside),
+        ("  totals of 29 days, moved by a minute", window_raw, window_moved),
+    ] {
+        line(text, name, &times(raw, kept).each_ref().map(String::as_str));
     }
+    line(text, "  the tiles that gain least", &[]);
+    for tile in tiles.iter().take(SHOWN_TILES) {
+        let name = format!("    {}{}", tile.formula, tile.by.map(|by| format!(" by {by}")).unwrap_or_default());
+        let [raw, kept, gain] = times(&tile.raw, &tile.kept_beside);
+        line(text, &name, &[&raw, &kept, &gain, tile.route.trim_start_matches("ROUTE_")]);
+    }
+}
+
+fn crowded(text: &mut String, crowd: &Crowd) {
+    let Crowd { cached_per_second, users, tiles_per_second, tiles, errors, interactive, small_tenant } = crowd;
+    line(text, "\nkept answers a second", &[&whole(*cached_per_second)]);
+    let head = format!("{users} users, {tiles_per_second} tiles/s, in ms");
+    line(text, &head, &["P50", "P99", "max", "errors"]);
+    line(text, "", &[&ms(tiles.p50_ms), &ms(tiles.p99_ms), &ms(tiles.max_ms), &errors.to_string()]);
+    line(text, "\nbeside a flood, P99 in ms", &["alone", "beside", "ratio", "flood"]);
+    for (name, Beside { alone, beside, flood_answered }) in
+        [("  interactive, background flood", interactive), ("  small tenant, noisy one", small_tenant)]
+    {
+        let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
+        line(text, name, &[&ms(alone.p99_ms), &ms(beside.p99_ms), &ratio, &flood_answered.to_string()]);
+    }
+    text.push('\n');
 }
 
 fn line(text: &mut String, name: &str, columns: &[&str]) {
