@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ["docs/start/index.md", "docs/operations.md", "docs/reference/language.md"]
+PAGES = ["docs/start/index.md", "docs/reference/cli.md", "docs/operations.md", "docs/reference/language.md"]
 PATIENCE_S = 120
 # By itself curl ends well where the server refuses.
 CURL = 'curl() { command curl --fail-with-body "$@"; }'
@@ -40,7 +40,7 @@ def run(program, page):
         bin = pathlib.Path(place, "bin")
         bin.mkdir()
         (bin / "penstock").symlink_to(program)
-        env = {**os.environ, "PENSTOCK_ENGINE": engine, "PATH": f"{bin}:{os.environ['PATH']}"}
+        env = {**os.environ, "PENSTOCK_ENGINE": engine, "PATH": f"{bin}:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{place}/config"}
         with open(f"{place}/server.log", "wb") as log:
             server = subprocess.Popen(serve, cwd=place, env=env, stdout=log, stderr=log)
         commands = blocks(page).replace("127.0.0.1:7070", f"127.0.0.1:{listen}").replace("8080", str(host))

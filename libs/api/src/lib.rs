@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::LazyLock};
 
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor, SerializeOptions};
 
 pub mod convert;
 pub mod raw;
@@ -20,6 +20,12 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/penstoc
 
 /// The `google.rpc.ErrorInfo.domain` of every error.
 pub const ERROR_DOMAIN: &str = "penstock";
+
+/// How messages are said in JSON, everywhere: field names as in the contracts, and fields at their default shown, since a count of 0 is an
+/// answer.
+pub fn json() -> SerializeOptions {
+    SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false)
+}
 
 /// Whether the contract says of the gRPC method at `path` (`/penstock.v1.QueryService/Sql`) that it changes nothing.
 pub fn is_read(path: &str) -> bool {

@@ -12,9 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use model::{Error, ErrorCode};
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage, SerializeOptions, Value,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage, Value};
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::{
@@ -356,10 +354,7 @@ impl Messages {
 
 fn json(message: &DynamicMessage) -> Result<String, tonic::Status> {
     let mut json = serde_json::Serializer::new(Vec::new());
-    // Field names as in the contracts, and fields at their default shown: a count of 0 is an answer.
-    let options =
-        SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false);
-    message.serialize_with_options(&mut json, &options).map_err(|e| unsayable(&e))?;
+    message.serialize_with_options(&mut json, &api::json()).map_err(|e| unsayable(&e))?;
     String::from_utf8(json.into_inner()).map_err(|e| unsayable(&e))
 }
 

@@ -18,6 +18,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+use client::{Complaint, Show, complain};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +41,27 @@ enum Failure {
     Io { what: String, source: std::io::Error },
 }
 
+impl Failure {
+    fn complaint(&self) -> Complaint {
+        match self {
+            Self::Config(_) => Complaint::new("CONFIG", self.to_string()),
+            Self::Start(_) => Complaint::new("START", self.to_string()),
+            Self::Certs(_) => Complaint::new("CERTS", self.to_string()),
+            Self::Client(error) => error.into(),
+            Self::Io { .. } => Complaint::new("FILE", self.to_string()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args().any(|argument| argument == "--json") {
+            complain(&Complaint::new("USAGE", error.render().to_string()), true);
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    });
+    let is_json = cli.json;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
@@ -50,13 +70,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "penstock: {failure}"); // there is nowhere else to say it
+            complain(&failure.complaint(), is_json);
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
+    let mut show = Show::new(cli.json);
     match cli.command {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
@@ -76,13 +97,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let text = arguments.config()?.to_toml();
             print(&text)
         }
-        Command::Backup { server } => Ok(client::backup(&server, &mut std::io::stdout()).await?),
         Command::Restore { backup, arguments } => print(&backup::restore(&arguments.config()?, &backup).await?),
-        Command::Tenant { server, command } => print(&client::tenant(&server, command).await?),
-        Command::App { server, command } => print(&client::app(&server, command).await?),
-        Command::Key { server, command } => print(&client::key(&server, command).await?),
-        Command::Send { server, arguments } => Ok(client::send(&server, arguments, &mut std::io::stdout()).await?),
-        Command::Sql { server, arguments } => Ok(client::sql(&server, arguments, &mut std::io::stdout()).await?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut text);
@@ -92,11 +107,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let made = std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(Cli::command(), &dir));
             made.map_err(|source| Failure::Io { what: format!("can't write to {}", dir.display()), source })
         }
-        Command::Watch { server, arguments } => Ok(client::watch(&server, arguments, &mut std::io::stdout()).await?),
-        Command::Export { server, arguments } => Ok(client::export(&server, arguments).await?),
-        Command::Report { server, command } => print(&client::report(&server, command).await?),
-        Command::Replay { server, command } => print(&client::replay(&server, command).await?),
-        Command::Topic { server, command } => print(&client::topic(&server, command).await?),
+        Command::Profile { command } => Ok(client::profile(command, &mut show).await?),
+        Command::Login(arguments) => Ok(client::login(arguments, &mut show).await?),
+        Command::Client(command) => Ok(client::run(command, &mut show).await?),
     }
 }
 

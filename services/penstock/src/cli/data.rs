@@ -11,7 +11,7 @@ pub(crate) struct SendArguments {
     /// The file; default standard input.
     pub(crate) file: Option<PathBuf>,
     /// The app of the events that name none; needed unless the key reaches exactly one.
-    #[arg(long, default_value = "")]
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
     pub(crate) app: String,
     /// What is in it. Default: CSV in a file whose name ends in .csv, else NDJSON.
     #[arg(long, value_enum)]
@@ -28,9 +28,6 @@ pub(crate) struct SendArguments {
     /// Write the events that are refused, and why, into this file (NDJSON), to be mended and sent again.
     #[arg(long, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
-    /// Say what became of them as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// What a file of events can be.
@@ -53,7 +50,7 @@ pub(crate) struct SqlArguments {
     /// The SELECT. Default: what standard input says, each up to a `;`; on a terminal, what is typed.
     pub(crate) sql: Option<String>,
     /// The app; needed unless the key reaches exactly one, or the WHERE clause says app_id = '...'.
-    #[arg(long, default_value = "")]
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
     pub(crate) app: String,
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
@@ -82,7 +79,7 @@ pub(crate) struct WatchArguments {
     /// The SELECT.
     pub(crate) sql: String,
     /// The app; needed unless the key reaches exactly one.
-    #[arg(long, default_value = "")]
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
     pub(crate) app: String,
     /// The least time between two pushes, in seconds.
     #[arg(long, default_value_t = 1.0)]
@@ -95,7 +92,7 @@ pub(crate) struct ExportArguments {
     /// The SELECT.
     pub(crate) sql: String,
     /// The app; needed unless the key reaches exactly one.
-    #[arg(long, default_value = "")]
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
     pub(crate) app: String,
     /// What is written.
     #[arg(long, value_enum, default_value_t = Format::Csv)]

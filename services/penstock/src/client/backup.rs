@@ -7,14 +7,14 @@ use api::{
     v1::{CreateBackupRequest, admin_service_client::AdminServiceClient},
 };
 use jiff::Timestamp;
+use serde_json::json;
 use tonic::Status;
 
-use super::{ClientError, keyed};
-use crate::cli::Server;
+use super::{ClientError, Show, Target, keyed};
 
-/// Says how far it is on a terminal's standard error, and the backup's name on `out` when it is whole.
-pub(crate) async fn backup(server: &Server, out: &mut impl Write) -> Result<(), ClientError> {
-    let mut client = AdminServiceClient::new(keyed(server).await?);
+/// Says how far it is on a terminal's standard error, and the backup's name on standard output when it is whole.
+pub(super) async fn backup(target: &Target, show: &mut Show) -> Result<(), ClientError> {
+    let mut client = AdminServiceClient::new(keyed(target).await?);
     let mut told = client.create_backup(CreateBackupRequest {}).await?.into_inner();
     let mut shown = std::io::stderr().is_terminal().then(std::io::stderr);
     while let Some(message) = told.message().await? {
@@ -29,9 +29,11 @@ pub(crate) async fn backup(server: &Server, out: &mut impl Write) -> Result<(), 
             }
             let reaches = backup.reaches.as_ref().and_then(instant);
             let reaches = reaches.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
-            writeln!(std::io::stderr(), "everything that was received before {reaches} is in it")?;
-            writeln!(out, "{}", backup.backup_id)?;
-            return Ok(());
+            if !show.is_json() {
+                writeln!(std::io::stderr(), "everything that was received before {reaches} is in it")?;
+            }
+            let said = json!({"backup_id": backup.backup_id, "reaches": reaches.to_string(), "files": backup.files, "bytes": backup.bytes});
+            return show.object(&said, &backup.backup_id);
         }
     }
     Err(Status::aborted("the server left before the backup was whole: it may go on, its log says what became of it")

@@ -14,18 +14,18 @@ use api::{
 use model::ErrorCode;
 use tonic::{Code, Status};
 
-use super::{ClientError, keyed};
-use crate::cli::{ExportArguments, Server};
+use super::{ClientError, Target, keyed};
+use crate::cli::ExportArguments;
 
 /// Where an export goes.
-struct Target {
+struct Destination {
     out: Box<dyn Write + Send>,
     /// The file that says how far it is; none for standard output.
     notes: Option<PathBuf>,
     token: String,
 }
 
-impl Target {
+impl Destination {
     /// Goes on where the notes say, or begins anew.
     fn open(path: Option<&Path>) -> io::Result<Self> {
         let Some(path) = path else {
@@ -67,21 +67,21 @@ impl Target {
 
 /// Writes the answer. Where the server goes away it comes again, and goes on; where this process does, the next one that is started in the
 /// same way goes on.
-pub(crate) async fn export(server: &Server, arguments: ExportArguments) -> Result<(), ClientError> {
-    let mut target = Target::open(arguments.out.as_deref())?;
-    let mut channel = keyed(server).await?;
+pub(super) async fn export(target: &Target, arguments: ExportArguments) -> Result<(), ClientError> {
+    let mut to = Destination::open(arguments.out.as_deref())?;
+    let mut channel = keyed(target).await?;
     loop {
         let question = SqlQuery { sql: arguments.sql.clone(), app_id: arguments.app.clone() };
         let request = ExportRequest {
             question: Some(Question::Sql(question)),
             format: arguments.format.to_wire().into(),
-            resume_token: target.token.clone(),
+            resume_token: to.token.clone(),
             ..ExportRequest::default()
         };
         let mut client = QueryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
         let ended = match client.export(request).await {
-            Ok(pieces) => match follow(pieces.into_inner(), &mut target).await? {
-                None => return Ok(target.done()?),
+            Ok(pieces) => match follow(pieces.into_inner(), &mut to).await? {
+                None => return Ok(to.done()?),
                 Some(ended) => ended,
             },
             Err(refused) => refused,
@@ -89,12 +89,12 @@ pub(crate) async fn export(server: &Server, arguments: ExportArguments) -> Resul
         let error = from_status(&ended);
         // A server that is killed says nothing of when to come again.
         let is_gone = error.code == ErrorCode::Unavailable || ended.code() == Code::Unknown;
-        if target.token.is_empty() || !is_gone {
+        if to.token.is_empty() || !is_gone {
             return Err(ended.into());
         }
         channel = loop {
             tokio::time::sleep(error.retry_after.unwrap_or(Duration::from_secs(1))).await;
-            match keyed(server).await {
+            match keyed(target).await {
                 Err(ClientError::Connect { .. }) => {} // it was there before
                 connected => break connected?,
             }
@@ -105,12 +105,12 @@ pub(crate) async fn export(server: &Server, arguments: ExportArguments) -> Resul
 /// Writes the pieces; why they ended before the last, if they did.
 async fn follow(
     mut pieces: tonic::Streaming<api::v1::ExportResponse>,
-    target: &mut Target,
+    to: &mut Destination,
 ) -> Result<Option<Status>, io::Error> {
     loop {
         match pieces.message().await {
             Ok(Some(piece)) => {
-                target.put(&piece.data, piece.bytes, piece.resume_token)?;
+                to.put(&piece.data, piece.bytes, piece.resume_token)?;
                 if piece.last {
                     return Ok(None);
                 }

@@ -22,8 +22,8 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{ClientError, keyed};
-use crate::cli::{SendArguments, Server};
+use super::{ClientError, Show, Target, keyed};
+use crate::cli::SendArguments;
 use read::{Line, Source};
 use verdicts::Verdicts;
 
@@ -47,9 +47,9 @@ struct Batch {
 }
 
 /// Sends all events, says what became of them, and fails if one was refused.
-pub(crate) async fn send(server: &Server, arguments: SendArguments, out: &mut impl Write) -> Result<(), ClientError> {
+pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut Show) -> Result<(), ClientError> {
     let verdicts = Verdicts::new(arguments.rejected.as_deref())?;
-    let mut connected = Some(keyed(server).await?);
+    let mut connected = Some(keyed(target).await?);
     let source = Source::open(&arguments)?;
     let (size, read) = (source.size, source.read.clone());
     let (line_sender, lines) = mpsc::channel(AHEAD);
@@ -70,7 +70,7 @@ pub(crate) async fn send(server: &Server, arguments: SendArguments, out: &mut im
         let before = sending.verdicts.answered();
         let channel = match connected.take() {
             Some(channel) => Ok(channel),
-            None => keyed(server).await,
+            None => keyed(target).await,
         };
         let ended = match channel {
             Ok(channel) => match sending.stream(IngestServiceClient::new(channel)).await? {
@@ -94,7 +94,7 @@ pub(crate) async fn send(server: &Server, arguments: SendArguments, out: &mut im
         sleep(error.retry_after.unwrap_or(PAUSE)).await;
     }
     sending.progress.clear();
-    sending.verdicts.finish(arguments.json, out)
+    sending.verdicts.finish(show)
 }
 
 /// How far the sending is.

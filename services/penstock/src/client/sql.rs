@@ -1,10 +1,9 @@
 //! `penstock sql`: questions in SQL and their answers, one or many, from a terminal or a pipe.
 //!
-//! [`shell`] reads what is asked; here it is asked, and the answer written as it comes: by [`table`] for people, else by what writes exports.
+//! [`shell`] reads what is asked; here it is asked, and the answer written as it comes: as a table for people, else by what writes exports.
 
 mod mistake;
 mod shell;
-mod table;
 
 use std::{
     io::{IsTerminal, Write},
@@ -22,19 +21,18 @@ use formula::{Accuracy, ColumnKind};
 use query::{Format, Writer};
 use storage::warehouse::{Cell, ResultColumn, RowBlock};
 
-use super::{ClientError, Keyed, keyed};
-use crate::cli::{Server, SqlArguments, SqlFormat};
-use table::Table;
+use super::{ClientError, Keyed, Target, keyed, show::Table, watch};
+use crate::cli::{SqlArguments, SqlFormat};
 
 /// Asks what the arguments say, or all that standard input says.
-pub(crate) async fn sql(
-    server: &Server,
+pub(super) async fn sql(
+    target: &Target,
     mut arguments: SqlArguments,
     out: &mut (impl Write + Send),
 ) -> Result<(), ClientError> {
     let statement = arguments.sql.take();
     let is_terminal = std::io::stdout().is_terminal();
-    let client = QueryServiceClient::new(keyed(server).await?).max_decoding_message_size(usize::MAX);
+    let client = QueryServiceClient::new(keyed(target).await?).max_decoding_message_size(usize::MAX);
     let mut session = Session { client, arguments, is_terminal, is_timed: false };
     match statement {
         Some(sql) => session.ask(sql.trim_end_matches([';', ' ', '\n']), out).await.map(drop),
@@ -125,7 +123,7 @@ impl Answer {
         out: &mut impl Write,
     ) -> Result<Self, ClientError> {
         let format = match format {
-            SqlFormat::Table => return Ok(Self::Table(Table::new(&columns, is_terminal))),
+            SqlFormat::Table => return Ok(Self::Table(table(&columns, is_terminal))),
             SqlFormat::Csv => Format::Csv,
             SqlFormat::Json => Format::Ndjson,
             SqlFormat::Arrow => Format::Arrow,
@@ -138,7 +136,11 @@ impl Answer {
 
     fn rows(&mut self, rows: Vec<Row>, out: &mut impl Write) -> Result<(), ClientError> {
         match self {
-            Self::Table(table) => table.rows(rows, out)?,
+            Self::Table(table) => {
+                for row in rows {
+                    table.row(row.values.iter().map(watch::text).collect(), out)?;
+                }
+            }
             Self::File { writer, kinds } => {
                 let block = block(*kinds, rows);
                 out.write_all(&writer.rows(&block, 0..block.rows))?;
@@ -154,6 +156,15 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+fn table(columns: &[Column], is_terminal: bool) -> Table {
+    let name = |column: &Column| match column.unit.as_str() {
+        "" => column.name.clone(),
+        unit => format!("{} [{unit}]", column.name),
+    };
+    let is_number = |column: &Column| matches!(column.r#type(), ColumnType::Number | ColumnType::Integer);
+    Table::new(columns.iter().map(name).collect(), columns.iter().map(is_number).collect(), is_terminal)
 }
 
 fn column(column: Column) -> formula::Column {

@@ -11,25 +11,26 @@ use api::{
     },
 };
 use model::ErrorCode;
+use serde_json::json;
 use tonic::{Status, Streaming};
 
-use super::{ClientError, keyed};
-use crate::cli::{Server, WatchArguments};
+use super::{ClientError, Show, Target, keyed};
+use crate::cli::WatchArguments;
 
 /// Writes each push as lines: `=` and the columns before a whole answer, `+` and a row that is new or changed, `-` and the key of one
-/// that is gone. Where the server sends it away for a while it comes again; returns only with an error.
-pub(crate) async fn watch(server: &Server, arguments: WatchArguments, out: &mut impl Write) -> Result<(), ClientError> {
+/// that is gone. As JSON each is an object with one of `columns`, `row` and `removed`. Where the server sends it away for a while it comes again; returns only with an error.
+pub(super) async fn watch(target: &Target, arguments: WatchArguments, show: &mut Show) -> Result<(), ClientError> {
     let interval = Duration::from_secs_f64(arguments.interval.clamp(0.0, 1e6));
     let request = SubscribeRequest {
         question: Some(Question::Sql(SqlQuery { sql: arguments.sql, app_id: arguments.app })),
         min_interval: prost_types::Duration::try_from(interval).ok(),
         ..SubscribeRequest::default()
     };
-    let mut channel = keyed(server).await?;
+    let mut channel = keyed(target).await?;
     loop {
         let mut client = QueryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
         let ended = match client.subscribe(request.clone()).await {
-            Ok(subscribed) => follow(subscribed.into_inner(), out).await?,
+            Ok(subscribed) => follow(subscribed.into_inner(), show).await?,
             Err(refused) => refused,
         };
         let error = from_status(&ended);
@@ -38,7 +39,7 @@ pub(crate) async fn watch(server: &Server, arguments: WatchArguments, out: &mut 
         };
         channel = loop {
             tokio::time::sleep(pause).await;
-            match keyed(server).await {
+            match keyed(target).await {
                 Err(ClientError::Connect { .. }) => {} // it was there before
                 connected => break connected?,
             }
@@ -47,10 +48,7 @@ pub(crate) async fn watch(server: &Server, arguments: WatchArguments, out: &mut 
 }
 
 /// Writes the pushes, and returns why they ended.
-async fn follow(
-    mut pushes: Streaming<api::v1::SubscribeResponse>,
-    out: &mut impl Write,
-) -> Result<Status, std::io::Error> {
+async fn follow(mut pushes: Streaming<api::v1::SubscribeResponse>, show: &mut Show) -> Result<Status, std::io::Error> {
     loop {
         let push = match pushes.message().await {
             Ok(Some(message)) => message.push,
@@ -60,28 +58,47 @@ async fn follow(
         match push {
             Some(Push::State(state)) => {
                 let result = state.result.unwrap_or_default();
-                writeln!(out, "=\t{}", names(&result.columns))?;
-                rows(out, "+", &result.rows)?;
+                let names: Vec<_> = result.columns.iter().map(|column: &Column| column.name.as_str()).collect();
+                if show.is_json() {
+                    writeln!(show.out(), "{}", json!({ "columns": names }))?;
+                } else {
+                    writeln!(show.out(), "=\t{}", names.join("\t"))?;
+                }
+                rows(show, "+", &result.rows)?;
             }
             Some(Push::Change(change)) => {
-                rows(out, "-", &change.removed)?;
-                rows(out, "+", &change.upserted)?;
+                rows(show, "-", &change.removed)?;
+                rows(show, "+", &change.upserted)?;
             }
             Some(Push::Heartbeat(_)) | None => {}
         }
-        out.flush()?;
+        show.out().flush()?;
     }
 }
 
-fn names(columns: &[Column]) -> String {
-    columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join("\t")
+fn rows(show: &mut Show, mark: &str, rows: &[Row]) -> Result<(), std::io::Error> {
+    let is_json = show.is_json();
+    rows.iter().try_for_each(|row| {
+        if is_json {
+            let name = if mark == "-" { "removed" } else { "row" };
+            let values: Vec<_> = row.values.iter().map(plain).collect();
+            return writeln!(show.out(), "{}", json!({ name: values }));
+        }
+        let values: Vec<_> = row.values.iter().map(text).collect();
+        writeln!(show.out(), "{mark}\t{}", values.join("\t"))
+    })
 }
 
-fn rows(out: &mut impl Write, mark: &str, rows: &[Row]) -> Result<(), std::io::Error> {
-    rows.iter().try_for_each(|row| {
-        let values: Vec<_> = row.values.iter().map(text).collect();
-        writeln!(out, "{mark}\t{}", values.join("\t"))
-    })
+/// A value as JSON has it; an instant is text.
+pub(super) fn plain(value: &Value) -> serde_json::Value {
+    match &value.kind {
+        None | Some(Kind::Null(_)) => serde_json::Value::Null,
+        Some(Kind::Number(x)) => json!(x),
+        Some(Kind::Integer(i)) => json!(i),
+        Some(Kind::String(text)) => json!(text),
+        Some(Kind::Bool(b)) => json!(b),
+        Some(Kind::Time(_)) => json!(text(value)),
+    }
 }
 
 pub(super) fn text(value: &Value) -> String {

@@ -1,6 +1,8 @@
 //! The command line as people use it: the real binary against one house.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Output, Stdio},
 };
@@ -51,11 +53,24 @@ impl<'a> Person<'a> {
     }
 }
 
-async fn run(folder: &Path, address: &str, key: &str, arguments: &[&str], input: &str) -> Output {
+/// The program where nothing is said of a server.
+fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
-    command.args(arguments).current_dir(folder).env("HOME", folder).env_remove("XDG_CONFIG_HOME");
-    command.env("PENSTOCK_SERVER", format!("http://{address}")).env("PENSTOCK_KEY", key);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.current_dir(folder).env("HOME", folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in ["SERVER", "KEY", "PROFILE", "APP", "TENANT"] {
+        command.env_remove(format!("PENSTOCK_{name}"));
+    }
+    command.env_remove("XDG_CONFIG_HOME").kill_on_drop(true);
+    command
+}
+
+async fn run(folder: &Path, address: &str, key: &str, arguments: &[&str], input: &str) -> Output {
+    let mut command = program(folder);
+    command.args(arguments).env("PENSTOCK_SERVER", format!("http://{address}")).env("PENSTOCK_KEY", key);
+    end(command, input).await
+}
+
+async fn end(mut command: Command, input: &str) -> Output {
     let mut child = command.spawn().unwrap();
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes()).await; // who wants none may be gone
     timeout(PATIENCE, child.wait_with_output()).await.expect("the command ends").unwrap()
@@ -149,6 +164,7 @@ async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
 
     let complaint = person.complains(&["sql", "SELECT SUM(amunt) FROM events"], "").await;
     assert!(complaint.contains("\n  SELECT SUM(amunt) FROM events\n             ^^^^^ "), "{complaint}");
+    assert_eq!(complaint.matches("amunt`").count(), 1, "said once: {complaint}");
     assert!(complaint.contains("amount"), "what would be right: {complaint}");
     let complaint = person.complains(&["sql"], "\\watch soon\n").await;
     assert!(complaint.contains("nothing was asked yet"), "{complaint}");
@@ -166,4 +182,115 @@ async fn shells_and_man_learn_the_commands() {
     let output = run(folder.path(), "127.0.0.1:9", "", &["man", "--dir", "man"], "").await;
     assert!(output.status.success());
     assert!(std::fs::read_to_string(folder.path().join("man/penstock-send.1")).unwrap().contains("rejected"));
+}
+
+/// What a command says without a server in its environment: well or not, standard output and standard error.
+async fn alone(folder: &Path, arguments: &[&str], input: &str) -> (bool, String, String) {
+    let mut command = program(folder);
+    command.args(arguments);
+    let output = end(command, input).await;
+    let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(!said.contains('\x1b') && !complained.contains('\x1b'), "colours where no terminal is: {said}{complained}");
+    (output.status.success(), said, complained)
+}
+
+#[tokio::test]
+async fn servers_and_keys_are_kept_by_name_and_keys_are_never_shown() {
+    let house = House::start().await;
+    let key = house.tenant("north", "shop", &["query"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let server = format!("http://{}", house.address);
+    let run = async |arguments: &[&str], input: &str| {
+        let (well, said, complained) = alone(folder.path(), arguments, input).await;
+        assert!(!said.contains(&key) && !complained.contains(&key), "the key is shown: {said}{complained}");
+        (well, said, complained)
+    };
+    let (well, _, complained) = run(&["whoami"], "").await;
+    assert!(!well && complained.contains("next: penstock login NAME"), "{complained}");
+    // Only a key that the server knows is kept.
+    let login = ["login", "north", "--server", &server, "--app", "shop"];
+    let (well, _, complained) = run(&login, "pnsk_live_nothing").await;
+    assert!(!well && complained.contains("UNAUTHENTICATED"), "{complained}");
+    let (well, said, complained) = run(&login, &format!("{key}\n")).await;
+    assert!(well && said.starts_with("north is kept in "), "{said}{complained}");
+    let operator_file = house.data().join("operator.key");
+    let operator_file = operator_file.to_str().unwrap();
+    let (well, said, _) = run(&["profile", "add", "boss", "--server", &server, "--key-file", operator_file], "").await;
+    assert!(well && said.contains("penstock profile use boss"), "{said}");
+    let (_, said, _) = run(&["profile", "list", "--json"], "").await;
+    let listed: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str, field: &str| listed.iter().find(|profile| profile["name"] == name).unwrap()[field].clone();
+    assert_eq!((of("north", "in_use"), of("north", "key")), (json!(true), json!("kept")));
+    assert_eq!((of("boss", "in_use"), of("boss", "key")), (json!(false), json!(operator_file)));
+
+    // The profile says server, key and app; a flag wins, and the environment.
+    let (well, said, complained) = run(&["sql", "SELECT COUNT(*) AS n FROM events", "--json"], "").await;
+    assert_eq!((well, said.as_str()), (true, "{\"n\":0}\n"), "{complained}");
+    let (well, said, _) = run(&["tenant", "list", "--profile", "boss"], "").await;
+    assert!(well && said.contains("\nnorth "), "{said}");
+    let mut command = program(folder.path());
+    command.args(["tenant", "list", "--json"]).env("PENSTOCK_PROFILE", "boss");
+    assert!(end(command, "").await.status.success());
+    let (well, _, complained) = run(&["tenant", "list", "--profile", "boss", "--key", "pnsk_live_nothing"], "").await;
+    assert!(!well && complained.contains("UNAUTHENTICATED"), "{complained}");
+    // Another server never sees the profile's key.
+    let (well, _, complained) = run(&["whoami", "--server", "http://localhost:1"], "").await;
+    assert!(!well && complained.contains("no key"), "{complained}");
+
+    let (well, ..) = run(&["profile", "use", "boss"], "").await;
+    assert!(well && run(&["tenant", "list"], "").await.0);
+    let (well, ..) = run(&["profile", "remove", "boss"], "").await;
+    let (unknown, _, complained) = run(&["tenant", "list", "--profile", "boss"], "").await;
+    assert!(well && !unknown && complained.contains("there is north"), "{complained}");
+
+    // What holds keys is the user's alone.
+    let file = folder.path().join(".config/penstock/config.toml");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    let (well, _, complained) = run(&["profile", "list"], "").await;
+    assert!(!well && complained.contains("next: chmod 600 "), "{complained}");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\nkey = ", "\nkey = =")).unwrap();
+    let (well, _, complained) = run(&["profile", "list"], "").await;
+    assert!(!well && complained.contains("config.toml, line "), "{complained}");
+}
+
+#[tokio::test]
+async fn errors_say_what_is_wrong_where_and_what_to_do() {
+    let house = House::start().await;
+    let key = house.tenant("south", "shop", &["query"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let complains = async |server: &str, key: &str, arguments: &[&str]| {
+        let all: Vec<_> = arguments.iter().copied().chain(["--server", server, "--key", key]).collect();
+        let (well, said, complained) = alone(folder.path(), &all, "").await;
+        assert!(!well, "{arguments:?}: {said}");
+        let (_, _, line) = alone(folder.path(), &[&all[..], &["--json"]].concat(), "").await;
+        let error: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        (complained, error["error"].clone())
+    };
+    let (server, ops) = (format!("http://{}", house.address), format!("http://{}", house.ops_address));
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for (server, why, next) in [
+        ("http://127.0.0.1:1", "nothing listens on port 1 of 127.0.0.1", "penstock serve"),
+        (&server.replace("http", "https"), "without TLS", &format!("--server {server}")),
+        (&ops, "operators' port", "`listen`"),
+        (&silent, "says nothing", "penstock doctor"),
+        ("ftp://127.0.0.1", "not a server's URL", "http://HOST:PORT"),
+    ] {
+        let (text, error) = complains(server, &key, &["whoami"]).await;
+        assert!(text.contains(why) && text.contains(next), "{server}: {text}");
+        assert_eq!(error["code"], "UNREACHABLE", "{error}");
+        assert!(error["next"].as_str().unwrap().contains(next), "{error}");
+    }
+    let (text, error) = complains(&server, &key, &["sql", "SELECT NOSUCH(1) FROM events"]).await;
+    assert!(text.contains("^^^^^^ "), "{text}");
+    assert_eq!((&error["code"], &error["fields"][0]["field"]), (&json!("INVALID_QUERY"), &json!("sql")));
+    assert_eq!(error["fields"][0]["span"], json!([7, 13]), "{error}");
+    let (text, error) = complains(&server, &key, &["key", "list"]).await;
+    assert!(text.contains("\nnext: penstock key list"), "{text}");
+    assert_eq!((&error["code"], &error["retry_after_ms"]), (&json!("PERMISSION_DENIED"), &Value::Null));
+    let (text, error) = complains(&server, &key, &["whoami", "--nothing"]).await;
+    assert!(text.contains("--nothing") && error["code"] == "USAGE", "{text}{error}");
 }

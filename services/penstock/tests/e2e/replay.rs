@@ -304,7 +304,7 @@ async fn what_can_not_be_replayed_is_said_by_its_field_and_a_terminal_does_it_to
     assert!(ok && id.len() == 32, "{said}");
     done(&house, id).await;
     let (ok, said) = penstock(&["show", id]);
-    assert!(ok && said.starts_with(&format!("{id}\tdone\t")) && said.contains("events\t"), "{said}");
+    assert!(ok && said.contains(&format!("\n{id}  done ")) && said.contains("events "), "{said}");
     assert!(penstock(&["list"]).1.contains(id));
     // It is done: to end it changes nothing.
     assert!(penstock(&["cancel", id]).1.contains("done"));

@@ -15,7 +15,7 @@ use api::{
 };
 use serde_json::{Map, Value, json};
 
-use super::ClientError;
+use super::{ClientError, Show};
 
 /// Refusals that are written to a terminal; more of them go into a file or are counted.
 const MOST_SAID: u64 = 20;
@@ -82,17 +82,14 @@ impl Verdicts {
     }
 
     /// Says it all.
-    pub(super) fn finish(mut self, is_json: bool, out: &mut impl Write) -> Result<(), ClientError> {
+    pub(super) fn finish(mut self, show: &mut Show) -> Result<(), ClientError> {
         if let Some(file) = &mut self.file {
             file.flush()?;
         }
         let seconds = self.begun.elapsed().as_secs_f64();
-        if is_json {
-            let said = json!({"accepted": self.accepted, "refused": self.refused, "seconds": seconds, "position_token": self.position_token});
-            writeln!(out, "{said}")?;
-        } else {
-            writeln!(out, "{self} in {seconds:.1} s, {:.0} a second", self.answered() as f64 / seconds.max(0.001))?;
-        }
+        let said = json!({"accepted": self.accepted, "refused": self.refused, "seconds": seconds, "position_token": self.position_token});
+        let rate = self.answered() as f64 / seconds.max(0.001);
+        show.object(&said, &format!("{self} in {seconds:.1} s, {rate:.0} a second"))?;
         match self.refused.values().sum() {
             0 => Ok(()),
             refused => Err(ClientError::SomeRefused { refused, of: self.answered() }),

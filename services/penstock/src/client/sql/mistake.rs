@@ -12,11 +12,11 @@ pub(super) fn of(sql: &str, status: tonic::Status) -> ClientError {
     let [violation] = error.violations.as_slice() else {
         return status.into();
     };
-    let underlined = violation.span.and_then(|span| underline(sql, span));
-    underlined.map_or_else(
-        || status.into(),
-        |text| ClientError::Mistake(format!("{}\n{text}{}", error.message, violation.description)),
-    )
+    let Some(text) = violation.span.and_then(|span| underline(sql, span)) else {
+        return status.into();
+    };
+    let underlined = format!("{}: {}\n{text}{}", error.code.reason(), violation.field, violation.description);
+    ClientError::Underlined { underlined, status: Box::new(status) }
 }
 
 /// The line in which the bytes begin, and a line under it that points at them and ends in a blank.

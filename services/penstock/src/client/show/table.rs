@@ -2,10 +2,7 @@
 
 use std::io::{self, Write};
 
-use api::v1::{Column, ColumnType, Row};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-use crate::client::watch;
 
 /// By so many first rows the widths are chosen; later ones stand in them.
 const MEASURED: usize = 1_000;
@@ -13,7 +10,7 @@ const MEASURED: usize = 1_000;
 const NARROWEST: usize = 8;
 
 /// A table that is written as its rows come.
-pub(super) struct Table {
+pub(in crate::client) struct Table {
     names: Vec<String>,
     /// Numbers stand to the right.
     is_number: Vec<bool>,
@@ -24,41 +21,24 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(columns: &[Column], is_terminal: bool) -> Self {
+    pub(in crate::client) fn new(names: Vec<String>, is_number: Vec<bool>, is_terminal: bool) -> Self {
         let room = is_terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten();
-        Self::with(columns, room.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0))
+        Self::with(names, is_number, room.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0))
     }
 
-    fn with(columns: &[Column], room: Option<usize>) -> Self {
-        let name = |column: &Column| match column.unit.as_str() {
-            "" => column.name.clone(),
-            unit => format!("{} [{unit}]", column.name),
-        };
-        let is_number = |column: &Column| matches!(column.r#type(), ColumnType::Number | ColumnType::Integer);
-        Self {
-            names: columns.iter().map(name).collect(),
-            is_number: columns.iter().map(is_number).collect(),
-            room,
-            widths: None,
-            waiting: Vec::new(),
+    fn with(names: Vec<String>, is_number: Vec<bool>, room: Option<usize>) -> Self {
+        Self { names, is_number, room, widths: None, waiting: Vec::new() }
+    }
+
+    pub(in crate::client) fn row(&mut self, cells: Vec<String>, out: &mut impl Write) -> io::Result<()> {
+        match &self.widths {
+            Some(widths) => self.line(widths, &cells, out)?,
+            None => self.waiting.push(cells),
         }
+        if self.widths.is_none() && self.waiting.len() == MEASURED { self.begin(out) } else { Ok(()) }
     }
 
-    pub(super) fn rows(&mut self, rows: Vec<Row>, out: &mut impl Write) -> io::Result<()> {
-        for row in rows {
-            let cells: Vec<_> = row.values.iter().map(watch::text).collect();
-            match &self.widths {
-                Some(widths) => self.line(widths, &cells, out)?,
-                None => self.waiting.push(cells),
-            }
-            if self.widths.is_none() && self.waiting.len() == MEASURED {
-                self.begin(out)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn end(mut self, out: &mut impl Write) -> io::Result<()> {
+    pub(in crate::client) fn end(mut self, out: &mut impl Write) -> io::Result<()> {
         if self.widths.is_none() { self.begin(out) } else { Ok(()) }
     }
 
@@ -118,19 +98,14 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use api::v1::{Value, value::Kind};
-
     use super::*;
 
     fn written(room: Option<usize>) -> String {
-        let column =
-            |name: &str, kind: ColumnType| Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() };
-        let mut table = Table::with(&[column("what", ColumnType::String), column("n", ColumnType::Number)], room);
-        let row = |text: &str, n: f64| Row {
-            values: [Kind::String(text.to_owned()), Kind::Number(n)].map(|kind| Value { kind: Some(kind) }).into(),
-        };
+        let mut table = Table::with(["what", "n"].map(str::to_owned).into(), vec![false, true], room);
         let mut out = Vec::new();
-        table.rows(vec![row("a", 5.0), row("something long", 12.5)], &mut out).unwrap();
+        for cells in [["a", "5"], ["something long", "12.5"]] {
+            table.row(cells.map(str::to_owned).into(), &mut out).unwrap();
+        }
         table.end(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }

@@ -1,0 +1,175 @@
+//! The commands that speak to a server, and which server that is.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{
+    AppCommand, ExportArguments, KeyCommand, ReplayCommand, ReportCommand, SendArguments, SqlArguments, TenantCommand,
+    TopicCommand, WatchArguments,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Say what the key may do, and its apps.
+    Whoami {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Send the events of a file, or of standard input; the same file again counts once.
+    Send {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: SendArguments,
+    },
+    /// Ask a SELECT; with none, ask one after the other in a shell of its own.
+    Sql {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: SqlArguments,
+    },
+    /// Follow the answer to a SELECT as events arrive.
+    Watch {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: WatchArguments,
+    },
+    /// Write the whole answer to a SELECT into a file; started again, go on where it broke off.
+    Export {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: ExportArguments,
+    },
+    /// Manage tenants.
+    Tenant {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
+    /// Manage a tenant's apps.
+    App {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: AppCommand,
+    },
+    /// Manage a tenant's API keys.
+    Key {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Manage a tenant's reports, with its own key.
+    Report {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: ReportCommand,
+    },
+    /// Put a part of the event log into the warehouse anew, with an operator's key.
+    Replay {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: ReplayCommand,
+    },
+    /// See to the event log's partitions, with an operator's key.
+    Topic {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: TopicCommand,
+    },
+    /// Make a backup of the house, with an operator's key; prints its name.
+    Backup {
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+impl ClientCommand {
+    /// Whom it speaks to.
+    pub(crate) fn server(&self) -> &Server {
+        match self {
+            Self::Whoami { server }
+            | Self::Send { server, .. }
+            | Self::Sql { server, .. }
+            | Self::Watch { server, .. }
+            | Self::Export { server, .. }
+            | Self::Tenant { server, .. }
+            | Self::App { server, .. }
+            | Self::Key { server, .. }
+            | Self::Report { server, .. }
+            | Self::Replay { server, .. }
+            | Self::Topic { server, .. }
+            | Self::Backup { server } => server,
+        }
+    }
+}
+
+/// Which server is spoken to, and with which key: a flag wins over the environment, that over the profile.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct Server {
+    /// The server. Default: the profile's, or http://127.0.0.1:7070.
+    #[arg(long, global = true, env = "PENSTOCK_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The key, better told by PENSTOCK_KEY. Default: the profile's if the server is the profile's too, or the one in .penstock/operator.key.
+    #[arg(long, global = true)]
+    pub(crate) key: Option<String>,
+    /// File that holds the key.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "key")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The profile: see `penstock profile`. Default: the one in use.
+    #[arg(long, global = true, env = "PENSTOCK_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Check a key with its server and keep both by name; the first one is in use from then on.
+    Add(ProfileArguments),
+    /// List the profiles, without keys.
+    List,
+    /// Have commands mean this one that name none.
+    Use {
+        /// The profile.
+        name: String,
+    },
+    /// Forget a profile and its key.
+    Remove {
+        /// The profile.
+        name: String,
+    },
+}
+
+/// A profile to keep.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArguments {
+    /// What it is called.
+    pub(crate) name: String,
+    /// The server.
+    #[arg(long, default_value = "http://127.0.0.1:7070", value_name = "URL")]
+    pub(crate) server: String,
+    /// File that holds the key, read anew by each command. Default: the key is asked for, or read from standard input, and kept in the profile.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The app of commands that name none.
+    #[arg(long, default_value = "")]
+    pub(crate) app: String,
+    /// The tenant of commands that name none.
+    #[arg(long, default_value = "")]
+    pub(crate) tenant: String,
+    /// Where processes give their metrics, for `penstock doctor`.
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
+    pub(crate) ops: Vec<String>,
+    /// Keep it without asking the server.
+    #[arg(long)]
+    pub(crate) unchecked: bool,
+}

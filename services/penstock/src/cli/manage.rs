@@ -1,0 +1,191 @@
+//! What can be managed.
+
+use api::v1::LogRange;
+use clap::{Args, Subcommand};
+
+/// Whose.
+#[derive(Debug, Args)]
+pub(crate) struct OfTenant {
+    /// The tenant. Default: the profile's, or the key's.
+    #[arg(long, env = "PENSTOCK_TENANT", default_value = "", hide_default_value = true)]
+    pub(crate) tenant: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Add a tenant.
+    Create {
+        /// Its id.
+        tenant: String,
+        /// The name people read.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// List all tenants.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// Add an app.
+    Create {
+        /// Its id.
+        app: String,
+        #[command(flatten)]
+        of: OfTenant,
+        /// The name people read.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// IANA time zone in which its days begin.
+        #[arg(long, default_value = "UTC")]
+        time_zone: String,
+    },
+    /// List a tenant's apps.
+    List {
+        #[command(flatten)]
+        of: OfTenant,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print its secret, once.
+    Create {
+        #[command(flatten)]
+        of: OfTenant,
+        /// What it may do: ingest, query, metrics, admin, backfill, operator, export.
+        #[arg(long, value_delimiter = ',', required = true)]
+        can: Vec<String>,
+        /// The apps it reaches; all if none is named.
+        #[arg(long = "app", value_delimiter = ',')]
+        apps: Vec<String>,
+        /// What people call it.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Have its text say `test` in place of `live`, for people and secret scanners.
+        #[arg(long)]
+        test: bool,
+        /// The networks from which it may be used, as 10.0.0.0/8; everywhere if none is named.
+        #[arg(long = "cidr", value_delimiter = ',')]
+        cidrs: Vec<String>,
+        /// The origins of web pages that may use it, as https://dash.example; all if none is named.
+        #[arg(long = "origin", value_delimiter = ',')]
+        origins: Vec<String>,
+        /// Events of which it reads those alone in which a property has one of these values, as customer=ann,bob; all events if none is named.
+        #[arg(long = "filter", value_name = "PROPERTY=VALUE,...")]
+        filters: Vec<String>,
+    },
+    /// Make a key in the place of another and print its secret, once; the other is good for a while yet.
+    Rotate {
+        /// The other key's id.
+        key_id: String,
+        #[command(flatten)]
+        of: OfTenant,
+        /// For how many hours the other key is good yet: at most 720, 0 for no longer.
+        #[arg(long, default_value_t = 24)]
+        overlap_hours: u16,
+    },
+    /// List a tenant's keys: id, what it may do, its apps, whether it is good, when it was last used, its name.
+    List {
+        #[command(flatten)]
+        of: OfTenant,
+    },
+    /// Revoke a key.
+    Revoke {
+        /// The key's id.
+        key_id: String,
+        #[command(flatten)]
+        of: OfTenant,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Have a SELECT asked again and again; prints the report's id and what its deliveries are signed with.
+    Create {
+        /// The SELECT.
+        sql: String,
+        /// The app.
+        #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
+        app: String,
+        /// When, as cron says it: "30 6 * * mon-fri".
+        #[arg(long)]
+        schedule: String,
+        /// IANA time zone whose clock that means.
+        #[arg(long, default_value = "UTC")]
+        time_zone: String,
+        /// Where answers are sent.
+        #[arg(long, default_value = "")]
+        webhook: String,
+        /// What people call it.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// List the reports, the newest first.
+    List,
+    /// Show a report.
+    Show {
+        /// The report's id.
+        report_id: String,
+    },
+    /// Show a report's latest answers.
+    Runs {
+        /// The report's id.
+        report_id: String,
+    },
+    /// Forget a report and its answers.
+    Delete {
+        /// The report's id.
+        report_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// Begin a replay of what was received in a time, or of offsets; prints its id.
+    Start {
+        /// The first instant, as 2026-01-31T23:00:00Z.
+        #[arg(long, requires = "to", conflicts_with = "ranges", required_unless_present = "ranges")]
+        from: Option<jiff::Timestamp>,
+        /// The end.
+        #[arg(long, requires = "from")]
+        to: Option<jiff::Timestamp>,
+        /// Offsets of a partition, both included: PARTITION:FIRST-LAST. May be given again.
+        #[arg(long = "range", value_parser = log_range)]
+        ranges: Vec<LogRange>,
+    },
+    /// Show how far a replay came.
+    Show {
+        /// The replay's id.
+        replay_id: String,
+    },
+    /// List replays, the newest first.
+    List,
+    /// Ask for a replay's end.
+    Cancel {
+        /// The replay's id.
+        replay_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Show how many partitions there are, and how far a growth came.
+    Show,
+    /// Have more partitions: while events flow, and for good.
+    Grow {
+        /// How many: a multiple of those that there are.
+        #[arg(long)]
+        partitions: u32,
+    },
+}
+
+/// `3:100-199`.
+fn log_range(text: &str) -> Result<LogRange, String> {
+    let parts = text.split_once(':').and_then(|(partition, offsets)| Some((partition, offsets.split_once('-')?)));
+    let range = parts.and_then(|(partition, (first, last))| {
+        let (first_offset, last_offset) = (first.parse().ok()?, last.parse().ok()?);
+        Some(LogRange { partition: partition.parse().ok()?, first_offset, last_offset })
+    });
+    range.ok_or_else(|| "must be PARTITION:FIRST-LAST, as 3:100-199".to_owned())
+}

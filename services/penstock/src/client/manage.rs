@@ -1,0 +1,245 @@
+//! Tenants, apps, keys, reports, replays and partitions: the Admin service from a terminal.
+
+use model::Permission;
+use serde_json::{Value, json};
+
+use super::{
+    ClientError, Link, Show, Target,
+    show::{Column, text, word},
+};
+use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+
+pub(super) async fn whoami(target: &Target, show: &mut Show) -> Result<(), ClientError> {
+    let about = Link::open(target).await?.call("QueryService.Describe", json!({"app_id": target.app})).await?;
+    if show.is_json() {
+        return show.object(&about, "");
+    }
+    let server = &target.server;
+    let (tenant, key, can) = (text(&about["tenant_id"]), text(&about["key_id"]), text(&about["permissions"]));
+    show.object(&about, &format!("{server}: tenant {tenant}, key {key} of {}, may {can}\n", target.whence))?;
+    show.objects(about["apps"].as_array().map_or(&[], Vec::as_slice), &APPS)
+}
+
+pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut Show) -> Result<(), ClientError> {
+    let mut link = Link::open(target).await?;
+    match command {
+        TenantCommand::Create { tenant, name } => {
+            let request = json!({"tenant": {"tenant_id": tenant, "display_name": name}});
+            let made = link.call("AdminService.CreateTenant", request).await?;
+            show.object(&made["tenant"], &text(&made["tenant"]["tenant_id"]))
+        }
+        TenantCommand::List => {
+            let columns: [Column; 3] = [
+                ("tenant", |t| text(&t["tenant_id"])),
+                ("name", |t| text(&t["display_name"])),
+                ("created", |t| text(&t["created_at"])),
+            ];
+            show.objects(&link.list("AdminService.ListTenants", json!({}), "tenants").await?, &columns)
+        }
+    }
+}
+
+const APPS: [Column; 3] =
+    [("app", |a| text(&a["app_id"])), ("name", |a| text(&a["display_name"])), ("days of", |a| text(&a["time_zone"]))];
+
+pub(super) async fn app(target: &Target, command: AppCommand, show: &mut Show) -> Result<(), ClientError> {
+    let mut link = Link::open(target).await?;
+    match command {
+        AppCommand::Create { app, of, name, time_zone } => {
+            let app = json!({"app_id": app, "display_name": name, "time_zone": time_zone});
+            let request = json!({"tenant_id": target.tenant(of.tenant), "app": app});
+            let made = link.call("AdminService.CreateApp", request).await?;
+            show.object(&made["app"], &text(&made["app"]["app_id"]))
+        }
+        AppCommand::List { of } => {
+            let request = json!({"tenant_id": target.tenant(of.tenant)});
+            show.objects(&link.list("AdminService.ListApps", request, "apps").await?, &APPS)
+        }
+    }
+}
+
+const KEYS: [Column; 6] = [
+    ("key", |k| text(&k["key_id"])),
+    ("may", |k| word(&k["permissions"], "PERMISSION_")),
+    ("apps", |k| if k["app_ids"] == json!([]) { "all apps".to_owned() } else { text(&k["app_ids"]) }),
+    ("state", state),
+    ("used", |k| if k["last_used_at"].is_null() { "never".to_owned() } else { text(&k["last_used_at"]) }),
+    ("name", |k| text(&k["display_name"])),
+];
+
+pub(super) async fn key(target: &Target, command: KeyCommand, show: &mut Show) -> Result<(), ClientError> {
+    let mut link = Link::open(target).await?;
+    match command {
+        KeyCommand::Create { of, can, apps, name, test, cidrs, origins, filters } => {
+            let permission = |word: String| match Permission::from_name(&word) {
+                Some(known) => Ok(format!("PERMISSION_{}", known.name().to_uppercase())),
+                None => {
+                    let all = Permission::ALL.map(Permission::name).join(", ");
+                    Err(ClientError::Mistake(format!("{word:?} is not a permission: {all}")))
+                }
+            };
+            let request = json!({
+                "tenant_id": target.tenant(of.tenant),
+                "display_name": name,
+                "permissions": can.into_iter().map(permission).collect::<Result<Vec<_>, _>>()?,
+                "app_ids": apps,
+                "environment": if test { "KEY_ENVIRONMENT_TEST" } else { "KEY_ENVIRONMENT_LIVE" },
+                "allowed_cidrs": cidrs,
+                "allowed_origins": origins,
+                "filters": filters.iter().map(|text| filter(text)).collect::<Result<Vec<_>, _>>()?,
+            });
+            let made = link.call("AdminService.CreateKey", request).await?;
+            show.object(&made, &text(&made["secret"]))
+        }
+        KeyCommand::Rotate { key_id, of, overlap_hours } => {
+            let overlap = format!("{}s", u32::from(overlap_hours) * 3_600);
+            let request = json!({"tenant_id": target.tenant(of.tenant), "key_id": key_id, "overlap": overlap});
+            let made = link.call("AdminService.RotateKey", request).await?;
+            show.object(&made, &text(&made["secret"]))
+        }
+        KeyCommand::List { of } => {
+            let request = json!({"tenant_id": target.tenant(of.tenant)});
+            show.objects(&link.list("AdminService.ListKeys", request, "keys").await?, &KEYS)
+        }
+        KeyCommand::Revoke { key_id, of } => {
+            let request = json!({"tenant_id": target.tenant(of.tenant), "key_id": key_id});
+            link.call("AdminService.RevokeKey", request).await?;
+            show.object(&json!({"key_id": key_id, "revoked": true}), &format!("{key_id} revoked"))
+        }
+    }
+}
+
+/// Whether a key is good, and until when.
+fn state(key: &Value) -> String {
+    let end = text(&key["expires_at"]);
+    match end.parse::<jiff::Timestamp>() {
+        _ if !key["revoked_at"].is_null() => "revoked".to_owned(),
+        Ok(at) if at <= jiff::Timestamp::now() => "expired".to_owned(),
+        Ok(_) => format!("good until {end}"),
+        Err(_) => "good".to_owned(),
+    }
+}
+
+fn filter(text: &str) -> Result<Value, ClientError> {
+    let mistaken =
+        || ClientError::Mistake(format!("{text:?} is not a filter: write PROPERTY=VALUE,..., as customer=ann,bob"));
+    let (property, values) = text.split_once('=').ok_or_else(mistaken)?;
+    Ok(json!({"property": property, "values": values.split(',').collect::<Vec<_>>()}))
+}
+
+const REPORTS: [Column; 5] = [
+    ("report", |r| text(&r["report_id"])),
+    ("app", |r| text(&r["app_id"])),
+    ("schedule", |r| format!("{} {}", text(&r["schedule"]), text(&r["time_zone"]))),
+    ("next", |r| match text(&r["ended"]) {
+        ended if !ended.is_empty() => format!("ended: {ended}"),
+        _ => text(&r["next_run_at"]),
+    }),
+    ("name", |r| text(&r["display_name"])),
+];
+
+const RUNS: [Column; 4] = [
+    ("run", |r| text(&r["run_id"])),
+    ("scheduled", |r| text(&r["scheduled_at"])),
+    ("outcome", |r| match (&r["result"]["rows"], text(&r["failure"])) {
+        (Value::Array(rows), _) => format!("{} rows", rows.len()),
+        (_, failure) if failure.is_empty() => "not yet answered".to_owned(),
+        (_, failure) => failure,
+    }),
+    ("delivery", |r| match (r["deliveries"].as_u64(), &r["delivered_at"]) {
+        (None | Some(0), _) => String::new(),
+        (Some(n), Value::Null) => format!("not delivered, sent {n} times: {}", text(&r["delivery_failure"])),
+        (Some(n), _) => format!("delivered, sent {n} times"),
+    }),
+];
+
+pub(super) async fn report(target: &Target, command: ReportCommand, show: &mut Show) -> Result<(), ClientError> {
+    let mut link = Link::open(target).await?;
+    match command {
+        ReportCommand::Create { sql, mut app, schedule, time_zone, webhook, name } => {
+            target.app(&mut app);
+            let report = json!({"display_name": name, "app_id": app, "schedule": schedule, "time_zone": time_zone,
+                "question": {"sql": {"sql": sql}}, "webhook_url": webhook});
+            let made = link.call("AdminService.CreateReport", json!({ "report": report })).await?;
+            show.object(&made, &format!("{}\t{}", text(&made["report"]["report_id"]), text(&made["webhook_secret"])))
+        }
+        ReportCommand::List => {
+            show.objects(&link.list("AdminService.ListReports", json!({}), "reports").await?, &REPORTS)
+        }
+        ReportCommand::Show { report_id } => {
+            let report = link.call("AdminService.GetReport", json!({"report_id": report_id})).await?;
+            show.objects(&[report["report"].clone()], &REPORTS)
+        }
+        ReportCommand::Runs { report_id } => {
+            let request = json!({"report_id": report_id});
+            show.objects(&link.list("AdminService.ListReportRuns", request, "runs").await?, &RUNS)
+        }
+        ReportCommand::Delete { report_id } => {
+            link.call("AdminService.DeleteReport", json!({"report_id": report_id})).await?;
+            show.object(&json!({"report_id": report_id, "deleted": true}), &format!("{report_id} deleted"))
+        }
+    }
+}
+
+const REPLAYS: [Column; 5] = [
+    ("replay", |r| text(&r["replay_id"])),
+    ("state", |r| word(&r["state"], "STATE_")),
+    ("read", |r| format!("{} of {} records", r["records_read"], r["records"])),
+    ("rows before > after", |r| {
+        let table = |t: &Value| format!("{} {} > {}", text(&t["table"]), t["rows_before"], t["rows_after"]);
+        r["tables"].as_array().map(|tables| tables.iter().map(table).collect::<Vec<_>>().join(", ")).unwrap_or_default()
+    }),
+    ("message", |r| text(&r["message"])),
+];
+
+pub(super) async fn replay(target: &Target, command: ReplayCommand, show: &mut Show) -> Result<(), ClientError> {
+    let mut link = Link::open(target).await?;
+    let answer = match command {
+        ReplayCommand::Start { from, to, ranges } => {
+            let ranges: Vec<_> = ranges
+                .iter()
+                .map(
+                    |r| json!({"partition": r.partition, "first_offset": r.first_offset, "last_offset": r.last_offset}),
+                )
+                .collect();
+            let [from, to] = [from, to].map(|time| time.map(|time| time.to_string()));
+            let request = json!({"from": from, "to": to, "ranges": ranges});
+            let started = link.call("AdminService.StartReplay", request).await?;
+            return show.object(&started["replay"], &text(&started["replay"]["replay_id"]));
+        }
+        ReplayCommand::List => {
+            return show.objects(&link.list("AdminService.ListReplays", json!({}), "replays").await?, &REPLAYS);
+        }
+        ReplayCommand::Show { replay_id } => {
+            link.call("AdminService.GetReplay", json!({"replay_id": replay_id})).await?
+        }
+        ReplayCommand::Cancel { replay_id } => {
+            link.call("AdminService.CancelReplay", json!({"replay_id": replay_id})).await?
+        }
+    };
+    show.objects(&[answer["replay"].clone()], &REPLAYS)
+}
+
+pub(super) async fn topic(target: &Target, command: TopicCommand, show: &mut Show) -> Result<(), ClientError> {
+    let mut link = Link::open(target).await?;
+    let answer = match command {
+        TopicCommand::Show => link.call("AdminService.GetTopic", json!({})).await?,
+        TopicCommand::Grow { partitions } => {
+            link.call("AdminService.GrowTopic", json!({"partitions": partitions})).await?
+        }
+    };
+    let topic = &answer["topic"];
+    let mut line =
+        format!("{}  {} partitions  {}", text(&topic["name"]), topic["partitions"], word(&topic["state"], "STATE_"));
+    let more = |field: &str| topic[field].as_u64().filter(|n| *n > 0);
+    if let Some(to) = more("growing_to") {
+        line += &format!(" to {to}");
+    }
+    if let Some(waiting) = more("waiting_partitions") {
+        line += &format!(", {waiting} new ones wait for what was sent before");
+    }
+    for writer in topic["unheard_writers"].as_array().into_iter().flatten() {
+        line += &format!("\n  waits for {}", text(writer));
+    }
+    show.object(topic, &line)
+}

@@ -1,0 +1,103 @@
+//! The one way to write what a command says: columns for people, JSON for programs, and colours on terminals that want them.
+
+mod table;
+
+use std::io::{self, IsTerminal, Stdout, Write};
+
+use serde_json::{Value, json};
+
+pub(super) use table::Table;
+
+use super::{ClientError, Complaint};
+
+/// A column that people see: its name, and what of an object stands in it.
+pub(super) type Column = (&'static str, fn(&Value) -> String);
+
+/// Where answers go, and how they are wanted.
+pub(crate) struct Show {
+    is_json: bool,
+    out: Stdout,
+}
+
+impl Show {
+    pub(crate) fn new(is_json: bool) -> Self {
+        Self { is_json, out: io::stdout() }
+    }
+
+    pub(super) const fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    pub(super) fn out(&mut self) -> &mut Stdout {
+        &mut self.out
+    }
+
+    /// Objects: a line of columns for each, or of JSON.
+    pub(super) fn objects(&mut self, objects: &[Value], columns: &[Column]) -> Result<(), ClientError> {
+        if self.is_json {
+            return objects.iter().try_for_each(|object| self.json(object));
+        }
+        let cells: Vec<Vec<String>> =
+            objects.iter().map(|object| columns.iter().map(|(_, cell)| cell(object)).collect()).collect();
+        let is_number = |at: usize| !cells.is_empty() && cells.iter().all(|row| row[at].parse::<f64>().is_ok());
+        let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let mut table = Table::new(names, (0..columns.len()).map(is_number).collect(), self.out.is_terminal());
+        cells.iter().try_for_each(|row| table.row(row.clone(), &mut self.out))?;
+        Ok(table.end(&mut self.out)?)
+    }
+
+    /// One object: its JSON, or a line for people.
+    pub(super) fn object(&mut self, object: &Value, text: &str) -> Result<(), ClientError> {
+        if self.is_json { self.json(object) } else { Ok(writeln!(self.out, "{text}")?) }
+    }
+
+    fn json(&mut self, object: &Value) -> Result<(), ClientError> {
+        Ok(writeln!(self.out, "{object}")?)
+    }
+}
+
+/// Says on standard error why a command failed.
+pub(crate) fn complain(complaint: &Complaint, is_json: bool) {
+    let mut err = io::stderr();
+    let text = if is_json {
+        json!({ "error": complaint }).to_string()
+    } else {
+        format!("{}: {complaint}", Colour::Red.paint("penstock", err.is_terminal()))
+    };
+    let _ = writeln!(err, "{text}"); // there is nowhere else to say it
+}
+
+/// What stands out on a terminal.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Colour {
+    Red = 31,
+}
+
+impl Colour {
+    /// The text in this colour, where it is wanted: on a terminal, and not against <https://no-color.org>.
+    pub(super) fn paint(self, text: &str, is_terminal: bool) -> String {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if is_terminal && !unwanted && !is_dumb {
+            format!("\x1b[{}m{text}\x1b[0m", self as u8)
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A field's text; several with commas, none as nothing.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// An enum's word without what the contract puts before it, as `done` of `STATE_DONE`.
+pub(super) fn word(value: &Value, prefix: &str) -> String {
+    let of = |name: &str| name.trim_start_matches(prefix).to_lowercase();
+    text(value).split(',').map(of).collect::<Vec<_>>().join(",")
+}
