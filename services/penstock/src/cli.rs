@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use client::{ClientCommand, ProfileArguments, ProfileCommand, Server};
+pub(crate) use client::{ClientCommand, DoctorArguments, ProfileArguments, ProfileCommand, Server};
 pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, WatchArguments};
-pub(crate) use manage::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+pub(crate) use manage::{AppCommand, KeyCommand, OfTenant, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
 
 use crate::{
     certs::CertsArguments,

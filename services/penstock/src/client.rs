@@ -1,10 +1,11 @@
 //! What speaks to a server from a terminal.
 //!
-//! [`run`] finds out which server is meant ([`profile`]) and has the command done: what is managed in [`manage`], events and answers in files of
-//! their own. Calls go by [`link`], answers are written by [`show`], and [`error`] says what is wrong and what to do next, where nothing was heard with
+//! [`run`] finds out which server is meant ([`profile`]) and has the command done: what is managed in [`manage`], a look at all that may be unwell in [`doctor`],
+//! events and answers in files of their own. Calls go by [`link`], answers are written by [`show`], and [`error`] says what is wrong and what to do next, where nothing was heard with
 //! [`probe`]'s help.
 
 mod backup;
+mod doctor;
 mod error;
 mod export;
 mod link;
@@ -35,6 +36,7 @@ pub(crate) async fn run(command: ClientCommand, show: &mut Show) -> Result<(), C
 
 async fn perform(command: ClientCommand, target: &Target, show: &mut Show) -> Result<(), ClientError> {
     match command {
+        ClientCommand::Doctor { arguments, .. } => doctor::doctor(target, arguments, show).await,
         ClientCommand::Whoami { .. } => manage::whoami(target, show).await,
         ClientCommand::Tenant { command, .. } => manage::tenant(target, command, show).await,
         ClientCommand::App { command, .. } => manage::app(target, command, show).await,

@@ -143,6 +143,7 @@ pub(crate) async fn serve(
         };
         say_what_to_try(config, &operator_key, demo_key.as_deref());
     }
+    metrics::gauge!("penstock_build_info", "version" => env!("CARGO_PKG_VERSION"), "roles" => roles.names()).set(1.0);
     info!(roles = roles.names(), "serving");
     serving.store(true, Ordering::Release);
     if let Some(services) = &services {

@@ -5,12 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{
-    AppCommand, ExportArguments, KeyCommand, ReplayCommand, ReportCommand, SendArguments, SqlArguments, TenantCommand,
-    TopicCommand, WatchArguments,
+    AppCommand, ExportArguments, KeyCommand, OfTenant, ReplayCommand, ReportCommand, SendArguments, SqlArguments,
+    TenantCommand, TopicCommand, WatchArguments,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
+    /// Look at a server and say what isn't well, why, and what to do; fails if something is wrong.
+    Doctor {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: DoctorArguments,
+    },
     /// Say what the key may do, and its apps.
     Whoami {
         #[command(flatten)]
@@ -98,6 +105,7 @@ impl ClientCommand {
     pub(crate) fn server(&self) -> &Server {
         match self {
             Self::Whoami { server }
+            | Self::Doctor { server, .. }
             | Self::Send { server, .. }
             | Self::Sql { server, .. }
             | Self::Watch { server, .. }
@@ -111,6 +119,19 @@ impl ClientCommand {
             | Self::Backup { server } => server,
         }
     }
+}
+
+/// What is looked at beside the server.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Where processes give their metrics (`ops_listen`). Default: the profile's, or 127.0.0.1:7071 where the server is on this machine.
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
+    pub(crate) ops: Vec<String>,
+    /// The app that is asked about. Default: the profile's, or the first that the key reaches.
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
+    pub(crate) app: String,
+    #[command(flatten)]
+    pub(crate) of: OfTenant,
 }
 
 /// Which server is spoken to, and with which key: a flag wins over the environment, that over the profile.

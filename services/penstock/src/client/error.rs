@@ -49,6 +49,8 @@ pub(crate) enum ClientError {
     BrokenOff { answered: u64, why: Box<Status> },
     #[error("{0}")]
     Profile(String, String),
+    #[error("{0} of what was looked at is not well")]
+    Unwell(usize),
 }
 
 impl From<Status> for ClientError {
@@ -95,6 +97,13 @@ impl ClientError {
         self.refusal().is_some_and(|error| error.code == ErrorCode::PermissionDenied)
     }
 
+    /// Whether what should have answered is away or broken.
+    pub(super) fn is_away(&self) -> bool {
+        use ErrorCode::{DeadlineExceeded, Internal, Unavailable};
+        let is_broken = |error: Error| matches!(error.code, Unavailable | DeadlineExceeded | Internal);
+        self.is_unheard() || self.refusal().is_some_and(is_broken)
+    }
+
     fn refusal(&self) -> Option<Error> {
         match self {
             Self::Refused(status) | Self::Underlined { status, .. } | Self::BrokenOff { why: status, .. } => {
@@ -113,6 +122,7 @@ impl ClientError {
             Self::BadFile { .. } => "MALFORMED",
             Self::SomeRefused { .. } => "SOME_REFUSED",
             Self::Profile(..) => "PROFILE",
+            Self::Unwell(_) => "UNWELL",
             Self::Refused(_) | Self::Underlined { .. } | Self::BrokenOff { .. } | Self::Mistake(_) => "USAGE",
         }
     }
@@ -179,6 +189,11 @@ impl Complaint {
     pub(crate) fn new(code: &'static str, message: String) -> Self {
         let text = message.clone();
         Self { code, message, fields: Vec::new(), next: String::new(), retry_after_ms: None, text }
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn into_parts(self) -> (String, String) {
+        (self.text, self.next)
     }
 }
 

@@ -60,11 +60,20 @@ pub(super) async fn channel(server: &str) -> Result<Channel, ClientError> {
 }
 
 /// A server, to be called by the names of its methods.
-pub(super) struct Link(Grpc<Keyed>);
+pub(super) struct Link {
+    grpc: Grpc<Keyed>,
+    patience: Option<Duration>,
+}
 
 impl Link {
     pub(super) async fn open(target: &Target) -> Result<Self, ClientError> {
-        Ok(Self(Grpc::new(keyed(target).await?).max_decoding_message_size(usize::MAX)))
+        let grpc = Grpc::new(keyed(target).await?).max_decoding_message_size(usize::MAX);
+        Ok(Self { grpc, patience: None })
+    }
+
+    /// Gives each call up that takes longer, with DEADLINE_EXCEEDED.
+    pub(super) fn within(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// Calls `Service.Method` with a request in the contract's JSON.
@@ -72,6 +81,11 @@ impl Link {
     /// # Panics
     /// If the contract has no such method, or its request no such fields.
     pub(super) async fn call(&mut self, method: &str, request: Value) -> Result<Value, ClientError> {
+        Ok(json(&self.answer(method, request).await?))
+    }
+
+    /// The same, with the answer as the message that it is.
+    pub(super) async fn answer(&mut self, method: &str, request: Value) -> Result<DynamicMessage, ClientError> {
         let (service, name) = method.split_once('.').expect("a method is written Service.Method");
         let service = CONTRACTS.get_service_by_name(&format!("penstock.v1.{service}"));
         let method = service.and_then(|service| service.methods().find(|method| method.name() == name));
@@ -79,10 +93,19 @@ impl Link {
         let path = format!("/{}/{name}", method.parent_service().full_name());
         let path = PathAndQuery::try_from(path).expect("names make a path");
         let request = encoded(method.input(), &request)?;
-        self.0.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
-        let answer = self.0.unary(Request::new(request), path, ByteCodec).await?.into_inner();
+        let mut request = Request::new(request);
+        if let Some(patience) = self.patience {
+            request.set_timeout(patience); // the server gives up too
+        }
+        let answered = async {
+            self.grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+            self.grpc.unary(request, path, ByteCodec).await
+        };
+        let patience = self.patience.unwrap_or(Duration::MAX);
+        let late = |_| Status::deadline_exceeded(format!("no answer within {} s", patience.as_secs()));
+        let answer = tokio::time::timeout(patience, answered).await.map_err(late)??.into_inner();
         let answer = DynamicMessage::decode(method.output(), answer);
-        Ok(json(&answer.map_err(|error| Status::internal(format!("the answer can't be read: {error}")))?))
+        Ok(answer.map_err(|error| Status::internal(format!("the answer can't be read: {error}")))?)
     }
 
     /// All items of a list that comes in pages.

@@ -129,6 +129,7 @@ pub(crate) struct Target {
     pub(super) whence: String,
     pub(super) app: String,
     pub(super) tenant: String,
+    pub(super) ops: Vec<String>,
 }
 
 impl Target {
@@ -158,7 +159,7 @@ impl Target {
             },
         };
         let server = if server.is_empty() { SERVER.to_owned() } else { server };
-        Ok(Self { server, key, whence, app: known.app, tenant: known.tenant })
+        Ok(Self { server, key, whence, app: known.app, tenant: known.tenant, ops: known.ops })
     }
 
     pub(super) fn key(&self) -> Result<String, ClientError> {
@@ -257,6 +258,7 @@ pub(crate) async fn login(arguments: ProfileArguments, show: &mut Show) -> Resul
             whence: String::new(),
             app: String::new(),
             tenant: String::new(),
+            ops: Vec::new(),
         };
         let checked = async { Link::open(&target).await?.call("QueryService.Describe", json!({})).await }.await;
         // An operator's may not ask, and is known all the same.

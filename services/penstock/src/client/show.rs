@@ -28,6 +28,10 @@ impl Show {
         self.is_json
     }
 
+    pub(super) fn is_terminal(&self) -> bool {
+        self.out.is_terminal()
+    }
+
     pub(super) fn out(&mut self) -> &mut Stdout {
         &mut self.out
     }
@@ -41,7 +45,7 @@ impl Show {
             objects.iter().map(|object| columns.iter().map(|(_, cell)| cell(object)).collect()).collect();
         let is_number = |at: usize| !cells.is_empty() && cells.iter().all(|row| row[at].parse::<f64>().is_ok());
         let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let mut table = Table::new(names, (0..columns.len()).map(is_number).collect(), self.out.is_terminal());
+        let mut table = Table::new(names, (0..columns.len()).map(is_number).collect(), self.is_terminal());
         cells.iter().try_for_each(|row| table.row(row.clone(), &mut self.out))?;
         Ok(table.end(&mut self.out)?)
     }
@@ -71,6 +75,8 @@ pub(crate) fn complain(complaint: &Complaint, is_json: bool) {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Colour {
     Red = 31,
+    Green = 32,
+    Yellow = 33,
 }
 
 impl Colour {

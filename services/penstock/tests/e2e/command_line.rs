@@ -185,7 +185,7 @@ async fn shells_and_man_learn_the_commands() {
 }
 
 /// What a command says without a server in its environment: well or not, standard output and standard error.
-async fn alone(folder: &Path, arguments: &[&str], input: &str) -> (bool, String, String) {
+pub async fn alone(folder: &Path, arguments: &[&str], input: &str) -> (bool, String, String) {
     let mut command = program(folder);
     command.args(arguments);
     let output = end(command, input).await;

@@ -15,6 +15,7 @@ mod console;
 mod crash;
 mod dialect;
 mod disk;
+mod doctor;
 mod edge;
 mod erasure;
 mod every;
