@@ -40,7 +40,8 @@ def run(program, page):
         bin = pathlib.Path(place, "bin")
         bin.mkdir()
         (bin / "penstock").symlink_to(program)
-        env = {**os.environ, "PENSTOCK_ENGINE": engine, "PATH": f"{bin}:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{place}/config"}
+        env = {**os.environ, "PENSTOCK_ENGINE": engine, "PATH": f"{bin}:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{place}/config",
+               "PENSTOCK_SERVER": f"http://127.0.0.1:{listen}"}
         with open(f"{place}/server.log", "wb") as log:
             server = subprocess.Popen(serve, cwd=place, env=env, stdout=log, stderr=log)
         commands = blocks(page).replace("127.0.0.1:7070", f"127.0.0.1:{listen}").replace("8080", str(host))

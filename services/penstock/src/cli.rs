@@ -3,14 +3,19 @@
 mod client;
 mod data;
 mod manage;
+mod metric;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use client::{ClientCommand, DoctorArguments, ProfileArguments, ProfileCommand, Server};
-pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, WatchArguments};
-pub(crate) use manage::{AppCommand, KeyCommand, OfTenant, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, TailArguments, WatchArguments};
+pub(crate) use manage::{
+    AppCommand, AuditCommand, ErasureCommand, KeyCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand,
+    ReportCommand, TenantCommand, TopicCommand,
+};
+pub(crate) use metric::{Definition, EvaluationArguments, MetricCommand};
 
 use crate::{
     certs::CertsArguments,
@@ -140,5 +145,15 @@ impl ServeArguments {
             config.telemetry.log_format = mesh::telemetry::LogFormat::Text;
         }
         config.complete()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_can_be_parsed() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -1,6 +1,7 @@
 //! What speaks to a server from a terminal.
 //!
-//! [`run`] finds out which server is meant ([`profile`]) and has the command done: what is managed in [`manage`], a look at all that may be unwell in [`doctor`],
+//! [`run`] finds out which server is meant ([`profile`]) and has the command done: what is managed in [`manage`], what is kept of events and
+//! changes in [`kept`], a look at all that may be unwell in [`doctor`],
 //! events and answers in files of their own. Calls go by [`link`], answers are written by [`show`], and [`error`] says what is wrong and what to do next, where nothing was heard with
 //! [`probe`]'s help.
 
@@ -8,18 +9,23 @@ mod backup;
 mod doctor;
 mod error;
 mod export;
+mod kept;
 mod link;
 mod manage;
+mod metric;
 mod probe;
 mod profile;
 mod send;
 mod show;
 mod sql;
+mod tail;
 mod watch;
 
 pub(crate) use error::{ClientError, Complaint};
 pub(crate) use profile::{login, profile};
 pub(crate) use show::{Show, complain};
+
+use std::io::ErrorKind;
 
 use crate::cli::{ClientCommand, SqlFormat};
 use link::{Keyed, Link, keyed};
@@ -29,6 +35,8 @@ use profile::Target;
 pub(crate) async fn run(command: ClientCommand, show: &mut Show) -> Result<(), ClientError> {
     let target = Target::of(command.server())?;
     match perform(command, &target, show).await {
+        // Who reads the answer has had enough, as `head` has.
+        Err(ClientError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) if error.is_unheard() => Err(probe::explain(&target.server, error).await),
         outcome => outcome,
     }
@@ -60,6 +68,15 @@ async fn perform(command: ClientCommand, target: &Target, show: &mut Show) -> Re
             target.app(&mut arguments.app);
             watch::watch(target, arguments, show).await
         }
+        ClientCommand::Tail { mut arguments, .. } => {
+            target.app(&mut arguments.app);
+            tail::tail(target, arguments, show).await
+        }
+        ClientCommand::Metric { app, command, .. } => metric::metric(target, app, command, show).await,
+        ClientCommand::Reconcile { arguments, .. } => kept::reconcile(target, arguments, show).await,
+        ClientCommand::DeadLetters { of, .. } => kept::dead_letters(target, of, show).await,
+        ClientCommand::Erasure { command, .. } => kept::erasure(target, command, show).await,
+        ClientCommand::Audit { command, .. } => kept::audit(target, command, show).await,
         ClientCommand::Export { mut arguments, .. } => {
             target.app(&mut arguments.app);
             export::export(target, arguments).await

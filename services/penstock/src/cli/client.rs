@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{
-    AppCommand, ExportArguments, KeyCommand, OfTenant, ReplayCommand, ReportCommand, SendArguments, SqlArguments,
-    TenantCommand, TopicCommand, WatchArguments,
+    AppCommand, AuditCommand, ErasureCommand, ExportArguments, KeyCommand, MetricCommand, OfApp, OfTenant,
+    ReconcileArguments, ReplayCommand, ReportCommand, SendArguments, SqlArguments, TailArguments, TenantCommand,
+    TopicCommand, WatchArguments,
 };
 
 #[derive(Debug, Subcommand)]
@@ -44,12 +45,57 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         arguments: WatchArguments,
     },
+    /// Follow an app's events as they arrive, until Ctrl-C.
+    Tail {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: TailArguments,
+    },
     /// Write the whole answer to a SELECT into a file; started again, go on where it broke off.
     Export {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         arguments: ExportArguments,
+    },
+    /// Manage an app's metrics.
+    Metric {
+        #[command(flatten)]
+        server: Server,
+        /// The app.
+        #[arg(long, global = true, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
+        app: String,
+        #[command(subcommand)]
+        command: MetricCommand,
+    },
+    /// Prove that every event of an app that was taken is accounted for; fails if one isn't.
+    Reconcile {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: ReconcileArguments,
+    },
+    /// List events that were refused and kept.
+    DeadLetters {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        of: OfApp,
+    },
+    /// Erase a user of an app, and see how far it is.
+    Erasure {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: ErasureCommand,
+    },
+    /// See who changed what.
+    Audit {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Manage tenants.
     Tenant {
@@ -109,6 +155,12 @@ impl ClientCommand {
             | Self::Send { server, .. }
             | Self::Sql { server, .. }
             | Self::Watch { server, .. }
+            | Self::Tail { server, .. }
+            | Self::Metric { server, .. }
+            | Self::Reconcile { server, .. }
+            | Self::DeadLetters { server, .. }
+            | Self::Erasure { server, .. }
+            | Self::Audit { server, .. }
             | Self::Export { server, .. }
             | Self::Tenant { server, .. }
             | Self::App { server, .. }

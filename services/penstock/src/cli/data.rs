@@ -86,6 +86,26 @@ pub(crate) struct WatchArguments {
     pub(crate) interval: f64,
 }
 
+/// Which events are shown.
+#[derive(Debug, Args)]
+pub(crate) struct TailArguments {
+    /// The app; needed unless the key reaches exactly one.
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
+    pub(crate) app: String,
+    /// The types of events; all if none is named.
+    #[arg(long = "type", value_name = "EVENT_TYPE", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// A condition as after WHERE, as "amount > 100 AND country = 'DE'".
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) condition: Option<String>,
+    /// The properties that are shown; all of the app's if none is named.
+    #[arg(long = "property", value_delimiter = ',')]
+    pub(crate) properties: Vec<String>,
+    /// How many of the last hour's events come first.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) last: usize,
+}
+
 /// What is exported.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArguments {

@@ -11,6 +11,16 @@ pub(crate) struct OfTenant {
     pub(crate) tenant: String,
 }
 
+/// Whose, and of which app.
+#[derive(Debug, Args)]
+pub(crate) struct OfApp {
+    #[command(flatten)]
+    pub(crate) of: OfTenant,
+    /// The app.
+    #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
+    pub(crate) app: String,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
     /// Add a tenant.
@@ -23,6 +33,135 @@ pub(crate) enum TenantCommand {
     },
     /// List all tenants.
     List,
+    /// Show what a tenant may send, or set it in the place of what was set before; where nothing is set, the server's setting holds.
+    Quota {
+        #[command(flatten)]
+        of: OfTenant,
+        #[command(flatten)]
+        quota: TenantQuota,
+        /// Set nothing, so that the server's setting holds.
+        #[arg(long, conflicts_with_all = ["events_per_second", "events_burst", "bytes_per_second", "bytes_burst"])]
+        default: bool,
+    },
+    /// Show for how many days events are kept, or set it.
+    Retention {
+        #[command(flatten)]
+        of: OfApp,
+        /// For how many days.
+        #[arg(long)]
+        days: Option<u32>,
+        /// Set nothing: the tenant's days hold for an app, the server's setting for a tenant.
+        #[arg(long, conflicts_with = "days")]
+        default: bool,
+    },
+    /// Show how the product shows itself to a tenant's customers, or change it: of the installation if no tenant is said, of an app if one is.
+    Branding {
+        #[command(flatten)]
+        of: OfApp,
+        /// product_name, logo_url, icon_url, primary_color, accent_color, mail_from, support_url or docs_url, and its value; with none, it is as the
+        /// next wider place has it. May be given again.
+        #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = assignment)]
+        set: Vec<(String, String)>,
+    },
+    /// Show by which domains a tenant's customers come, or set them.
+    Domains {
+        #[command(flatten)]
+        of: OfTenant,
+        /// All of them, in the place of those before.
+        #[arg(long, value_delimiter = ',')]
+        set: Option<Vec<String>>,
+    },
+}
+
+/// What a tenant may send.
+#[derive(Debug, Args, serde::Serialize)]
+pub(crate) struct TenantQuota {
+    /// Events a second.
+    #[arg(long)]
+    events_per_second: Option<u64>,
+    /// Events at once after a pause.
+    #[arg(long)]
+    events_burst: Option<u64>,
+    /// Bytes a second.
+    #[arg(long)]
+    bytes_per_second: Option<u64>,
+    /// Bytes at once after a pause.
+    #[arg(long)]
+    bytes_burst: Option<u64>,
+}
+
+/// `product_name=Acme`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').map(|(field, value)| (field.to_owned(), value.to_owned()));
+    parts.ok_or_else(|| "must be FIELD=VALUE, as product_name=Acme".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ErasureCommand {
+    /// Erase a user: every event, and what is known of the user. It can't be undone; prints the erasure's id.
+    Start {
+        /// The user's id.
+        user: String,
+        #[command(flatten)]
+        of: OfApp,
+    },
+    /// Show how far an erasure is.
+    Show {
+        /// The erasure's id.
+        erasure_id: String,
+        #[command(flatten)]
+        of: OfTenant,
+    },
+    /// List an app's erasures, the newest first.
+    List {
+        #[command(flatten)]
+        of: OfApp,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List who changed what, the newest first.
+    List {
+        #[command(flatten)]
+        of: OfTenant,
+        /// From this instant on, as 2026-01-31T23:00:00Z.
+        #[arg(long)]
+        from: Option<jiff::Timestamp>,
+        /// Up to this instant.
+        #[arg(long)]
+        to: Option<jiff::Timestamp>,
+        /// Only of this method, as CreateKey.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        method: String,
+        /// Only by this key.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        key_id: String,
+    },
+    /// Compute the audit log anew, and fail if an entry was changed or taken out.
+    Verify {
+        #[command(flatten)]
+        of: OfTenant,
+        /// How many entries it had when `--hash` was kept.
+        #[arg(long, requires = "hash", default_value_t = 0, hide_default_value = true)]
+        entries: u64,
+        /// The hash of the last of those, which must still be in it.
+        #[arg(long, requires = "entries", default_value = "", hide_default_value = true)]
+        hash: String,
+    },
+}
+
+/// Of which time.
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArguments {
+    #[command(flatten)]
+    pub(crate) of: OfApp,
+    /// From this hour on, as 2026-01-31T20:00:00Z. Default: 24 hours before the end.
+    #[arg(long)]
+    pub(crate) from: Option<jiff::Timestamp>,
+    /// Up to this instant. Default: now.
+    #[arg(long)]
+    pub(crate) to: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Subcommand)]

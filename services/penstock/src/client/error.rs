@@ -51,6 +51,8 @@ pub(crate) enum ClientError {
     Profile(String, String),
     #[error("{0} of what was looked at is not well")]
     Unwell(usize),
+    #[error("{what}")]
+    Proven { what: String, next: String },
 }
 
 impl From<Status> for ClientError {
@@ -97,6 +99,11 @@ impl ClientError {
         self.refusal().is_some_and(|error| error.code == ErrorCode::PermissionDenied)
     }
 
+    /// Whether what was asked for isn't there.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.refusal().is_some_and(|error| error.code == ErrorCode::NotFound)
+    }
+
     /// Whether what should have answered is away or broken.
     pub(super) fn is_away(&self) -> bool {
         use ErrorCode::{DeadlineExceeded, Internal, Unavailable};
@@ -123,6 +130,7 @@ impl ClientError {
             Self::SomeRefused { .. } => "SOME_REFUSED",
             Self::Profile(..) => "PROFILE",
             Self::Unwell(_) => "UNWELL",
+            Self::Proven { .. } => "NOT_WHOLE",
             Self::Refused(_) | Self::Underlined { .. } | Self::BrokenOff { .. } | Self::Mistake(_) => "USAGE",
         }
     }
@@ -130,7 +138,7 @@ impl ClientError {
     /// What to do next.
     fn next(&self) -> String {
         let next = match self {
-            Self::Unheard { next, .. } | Self::Profile(_, next) => next,
+            Self::Unheard { next, .. } | Self::Profile(_, next) | Self::Proven { next, .. } => next,
             Self::NoKey { .. } | Self::BadKey => {
                 "penstock login NAME --server URL keeps a key; or say --key-file FILE, or set PENSTOCK_KEY"
             }
@@ -145,7 +153,7 @@ impl ClientError {
                 Some(ErrorCode::PermissionDenied) => {
                     "penstock key list says what keys may do; penstock key create makes another, with an admin's key"
                 }
-                Some(ErrorCode::NotFound) => "penstock whoami lists the apps that the key reaches",
+                Some(ErrorCode::NotFound) => "the command's list says what there is; penstock whoami, which apps",
                 Some(ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::Internal) => {
                     "penstock doctor says what is not well"
                 }

@@ -7,7 +7,7 @@ use super::{
     ClientError, Link, Show, Target,
     show::{Column, text, word},
 };
-use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+use crate::cli::{AppCommand, KeyCommand, OfApp, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
 
 pub(super) async fn whoami(target: &Target, show: &mut Show) -> Result<(), ClientError> {
     let about = Link::open(target).await?.call("QueryService.Describe", json!({"app_id": target.app})).await?;
@@ -36,7 +36,86 @@ pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut S
             ];
             show.objects(&link.list("AdminService.ListTenants", json!({}), "tenants").await?, &columns)
         }
+        TenantCommand::Quota { of, quota, default } => {
+            let (tenant, quota) = (target.tenant(of.tenant), json!(quota));
+            let is_set = default || quota.as_object().is_some_and(|quota| quota.values().any(|value| !value.is_null()));
+            let answer = match is_set {
+                true => link.call("AdminService.SetTenantQuota", json!({"tenant_id": tenant, "quota": quota})).await?,
+                false => link.call("AdminService.GetTenantQuota", json!({"tenant_id": tenant})).await?,
+            };
+            let names = ["events_per_second", "events_burst", "bytes_per_second", "bytes_burst"];
+            show.object(&answer["quota"], &fields(&answer["quota"], &names))
+        }
+        TenantCommand::Retention { of, days, default } => {
+            let mut request = json!({"tenant_id": target.tenant(of.of.tenant), "app_id": of.app});
+            let method = match days.is_some() || default {
+                true => {
+                    request["days"] = json!(days);
+                    "AdminService.SetTenantRetention"
+                }
+                false => "AdminService.GetTenantRetention",
+            };
+            let answer = link.call(method, request).await?;
+            let kept = match answer["effective_days"].as_u64() {
+                None | Some(0) => "events are kept for ever".to_owned(),
+                Some(days) => format!("events are kept for {days} days"),
+            };
+            let whence = if answer["days"].is_null() { "not set here" } else { "set here" };
+            show.object(&answer, &format!("{kept} ({whence})"))
+        }
+        TenantCommand::Branding { of, set } => branding(target, &mut link, of, set, show).await,
+        TenantCommand::Domains { of, set } => {
+            let tenant = target.tenant(of.tenant);
+            let answer = match set {
+                Some(domains) => {
+                    let request = json!({"tenant_id": tenant, "domains": domains});
+                    link.call("AdminService.SetTenantDomains", request).await?
+                }
+                None => link.call("AdminService.GetBranding", json!({"tenant_id": tenant})).await?,
+            };
+            let domains: Vec<_> = answer["domains"].as_array().into_iter().flatten().map(text).collect();
+            show.object(&json!({"domains": domains}), &domains.join("\n"))
+        }
     }
+}
+
+/// What of an object is set, a line each.
+fn fields(object: &Value, names: &[&str]) -> String {
+    let set = names.iter().filter(|name| !object[**name].is_null());
+    let lines: Vec<_> = set.map(|name| format!("{name}: {}", text(&object[*name]))).collect();
+    if lines.is_empty() { "nothing is set: the server's setting holds".to_owned() } else { lines.join("\n") }
+}
+
+/// Shows it, or changes what is said of it and leaves the rest.
+async fn branding(
+    target: &Target,
+    link: &mut Link,
+    of: OfApp,
+    set: Vec<(String, String)>,
+    show: &mut Show,
+) -> Result<(), ClientError> {
+    let place = json!({"tenant_id": target.tenant(of.of.tenant), "app_id": of.app});
+    let mut answer = link.call("AdminService.GetBranding", place.clone()).await?;
+    if !set.is_empty() {
+        let mut branding = answer["branding"].take();
+        for (field, value) in set {
+            branding[field] = if value.is_empty() { Value::Null } else { json!(value) };
+        }
+        let mut request = place;
+        request["branding"] = branding;
+        answer = link.call("AdminService.SetBranding", request).await?;
+    }
+    let names = [
+        "product_name",
+        "logo_url",
+        "icon_url",
+        "primary_color",
+        "accent_color",
+        "mail_from",
+        "support_url",
+        "docs_url",
+    ];
+    show.object(&answer, &fields(&answer["effective"], &names))
 }
 
 const APPS: [Column; 3] =

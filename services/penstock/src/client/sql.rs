@@ -21,7 +21,7 @@ use formula::{Accuracy, ColumnKind};
 use query::{Format, Writer};
 use storage::warehouse::{Cell, ResultColumn, RowBlock};
 
-use super::{ClientError, Keyed, Target, keyed, show::Table, watch};
+use super::{ClientError, Keyed, Show, Target, keyed, show::Table, watch};
 use crate::cli::{SqlArguments, SqlFormat};
 
 /// Asks what the arguments say, or all that standard input says.
@@ -38,6 +38,23 @@ pub(super) async fn sql(
         Some(sql) => session.ask(sql.trim_end_matches([';', ' ', '\n']), out).await.map(drop),
         None => shell::run(session, out).await,
     }
+}
+
+/// The refusal with its fault underlined in the text, if it has a place there.
+pub(super) fn underlined(text: &str, error: ClientError) -> ClientError {
+    match error {
+        ClientError::Refused(status) => mistake::of(text, *status),
+        other => other,
+    }
+}
+
+/// Writes an answer that is whole.
+pub(super) fn whole(result: v1::Result, show: &mut Show) -> Result<(), ClientError> {
+    let format = if show.is_json() { SqlFormat::Json } else { SqlFormat::Table };
+    let is_terminal = show.is_terminal();
+    let mut answer = Answer::begin(format, result.columns, is_terminal, show.out())?;
+    answer.rows(result.rows, show.out())?;
+    answer.end(show.out())
 }
 
 /// Who asks, and how the answers are wanted.

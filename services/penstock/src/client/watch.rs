@@ -1,6 +1,9 @@
 //! `penstock watch`: an answer as it changes.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use api::{
     convert,
@@ -12,13 +15,14 @@ use api::{
 };
 use model::ErrorCode;
 use serde_json::json;
+use tokio::signal;
 use tonic::{Status, Streaming};
 
 use super::{ClientError, Show, Target, keyed};
 use crate::cli::WatchArguments;
 
 /// Writes each push as lines: `=` and the columns before a whole answer, `+` and a row that is new or changed, `-` and the key of one
-/// that is gone. As JSON each is an object with one of `columns`, `row` and `removed`. Where the server sends it away for a while it comes again; returns only with an error.
+/// that is gone. As JSON each is an object with one of `columns`, `row` and `removed`.
 pub(super) async fn watch(target: &Target, arguments: WatchArguments, show: &mut Show) -> Result<(), ClientError> {
     let interval = Duration::from_secs_f64(arguments.interval.clamp(0.0, 1e6));
     let request = SubscribeRequest {
@@ -26,11 +30,51 @@ pub(super) async fn watch(target: &Target, arguments: WatchArguments, show: &mut
         min_interval: prost_types::Duration::try_from(interval).ok(),
         ..SubscribeRequest::default()
     };
+    pushes(target, request, |push| {
+        match push {
+            Push::State(state) => {
+                let result = state.result.unwrap_or_default();
+                let names: Vec<_> = result.columns.iter().map(|column: &Column| column.name.as_str()).collect();
+                if show.is_json() {
+                    writeln!(show.out(), "{}", json!({ "columns": names }))?;
+                } else {
+                    writeln!(show.out(), "=\t{}", names.join("\t"))?;
+                }
+                rows(show, "+", &result.rows)?;
+            }
+            Push::Change(change) => {
+                rows(show, "-", &change.removed)?;
+                rows(show, "+", &change.upserted)?;
+            }
+            Push::Heartbeat(_) => {}
+        }
+        show.out().flush()
+    })
+    .await
+}
+
+/// Hands each push on until Ctrl-C. Where the server sends it away for a while it comes again.
+pub(super) async fn pushes(
+    target: &Target,
+    request: SubscribeRequest,
+    take: impl FnMut(Push) -> io::Result<()>,
+) -> Result<(), ClientError> {
+    tokio::select! {
+        failed = until_it_fails(target, request, take) => failed,
+        _ = signal::ctrl_c() => Ok(()),
+    }
+}
+
+async fn until_it_fails(
+    target: &Target,
+    request: SubscribeRequest,
+    mut take: impl FnMut(Push) -> io::Result<()>,
+) -> Result<(), ClientError> {
     let mut channel = keyed(target).await?;
     loop {
         let mut client = QueryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
         let ended = match client.subscribe(request.clone()).await {
-            Ok(subscribed) => follow(subscribed.into_inner(), show).await?,
+            Ok(subscribed) => follow(subscribed.into_inner(), &mut take).await?,
             Err(refused) => refused,
         };
         let error = from_status(&ended);
@@ -47,36 +91,21 @@ pub(super) async fn watch(target: &Target, arguments: WatchArguments, show: &mut
     }
 }
 
-/// Writes the pushes, and returns why they ended.
-async fn follow(mut pushes: Streaming<api::v1::SubscribeResponse>, show: &mut Show) -> Result<Status, std::io::Error> {
+/// Hands the pushes on, and returns why they ended.
+async fn follow(
+    mut pushes: Streaming<api::v1::SubscribeResponse>,
+    take: &mut impl FnMut(Push) -> io::Result<()>,
+) -> io::Result<Status> {
     loop {
-        let push = match pushes.message().await {
-            Ok(Some(message)) => message.push,
+        match pushes.message().await {
+            Ok(Some(message)) => message.push.map_or(Ok(()), &mut *take)?,
             Ok(None) => return Ok(Status::aborted("the stream ended")),
             Err(status) => return Ok(status),
-        };
-        match push {
-            Some(Push::State(state)) => {
-                let result = state.result.unwrap_or_default();
-                let names: Vec<_> = result.columns.iter().map(|column: &Column| column.name.as_str()).collect();
-                if show.is_json() {
-                    writeln!(show.out(), "{}", json!({ "columns": names }))?;
-                } else {
-                    writeln!(show.out(), "=\t{}", names.join("\t"))?;
-                }
-                rows(show, "+", &result.rows)?;
-            }
-            Some(Push::Change(change)) => {
-                rows(show, "-", &change.removed)?;
-                rows(show, "+", &change.upserted)?;
-            }
-            Some(Push::Heartbeat(_)) | None => {}
         }
-        show.out().flush()?;
     }
 }
 
-fn rows(show: &mut Show, mark: &str, rows: &[Row]) -> Result<(), std::io::Error> {
+fn rows(show: &mut Show, mark: &str, rows: &[Row]) -> Result<(), io::Error> {
     let is_json = show.is_json();
     rows.iter().try_for_each(|row| {
         if is_json {

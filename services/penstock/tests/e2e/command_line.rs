@@ -54,7 +54,7 @@ impl<'a> Person<'a> {
 }
 
 /// The program where nothing is said of a server.
-fn program(folder: &Path) -> Command {
+pub fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
     command.current_dir(folder).env("HOME", folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in ["SERVER", "KEY", "PROFILE", "APP", "TENANT"] {

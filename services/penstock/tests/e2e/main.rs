@@ -33,6 +33,7 @@ mod late;
 mod libraries;
 mod live;
 mod load;
+mod managing;
 mod oracle;
 mod permissions;
 mod polyglot;

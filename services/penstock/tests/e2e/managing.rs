@@ -1,0 +1,219 @@
+//! What is managed from a terminal, and events as they arrive: the real binary, its JSON and its words for people.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::ChildStdout,
+    time::timeout,
+};
+
+use crate::{
+    command_line::{alone, program},
+    house::{House, PATIENCE},
+};
+
+/// Somebody at a terminal with one key.
+struct Person {
+    folder: tempfile::TempDir,
+    server: String,
+    key: String,
+}
+
+impl Person {
+    fn new(house: &House, key: String) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), server: format!("http://{}", house.address), key }
+    }
+
+    async fn run(&self, arguments: &[&str], input: &str) -> (bool, String, String) {
+        let all = [arguments, &["--server", &self.server, "--key", &self.key]].concat();
+        alone(self.folder.path(), &all, input).await
+    }
+
+    /// What a command that does well says.
+    async fn says(&self, arguments: &[&str]) -> String {
+        let (well, said, complained) = self.run(arguments, "").await;
+        assert!(well, "{arguments:?}: {complained}");
+        said
+    }
+
+    /// The same as objects.
+    async fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+        let said = self.says(&[arguments, &["--json"]].concat()).await;
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    async fn send(&self, lines: &str) -> String {
+        let (well, said, complained) = self.run(&["send", "--json"], lines).await;
+        assert!(well, "{complained}");
+        serde_json::from_str::<Value>(&said).unwrap()["position_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What a command that fails says, and its complaint.
+    async fn fails(&self, arguments: &[&str]) -> (String, String) {
+        let (well, said, complained) = self.run(arguments, "").await;
+        assert!(!well, "{arguments:?}: {said}");
+        (said, complained)
+    }
+}
+
+async fn people(house: &House) -> (Person, Person) {
+    let operator = Person::new(house, house.operator_key());
+    let can = ["ingest", "query", "metrics", "admin"];
+    let admin = Person::new(house, house.tenant("acme", "shop", &can).await);
+    (operator, admin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_followed_until_ctrl_c() {
+    let house = House::start().await;
+    let (_, admin) = people(&house).await;
+    admin.send("{\"event_type\":\"sale\",\"user_id\":\"before\"}\n").await;
+    house.until_metric("penstock_pipeline_events_total", |stored| stored >= 1.0).await;
+    let mut tail = program(admin.folder.path());
+    tail.args(["tail", "--type", "sale", "--json", "--server", &admin.server, "--key", &admin.key]);
+    let mut tail = tail.stdin(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert_eq!(next(&mut lines).await["user_id"], "before");
+    // What comes now follows, once, with its properties as soon as these are known; other types don't.
+    admin.send("{\"event_type\":\"view\"}\n{\"event_type\":\"sale\",\"user_id\":\"first\",\"properties\":{\"amount\":4}}\n").await;
+    assert_eq!(next(&mut lines).await["user_id"], "first");
+    let mut n = 0;
+    loop {
+        n += 1;
+        let user = format!("u{n}");
+        admin
+            .send(&format!("{{\"event_type\":\"sale\",\"user_id\":\"{user}\",\"properties\":{{\"amount\":{n}}}}}\n"))
+            .await;
+        let event = next(&mut lines).await;
+        assert_eq!(event["user_id"], user, "each once, in its order");
+        if event["properties"]["amount"] == f64::from(n) {
+            break;
+        }
+        assert_eq!(event["properties"], json!({}));
+    }
+    assert!(Command::new("kill").args(["-INT", &tail.id().unwrap().to_string()]).status().unwrap().success());
+    let output = timeout(PATIENCE, tail.wait_with_output()).await.unwrap().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+
+    let (_, complaint) = admin.fails(&["tail", "--where", "amuont > 1"]).await;
+    assert!(complaint.contains("amount"), "{complaint}");
+}
+
+async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
+    let line = timeout(PATIENCE, lines.next_line()).await.expect("a line comes").unwrap();
+    serde_json::from_str(&line.expect("it goes on")).unwrap()
+}
+
+#[tokio::test]
+async fn metrics_are_tried_defined_changed_and_deleted() {
+    let house = House::start().await;
+    let (_, admin) = people(&house).await;
+    let sale = |user: &str, amount: u32, status: &str| {
+        format!(
+            "{{\"event_type\":\"sale\",\"user_id\":\"{user}\",\"properties\":{{\"amount\":{amount},\"status\":\"{status}\"}}}}\n"
+        )
+    };
+    let token = admin.send(&[sale("a", 4, "paid"), sale("a", 6, "open"), sale("b", 8, "paid")].concat()).await;
+    house.sql(&admin.key, "SELECT COUNT(*) FROM events", &token).await;
+
+    let try_it = ["metric", "try", "SUM(amount)", "--app", "shop", "--by", "user_id", "--last", "1h"];
+    assert_eq!(admin.says(&try_it).await, "user_id  value\n-------  -----\na           10\nb            8\n");
+    let (_, complaint) = admin.fails(&["metric", "try", "SUM(amuont)", "--app", "shop"]).await;
+    assert!(complaint.contains("  SUM(amuont)\n      ^^^^^^ ") && complaint.contains("`amount`"), "{complaint}");
+    let (_, complaint) = admin.fails(&["metric", "try", "SUM(amount)", "--app", "shop", "--last", "7"]).await;
+    assert!(complaint.contains("7d"), "{complaint}");
+
+    let define = ["metric", "define", "revenue", "SUM(amount)", "--app", "shop", "--unit", "USD"];
+    assert_eq!(admin.says(&define).await, "revenue version 1\n");
+    assert_eq!(admin.says(&[&define[..], &["--filter", "status=paid"]].concat()).await, "revenue version 2\n");
+    let all = admin.objects(&["metric", "show", "revenue", "--app", "shop"]).await;
+    assert_eq!((&all[0]["version"], &all[1]["version"]), (&json!(2), &json!(1)));
+    assert_eq!(all[0]["definition"]["filters"][0]["values"], json!([{"string": "paid"}]));
+    assert!(admin.says(&["metric", "list", "--app", "shop"]).await.contains("status eq paid"));
+    assert_eq!(admin.objects(&["metric", "evaluate", "revenue", "--app", "shop"]).await, [json!({"revenue": 12.0})]);
+    assert_eq!(admin.says(&["metric", "delete", "revenue", "--app", "shop"]).await, "revenue deleted\n");
+    let (_, complaint) = admin.fails(&["metric", "evaluate", "revenue", "--app", "shop"]).await;
+    assert!(complaint.contains("NOT_FOUND"), "{complaint}");
+}
+
+#[tokio::test]
+async fn tenants_are_set_up_and_what_was_done_is_proven() {
+    let house = House::start().await;
+    let (operator, _) = people(&house).await;
+    let acme = ["--tenant", "acme"];
+    let made = operator.says(&[&["key", "create", "--can", "ingest,query,admin"][..], &acme].concat()).await;
+    let admin = Person::new(&house, made.trim().to_owned());
+    let of_acme = |arguments: &[&'static str]| [arguments, &acme].concat();
+
+    let quota = of_acme(&["tenant", "quota", "--events-per-second", "100", "--bytes-burst", "5000"]);
+    assert_eq!(operator.says(&quota).await, "events_per_second: 100\nbytes_burst: 5000\n");
+    assert_eq!(admin.objects(&["tenant", "quota"]).await[0]["events_per_second"], 100);
+    assert!(operator.says(&of_acme(&["tenant", "quota", "--default"])).await.starts_with("nothing is set"));
+    let (_, complaint) = admin.fails(&["tenant", "quota", "--events-per-second", "100"]).await;
+    assert!(complaint.contains("PERMISSION_DENIED"), "{complaint}");
+
+    let days = of_acme(&["tenant", "retention", "--days", "30"]);
+    assert_eq!(operator.says(&days).await, "events are kept for 30 days (set here)\n");
+    let of_app = ["tenant", "retention", "--app", "shop"];
+    assert_eq!(admin.says(&of_app).await, "events are kept for 30 days (not set here)\n");
+    assert!(operator.says(&of_acme(&["tenant", "retention", "--default"])).await.contains("for ever"));
+
+    let set = ["tenant", "branding", "--set", "product_name=Acme Insights", "--set", "primary_color=#112233"];
+    let both = "product_name: Acme Insights\nprimary_color: #112233\n";
+    assert_eq!(admin.says(&[&set[..], &acme].concat()).await, both);
+    let unset = of_acme(&["tenant", "branding", "--set", "product_name="]);
+    assert_eq!(admin.says(&unset).await, "primary_color: #112233\n", "the rest stays");
+    let (_, complaint) = admin.fails(&of_acme(&["tenant", "branding", "--set", "nothing=x"])).await;
+    assert!(complaint.contains("nothing"), "{complaint}");
+    let domains = of_acme(&["tenant", "domains", "--set", "a.example,b.example"]);
+    assert_eq!(operator.says(&domains).await, "a.example\nb.example\n");
+    assert_eq!(admin.says(&of_acme(&["tenant", "domains"])).await, "a.example\nb.example\n");
+
+    // What came too late is kept, and who asks to be forgotten is.
+    let (well, ..) = admin
+        .run(&["send", "--app", "shop"], "{\"event_type\":\"old\",\"timestamp\":\"2020-01-01T00:00:00Z\"}\n")
+        .await;
+    assert!(!well);
+    let of_shop = ["--app", "shop"];
+    let late = loop {
+        if let [late] = admin.objects(&[&["dead-letters"][..], &of_shop].concat()).await.as_slice() {
+            break late.clone();
+        }
+    };
+    assert_eq!((&late["code"], &late["event"]["event_type"]), (&json!("TOO_OLD"), &json!("old")));
+    let id = admin.says(&[&["erasure", "start", "u1"][..], &of_shop].concat()).await;
+    let erasure = &admin.objects(&["erasure", "show", id.trim()]).await[0];
+    assert_eq!((&erasure["user_id"], &erasure["erasure_id"]), (&json!("u1"), &json!(id.trim())));
+    assert!(admin.says(&[&["erasure", "list"][..], &of_shop].concat()).await.contains(id.trim()));
+
+    let entries = admin.objects(&["audit", "list"]).await;
+    assert_eq!(entries[0]["method"], "AdminService/EraseUser", "the newest first");
+    let proof = &admin.objects(&["audit", "verify"]).await[0];
+    let (count, hash) = (proof["entries"].to_string(), proof["last_hash"].as_str().unwrap());
+    assert!(admin.run(&["audit", "verify", "--entries", &count, "--hash", hash], "").await.0);
+    let (_, complaint) = admin.fails(&["audit", "verify", "--entries", "1", "--hash", hash]).await;
+    assert!(complaint.contains("no longer in the audit log") && complaint.contains("next: "), "{complaint}");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_with_the_command_that_brings_it_back() {
+    let house = House::start().await;
+    let (operator, admin) = people(&house).await;
+    let token = admin
+        .send("{\"event_type\":\"sale\"}\n{\"event_type\":\"sale\"}\n{\"event_type\":\"view\",\"event_id\":\"lost\"}\n")
+        .await;
+    house.sql(&admin.key, "SELECT COUNT(*) FROM events", &token).await;
+    let reconcile = ["reconcile", "--app", "shop"];
+    let said = admin.says(&reconcile).await;
+    assert_eq!(said.lines().count(), 4, "one hour, and until when it is settled: {said}");
+    house.warehouse("ALTER TABLE events DELETE WHERE event_id = 'lost' SETTINGS mutations_sync = 2").await;
+    let (said, complaint) = admin.fails(&reconcile).await;
+    assert!(said.contains("missing") && complaint.contains("1 missing in partition "), "{said}{complaint}");
+    let next = complaint.lines().find_map(|line| line.strip_prefix("next: penstock ")).unwrap();
+    let replay: Vec<_> = next.split_once(" makes ").unwrap().0.split(' ').collect();
+    let id = operator.says(&replay).await;
+    while operator.objects(&["replay", "show", id.trim()]).await[0]["state"] != "STATE_DONE" {}
+    assert!(admin.run(&reconcile, "").await.0, "it is there again");
+}
