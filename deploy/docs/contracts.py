@@ -14,7 +14,7 @@ INTRODUCTION = """# API
 One port speaks gRPC, grpc-web and JSON over HTTP/1.1 and HTTP/2. A key goes into the header `authorization: Bearer KEY`, an embed token likewise.
 `GET /openapi.json` is the same as an OpenAPI document, and a gRPC client may ask by reflection. This page is made of `proto/penstock/v1`.
 
-In JSON a field has the name that is written here; 64-bit integers are strings, instants RFC 3339 (`"2026-01-31T23:00:00Z"`), durations seconds (`"3600s"`).
+In JSON a field has the name that is written here; 64-bit integers are numbers, and are taken as strings too, instants RFC 3339 (`"2026-01-31T23:00:00Z"`), durations seconds (`"3600s"`).
 Fields that are left out have their default. A streaming answer is lines of JSON.
 
 ## Errors

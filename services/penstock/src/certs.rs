@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use serde::Serialize;
 
 use crate::{
     bootstrap::write_secret,
@@ -40,31 +41,45 @@ pub(crate) enum CertsError {
     Make(#[from] rcgen::Error),
 }
 
-/// Makes what is asked for; returns what to set.
-pub(crate) fn make(arguments: &CertsArguments) -> Result<String, CertsError> {
+/// The files of an identity.
+#[derive(Debug, Serialize)]
+pub(crate) struct Identity {
+    identity: String,
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// What to set.
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { identity, authority, certificate, key } = self;
+        writeln!(f, "# {identity}\n[mesh_tls]\nauthority = {authority:?}\ncertificate = {certificate:?}\nkey = {key:?}")
+    }
+}
+
+/// Makes what is asked for.
+pub(crate) fn make(arguments: &CertsArguments) -> Result<Vec<Identity>, CertsError> {
     let authority = authority(&arguments.dir)?;
     let identities = match arguments.identities.as_slice() {
         [] => WHOLE.iter().map(|role| role.name().to_owned()).collect(),
         named => named.to_vec(),
     };
-    let mut text = String::new();
-    for identity in &identities {
+    let mut made = Vec::new();
+    for identity in identities {
         let (certificate, key) =
             (arguments.dir.join(format!("{identity}.pem")), arguments.dir.join(format!("{identity}.key")));
         let pair = KeyPair::generate()?;
-        let mut parameters = CertificateParams::new(names(identity)?)?;
+        let mut parameters = CertificateParams::new(names(&identity)?)?;
         parameters.distinguished_name = named(&format!("Penstock {identity}"));
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         // The key first: a process that follows its files must not see a certificate without its key for longer than it has to.
         write_secret(&key, pair.serialize_pem().trim_end())?;
         write_secret(&certificate, parameters.signed_by(&pair, &authority)?.pem().trim_end())?;
-        text += &format!(
-            "# {identity}\n[mesh_tls]\nauthority = {:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\n",
-            arguments.dir.join("authority.pem")
-        );
+        made.push(Identity { identity, authority: arguments.dir.join("authority.pem"), certificate, key });
     }
-    Ok(text)
+    Ok(made)
 }
 
 /// The names in the certificate of `gateway+ingest`.

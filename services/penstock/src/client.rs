@@ -79,7 +79,7 @@ async fn perform(command: ClientCommand, target: &Target, show: &mut Show) -> Re
         ClientCommand::Audit { command, .. } => kept::audit(target, command, show).await,
         ClientCommand::Export { mut arguments, .. } => {
             target.app(&mut arguments.app);
-            export::export(target, arguments).await
+            export::export(target, arguments, show).await
         }
     }
 }

@@ -19,6 +19,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use client::{Complaint, Show, complain};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -92,12 +93,18 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             // The engine's own teardown may abort: see `chdb::exit`.
             chdb::exit(i32::from(outcome.is_err()))
         }
-        Command::Certs(arguments) => print(&certs::make(&arguments)?),
-        Command::Config(arguments) => {
-            let text = arguments.config()?.to_toml();
-            print(&text)
+        Command::Certs(arguments) => {
+            let made = certs::make(&arguments)?;
+            Ok(made.iter().try_for_each(|identity| show.object(&json!(identity), &identity.to_string()))?)
         }
-        Command::Restore { backup, arguments } => print(&backup::restore(&arguments.config()?, &backup).await?),
+        Command::Config(arguments) => {
+            let config = arguments.config()?;
+            Ok(show.object(&json!(config), config.to_toml().trim_end())?)
+        }
+        Command::Restore { backup, arguments } => {
+            let said = backup::restore(&arguments.config()?, &backup).await?;
+            Ok(show.object(&json!({"backup_id": backup, "message": said.trim_end()}), said.trim_end())?)
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut text);

@@ -1,6 +1,6 @@
 //! `penstock backup`: a copy of the house, made by the server.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use api::{
     convert::instant,
@@ -10,23 +10,19 @@ use jiff::Timestamp;
 use serde_json::json;
 use tonic::Status;
 
-use super::{ClientError, Show, Target, keyed};
+use super::{ClientError, Show, Target, keyed, show::Progress};
 
 /// Says how far it is on a terminal's standard error, and the backup's name on standard output when it is whole.
 pub(super) async fn backup(target: &Target, show: &mut Show) -> Result<(), ClientError> {
     let mut client = AdminServiceClient::new(keyed(target).await?);
     let mut told = client.create_backup(CreateBackupRequest {}).await?.into_inner();
-    let mut shown = std::io::stderr().is_terminal().then(std::io::stderr);
+    let mut progress = Progress::new();
     while let Some(message) = told.message().await? {
         let backup = message.backup.unwrap_or_default();
-        if let Some(terminal) = &mut shown {
-            let mib = backup.bytes as f64 / f64::from(1 << 20);
-            write!(terminal, "\r\x1b[K{} files, {mib:.1} MiB", backup.files)?;
-        }
+        let mib = backup.bytes as f64 / f64::from(1 << 20);
+        progress.show(None, |_| format!("{} files, {mib:.1} MiB", backup.files));
         if backup.done {
-            if let Some(terminal) = &mut shown {
-                writeln!(terminal)?;
-            }
+            drop(progress);
             let reaches = backup.reaches.as_ref().and_then(instant);
             let reaches = reaches.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
             if !show.is_json() {

@@ -12,9 +12,10 @@ use api::{
     v1::{ExportRequest, SqlQuery, export_request::Question, query_service_client::QueryServiceClient},
 };
 use model::ErrorCode;
+use serde_json::json;
 use tonic::{Code, Status};
 
-use super::{ClientError, Target, keyed};
+use super::{ClientError, Show, Target, keyed, show::Progress};
 use crate::cli::ExportArguments;
 
 /// Where an export goes.
@@ -67,9 +68,10 @@ impl Destination {
 
 /// Writes the answer. Where the server goes away it comes again, and goes on; where this process does, the next one that is started in the
 /// same way goes on.
-pub(super) async fn export(target: &Target, arguments: ExportArguments) -> Result<(), ClientError> {
+pub(super) async fn export(target: &Target, arguments: ExportArguments, show: &mut Show) -> Result<(), ClientError> {
     let mut to = Destination::open(arguments.out.as_deref())?;
     let mut channel = keyed(target).await?;
+    let (mut progress, mut bytes) = (Progress::new(), 0);
     loop {
         let question = SqlQuery { sql: arguments.sql.clone(), app_id: arguments.app.clone() };
         let request = ExportRequest {
@@ -80,8 +82,13 @@ pub(super) async fn export(target: &Target, arguments: ExportArguments) -> Resul
         };
         let mut client = QueryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
         let ended = match client.export(request).await {
-            Ok(pieces) => match follow(pieces.into_inner(), &mut to).await? {
-                None => return Ok(to.done()?),
+            Ok(pieces) => match follow(pieces.into_inner(), &mut to, &mut progress, &mut bytes).await? {
+                None => {
+                    drop(progress);
+                    to.done()?;
+                    let Some(file) = &arguments.out else { return Ok(()) };
+                    return show.object(&json!({"file": file, "bytes": bytes}), "");
+                }
                 Some(ended) => ended,
             },
             Err(refused) => refused,
@@ -106,11 +113,16 @@ pub(super) async fn export(target: &Target, arguments: ExportArguments) -> Resul
 async fn follow(
     mut pieces: tonic::Streaming<api::v1::ExportResponse>,
     to: &mut Destination,
+    progress: &mut Progress,
+    bytes: &mut u64,
 ) -> Result<Option<Status>, io::Error> {
     loop {
         match pieces.message().await {
             Ok(Some(piece)) => {
+                *bytes = piece.bytes;
                 to.put(&piece.data, piece.bytes, piece.resume_token)?;
+                let mib = piece.bytes as f64 / f64::from(1 << 20);
+                progress.show(None, |progress| format!("{mib:.1} MiB, {:.1} a second", progress.rate(mib)));
                 if piece.last {
                     return Ok(None);
                 }

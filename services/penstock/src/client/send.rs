@@ -8,7 +8,6 @@ mod verdicts;
 
 use std::{
     collections::VecDeque,
-    io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
@@ -22,7 +21,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{ClientError, Show, Target, keyed};
+use super::{ClientError, Show, Target, keyed, show::Progress};
 use crate::cli::SendArguments;
 use read::{Line, Source};
 use verdicts::Verdicts;
@@ -63,7 +62,9 @@ pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut S
         next: 0,
         credits: FIRST_CREDITS,
         verdicts,
-        progress: Progress::new(size, read),
+        progress: Progress::new(),
+        size,
+        read,
     };
     let mut heard = Instant::now();
     loop {
@@ -88,13 +89,13 @@ pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut S
         let is_passing = matches!(error.code, ErrorCode::Unavailable | ErrorCode::ResourceExhausted)
             || matches!(ended.code(), Code::Unknown | Code::Cancelled);
         if !is_passing || heard.elapsed() > PATIENCE {
-            sending.progress.clear();
             return Err(ClientError::BrokenOff { answered: sending.verdicts.answered(), why: Box::new(ended) });
         }
         sleep(error.retry_after.unwrap_or(PAUSE)).await;
     }
-    sending.progress.clear();
-    sending.verdicts.finish(show)
+    let Sending { verdicts, progress, .. } = sending;
+    drop(progress);
+    verdicts.finish(show)
 }
 
 /// How far the sending is.
@@ -110,6 +111,9 @@ struct Sending {
     credits: usize,
     verdicts: Verdicts,
     progress: Progress,
+    /// Of the file, and how much of it was read.
+    size: Option<u64>,
+    read: read::Count,
 }
 
 impl Sending {
@@ -140,7 +144,11 @@ impl Sending {
                     None => self.at_end = true,
                 },
             }
-            self.progress.show(&self.verdicts);
+            let part = self.size.filter(|size| *size > 0).map(|size| self.read.so_far() as f64 / size as f64);
+            let verdicts = &self.verdicts;
+            self.progress.show(part, |progress| {
+                format!("{verdicts}, {:.0} a second", progress.rate(verdicts.answered() as f64))
+            });
         }
         Ok(None)
     }
@@ -212,39 +220,6 @@ async fn batch(
                 let field = field.trim_start_matches("events[0]").trim_start_matches('.');
                 verdicts.refused(number, &code, field, &message, Err(&text))?;
             }
-        }
-    }
-}
-
-/// A line on a terminal that says how far it is.
-struct Progress {
-    is_shown: bool,
-    size: Option<u64>,
-    read: read::Count,
-    begun: Instant,
-    shown: Instant,
-}
-
-impl Progress {
-    fn new(size: Option<u64>, read: read::Count) -> Self {
-        let now = Instant::now();
-        Self { is_shown: io::stderr().is_terminal(), size, read, begun: now, shown: now }
-    }
-
-    fn show(&mut self, verdicts: &Verdicts) {
-        if !self.is_shown || self.shown.elapsed() < Duration::from_millis(200) {
-            return;
-        }
-        self.shown = Instant::now();
-        let rate = verdicts.answered() as f64 / self.begun.elapsed().as_secs_f64();
-        let part = self.size.filter(|size| *size > 0).map(|size| self.read.so_far() * 100 / size);
-        let part = part.map_or_else(String::new, |part| format!(", {part} % read"));
-        let _ = write!(io::stderr(), "\r{verdicts}, {rate:.0} a second{part}\x1b[K"); // there is nowhere else to say it
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
 }

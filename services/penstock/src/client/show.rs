@@ -1,11 +1,13 @@
 //! The one way to write what a command says: columns for people, JSON for programs, and colours on terminals that want them.
 
+mod progress;
 mod table;
 
 use std::io::{self, IsTerminal, Stdout, Write};
 
 use serde_json::{Value, json};
 
+pub(super) use progress::Progress;
 pub(super) use table::Table;
 
 use super::{ClientError, Complaint};
@@ -50,9 +52,13 @@ impl Show {
         Ok(table.end(&mut self.out)?)
     }
 
-    /// One object: its JSON, or a line for people.
-    pub(super) fn object(&mut self, object: &Value, text: &str) -> Result<(), ClientError> {
-        if self.is_json { self.json(object) } else { Ok(writeln!(self.out, "{text}")?) }
+    /// One object: its JSON, or what people read in its place, if anything.
+    pub(crate) fn object(&mut self, object: &Value, text: &str) -> Result<(), ClientError> {
+        match text {
+            _ if self.is_json => self.json(object),
+            "" => Ok(()),
+            text => Ok(writeln!(self.out, "{text}")?),
+        }
     }
 
     fn json(&mut self, object: &Value) -> Result<(), ClientError> {
@@ -82,14 +88,17 @@ pub(super) enum Colour {
 impl Colour {
     /// The text in this colour, where it is wanted: on a terminal, and not against <https://no-color.org>.
     pub(super) fn paint(self, text: &str, is_terminal: bool) -> String {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if is_terminal && !unwanted && !is_dumb {
+        let [unwanted, term] = ["NO_COLOR", "TERM"].map(|name| std::env::var(name).unwrap_or_default());
+        if is_wanted(is_terminal, &unwanted, &term) {
             format!("\x1b[{}m{text}\x1b[0m", self as u8)
         } else {
             text.to_owned()
         }
     }
+}
+
+fn is_wanted(is_terminal: bool, no_color: &str, term: &str) -> bool {
+    is_terminal && no_color.is_empty() && term != "dumb"
 }
 
 /// A field's text; several with commas, none as nothing.
@@ -106,4 +115,21 @@ pub(super) fn text(value: &Value) -> String {
 pub(super) fn word(value: &Value, prefix: &str) -> String {
     let of = |name: &str| name.trim_start_matches(prefix).to_lowercase();
     text(value).split(',').map(of).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        assert!(is_wanted(true, "", "xterm"));
+        assert!(!is_wanted(false, "", "xterm") && !is_wanted(true, "1", "xterm") && !is_wanted(true, "", "dumb"));
+    }
+
+    #[test]
+    fn a_field_is_said_in_words() {
+        assert_eq!(word(&json!(["PERMISSION_INGEST", "PERMISSION_QUERY"]), "PERMISSION_"), "ingest,query");
+        assert_eq!((text(&Value::Null), text(&json!(5))), (String::new(), "5".to_owned()));
+    }
 }

@@ -184,6 +184,25 @@ async fn shells_and_man_learn_the_commands() {
     assert!(std::fs::read_to_string(folder.path().join("man/penstock-send.1")).unwrap().contains("rejected"));
 }
 
+#[tokio::test]
+async fn what_needs_no_server_says_json_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = async |arguments: &[&str]| {
+        let (well, said, complained) = alone(folder.path(), arguments, "").await;
+        assert!(well, "{complained}");
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    assert_eq!(object(&["config", "--json"]).await[0]["listen"], "127.0.0.1:7070");
+    let made = object(&["certs", "--dir", "certs", "--role", "query,admin", "--json"]).await;
+    assert_eq!((&made[0]["identity"], &made[1]["identity"]), (&json!("query"), &json!("admin")));
+    assert!(folder.path().join(made[1]["key"].as_str().unwrap()).exists());
+    std::fs::write(folder.path().join("wrong.toml"), "lisen = 1\n").unwrap();
+    let (well, _, line) = alone(folder.path(), &["serve", "--config", "wrong.toml", "--json"], "").await;
+    let error: Value = serde_json::from_str(&line).unwrap();
+    assert!(!well && error["error"]["code"] == "CONFIG", "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("lisen"), "{error}");
+}
+
 /// What a command says without a server in its environment: well or not, standard output and standard error.
 pub async fn alone(folder: &Path, arguments: &[&str], input: &str) -> (bool, String, String) {
     let mut command = program(folder);

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    command_line,
     house::{House, PATIENCE},
     oracle::python,
 };
@@ -22,16 +23,16 @@ const QUESTION: &str = r#"{"sql": "SELECT COUNT(*) AS n FROM events", "app_id": 
 const HOSTS: [&str; 2] = ["one.example", "two.example"];
 
 /// Makes an authority and a certificate of it for each host, over those that are there.
-fn certify(dir: &Path) {
+fn certify(dir: &Path, hosts: &[&str]) {
     let mut parameters = CertificateParams::new(vec![]).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     parameters.distinguished_name.push(DnType::CommonName, "authority"); // of one name with it, a certificate counts as its own issuer
     let key = KeyPair::generate().unwrap();
     std::fs::write(dir.join("ca.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
     let issuer = Issuer::new(parameters, key);
-    for host in HOSTS {
+    for host in hosts {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let certificate = CertificateParams::new(vec![(*host).to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
         std::fs::write(dir.join(format!("{host}.key")), key.serialize_pem()).unwrap();
         std::fs::write(dir.join(format!("{host}.pem")), certificate.pem()).unwrap();
     }
@@ -78,7 +79,7 @@ const NOT_TRUSTED: i32 = 60;
 #[tokio::test]
 async fn by_tls_each_host_has_its_certificate_and_new_ones_are_used_while_streams_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    certify(dir.path());
+    certify(dir.path(), &HOSTS);
     let identity = |host: &str| {
         let [certificate, key] = ["pem", "key"].map(|kind| dir.path().join(format!("{host}.{kind}")));
         format!("[[edge.certificates]]\ncertificate = {certificate:?}\nkey = {key:?}\n")
@@ -106,7 +107,7 @@ async fn by_tls_each_host_has_its_certificate_and_new_ones_are_used_while_stream
     let mut pushed = BufReader::new(following.stdout.take().unwrap()).lines();
     assert!(timeout(PATIENCE, pushed.next_line()).await.unwrap().unwrap().is_some());
 
-    certify(dir.path());
+    certify(dir.path(), &HOSTS);
     let new = Caller::of(&house, &dir.path().join("ca.pem"));
     let started = Instant::now();
     while new.ask(HOSTS[0], &[]).await != Ok("2 200".to_owned()) {
@@ -178,4 +179,33 @@ async fn a_load_balancer_says_for_whom_it_calls_and_nobody_else_does() {
     ] {
         assert_eq!(behind(&house, &first, key).await, status, "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_command_line_speaks_tls_and_says_whose_certificate_it_does_not_trust() {
+    let dir = tempfile::tempdir().unwrap();
+    certify(dir.path(), &["localhost"]);
+    let [certificate, key] = ["pem", "key"].map(|kind| dir.path().join(format!("localhost.{kind}")));
+    let house =
+        House::start_with(&format!("[[edge.certificates]]\ncertificate = {certificate:?}\nkey = {key:?}\n")).await;
+    let (_, port) = house.address.rsplit_once(':').unwrap();
+    let said = async |server: &str, authority: &str, arguments: &[&str]| {
+        let mut command = command_line::program(dir.path());
+        command.args(arguments).args(["--server", server, "--key", &house.demo_key()]);
+        let output = command.env("SSL_CERT_FILE", dir.path().join(authority)).output().await.unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let [by_tls, plain] = ["https", "http"].map(|scheme| format!("{scheme}://localhost:{port}"));
+    let (well, text) = said(&by_tls, "ca.pem", &["whoami"]).await;
+    assert!(well && text.contains("tenant demo"), "{text}");
+    let (well, text) = said(&by_tls, "nothing.pem", &["whoami"]).await;
+    assert!(!well && text.contains("its certificate") && text.contains("SSL_CERT_FILE"), "{text}");
+    let (well, text) = said(&format!("https://127.0.0.1:{port}"), "ca.pem", &["whoami"]).await;
+    assert!(!well && text.contains("not of this name"), "{text}");
+    for arguments in [&["whoami"][..], &["doctor"], &["sql", "SELECT COUNT(*) FROM events"]] {
+        let (well, text) = said(&plain, "ca.pem", arguments).await;
+        assert!(!well && text.contains("it speaks TLS") && text.contains(&by_tls), "{arguments:?}: {text}");
+    }
+    let (_, text) = said(&by_tls, "ca.pem", &["doctor"]).await;
+    assert!(text.contains("ok    key") && text.contains("ok    warehouse"), "{text}");
 }

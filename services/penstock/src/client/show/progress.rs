@@ -1,0 +1,64 @@
+//! How far something long is, for who waits at a terminal.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+/// No faster than eyes.
+const PAUSE: Duration = Duration::from_millis(200);
+const CELLS: usize = 24;
+
+/// A line on a terminal's standard error, written over itself; nothing where there is no terminal.
+pub(in crate::client) struct Progress {
+    is_shown: bool,
+    begun: Instant,
+    last: Option<Instant>,
+}
+
+impl Progress {
+    pub(in crate::client) fn new() -> Self {
+        Self { is_shown: io::stderr().is_terminal(), begun: Instant::now(), last: None }
+    }
+
+    /// How much a second, of so much since the beginning.
+    pub(in crate::client) fn rate(&self, of: f64) -> f64 {
+        of / self.begun.elapsed().as_secs_f64().max(0.001)
+    }
+
+    /// Shows how much is done of one, if that is known, and says the rest in words.
+    pub(in crate::client) fn show(&mut self, part: Option<f64>, words: impl FnOnce(&Self) -> String) {
+        if !self.is_shown || self.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let bar = part.map_or_else(String::new, |part| format!("{} {:.0} %  ", bar(part), part * 100.0));
+        let _ = write!(io::stderr(), "\r{bar}{}\x1b[K", words(self)); // there is nowhere else to say it
+    }
+}
+
+impl Drop for Progress {
+    /// The line is free again.
+    fn drop(&mut self) {
+        if self.last.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn bar(part: f64) -> String {
+    let done = (part.clamp(0.0, 1.0) * CELLS as f64).round() as usize;
+    "━".repeat(done) + &"─".repeat(CELLS - done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_fills_and_never_overflows() {
+        assert_eq!(bar(0.0).matches('━').count(), 0);
+        assert_eq!(bar(0.5).matches('━').count(), CELLS / 2);
+        assert_eq!((bar(1.7).matches('━').count(), bar(1.7).chars().count()), (CELLS, CELLS));
+    }
+}
