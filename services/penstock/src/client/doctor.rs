@@ -15,6 +15,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use super::{ClientError, Complaint, Show, Target, link::channel, probe, show::Colour};
 use crate::{cli::DoctorArguments, wire::now_ms};
+use process::Before;
 
 /// Where the documentation is, for who has the sources or the site.
 const DOCS: &str = "docs/runbooks";
@@ -108,14 +109,15 @@ impl Round<'_> {
 /// Looks at everything, and fails if something is wrong.
 pub(super) async fn doctor(target: &Target, arguments: DoctorArguments, show: &mut Show) -> Result<(), ClientError> {
     let mut round = Round { show, failed: 0 };
+    let uri = target.server.parse::<Uri>().unwrap_or_default();
+    let named = [arguments.ops, target.ops.clone()].into_iter().find(|ops| !ops.is_empty());
+    let processes = Before::read(named, uri.host().unwrap_or_default()).await;
     if let Some(skew_ms) = public(target, &mut round).await? {
         let mut app = arguments.app;
         target.app(&mut app);
         roles::look(target, (target.tenant(arguments.of.tenant), app), skew_ms, &mut round).await?;
     }
-    let uri = target.server.parse::<Uri>().unwrap_or_default();
-    let named = [arguments.ops, target.ops.clone()].into_iter().find(|ops| !ops.is_empty());
-    process::look(named, uri.host().unwrap_or_default(), &mut round).await?;
+    processes.look(&mut round).await?;
     match round.failed {
         0 => Ok(()),
         failed => Err(ClientError::Unwell(failed)),

@@ -119,6 +119,8 @@ impl Profiles {
 enum KeySource {
     Said(String),
     File(PathBuf),
+    /// It is for another server: why it isn't shown to this one.
+    Withheld(String),
 }
 
 /// Which server a command means, with which key, and whose data.
@@ -144,7 +146,7 @@ impl Target {
         let profile = name.map(|name| profiles.get(name)).transpose()?.cloned();
         let known = profile.unwrap_or_default();
         let is_its_own = said.server.as_ref().is_none_or(|server| *server == known.server);
-        let server = said.server.clone().unwrap_or(known.server);
+        let server = said.server.clone().unwrap_or_else(|| known.server.clone());
         let variable = env::var("PENSTOCK_KEY").ok().filter(|key| !key.is_empty());
         let (key, whence) = match (&said.key, &said.key_file, variable) {
             (Some(key), _, _) => (KeySource::Said(key.clone()), "--key".to_owned()),
@@ -155,6 +157,11 @@ impl Target {
                     (KeySource::Said(key), format!("the profile {}", name.unwrap_or_default()))
                 }
                 (None, Some(file)) if is_its_own => (KeySource::File(file.clone()), file.display().to_string()),
+                (Some(_), _) | (_, Some(_)) if !Path::new(KEY_FILE).exists() => {
+                    let name = name.unwrap_or_default();
+                    let why = format!("the key of the profile {name} is for {} alone", known.server);
+                    (KeySource::Withheld(why), String::new())
+                }
                 _ => (KeySource::File(KEY_FILE.into()), KEY_FILE.to_owned()),
             },
         };
@@ -165,6 +172,11 @@ impl Target {
     pub(super) fn key(&self) -> Result<String, ClientError> {
         match &self.key {
             KeySource::Said(key) => Ok(key.clone()),
+            KeySource::Withheld(why) => {
+                let next =
+                    format!("penstock login NAME --server {} keeps another; or say --key-file FILE", self.server);
+                Err(wrong(why.clone(), next))
+            }
             KeySource::File(path) => {
                 fs::read_to_string(path).map_err(|source| ClientError::NoKey { path: path.clone(), source })
             }
@@ -248,7 +260,7 @@ pub(crate) async fn login(arguments: ProfileArguments, show: &mut Show) -> Resul
     };
     let key = match &source {
         KeySource::Said(key) => Some(key.clone()),
-        KeySource::File(_) => None,
+        KeySource::File(_) | KeySource::Withheld(_) => None,
     };
     let profile = Profile { server: server.clone(), key, key_file, app, tenant, ops };
     if !unchecked {

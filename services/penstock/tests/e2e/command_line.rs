@@ -254,7 +254,7 @@ async fn servers_and_keys_are_kept_by_name_and_keys_are_never_shown() {
     assert!(!well && complained.contains("UNAUTHENTICATED"), "{complained}");
     // Another server never sees the profile's key.
     let (well, _, complained) = run(&["whoami", "--server", "http://localhost:1"], "").await;
-    assert!(!well && complained.contains("no key"), "{complained}");
+    assert!(!well && complained.contains("the key of the profile north is for "), "{complained}");
 
     let (well, ..) = run(&["profile", "use", "boss"], "").await;
     assert!(well && run(&["tenant", "list"], "").await.0);

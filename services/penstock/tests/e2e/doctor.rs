@@ -144,6 +144,16 @@ async fn of_a_stand_the_doctor_names_the_part_that_is_away() {
     assert_eq!(said.verdict("key"), "ok");
     stand.start_again("warehouse");
 
+    // What is known of keys lasts a while; the process that asks the metastore says that it fails.
+    stand.part("postgres", &["down"]);
+    let admin = ops("admin-1");
+    let of_admin = format!("process {admin}");
+    let with_admin = ["--ops", &admin];
+    let is_failing = |said: &Said| said.fails(&of_admin, "its metastore failed", "metastore-failing");
+    let said = until(&stand, &key, &with_admin, is_failing).await;
+    assert!(said.fails("admin and metastore", "UNAVAILABLE", "metastore-failing"), "{:?}", said.checks);
+    stand.part("postgres", &["up"]);
+
     // Without the log nothing is read any more, and answers fall behind.
     stand.part("kafka", &["kill", "1"]);
     let said = until(&stand, &key, &arguments, |said| said.verdict("lag") == "fail").await;

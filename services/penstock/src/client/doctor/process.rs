@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::{DOCS, Round, Verdict};
@@ -16,45 +16,52 @@ const USUAL: &str = "127.0.0.1:7071";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What is read at most of an answer.
 const MOST: u64 = 64 << 20;
-/// How long a failure is counted for.
-const WHILE: Duration = Duration::from_secs(2);
 
-/// Looks at those that are named; else at the one of this machine, where the server is there.
-pub(super) async fn look(named: Option<Vec<String>>, host: &str, round: &mut Round<'_>) -> Result<(), ClientError> {
-    let is_named = named.is_some();
-    let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-    let all = named.unwrap_or_else(|| if is_here { vec![USUAL.to_owned()] } else { Vec::new() });
-    let mut before = Vec::new();
-    for address in all {
-        let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        match Process::read(&address).await {
-            Ok(process) => before.push((address, process)),
-            Err(error) if is_named => {
-                let next = format!("is the process there, and is that its ops_listen? see {DOCS}/role-away.md");
-                round.fail(&format!("process {address}"), format!("gives no metrics: {error}"), next)?;
+/// Processes as they were before anything was asked of the server: what fails meanwhile shows.
+pub(super) struct Before {
+    is_named: bool,
+    all: Vec<(String, io::Result<Process>)>,
+}
+
+impl Before {
+    /// Reads those that are named; else the one of this machine, where the server is there.
+    pub(super) async fn read(named: Option<Vec<String>>, host: &str) -> Self {
+        let is_named = named.is_some();
+        let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+        let usual = || if is_here { vec![USUAL.to_owned()] } else { Vec::new() };
+        let mut all = Vec::new();
+        for address in named.unwrap_or_else(usual) {
+            let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
+            let process = Process::read(&address).await;
+            if is_named || process.is_ok() {
+                all.push((address, process));
             }
-            Err(_) => {}
         }
+        Self { is_named, all }
     }
-    if before.is_empty() {
-        if !is_named {
+
+    /// Looks again, and says what each is like.
+    pub(super) async fn look(self, round: &mut Round<'_>) -> Result<(), ClientError> {
+        if self.all.is_empty() && !self.is_named {
             let next = "say --ops HOST:PORT,... of each process, or keep them in the profile";
             round.say("processes", Verdict::Skip, "none is known by its port for operators", next)?;
         }
-        return Ok(());
-    }
-    sleep(WHILE).await;
-    for (address, before) in before {
-        let name = format!("process {address}");
-        match Process::read(&address).await {
-            Ok(now) => now.judge(&name, &before, round)?,
-            Err(error) => round.fail(&name, format!("is gone: {error}"), format!("see {DOCS}/role-away.md"))?,
+        for (address, before) in self.all {
+            let name = format!("process {address}");
+            match Process::read(&address).await {
+                Ok(now) => now.judge(&name, &before.unwrap_or_default(), round)?,
+                Err(error) => {
+                    let next = format!("is the process there, and is that its ops_listen? see {DOCS}/role-away.md");
+                    round.fail(&name, format!("gives no metrics: {error}"), next)?;
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What a process says.
+#[derive(Default)]
 struct Process {
     is_ready: bool,
     metrics: Vec<Metric>,
@@ -141,9 +148,10 @@ impl Process {
             [("metastore", Verdict::Fail, "metastore-failing"), ("cache", Verdict::Warn, "cache-failing")]
         {
             let failures = format!("penstock_{part}_failures_total");
-            let more = self.sum(&failures).unwrap_or(0.0) - before.sum(&failures).unwrap_or(0.0);
+            let [more, there] = [self, before].map(|process| process.sum(&failures).unwrap_or(0.0));
+            let more = more - there;
             if more > 0.0 {
-                say(verdict, format!("its {part} failed {more} times in 2 s"), see(page));
+                say(verdict, format!("its {part} failed {more} times just now"), see(page));
             }
         }
         let build = self.of("penstock_build_info").next().map(|metric| &metric.labels);

@@ -15,6 +15,8 @@ use crate::{
 
 /// How long each call may take: one that is later is as good as none.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The admin role asks it with each call.
+const METASTORE: &str = "admin and metastore";
 const DAY_MS: i64 = 86_400_000;
 /// By how much an answer may be behind what was sent.
 const BEHIND: (i64, i64) = (10_000, 60_000);
@@ -68,7 +70,7 @@ pub(super) async fn look(
     if listed.as_ref().is_err_and(ClientError::is_denied) {
         listed = link.call("AdminService.ListApps", json!({"tenant_id": tenant})).await;
     }
-    role("admin and metastore", listed.map(drop), round)?;
+    role(METASTORE, listed.map(drop), round)?;
     topic(&mut link, round).await?;
     if is_query && !app.is_empty() {
         warehouse(&mut link, &app, skew_ms, round).await?;
@@ -85,8 +87,12 @@ pub(super) async fn look(
 
 /// Whether a role was heard, be it with a refusal.
 fn role(name: &str, heard: Result<(), ClientError>, round: &mut Round<'_>) -> Result<(), ClientError> {
+    let next = || match name {
+        METASTORE => format!("see {DOCS}/metastore-failing.md, or {DOCS}/role-away.md"),
+        _ => format!("see {DOCS}/role-away.md"),
+    };
     match heard {
-        Err(error) if error.is_away() => round.fail(name, error.to_string(), format!("see {DOCS}/role-away.md")),
+        Err(error) if error.is_away() => round.fail(name, error.to_string(), next()),
         Err(error) if error.is_denied() => round.say(name, Verdict::Skip, "not asked: the key may not", ""),
         _ => round.ok(name, "answers"),
     }
