@@ -97,17 +97,24 @@ impl Freshness {
         options: &v1::ReadOptions,
         hours: Option<AppHours>,
     ) -> Result<(Fresh, Option<Ended>), Error> {
-        let wait = match options.max_wait_ms {
-            0 => DEFAULT_WAIT,
-            ms => Duration::from_millis(ms.into()).min(MAX_WAIT),
-        };
+        let mut seen = self.see(hours.clone()).await?;
+        if let Some(wanted) = wanted
+            && !self.position(&seen.partitions).covers(wanted)
+        {
+            let wait = match options.max_wait_ms {
+                0 => DEFAULT_WAIT,
+                ms => Duration::from_millis(ms.into()).min(MAX_WAIT),
+            };
+            self.wait_for(wanted, wait).await?;
+            seen = self.see(hours).await?;
+        }
+        Ok((self.fresh(&seen), self.ended_by(&seen)))
+    }
+
+    /// Waits until it has come so far. All who wait share their reads: these are about nobody's hours.
+    async fn wait_for(&self, wanted: &Position, wait: Duration) -> Result<(), Error> {
         let until = Instant::now() + wait;
-        loop {
-            let seen = self.see(hours.clone()).await?;
-            let fresh = self.fresh(&seen);
-            if wanted.is_none_or(|wanted| fresh.reached.covers(wanted)) {
-                return Ok((fresh, self.ended_by(&seen)));
-            }
+        while !self.position(&self.see(None).await?.partitions).covers(wanted) {
             if Instant::now() >= until {
                 let message =
                     format!("the events of the position token are not queryable after {} ms", wait.as_millis());
@@ -115,6 +122,7 @@ impl Freshness {
             }
             sleep_until((Instant::now() + POLL).min(until)).await;
         }
+        Ok(())
     }
 
     /// How far it has come.

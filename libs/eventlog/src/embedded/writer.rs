@@ -1,6 +1,11 @@
 //! The one thread that writes: it takes all appends that wait, makes them durable together, and answers them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use model::{Offset, PartitionId, Position};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -10,6 +15,10 @@ use crate::{Batch, LogError};
 
 /// A chunk takes no further batch beyond this, so that a small read needn't load a large chunk.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Where several append at a time, a group begins no sooner than so long after the one before it began: making durable costs the same for
+/// one append and for many. Who appends alone doesn't wait.
+const BETWEEN_GROUPS: Duration = Duration::from_millis(2);
 
 /// What the writer is asked.
 pub(super) enum Command {
@@ -41,9 +50,11 @@ impl Writer {
 
     /// Works until it is told to close or nobody can ask any more.
     pub(super) fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let mut open = true;
+        let (mut open, mut next_group) = (true, Instant::now());
         while open {
             let Some(first) = commands.blocking_recv() else { break };
+            thread::sleep(next_group.saturating_duration_since(Instant::now()));
+            let began = Instant::now();
             let (mut group, mut bytes, mut command) = (Vec::new(), 0, Some(first));
             while let Some(next) = command.take() {
                 match next {
@@ -57,6 +68,7 @@ impl Writer {
                     command = commands.try_recv().ok();
                 }
             }
+            next_group = if group.len() > 1 { began + BETWEEN_GROUPS } else { began };
             self.commit(group);
         }
     }
