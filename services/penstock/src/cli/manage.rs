@@ -292,6 +292,9 @@ pub(crate) enum ReplayCommand {
         /// Offsets of a partition, both included: PARTITION:FIRST-LAST. May be given again.
         #[arg(long = "range", value_parser = log_range)]
         ranges: Vec<LogRange>,
+        /// Wait until it is done, and fail if it isn't well; Ctrl-C leaves it going on.
+        #[arg(long)]
+        wait: bool,
     },
     /// Show how far a replay came.
     Show {

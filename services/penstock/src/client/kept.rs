@@ -57,7 +57,7 @@ pub(super) async fn reconcile(
     let said = |d: &Value| format!("{} {} in partition {}", d["events"], word(&d["kind"], "KIND_"), d["partition"]);
     let what = differences.iter().map(said).collect::<Vec<_>>().join(", ");
     let ranges = differences.iter().map(range).collect::<Vec<_>>().join(" ");
-    let next = format!("penstock replay start {ranges} makes them anew of the log, with an operator's key");
+    let next = format!("penstock replay start --wait {ranges} makes them anew of the log, with an operator's key");
     Err(ClientError::Proven { what: format!("not all events are accounted for: {what}"), next })
 }
 

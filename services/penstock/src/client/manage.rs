@@ -1,13 +1,19 @@
 //! Tenants, apps, keys, reports, replays and partitions: the Admin service from a terminal.
 
+use std::time::Duration;
+
 use model::Permission;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{
     ClientError, Link, Show, Target,
-    show::{Column, text, word},
+    show::{Column, Progress, text, word},
 };
 use crate::cli::{AppCommand, KeyCommand, OfApp, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+
+/// How often it is asked how far something is.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn whoami(target: &Target, show: &mut Show) -> Result<(), ClientError> {
     let about = Link::open(target).await?.call("QueryService.Describe", json!({"app_id": target.app})).await?;
@@ -274,7 +280,7 @@ const REPLAYS: [Column; 5] = [
 pub(super) async fn replay(target: &Target, command: ReplayCommand, show: &mut Show) -> Result<(), ClientError> {
     let mut link = Link::open(target).await?;
     let answer = match command {
-        ReplayCommand::Start { from, to, ranges } => {
+        ReplayCommand::Start { from, to, ranges, wait } => {
             let ranges: Vec<_> = ranges
                 .iter()
                 .map(
@@ -284,7 +290,19 @@ pub(super) async fn replay(target: &Target, command: ReplayCommand, show: &mut S
             let [from, to] = [from, to].map(|time| time.map(|time| time.to_string()));
             let request = json!({"from": from, "to": to, "ranges": ranges});
             let started = link.call("AdminService.StartReplay", request).await?;
-            return show.object(&started["replay"], &text(&started["replay"]["replay_id"]));
+            let id = text(&started["replay"]["replay_id"]);
+            if !wait {
+                return show.object(&started["replay"], &id);
+            }
+            let ended = ended(&mut link, &id).await?;
+            show.objects(std::slice::from_ref(&ended), &REPLAYS)?;
+            return match word(&ended["state"], "STATE_").as_str() {
+                "done" => Ok(()),
+                state => {
+                    let what = format!("the replay {id} is {state}: {}", text(&ended["message"]));
+                    Err(ClientError::Proven { what, next: format!("penstock replay show {id}") })
+                }
+            };
         }
         ReplayCommand::List => {
             return show.objects(&link.list("AdminService.ListReplays", json!({}), "replays").await?, &REPLAYS);
@@ -297,6 +315,21 @@ pub(super) async fn replay(target: &Target, command: ReplayCommand, show: &mut S
         }
     };
     show.objects(&[answer["replay"].clone()], &REPLAYS)
+}
+
+/// The replay, once it is no longer going on.
+async fn ended(link: &mut Link, id: &str) -> Result<Value, ClientError> {
+    let mut progress = Progress::new();
+    loop {
+        let replay = link.call("AdminService.GetReplay", json!({"replay_id": id})).await?["replay"].take();
+        let state = word(&replay["state"], "STATE_");
+        if ["done", "failed", "cancelled"].contains(&state.as_str()) {
+            return Ok(replay);
+        }
+        let [read, of] = ["records_read", "records"].map(|count| replay[count].as_f64().unwrap_or(0.0));
+        progress.show((of > 0.0).then(|| read / of), |_| format!("{state}: {read} of {of} records read"));
+        sleep(LOOK).await;
+    }
 }
 
 pub(super) async fn topic(target: &Target, command: TopicCommand, show: &mut Show) -> Result<(), ClientError> {
