@@ -46,7 +46,10 @@ pub(crate) enum TenantCommand {
     /// Show for how many days events are kept, or set it.
     Retention {
         #[command(flatten)]
-        of: OfApp,
+        of: OfTenant,
+        /// The app, if it is about one alone.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        app: String,
         /// For how many days.
         #[arg(long)]
         days: Option<u32>,
@@ -57,7 +60,10 @@ pub(crate) enum TenantCommand {
     /// Show how the product shows itself to a tenant's customers, or change it: of the installation if no tenant is said, of an app if one is.
     Branding {
         #[command(flatten)]
-        of: OfApp,
+        of: OfTenant,
+        /// The app, if it is about one alone.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        app: String,
         /// product_name, logo_url, icon_url, primary_color, accent_color, mail_from, support_url or docs_url, and its value; with none, it is as the
         /// next wider place has it. May be given again.
         #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = assignment)]

@@ -10,7 +10,7 @@ use super::{
     ClientError, Link, Show, Target,
     show::{Column, Progress, text, word},
 };
-use crate::cli::{AppCommand, KeyCommand, OfApp, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
 
 /// How often it is asked how far something is.
 const LOOK: Duration = Duration::from_millis(500);
@@ -52,8 +52,8 @@ pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut S
             let names = ["events_per_second", "events_burst", "bytes_per_second", "bytes_burst"];
             show.object(&answer["quota"], &fields(&answer["quota"], &names))
         }
-        TenantCommand::Retention { of, days, default } => {
-            let mut request = json!({"tenant_id": target.tenant(of.of.tenant), "app_id": of.app});
+        TenantCommand::Retention { of, app, days, default } => {
+            let mut request = json!({"tenant_id": target.tenant(of.tenant), "app_id": app});
             let method = match days.is_some() || default {
                 true => {
                     request["days"] = json!(days);
@@ -69,7 +69,10 @@ pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut S
             let whence = if answer["days"].is_null() { "not set here" } else { "set here" };
             show.object(&answer, &format!("{kept} ({whence})"))
         }
-        TenantCommand::Branding { of, set } => branding(target, &mut link, of, set, show).await,
+        TenantCommand::Branding { of, app, set } => {
+            let place = json!({"tenant_id": target.tenant(of.tenant), "app_id": app});
+            branding(&mut link, place, set, show).await
+        }
         TenantCommand::Domains { of, set } => {
             let tenant = target.tenant(of.tenant);
             let answer = match set {
@@ -94,13 +97,11 @@ fn fields(object: &Value, names: &[&str]) -> String {
 
 /// Shows it, or changes what is said of it and leaves the rest.
 async fn branding(
-    target: &Target,
     link: &mut Link,
-    of: OfApp,
+    place: Value,
     set: Vec<(String, String)>,
     show: &mut Show,
 ) -> Result<(), ClientError> {
-    let place = json!({"tenant_id": target.tenant(of.of.tenant), "app_id": of.app});
     let mut answer = link.call("AdminService.GetBranding", place.clone()).await?;
     if !set.is_empty() {
         let mut branding = answer["branding"].take();
