@@ -1,6 +1,6 @@
 //! What the warehouse has of the log, by offset: the statements behind reconciliation and dead letters.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use model::{AppId, Offset, PartitionId, TenantId};
 use storage::{
@@ -13,6 +13,9 @@ use storage::{
 
 /// So many offsets are counted as one: of those that are all there, nothing more is asked.
 pub(crate) const BUCKET: u64 = 1 << 16;
+
+/// How long one of these statements may run.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Rows of an app by the hour of their receipt.
 #[derive(Debug, PartialEq, Eq)]
@@ -187,7 +190,9 @@ pub(crate) async fn rows<T>(
     params: &[(&str, String)],
     read: impl Fn(&[Cell]) -> Option<T>,
 ) -> Result<Vec<T>, WarehouseError> {
-    let mut stream = warehouse.select(statement, params, &QuerySettings::default())?;
+    // A warehouse that stands still is not waited for without end.
+    let settings = QuerySettings { max_execution_time: Some(LONGEST), ..QuerySettings::default() };
+    let mut stream = warehouse.select(statement, params, &settings)?;
     let mut out = Vec::new();
     while let Some(block) = stream.next().await? {
         for row in block.into_rows() {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    house::{APP, House, fresh},
+    house::{APP, House, Peaks, fresh},
     open_loop::{self, Schedule},
     rows::Rows,
     stats::Times,
@@ -29,6 +29,7 @@ pub(crate) struct Latency {
     pub(crate) acknowledge: Times,
     /// From a call's acknowledgement to the first answer that includes its events.
     pub(crate) fresh: Times,
+    pub(crate) peaks: Peaks,
 }
 
 /// When a call was acknowledged, and when an answer had its events, if it was asked.
@@ -49,6 +50,7 @@ pub(crate) async fn at_rate(
     let sample_every = (SAMPLE_EVERY.as_millis() as u64 * events_per_second / BATCH_EVENTS / 1000).max(1);
     // Questions go by a connection of their own: an answer shall not wait behind events.
     let (writer, reader) = (house.connect().await?, house.connect().await?);
+    house.reset_peaks()?;
     let done = open_loop::run(schedule, |call| {
         let sampled = (call % sample_every == 0).then(|| reader.clone());
         publish(rows, first + call * BATCH_EVENTS, BATCH_EVENTS, writer.clone(), sampled)
@@ -65,6 +67,7 @@ pub(crate) async fn at_rate(
         events: schedule.calls * BATCH_EVENTS,
         acknowledge: Times::of(acknowledge),
         fresh: Times::of(freshness),
+        peaks: house.peaks()?,
     })
 }
 

@@ -42,8 +42,6 @@ pub(crate) struct Report {
     pub(crate) crowd: Option<Crowd>,
     /// While events came as fast as they go.
     pub(crate) sustained_peaks: Peaks,
-    /// While Penstock worked, without the raw engine's inserts.
-    pub(crate) peaks: Peaks,
     pub(crate) run_seconds: f64,
 }
 
@@ -70,13 +68,13 @@ impl Report {
     }
 
     fn remembering(&self, text: &mut String) {
-        let peaks = [self.sustained_peaks, self.peaks];
+        line(text, "peak memory, in MiB", &["server", "warehouse"]);
         let mib = |bytes: u64| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
-        let [server, warehouse] =
-            [peaks.map(|peak| mib(peak.server_rss_bytes)), peaks.map(|peak| mib(peak.warehouse_rss_bytes))];
-        line(text, "peak memory, in MiB", &["writing", "in all"]);
-        line(text, "  server", &[&server[0], &server[1]]);
-        line(text, "  warehouse process", &[&warehouse[0], &warehouse[1]]);
+        let at_rates = self.latencies.iter().map(|at| (format!("at {} events/s", at.events_per_second), at.peaks));
+        for (when, peaks) in [("as fast as they go".to_owned(), self.sustained_peaks)].into_iter().chain(at_rates) {
+            let Peaks { server_rss_bytes: server, warehouse_rss_bytes: warehouse } = peaks;
+            line(text, &format!("  {when}"), &[&mib(server), &mib(warehouse)]);
+        }
     }
 
     fn head(&self, text: &mut String) {
