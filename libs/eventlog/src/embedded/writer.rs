@@ -16,9 +16,10 @@ use crate::{Batch, LogError};
 /// A chunk takes no further batch beyond this, so that a small read needn't load a large chunk.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Where several append at a time, a group begins no sooner than so long after the one before it began: making durable costs the same for
-/// one append and for many. Who appends alone doesn't wait.
-const BETWEEN_GROUPS: Duration = Duration::from_millis(2);
+/// Making durable costs the same for one append and for many. So the next group begins no sooner after the beginning of this one than so long for
+/// each of its appends but the first, up to a bound: at more appends than one in that time the groups grow, at fewer nobody waits.
+const FOR_EACH: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(5);
 
 /// What the writer is asked.
 pub(super) enum Command {
@@ -68,7 +69,8 @@ impl Writer {
                     command = commands.try_recv().ok();
                 }
             }
-            next_group = if group.len() > 1 { began + BETWEEN_GROUPS } else { began };
+            let others = u32::try_from(group.len()).unwrap_or(u32::MAX).saturating_sub(1);
+            next_group = began + FOR_EACH.saturating_mul(others).min(LONGEST);
             self.commit(group);
         }
     }
