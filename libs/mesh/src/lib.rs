@@ -11,6 +11,7 @@ pub mod context;
 pub mod deadline;
 mod linger;
 pub mod openapi;
+mod opening;
 pub mod per_tenant;
 pub mod protocol;
 pub mod rate;

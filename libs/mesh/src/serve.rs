@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::{
     Body, HttpService, Request,
     linger::{Bounds, Lingering},
+    opening::Opening,
     tls::{Connection, Edge, Tls},
 };
 
@@ -33,7 +34,7 @@ pub struct ServeOptions {
     pub stream_window_bytes: u32,
     /// How long a drain waits for calls under way before it cuts them, in seconds.
     pub drain_seconds: u64,
-    /// How long a client may take to send its request head over HTTP/1.1, in seconds.
+    /// How long a client may take to say which HTTP it speaks, and to send its request head over HTTP/1.1, in seconds.
     pub header_read_seconds: u64,
     /// Bytes of a refused HTTP/1.1 request's body that are still read, so that its client gets to read the refusal.
     pub linger_bytes: u64,
@@ -111,7 +112,8 @@ pub async fn serve(
         .keep_alive_timeout(Duration::from_secs(20))
         .initial_stream_window_size(stream_window)
         .initial_connection_window_size(stream_window.saturating_mul(options.max_concurrent_streams).min(MAX_WINDOW));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(options.header_read_seconds));
+    let opening = Duration::from_secs(options.header_read_seconds);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(opening);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(tokio::sync::Semaphore::new(options.max_connections));
 
@@ -129,7 +131,8 @@ pub async fn serve(
                 Err(error) => return refused(&door, peer, &error),
             };
             let service = service.map_request(move |request| from_network(request, Peer(peer), bounds));
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), hyper_service(service));
+            let stream = TokioIo::new(Opening::new(stream, opening));
+            let connection = builder.serve_connection_with_upgrades(stream, hyper_service(service));
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 debug!(%error, "a connection ended early");
             }

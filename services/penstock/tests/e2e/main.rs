@@ -25,6 +25,7 @@ mod filters;
 mod flow;
 mod grafana;
 mod grow;
+mod hostile;
 mod house;
 mod isolation;
 mod kept;
