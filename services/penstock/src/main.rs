@@ -19,6 +19,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use client::{Complaint, Show, complain};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(arguments) => {
             let config = arguments.config()?;
+            allow_files();
             let _telemetry = wire::serve(&config, arguments.demo, stop_signal()?).await?;
             Ok(())
         }
@@ -123,6 +125,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 fn print(text: &str) -> Result<(), Failure> {
     let written = std::io::stdout().write_all(text.as_bytes());
     written.map_err(|source| Failure::Io { what: "can't write to standard output".to_owned(), source })
+}
+
+/// Each connection and each part of a table is a file: as many as may be open are, for this process and the warehouse's. A shell's own bound is
+/// often 1,024, for programs that can't count further.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }); // as before, then
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -9,6 +9,7 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use futures::future::join_all;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -152,6 +153,9 @@ async fn floods_of_frames_end_their_own_connection_and_nobody_else_s() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_or_too_slowly_take_no_room_for_long() {
+    // A shell's bound may be 1,024; the program raises its own.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
     let stand = Stand::new().await;
     let silent = stand.beside("5,000 idle connections", stand.connections(5_000, b"")).await;
     stand.neighbour_calls("5,000 idle connections").await;
