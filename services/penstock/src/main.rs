@@ -57,7 +57,7 @@ impl Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() && std::env::args().any(|argument| argument == "--json") {
+        if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
             complain(&Complaint::new("USAGE", error.render().to_string()), true);
             std::process::exit(error.exit_code());
         }

@@ -228,7 +228,7 @@ pub(crate) struct ProfileArguments {
     /// What it is called.
     pub(crate) name: String,
     /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:7070", value_name = "URL")]
+    #[arg(long, env = "PENSTOCK_SERVER", default_value = "http://127.0.0.1:7070", value_name = "URL")]
     pub(crate) server: String,
     /// File that holds the key, read anew by each command. Default: the key is asked for, or read from standard input, and kept in the profile.
     #[arg(long, value_name = "FILE")]

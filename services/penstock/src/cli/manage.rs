@@ -73,7 +73,7 @@ pub(crate) enum TenantCommand {
     Domains {
         #[command(flatten)]
         of: OfTenant,
-        /// All of them, in the place of those before.
+        /// All of them, in the place of those before; "" for none.
         #[arg(long, value_delimiter = ',')]
         set: Option<Vec<String>>,
     },

@@ -45,7 +45,7 @@ pub(crate) enum ClientError {
     BadFile { line: u64, why: String },
     #[error("{refused} of {of} events were refused")]
     SomeRefused { refused: u64, of: u64 },
-    #[error("broke off after {answered} events: {}\nsend the file again: what was sent counts once", said(.why))]
+    #[error("broke off after {answered} events: {}", said(.why))]
     BrokenOff { answered: u64, why: Box<Status> },
     #[error("{0}")]
     Profile(String, String),
@@ -87,9 +87,7 @@ impl ClientError {
     pub(super) fn is_unheard(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
-            Self::Refused(status) | Self::BrokenOff { why: status, .. } => {
-                status.get_error_details().error_info().is_none()
-            }
+            Self::Refused(status) => status.get_error_details().error_info().is_none(),
             _ => false,
         }
     }
@@ -130,7 +128,7 @@ impl ClientError {
             Self::SomeRefused { .. } => "SOME_REFUSED",
             Self::Profile(..) => "PROFILE",
             Self::Unwell(_) => "UNWELL",
-            Self::Proven { .. } => "NOT_WHOLE",
+            Self::Proven { .. } => "CHECK_FAILED",
             Self::Refused(_) | Self::Underlined { .. } | Self::BrokenOff { .. } | Self::Mistake(_) => "USAGE",
         }
     }
@@ -142,6 +140,7 @@ impl ClientError {
             Self::NoKey { .. } | Self::BadKey => {
                 "penstock login NAME --server URL keeps a key; or say --key-file FILE, or set PENSTOCK_KEY"
             }
+            Self::BrokenOff { .. } => "send the file again: what was sent counts once",
             Self::NoServer(_) => "write it as http://HOST:PORT or https://HOST",
             Self::SomeRefused { .. } => {
                 "penstock send --rejected FILE keeps what was refused, to be mended and sent again"
@@ -218,9 +217,11 @@ impl From<&ClientError> for Complaint {
             message: violation.description,
             span: violation.span,
         };
+        // How far it came is in no refusal.
+        let message = if let ClientError::BrokenOff { .. } = error { text.clone() } else { refusal.message };
         Self {
             code: refusal.code.reason(),
-            message: refusal.message,
+            message,
             fields: refusal.violations.into_iter().map(field).collect(),
             next,
             retry_after_ms: refusal.retry_after.map(ms),

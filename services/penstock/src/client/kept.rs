@@ -45,9 +45,15 @@ pub(super) async fn reconcile(
         let mut hours = answer["hours"].as_array().cloned().unwrap_or_default();
         hours.retain(|hour| ["accepted", "missing", "doubled"].iter().any(|count| hour[*count] != 0));
         show.objects(&hours, &HOURS)?;
-        let until = text(&answer["settled_until"]);
-        let all = if until.is_empty() { String::new() } else { format!("what was taken until {until} is settled") };
-        show.object(&answer, &all)?;
+        let [until, since] = ["settled_until", "checked_since"].map(|time| text(&answer[time]));
+        let mut said = match until.as_str() {
+            "" => "nothing of it is settled yet: ask again in a moment".to_owned(),
+            until => format!("what was taken until {until} is settled"),
+        };
+        if !since.is_empty() {
+            said += &format!("\nbefore {since} the log no longer tells what is missing");
+        }
+        show.object(&answer, &said)?;
     }
     let differences = answer["differences"].as_array().map_or(&[][..], Vec::as_slice);
     if differences.is_empty() {

@@ -1,6 +1,6 @@
 //! Tenants, apps, keys, reports, replays and partitions: the Admin service from a terminal.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use model::Permission;
 use serde_json::{Value, json};
@@ -76,7 +76,8 @@ pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut S
         TenantCommand::Domains { of, set } => {
             let tenant = target.tenant(of.tenant);
             let answer = match set {
-                Some(domains) => {
+                Some(mut domains) => {
+                    domains.retain(|domain| !domain.is_empty());
                     let request = json!({"tenant_id": tenant, "domains": domains});
                     link.call("AdminService.SetTenantDomains", request).await?
                 }
@@ -295,6 +296,8 @@ pub(super) async fn replay(target: &Target, command: ReplayCommand, show: &mut S
             if !wait {
                 return show.object(&started["replay"], &id);
             }
+            // Whoever stops waiting wants to look at it later.
+            let _ = writeln!(std::io::stderr(), "the replay {id} goes on, whether it is waited for or not");
             let ended = ended(&mut link, &id).await?;
             show.objects(std::slice::from_ref(&ended), &REPLAYS)?;
             return match word(&ended["state"], "STATE_").as_str() {

@@ -70,14 +70,14 @@ pub(super) async fn metric(
             let answer = link.answer("MetricsService.PreviewMetric", request).await;
             let answer = answer.map_err(|error| sql::underlined(&formula, error))?;
             let answer: v1::PreviewMetricResponse = answer.transcode_to().unwrap_or_default();
-            sql::whole(answer.result.unwrap_or_default(), show)
+            sql::whole(answer.result.ok_or(ClientError::NotWhole)?, show)
         }
         MetricCommand::Evaluate { name, evaluation } => {
             let request = json!({"app_id": app, "name": name, "evaluation": evaluated(&evaluation),
                 "options": {"time_zone": evaluation.time_zone}});
             let answer = link.answer("MetricsService.Evaluate", request).await?;
             let answer: v1::EvaluateResponse = answer.transcode_to().unwrap_or_default();
-            sql::whole(answer.result.unwrap_or_default(), show)
+            sql::whole(answer.result.ok_or(ClientError::NotWhole)?, show)
         }
         MetricCommand::Delete { name } => {
             link.call("MetricsService.DeleteMetric", json!({"app_id": app, "name": name})).await?;

@@ -77,6 +77,10 @@ pub(super) async fn explain(server: &str, error: ClientError) -> ClientError {
     let uri = server.parse::<Uri>().unwrap_or_default();
     let Some(host) = uri.host() else { return error };
     let is_tls = uri.scheme_str() == Some("https");
+    // Over TLS there is nothing to look at without, once a connection was there.
+    if is_tls && !matches!(error, ClientError::Connect { .. }) {
+        return error;
+    }
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let found = find(host, port).await;
     let Some((why, next)) = matter(&found, is_tls, server, host, port) else { return error };
@@ -99,6 +103,8 @@ fn matter(found: &Found, is_tls: bool, server: &str, host: &str, port: u16) -> O
             "its certificate is not one that this machine trusts, or not of this name".to_owned(),
             "name the authority's certificate in SSL_CERT_FILE, or say the name that the certificate is for".to_owned(),
         ),
+        // Servers of TLS may say in plain HTTP that they want TLS: a word for a key to go without would be wrong.
+        Found::Http { is_ops: false, is_public: false } if is_tls => return None,
         Found::Http { .. } if is_tls => {
             ("it speaks HTTP without TLS".to_owned(), format!("say --server {}", server.replacen("https", "http", 1)))
         }

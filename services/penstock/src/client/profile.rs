@@ -142,11 +142,12 @@ impl Target {
             Err(_) if said.profile.is_none() => Profiles::default(),
             Err(error) => return Err(error),
         };
-        let name = said.profile.as_deref().or(profiles.default.as_deref());
+        let name = said.profile.as_deref().filter(|name| !name.is_empty()).or(profiles.default.as_deref());
         let profile = name.map(|name| profiles.get(name)).transpose()?.cloned();
         let known = profile.unwrap_or_default();
-        let is_its_own = said.server.as_ref().is_none_or(|server| *server == known.server);
-        let server = said.server.clone().unwrap_or_else(|| known.server.clone());
+        let server = said.server.clone().filter(|server| !server.is_empty());
+        let is_its_own = server.as_ref().is_none_or(|server| *server == known.server);
+        let server = server.unwrap_or_else(|| known.server.clone());
         let variable = env::var("PENSTOCK_KEY").ok().filter(|key| !key.is_empty());
         let (key, whence) = match (&said.key, &said.key_file, variable) {
             (Some(key), _, _) => (KeySource::Said(key.clone()), "--key".to_owned()),
@@ -166,7 +167,9 @@ impl Target {
             },
         };
         let server = if server.is_empty() { SERVER.to_owned() } else { server };
-        Ok(Self { server, key, whence, app: known.app, tenant: known.tenant, ops: known.ops })
+        // Another server's apps, tenants and processes are others.
+        let (app, tenant, ops) = if is_its_own { (known.app, known.tenant, known.ops) } else { Default::default() };
+        Ok(Self { server, key, whence, app, tenant, ops })
     }
 
     pub(super) fn key(&self) -> Result<String, ClientError> {

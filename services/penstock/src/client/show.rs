@@ -44,7 +44,7 @@ impl Show {
             return objects.iter().try_for_each(|object| self.json(object));
         }
         let cells: Vec<Vec<String>> =
-            objects.iter().map(|object| columns.iter().map(|(_, cell)| cell(object)).collect()).collect();
+            objects.iter().map(|object| columns.iter().map(|(_, cell)| one_line(&cell(object))).collect()).collect();
         let is_number = |at: usize| !cells.is_empty() && cells.iter().all(|row| row[at].parse::<f64>().is_ok());
         let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut table = Table::new(names, (0..columns.len()).map(is_number).collect(), self.is_terminal());
@@ -101,6 +101,15 @@ fn is_wanted(is_terminal: bool, no_color: &str, term: &str) -> bool {
     is_terminal && no_color.is_empty() && term != "dumb"
 }
 
+/// The text with its control characters spelled out: what others sent forges no line, and tells the terminal nothing.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
+}
+
 /// A field's text; several with commas, none as nothing.
 pub(super) fn text(value: &Value) -> String {
     match value {
@@ -125,6 +134,11 @@ mod tests {
     fn colours_are_for_terminals_that_want_them() {
         assert!(is_wanted(true, "", "xterm"));
         assert!(!is_wanted(false, "", "xterm") && !is_wanted(true, "1", "xterm") && !is_wanted(true, "", "dumb"));
+    }
+
+    #[test]
+    fn nothing_that_others_sent_is_obeyed_by_a_terminal() {
+        assert_eq!(one_line("M\u{fc}nchen\n\u{1b}[2J"), "M\u{fc}nchen\\n\\u{1b}[2J");
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub(super) fn whole(result: v1::Result, show: &mut Show) -> Result<(), ClientErr
     let is_terminal = show.is_terminal();
     let mut answer = Answer::begin(format, result.columns, is_terminal, show.out())?;
     answer.rows(result.rows, show.out())?;
+    if result.info.is_some_and(|info| info.truncated) {
+        let _ = writeln!(std::io::stderr(), "there are more rows: these are cut off; ask for less, or with a limit");
+    }
     answer.end(show.out())
 }
 

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     ClientError, Link, Show, Target,
-    show::text,
+    show::{one_line, text},
     watch::{plain, pushes},
 };
 use crate::cli::TailArguments;
@@ -101,7 +101,7 @@ impl Tail {
     fn rows(&mut self, rows: Vec<Row>, show: &mut Show) -> io::Result<()> {
         let mut new: Vec<Vec<Value>> = rows.iter().map(|row| row.values.iter().map(plain).collect()).collect();
         new.retain(|event| self.is_new(event));
-        new.sort_by_key(|event| text(&event[0]));
+        new.sort_by_key(|event| text(&event[0]).parse::<jiff::Timestamp>().ok());
         match self.first.take() {
             Some(wanted) => drop(new.drain(..new.len().saturating_sub(wanted))),
             None if new.len() >= MOST => writeln!(io::stderr(), "more came than can be shown: some are left out")?,
@@ -138,7 +138,7 @@ impl Tail {
     fn line(&self, event: &[Value]) -> String {
         let [at, kind, user] = [0, 1, 2].map(|i| text(&event[i]));
         let properties: Vec<_> = self.had(event).map(|(name, value)| format!("{name}={}", text(value))).collect();
-        format!("{at}  {kind}  {}  {}", if user.is_empty() { "-" } else { &user }, properties.join(" "))
+        one_line(&format!("{at}  {kind}  {}  {}", if user.is_empty() { "-" } else { &user }, properties.join(" ")))
     }
 
     fn had<'a>(&'a self, event: &'a [Value]) -> impl Iterator<Item = (&'a String, &'a Value)> {

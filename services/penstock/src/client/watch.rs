@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::signal;
 use tonic::{Status, Streaming};
 
-use super::{ClientError, Show, Target, keyed};
+use super::{ClientError, Show, Target, keyed, show::one_line};
 use crate::cli::WatchArguments;
 
 /// Writes each push as lines: `=` and the columns before a whole answer, `+` and a row that is new or changed, `-` and the key of one
@@ -135,7 +135,7 @@ pub(super) fn text(value: &Value) -> String {
         None | Some(Kind::Null(_)) => "NULL".to_owned(),
         Some(Kind::Number(x)) => x.to_string(),
         Some(Kind::Integer(i)) => i.to_string(),
-        Some(Kind::String(text)) => text.escape_default().to_string(),
+        Some(Kind::String(text)) => one_line(text),
         Some(Kind::Bool(b)) => b.to_string(),
         Some(Kind::Time(time)) => {
             let time = convert::instant(time).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
