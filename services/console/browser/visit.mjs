@@ -100,8 +100,8 @@ export class Visit {
   /** The rows of a table, as they are read.
    * @param {import("playwright-core").Locator} table */
   async rows(table) {
-    return table
-      .locator("tbody tr")
-      .evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent ?? "")));
+    const rows = table.locator("tbody tr");
+    await rows.first().waitFor();
+    return rows.evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent ?? "")));
   }
 }
