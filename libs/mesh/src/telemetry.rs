@@ -129,7 +129,7 @@ pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry,
     let writer = tracing_subscriber::fmt::layer().with_writer(stderr);
     let logs = match options.log_format {
         LogFormat::Json => writer.json().flatten_event(true).with_current_span(false).boxed(),
-        LogFormat::Text => writer.compact().with_ansi(is_coloured()).boxed(),
+        LogFormat::Text => writer.compact().with_ansi(wants_colours(stderr().is_terminal())).boxed(),
     };
     let tracer = tracer(service_name, options)?;
     let traces = tracer.as_ref().map(|provider| {
@@ -166,9 +166,14 @@ fn trace_ids() -> FilterFn {
     filter_fn(names_its_trace as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
 }
 
-/// On a terminal whose user wants it so (`https://no-color.org`).
-fn is_coloured() -> bool {
-    stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Whether colours are wanted: on a terminal that has them, and not against <https://no-color.org>.
+pub fn wants_colours(is_terminal: bool) -> bool {
+    let [unwanted, term] = ["NO_COLOR", "TERM"].map(|name| env::var(name).unwrap_or_default());
+    wanted(is_terminal, &unwanted, &term)
+}
+
+fn wanted(is_terminal: bool, no_color: &str, term: &str) -> bool {
+    is_terminal && no_color.is_empty() && term != "dumb"
 }
 
 /// The steps of a trace are our spans that say their kind, and what went wrong in them; no library's, least of all the exporter's own.
@@ -191,4 +196,15 @@ fn tracer(service_name: &str, options: &TelemetryOptions) -> Result<Option<SdkTr
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
     Ok(Some(provider.with_sampler(sampler).build()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        assert!(wanted(true, "", "xterm"));
+        assert!(!wanted(false, "", "xterm") && !wanted(true, "1", "xterm") && !wanted(true, "", "dumb"));
+    }
 }

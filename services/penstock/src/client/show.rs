@@ -5,6 +5,7 @@ mod table;
 
 use std::io::{self, IsTerminal, Stdout, Write};
 
+use mesh::telemetry::wants_colours;
 use serde_json::{Value, json};
 
 pub(super) use progress::Progress;
@@ -86,19 +87,10 @@ pub(super) enum Colour {
 }
 
 impl Colour {
-    /// The text in this colour, where it is wanted: on a terminal, and not against <https://no-color.org>.
+    /// The text in this colour, where it is wanted.
     pub(super) fn paint(self, text: &str, is_terminal: bool) -> String {
-        let [unwanted, term] = ["NO_COLOR", "TERM"].map(|name| std::env::var(name).unwrap_or_default());
-        if is_wanted(is_terminal, &unwanted, &term) {
-            format!("\x1b[{}m{text}\x1b[0m", self as u8)
-        } else {
-            text.to_owned()
-        }
+        if wants_colours(is_terminal) { format!("\x1b[{}m{text}\x1b[0m", self as u8) } else { text.to_owned() }
     }
-}
-
-fn is_wanted(is_terminal: bool, no_color: &str, term: &str) -> bool {
-    is_terminal && no_color.is_empty() && term != "dumb"
 }
 
 /// The text with its control characters spelled out: what others sent forges no line, and tells the terminal nothing.
@@ -129,12 +121,6 @@ pub(super) fn word(value: &Value, prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn colours_are_for_terminals_that_want_them() {
-        assert!(is_wanted(true, "", "xterm"));
-        assert!(!is_wanted(false, "", "xterm") && !is_wanted(true, "1", "xterm") && !is_wanted(true, "", "dumb"));
-    }
 
     #[test]
     fn nothing_that_others_sent_is_obeyed_by_a_terminal() {
