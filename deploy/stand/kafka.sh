@@ -11,6 +11,7 @@
 # Several brokers: topics get 3 replicas, of which 2 must have a record before it is acknowledged.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$root/deploy/stand/alive.sh"
 cluster=cGVuc3RvY2stc3RhbmQtMQ # 16 bytes, base64url
 
 usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -106,7 +107,6 @@ await() { # DIR I
   exit 1
 }
 
-alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 brokers() { find "$1" -mindepth 2 -maxdepth 2 -name server.properties -printf '%h\n' | sort; }
 
 watch() { # DIR PARENT: outlives this script, and what ends the caller's group
@@ -137,9 +137,8 @@ case "$command" in
     ;;
   kill)
     [ -f "$dir/$number/pid" ] || usage
-    pid=$(cat "$dir/$number/pid")
-    kill -9 "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+    kill -9 "$(cat "$dir/$number/pid")"
+    while alive "$dir/$number/pid"; do sleep 0.05; done
     ;;
   down)
     for home in $(brokers "$dir"); do if alive "$home/pid"; then kill "$(cat "$home/pid")"; fi; done

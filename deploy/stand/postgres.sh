@@ -6,6 +6,7 @@
 #   postgres.sh hold DIR   up; then, when standard input ends, as it does when the caller dies: down, and DIR is deleted
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/alive.sh"
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ $# = 2 ] || usage
 
@@ -39,7 +40,7 @@ up() {
       fi
     done
     [ -f "$dir/url" ] || { cat "$dir/data/start.log" >&2; exit 1; }
-  elif ! running; then
+  elif ! alive "$dir/pid"; then
     port=$(sed 's|.*:\([0-9]*\)/.*|\1|' "$dir/url")
     # After a crash the old server's processes take a moment to go.
     for _ in $(seq 50); do
@@ -58,17 +59,10 @@ start() {
     start >/dev/null 2>&1 </dev/null && head -1 "$dir/data/postmaster.pid" >"$dir/pid"
 }
 
-# A killed server may stand in the process table for a while; it doesn't run.
-running() {
-  local pid
-  pid=$(cat "$dir/pid" 2>/dev/null) || return 1
-  grep -q "^State:[[:space:]]*[^ZX[:space:]]" "/proc/$pid/status" 2>/dev/null
-}
-
 down() {
   local programs
   programs=$("$here/../tools/postgres.sh")
-  if running; then "${as[@]}" "$programs/pg_ctl" --pgdata="$dir/data" --mode=fast --silent --wait stop; fi
+  if alive "$dir/pid"; then "${as[@]}" "$programs/pg_ctl" --pgdata="$dir/data" --mode=fast --silent --wait stop; fi
 }
 
 mkdir -p "$2"

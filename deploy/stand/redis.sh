@@ -6,6 +6,7 @@
 #   redis.sh hold DIR   up; then, when standard input ends, as it does when the caller dies: down, and DIR is deleted
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/alive.sh"
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ $# = 2 ] || usage
 
@@ -13,7 +14,7 @@ up() {
   local port
   if [ -f "$dir/url" ]; then
     port=$(sed 's|.*:||' "$dir/url")
-    running || start "$port" || { cat "$dir/redis.log" >&2; exit 1; }
+    alive "$dir/pid" || start "$port" || { cat "$dir/redis.log" >&2; exit 1; }
   else
     od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/password"
     # A port below those that the system gives to clients. If somebody has it, another one.
@@ -29,13 +30,6 @@ up() {
   cat "$dir/url"
 }
 
-# A killed server may stand in the process table for a while; it doesn't run.
-running() {
-  local pid
-  pid=$(cat "$dir/pid" 2>/dev/null) || return 1
-  grep -q "^State:[[:space:]]*[^ZX[:space:]]" "/proc/$pid/status" 2>/dev/null
-}
-
 # Started when it says so in its log, or gone.
 start() {
   local server
@@ -48,17 +42,17 @@ start() {
   disown # its end is no news to this shell
   for _ in $(seq 200); do
     if grep -q "Ready to accept connections" "$dir/redis.log"; then return 0; fi
-    running || return 1
+    alive "$dir/pid" || return 1
     sleep 0.05
   done
   return 1
 }
 
 down() {
-  running || return 0
+  alive "$dir/pid" || return 0
   kill "$(cat "$dir/pid")"
   for _ in $(seq 200); do
-    running || return 0
+    alive "$dir/pid" || return 0
     sleep 0.05
   done
   kill -9 "$(cat "$dir/pid")"

@@ -12,6 +12,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/deploy/stand
+. "$here/alive.sh"
 penstock=${PENSTOCK:-$root/target/release/penstock}
 usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
@@ -86,11 +87,10 @@ CONFIG
   echo "${listen[gateway-1]} ${listen[gateway-2]}" > "$dir/gateways"
 }
 
-alive() { [ -f "$dir/$1/pid" ] && grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$(cat "$dir/$1/pid")/status" 2>/dev/null; }
-
 launch() { # NAME
   local demo=()
   if [ "${1%-*}" = admin ]; then demo=(--demo); fi
+  wc -l 2>/dev/null < "$dir/$1/log" > "$dir/$1/lines" || echo 0 > "$dir/$1/lines"
   setsid "$penstock" serve --config "$dir/$1/penstock.toml" "${demo[@]}" </dev/null >"$dir/$1/out" 2>>"$dir/$1/log" &
   echo $! > "$dir/$1/pid"
 }
@@ -105,27 +105,27 @@ ready() { # NAME: an address that answers 200 to /readyz
 } 2>/dev/null
 
 await() { # NAME
-  local turn
+  local turn ended=''
   for ((turn = 0; turn < 1200; turn++)); do
     if (ready "$(cat "$dir/$1/ops")"); then return; fi
-    alive "$1" || break
+    alive "$dir/$1/pid" || { ended=' and has ended'; break; }
     sleep 0.1
   done
-  echo "$1 did not start:" >&2
-  tail -n 30 "$dir/$1/log" >&2
+  echo "$1 is not ready${ended:-}. What this life of it logged:" >&2
+  tail -n +$(($(cat "$dir/$1/lines") + 1)) "$dir/$1/log" | tail -n 30 >&2
   exit 1
 }
 
 gone() { # NAME
   local turn
-  for ((turn = 0; turn < 600; turn++)); do alive "$1" || return 0; sleep 0.1; done
+  for ((turn = 0; turn < 600; turn++)); do alive "$dir/$1/pid" || return 0; sleep 0.1; done
   return 1
 }
 
 down() { # callers before those they call, the warehouse last
   local group name
   for group in 'gateway-1 gateway-2' 'metrics-1 query-1 query-2 ingest-1 ingest-2 admin-1' 'pipeline-1 pipeline-2 pipeline-3' warehouse; do
-    for name in $group; do if alive "$name"; then kill "$(cat "$dir/$name/pid")"; fi; done
+    for name in $group; do if alive "$dir/$name/pid"; then kill "$(cat "$dir/$name/pid")"; fi; done
     for name in $group; do gone "$name" || kill -9 "$(cat "$dir/$name/pid")"; done
   done
   "$here/kafka.sh" down "$dir/kafka"
@@ -151,7 +151,7 @@ case "$command" in
     postgres=$("$here/postgres.sh" up "$dir/postgres")
     redis=$("$here/redis.sh" up "$dir/redis")
     [ -f "$dir/gateways" ] || configure "$bootstrap" "$postgres" "$redis"
-    for name in "${names[@]}"; do alive "$name" || launch "$name"; done
+    for name in "${names[@]}"; do alive "$dir/$name/pid" || launch "$name"; done
     for name in "${names[@]}"; do await "$name"; done
     read -r first second < "$dir/gateways"
     key="$dir/admin-1/demo.key"
@@ -166,7 +166,7 @@ TEXT
     ;;
   start)
     [ -f "$dir/$name/penstock.toml" ] || usage
-    alive "$name" || launch "$name"
+    alive "$dir/$name/pid" || launch "$name"
     await "$name"
     ;;
   stop | kill)

@@ -91,6 +91,9 @@ pub struct Peer(pub SocketAddr);
 const MIN_WINDOW: u32 = (1 << 16) - 1;
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
+/// Bytes that an HTTP/1.1 connection reads ahead, its request head included.
+const HTTP1_BUFFER: usize = 64 << 10;
+
 /// Serves until `stop` is cancelled, then takes no new connection, lets calls under way end (within the bound), and returns.
 pub async fn serve(
     listener: TcpListener,
@@ -113,7 +116,7 @@ pub async fn serve(
         .initial_stream_window_size(stream_window)
         .initial_connection_window_size(stream_window.saturating_mul(options.max_concurrent_streams).min(MAX_WINDOW));
     let opening = Duration::from_secs(options.header_read_seconds);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(opening);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(opening).max_buf_size(HTTP1_BUFFER);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(tokio::sync::Semaphore::new(options.max_connections));
 

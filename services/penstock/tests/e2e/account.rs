@@ -1,6 +1,9 @@
 //! Every event that was taken is accounted for, and where it isn't the product says so itself.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use api::{
     convert::{instant, time_to_wire},
@@ -12,16 +15,31 @@ use api::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::sleep;
+use tonic::Code;
 
-use crate::{clients::event, house::House};
+use crate::{
+    clients::event,
+    house::{House, PATIENCE},
+};
 
 pub const APP: &str = "shop";
 const HOUR_MS: i64 = 3_600_000;
 
+/// Publishes as any client does, which sends again what may be sent again.
 pub async fn publish(house: &House, key: &str, events: Vec<v1::Event>) -> v1::Acknowledgement {
-    let mut client = IngestServiceClient::new(house.keyed(key).await);
     let batch = PublishRequest { app_id: APP.to_owned(), events, ..Default::default() };
-    client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap()
+    let started = Instant::now();
+    loop {
+        let mut client = IngestServiceClient::new(house.keyed(key).await);
+        match client.publish(batch.clone()).await {
+            Ok(answer) => return answer.into_inner().acknowledgement.unwrap(),
+            Err(status) if status.code() == Code::Unavailable && started.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            Err(status) => panic!("{status:?}"),
+        }
+    }
 }
 
 /// The app's last hours, reconciled.

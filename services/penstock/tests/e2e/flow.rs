@@ -280,8 +280,7 @@ async fn calls_that_come_at_once_are_read_only_as_far_as_there_is_room() {
     assert_eq!(house.post(&other, "/v1/events", &one).await.0, 200, "there is always room for another tenant");
     let more = peak_bytes(house.pid()) - before;
     println!("{CALLS} calls of {} MiB: {} MiB more memory at most", BYTES >> 20, more >> 20);
-    // Each connection's buffer grows to 400 KiB by doubling, and what it was before is not given back at once: 16 and up to 120 MiB.
-    assert!(more < 144 << 20, "{} MiB for 16 MiB of calls and the buffers of their connections", more >> 20);
+    assert!(more < 64 << 20, "{} MiB for 16 MiB of calls and the buffers of their connections", more >> 20);
     for call in sending {
         call.abort();
     }
