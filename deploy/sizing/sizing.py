@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import sys
+import tomllib
 from dataclasses import dataclass
 
 HERE = pathlib.Path(__file__).parent
@@ -25,7 +26,16 @@ class House:
 
 @dataclass(frozen=True)
 class Assumed:
-    """Not measured: each is a number to put your own in for."""
+    """Not measured: each is a number to put your own in for. Those that `penstock cost` needs too stand in prices.toml, and are said there."""
+
+    busy: float
+    full: float
+    disk_days: float
+    bucket_days: float
+    log_days: float
+    log_copies: int
+    warehouse_copies: int
+    crossings: float
 
     # Events in the busiest hour against the mean.
     event_peak: float = 2
@@ -33,21 +43,10 @@ class Assumed:
     questions_a_minute: float = 2
     # A cluster against one process: Kafka's client, TLS between roles. Not measured.
     apart: float = 2
-    # Cores that may be in use, and disk.
-    busy: float = 0.7
-    full: float = 0.8
     # Of twenty questions nineteen are put together from what is kept, and read the events of the last hour; one reads a week.
     kept: float = 0.95
     kept_hours: float = 1
     raw_hours: float = 7 * 24
-    disk_days: float = 30
-    bucket_days: float = 335
-    log_days: float = 7
-    log_copies: int = 3
-    # Today one server holds everything: 1. The seed's four replicas are what is to come.
-    warehouse_copies: int = 1
-    # How often an event crosses a zone's border, in the size of its JSON: to ingest, to two of Kafka's copies, to the pipeline. Compression is not counted.
-    crossings: float = 3
 
 
 HOUSES = [
@@ -102,21 +101,17 @@ def size(house, measured, assumed):
     }
 
 
-def cores(node):
-    return int(node.split("(")[1].split(" ")[0])
-
-
 def cost(needs, prices):
     hours = prices["hours_a_month"]
-    role_nodes = max(3, math.ceil(needs["cores for the roles"] / cores(prices["roles_node"])))
+    role_nodes = max(3, math.ceil(needs["cores for the roles"] / prices["roles_node"]["cores"]))
     # Half of the roles' nodes may be spot: pipeline and query.
-    role_hour = prices["node_hour"][prices["roles_node"]]
+    role_hour = prices["roles_node"]["hour"]
     on_spot = role_nodes // 2
-    servers = math.ceil((needs["cores of ClickHouse for inserts"] + needs["cores of ClickHouse for questions"]) / cores(prices["warehouse_node"]))
+    servers = math.ceil((needs["cores of ClickHouse for inserts"] + needs["cores of ClickHouse for questions"]) / prices["warehouse_node"]["cores"])
     brokers = max(3, math.ceil(needs["TB in Kafka"] / 16))
     return {
         "nodes of the roles": (role_nodes - on_spot + on_spot * prices["spot_of_list"]) * role_hour * hours,
-        "ClickHouse": servers * prices["node_hour"][prices["warehouse_node"]] * hours,
+        "ClickHouse": servers * prices["warehouse_node"]["hour"] * hours,
         "ClickHouse's disks": needs["TB on ClickHouse's disks"] * 1000 * prices["disk_gb_month"],
         "the bucket": needs["TB in the bucket"] * 1000 * prices["bucket_gb_month"],
         "Kafka": brokers * prices["kafka_broker_hour"] * hours + needs["TB in Kafka"] * 1000 * prices["kafka_gb_month"],
@@ -141,9 +136,9 @@ def table(head, rows):
 
 
 def tables(measured):
-    prices = json.loads((HERE / "prices.json").read_text())
+    prices = tomllib.loads((HERE / "prices.toml").read_text())
     head = [house.name for house in HOUSES]
-    needs = [size(house, measured, Assumed()) for house in HOUSES]
+    needs = [size(house, measured, Assumed(**prices["assumed"])) for house in HOUSES]
     costs, counts = zip(*(cost(need, prices) for need in needs))
     sums = [sum(it.values()) for it in costs]
     a_million = [f"{total / (house.events_a_day * 30 / 1e6):.3f}" for total, house in zip(sums, HOUSES)]

@@ -4,12 +4,13 @@
 
 use std::{sync::Arc, task::Poll};
 
+use futures::future::{BoxFuture, Either};
 use http::HeaderValue;
 use model::{Act, Error, ErrorCode, Permission, Priority, Scope};
 use serde::{Deserialize, Serialize};
 use tower::{Layer, Service};
 
-use crate::{Request, Response, protocol::Protocol, signed::SigningKey};
+use crate::{Request, Response, protocol::Protocol, signed::SigningKey, work::Account};
 
 /// The header's name.
 pub const CONTEXT_HEADER: &str = "x-penstock-context";
@@ -58,7 +59,8 @@ impl CallContext {
     }
 }
 
-/// Lets through only calls with a context signed by the gateway, and puts it into the request's extensions.
+/// Lets through only calls with a context signed by the gateway, and puts it into the request's extensions. The work on a call is charged to its
+/// tenant, unless a gateway in this process does that already.
 #[derive(Clone)]
 pub struct RequireContext {
     key: SigningKey,
@@ -71,13 +73,14 @@ impl RequireContext {
         Self { key, now_ms }
     }
 
-    fn check(&self, request: &mut Request) -> Result<(), Error> {
+    fn check(&self, request: &mut Request) -> Result<Arc<CallContext>, Error> {
         let header = request.headers_mut().remove(CONTEXT_HEADER);
         let context = header.as_ref().and_then(|h| h.to_str().ok()).and_then(|text| self.key.open::<CallContext>(text));
         match context {
             Some(context) if context.good_until_ms > (self.now_ms)() => {
-                request.extensions_mut().insert(Arc::new(context));
-                Ok(())
+                let context = Arc::new(context);
+                request.extensions_mut().insert(Arc::clone(&context));
+                Ok(context)
             }
             _ => Err(Error::new(ErrorCode::Unauthenticated, "this service takes calls through a gateway only")),
         }
@@ -112,22 +115,33 @@ pub struct ContextRequired<S> {
 impl<S> Service<Request> for ContextRequired<S>
 where
     S: Service<Request, Response = Response>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = futures::future::Either<std::future::Ready<Result<Response, S::Error>>, S::Future>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        match self.require.check(&mut request) {
-            Ok(()) => futures::future::Either::Right(self.inner.call(request)),
+        let context = match self.require.check(&mut request) {
+            Ok(context) => context,
             Err(error) => {
                 let response = Protocol::of(&request).error(&error);
-                futures::future::Either::Left(std::future::ready(Ok(response)))
+                return Either::Right(Box::pin(std::future::ready(Ok(response))));
             }
+        };
+        if request.extensions().get::<Account>().is_some() {
+            return Either::Left(self.inner.call(request));
         }
+        let account = Account::of(&context.scope.tenant);
+        let answer = self.inner.call(request.map(|body| account.charged_body(body)));
+        Either::Right(Box::pin(async move {
+            let response = account.charged(answer).await?;
+            Ok(response.map(|body| account.charged_body(body)))
+        }))
     }
 }

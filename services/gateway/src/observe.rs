@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::LazyLock,
     task::{Context, Poll},
     time::Instant,
 };
@@ -11,44 +11,38 @@ use api::status::{code_name, of_http};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
-use mesh::{Body, Request, Response, per_tenant::PerTenant, protocol::Protocol};
+use mesh::{Body, Request, Response, per_tenant::PerTenant, protocol::Protocol, work::Account};
 use metrics::{Counter, Histogram, counter, histogram};
-use model::{Error, ErrorCode, TenantId};
+use model::{Error, ErrorCode};
 use tracing::{Span, debug, error, info};
 
 use crate::{call, middleware::Next};
 
-/// Whose call it is; the layer that finds it out says so.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct CalledBy(Arc<OnceLock<TenantId>>);
-
-impl CalledBy {
-    /// Notes it on the call.
-    pub(crate) fn note(request: &Request, tenant: &TenantId) {
-        if let Some(Self(called_by)) = request.extensions().get() {
-            let _ = called_by.set(tenant.clone()); // noted already, by the same layer
-        }
-    }
-}
-
-/// Counts the call by its outcome, and times it to the head of its response. By gRPC the outcome may come after all that was answered.
+/// Counts the call by its outcome, and times it to the head of its response. By gRPC the outcome may come after all that was answered. The layer that finds
+/// out whose call it is names the account.
 pub(crate) async fn observe(mut request: Request, next: Next) -> Result<Response, Error> {
-    let called_by = CalledBy::default();
-    request.extensions_mut().insert(called_by.clone());
+    let account = Account::default();
+    request.extensions_mut().insert(account.clone());
     let target = call::target(&request)?.name();
-    let call = Call { target, path: request.uri().path().to_owned(), called_by, span: Span::current(), seconds: 0.0 };
+    let path = request.uri().path().to_owned();
+    let call = Call { target, path, account: account.clone(), span: Span::current(), seconds: 0.0 };
+    let request = request.map(|body| Body::new(Observed { body, account: account.clone(), way: Way::In }));
     let started = Instant::now();
-    let outcome = next.run(request).await;
+    let outcome = account.charged(next.run(request)).await;
     let call = Call { seconds: started.elapsed().as_secs_f64(), ..call };
     histogram!("penstock_call_seconds", "target" => target).record(call.seconds);
     match outcome {
-        Ok(response) => Ok(match of_head(&response) {
-            Some(code) => {
-                call.end(code);
-                response
-            }
-            None => response.map(|body| Body::new(Observed { body, call: Some(call) })),
-        }),
+        Ok(response) => {
+            let call = match of_head(&response) {
+                Some(code) => {
+                    call.end(code);
+                    None
+                }
+                None => Some(call),
+            };
+            let body = |body| Body::new(Observed { body: account.charged_body(body), account, way: Way::Out(call) });
+            Ok(response.map(body))
+        }
         Err(error) => {
             let Call { path, seconds, .. } = &call;
             match error.code {
@@ -64,7 +58,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Result<Response
 struct Call {
     target: &'static str,
     path: String,
-    called_by: CalledBy,
+    account: Account,
     span: Span,
     /// To the head of the response.
     seconds: f64,
@@ -72,12 +66,12 @@ struct Call {
 
 impl Call {
     fn end(&self, code: &'static str) {
-        let Self { target, path, called_by: CalledBy(tenant), span, seconds } = self;
+        let Self { target, path, account, span, seconds } = self;
         span.record("code", code);
         // Thousands a second: a line for each is for whoever asks for it.
         span.in_scope(|| debug!(%path, %code, seconds, "call"));
         counter!("penstock_calls_total", "target" => *target, "code" => code).increment(1);
-        if let Some(tenant) = tenant.get() {
+        if let Some(tenant) = account.tenant() {
             OF_TENANTS.of(tenant).end(code, *seconds);
         }
     }
@@ -89,6 +83,9 @@ struct OfTenant {
     refused: Counter,
     failed: Counter,
     seconds: Histogram,
+    /// Bytes of bodies.
+    received: Counter,
+    sent: Counter,
 }
 
 static OF_TENANTS: LazyLock<PerTenant<OfTenant>> = LazyLock::new(|| {
@@ -96,7 +93,10 @@ static OF_TENANTS: LazyLock<PerTenant<OfTenant>> = LazyLock::new(|| {
         let outcome =
             |outcome| counter!("penstock_tenant_calls_total", "tenant" => tenant.clone(), "outcome" => outcome);
         let (ok, refused, failed) = (outcome("ok"), outcome("refused"), outcome("failed"));
-        OfTenant { ok, refused, failed, seconds: histogram!("penstock_tenant_call_seconds", "tenant" => tenant) }
+        let bytes = |way| counter!("penstock_tenant_body_bytes_total", "tenant" => tenant.clone(), "direction" => way);
+        let (received, sent) = (bytes("in"), bytes("out"));
+        let seconds = histogram!("penstock_tenant_call_seconds", "tenant" => tenant);
+        OfTenant { ok, refused, failed, seconds, received, sent }
     })
 });
 
@@ -112,15 +112,32 @@ impl OfTenant {
     }
 }
 
-/// A body at whose end the outcome of the call stands.
+/// A body whose bytes are counted.
 struct Observed {
     body: Body,
-    call: Option<Call>,
+    account: Account,
+    way: Way,
+}
+
+enum Way {
+    In,
+    /// With the call, if its outcome stands at the end.
+    Out(Option<Call>),
 }
 
 impl Observed {
+    fn count(&self, bytes: u64) {
+        if let Some(tenant) = self.account.tenant() {
+            let of_tenant = OF_TENANTS.of(tenant);
+            let counter = if let Way::In = self.way { &of_tenant.received } else { &of_tenant.sent };
+            counter.increment(bytes);
+        }
+    }
+
     fn end(&mut self, code: &'static str) {
-        if let Some(call) = self.call.take() {
+        if let Way::Out(call) = &mut self.way
+            && let Some(call) = call.take()
+        {
             call.end(code);
         }
     }
@@ -135,6 +152,9 @@ impl http_body::Body for Observed {
         if let Poll::Ready(frame) = &frame {
             match frame {
                 Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.count(data.len() as u64);
+                    }
                     if let Some(code) = frame.trailers_ref().and_then(grpc_code) {
                         self.end(code);
                     }

@@ -9,6 +9,7 @@ use mesh::{
     protocol::{Protocol, explained},
     signed::SigningKey,
     upstream::Affinity,
+    work::Account,
 };
 use model::{Error, ErrorCode, Network};
 use storage::{Cache, Directory};
@@ -24,7 +25,7 @@ use crate::{
     ending::ending,
     limit::RateLimit,
     middleware::{Next, Stacked, layer},
-    observe::{CalledBy, observe, rescue},
+    observe::{observe, rescue},
     shared_keys::SharedKeys,
     shed::Load,
     target::{Target, tell_segment},
@@ -192,7 +193,9 @@ async fn whence(hops: Arc<Vec<Network>>, mut request: Request, next: Next) -> Re
 async fn authenticate(keys: Arc<Authenticator>, mut request: Request, next: Next) -> Result<Response, Error> {
     let whence = call::whence(&request)?;
     let key = keys.authenticate(request.headers(), whence).await?;
-    CalledBy::note(&request, &key.scope.tenant);
+    if let Some(account) = request.extensions().get::<Account>() {
+        account.name(&key.scope.tenant);
+    }
     request.extensions_mut().insert(Arc::clone(&key));
     let (protocol, is_stream) = (Protocol::of(&request), api::is_stream(request.uri().path()));
     let response = next.run(request).await?;

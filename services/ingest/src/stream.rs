@@ -9,7 +9,7 @@ use std::sync::Arc;
 use api::{status::to_status, v1};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use mesh::context::CallContext;
+use mesh::{context::CallContext, work::Account};
 use model::{Error, Permission};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -55,7 +55,8 @@ pub(crate) fn publish(
     let (answers, answered) = mpsc::channel(full);
     let signer = Arc::clone(&publisher);
     let sender = Sender { publisher, context, places: Arc::new(Semaphore::new(full)), answers, stop, _open: open };
-    tokio::spawn(sender.run(messages).in_current_span());
+    let account = Account::of(&sender.context.scope.tenant);
+    tokio::spawn(async move { account.charged(sender.run(messages)).await }.in_current_span());
     let answers = ReceiverStream::new(answered).then(|answer: Answer| async move {
         let ended = answer?.await;
         ended.unwrap_or_else(|_| Err(to_status(&Error::internal("a batch's work was cut off"))))
@@ -107,7 +108,8 @@ impl Sender {
         let admission = self.publisher.flow().admit_in_time(tenant, size).await.map_err(|e| to_status(&e))?;
         let (publisher, context) = (Arc::clone(&self.publisher), Arc::clone(&self.context));
         let work = async move {
-            let answer = answer(&publisher, &context, &message, admission).await;
+            let account = Account::of(&context.scope.tenant);
+            let answer = account.charged(answer(&publisher, &context, &message, admission)).await;
             drop((message, place));
             answer.map_err(|e| to_status(&e))
         };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use client::{ClientCommand, DoctorArguments, ProfileArguments, ProfileCommand, Server};
+pub(crate) use client::{ClientCommand, CostArguments, DoctorArguments, ProfileArguments, ProfileCommand, Server};
 pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, TailArguments, WatchArguments};
 pub(crate) use manage::{
     AppCommand, AuditCommand, ErasureCommand, KeyCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand,

@@ -1,11 +1,12 @@
 //! What speaks to a server from a terminal.
 //!
 //! [`run`] finds out which server is meant ([`profile`]) and has the command done: what is managed in [`manage`], what is kept of events and
-//! changes in [`kept`], a look at all that may be unwell in [`doctor`],
+//! changes in [`kept`], a look at all that may be unwell in [`doctor`], what tenants cost in [`cost`],
 //! events and answers in files of their own. Calls go by [`link`], answers are written by [`show`], and [`error`] says what is wrong and what to do next, where nothing was heard with
 //! [`probe`]'s help.
 
 mod backup;
+mod cost;
 mod doctor;
 mod error;
 mod export;
@@ -13,6 +14,7 @@ mod kept;
 mod link;
 mod manage;
 mod metric;
+mod ops;
 mod probe;
 mod profile;
 mod send;
@@ -52,6 +54,7 @@ async fn perform(command: ClientCommand, target: &Target, show: &mut Show) -> Re
         ClientCommand::Report { command, .. } => manage::report(target, command, show).await,
         ClientCommand::Replay { command, .. } => manage::replay(target, command, show).await,
         ClientCommand::Topic { command, .. } => manage::topic(target, command, show).await,
+        ClientCommand::Cost { arguments, .. } => cost::cost(target, arguments, show).await,
         ClientCommand::Backup { .. } => backup::backup(target, show).await,
         ClientCommand::Send { mut arguments, .. } => {
             target.app(&mut arguments.app);

@@ -23,6 +23,9 @@ use crate::{
 /// How long a warehouse may take to start: a large one loads its parts first.
 pub(crate) const WAREHOUSE_START: Duration = Duration::from_secs(120);
 
+/// How often it is said how much the warehouse has.
+const SIZE_EVERY: Duration = Duration::from_secs(15);
+
 /// What the roles of this process stand on; what none of them needs is not opened.
 pub(crate) struct Stores {
     pub(crate) meta: Option<Arc<dyn Metastore>>,
@@ -138,6 +141,31 @@ impl Stores {
             }
             None => Arc::new(|| true),
         }
+    }
+
+    /// The process of a warehouse of our own, while there is one.
+    pub(crate) fn warehouse_pid(&self) -> Arc<dyn Fn() -> Option<u32> + Send + Sync> {
+        let health = self.supervisor.as_ref().map(Supervisor::health);
+        Arc::new(move || match *health.as_ref()?.borrow() {
+            Health::Starting { pid } | Health::Serving { pid } => Some(pid),
+            _ => None,
+        })
+    }
+
+    /// Says now and again how much the warehouse has.
+    pub(crate) fn tell_size(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let warehouse = self.warehouse.clone()?;
+        Some(async move {
+            let mut every = tokio::time::interval(SIZE_EVERY);
+            loop {
+                every.tick().await;
+                // What fails is told by those that need the warehouse.
+                if let Ok(size) = warehouse.stored_size().await {
+                    metrics::gauge!("penstock_warehouse_stored_events").set(size.events as f64);
+                    metrics::gauge!("penstock_warehouse_stored_bytes").set(size.bytes as f64);
+                }
+            }
+        })
     }
 
     pub(crate) async fn close(self) {

@@ -92,7 +92,7 @@ pub(crate) async fn serve(
     let serving = Arc::new(AtomicBool::new(false));
     let (now, stored) = (Arc::clone(&serving), stores.ready());
     let ready = Arc::new(move || now.load(Ordering::Acquire) && stored());
-    let ops = ops::service(Arc::clone(&telemetry), config.data.clone(), ready);
+    let ops = ops::service(Arc::clone(&telemetry), config.data.clone(), stores.warehouse_pid(), ready);
     let ops = serve_in_background(doors.ops, ops, &config.server, Door::Open, &ops_stop);
 
     let services = match &stores.meta {
@@ -106,6 +106,10 @@ pub(crate) async fn serve(
     };
     if let (Some(expiry), true) = (stores.expiry(config), roles.has(Role::Admin)) {
         tokio::spawn(expiry.run(stop.clone()));
+    }
+    if let (Some(tell), true) = (stores.tell_size(), roles.has(Role::Admin)) {
+        let stop = stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(tell).await });
     }
     if let (Some(grower), true) = (stores.grower(), roles.has(Role::Admin)) {
         tokio::spawn(grower.run(stop.clone()));

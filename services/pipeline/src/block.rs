@@ -27,6 +27,7 @@ use crate::{
     erased::Erased,
     patience::patiently,
     seen::Seen,
+    shares::Shares,
     tee::Told,
     users::{TraitValue, User, Users},
 };
@@ -53,6 +54,8 @@ pub(crate) struct Block {
     pub(crate) duplicates: u64,
     /// Events that ingest refused and kept.
     pub(crate) dead_letters: u64,
+    /// What of it is whose.
+    pub(crate) shares: Shares,
     /// What others are told of it.
     pub(crate) told: Told,
 }
@@ -112,6 +115,8 @@ pub(crate) async fn build(
                 continue;
             }
         };
+        let bytes = record.payload.len();
+        block.shares.add(content.tenant, bytes);
         if !is_in_place(&memory.placement, place, record.offset, &content) {
             metrics::counter!("penstock_pipeline_misplaced_records_total").increment(1);
             block.add_uncounted(&content, Reason::Misplaced, "", &[], place, record.offset);
@@ -139,6 +144,7 @@ pub(crate) async fn build(
                 schemas.slots(content.tenant, content.app, &properties, &mut slots).await?;
                 let user = memory.users.get(content.tenant, content.app, content.user_id);
                 block.add_event(&content, properties.iter().zip(&slots), user.as_deref(), place, record.offset);
+                block.shares.store(content.tenant, bytes);
                 block.told.event(&content, &properties, user.as_deref(), place, record);
                 hour.touch(&mut block.hours, &content, timestamp_ms);
             }

@@ -30,6 +30,7 @@ mod recover;
 mod replay;
 mod retention;
 mod seen;
+mod shares;
 mod tee;
 mod trace;
 mod users;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eventlog::{Assignment, Record};
+use mesh::work::Account;
 use model::{Offset, PartitionId, record};
 use storage::{
     Commit, LedgerError, Pending, Placement, Topic, WarehouseError,
@@ -65,7 +66,18 @@ pub(crate) async fn run(
 
     let generation = state.generation;
     let committed = state.committed;
-    let mut worker = Worker { parts, assignment, topic, place, generation, committed, memory, stop, recovering: false };
+    let mut worker = Worker {
+        parts,
+        assignment,
+        topic,
+        place,
+        generation,
+        committed,
+        memory,
+        stop,
+        recovering: false,
+        work: Account::default(),
+    };
     let ended = async {
         if let Some(pending) = state.pending {
             worker.replay(pending).await?;
@@ -131,6 +143,8 @@ struct Worker<'a> {
     stop: &'a CancellationToken,
     /// Whether an earlier owner may have inserted some of the block's days.
     recovering: bool,
+    /// What was done and is nobody's yet: a block's is charged when it is in.
+    work: Account,
 }
 
 /// A range that is pending under this worker's generation.
@@ -191,7 +205,8 @@ impl Worker<'_> {
             let read = || log.read(partition, self.committed, options.block_records, options.block_bytes);
             let records = patiently(self.stop, read).await?;
             if !records.is_empty() {
-                self.process(&records).instrument(trace::block(&records)).await?;
+                let work = self.work.clone();
+                work.charged(self.process(&records).instrument(trace::block(&records))).await?;
             }
             let [shortest, longest] =
                 [options.block_interval_ms, options.block_interval_busy_ms].map(Duration::from_millis);
@@ -230,7 +245,9 @@ impl Worker<'_> {
         self.memory.placement = patiently(self.stop, || self.parts.placement()).await?;
         let Parts { apps, tee, .. } = self.parts;
         let block = block::build(records, self.place, &mut self.memory, apps, tee.empty(), self.stop).await?;
+        let inserting = Instant::now();
         self.insert(&block, &mut claim).await?;
+        let inserted = inserting.elapsed();
         patiently(self.stop, || tee.publish(&block.told)).await?;
         self.commit(Commit {
             end: last.offset + 1,
@@ -241,6 +258,7 @@ impl Worker<'_> {
         self.committed = last.offset + 1;
         self.assignment.done(self.place.partition, self.committed);
         self.observe(&block, first);
+        block.shares.charge(&self.work, inserted);
         Ok(())
     }
 

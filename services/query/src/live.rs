@@ -20,6 +20,7 @@ use std::{
 use api::{convert, v1, v1::subscribe_response::Push};
 use formula::SealedPlan;
 use futures::{Stream, stream};
+use mesh::work::Account;
 use model::{Error, ErrorCode, Position, TenantId};
 use parking_lot::Mutex;
 use tokio::{
@@ -239,7 +240,8 @@ impl Live {
             pulse: self.pulse.listen(&self.engine),
             tell,
         };
-        let driver = tokio::spawn(driver.run(Arc::clone(first))).abort_handle();
+        let (account, first) = (Account::of(tenant), Arc::clone(first));
+        let driver = tokio::spawn(async move { account.charged(driver.run(first)).await }).abort_handle();
         let shared = Arc::new(Shared { tenant: tenant.clone(), now, driver });
         books.shared.insert(key, Arc::downgrade(&shared));
         Ok(shared)

@@ -1,6 +1,6 @@
 //! The commands that speak to a server, and which server that is.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
@@ -139,6 +139,13 @@ pub(crate) enum ClientCommand {
         #[command(subcommand)]
         command: TopicCommand,
     },
+    /// Say what each tenant costs, by what processes measured and a table of prices: for operators, who reach their ports.
+    Cost {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: CostArguments,
+    },
     /// Make a backup of the house, with an operator's key; prints its name.
     Backup {
         #[command(flatten)]
@@ -168,6 +175,7 @@ impl ClientCommand {
             | Self::Report { server, .. }
             | Self::Replay { server, .. }
             | Self::Topic { server, .. }
+            | Self::Cost { server, .. }
             | Self::Backup { server } => server,
         }
     }
@@ -184,6 +192,42 @@ pub(crate) struct DoctorArguments {
     pub(crate) app: String,
     #[command(flatten)]
     pub(crate) of: OfTenant,
+}
+
+/// Whose measures are taken, and by which prices.
+#[derive(Debug, Args)]
+pub(crate) struct CostArguments {
+    /// Where processes give their metrics (`ops_listen`), all of them; a ClickHouse server's own among them. Default: the profile's, or 127.0.0.1:7071.
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT", conflicts_with = "prometheus")]
+    pub(crate) ops: Vec<String>,
+    /// A Prometheus server that has them.
+    #[arg(long, value_name = "http://HOST:PORT")]
+    pub(crate) prometheus: Option<String>,
+    /// Of how long, as 90s, 30m, 24h or 30d: with --prometheus of the last, by default 24h; without of what happens from now on, by default of all since the
+    /// processes' start.
+    #[arg(long, value_parser = duration)]
+    pub(crate) range: Option<Duration>,
+    /// Only of this tenant, and of all.
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// The table of prices (TOML). Default: the one of `deploy/sizing/prices.toml`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+}
+
+/// A whole number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "say a number with s, m, h or d behind it, as 30m".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
 /// Which server is spoken to, and with which key: a flag wins over the environment, that over the profile.

@@ -12,6 +12,7 @@ mod clients;
 mod cold;
 mod command_line;
 mod console;
+mod cost;
 mod crash;
 mod dialect;
 mod disk;

@@ -1,21 +1,12 @@
 //! What each process says at its port for operators.
 
-use std::{collections::BTreeMap, io, time::Duration};
-
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use std::{collections::BTreeMap, io};
 
 use super::{DOCS, Round, Verdict};
-use crate::client::ClientError;
-
-/// Where a process of this machine has it.
-const USUAL: &str = "127.0.0.1:7071";
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What is read at most of an answer.
-const MOST: u64 = 64 << 20;
+use crate::client::{
+    ClientError,
+    ops::{self, Metric, USUAL},
+};
 
 /// Processes as they were before anything was asked of the server: what fails meanwhile shows.
 pub(super) struct Before {
@@ -31,7 +22,7 @@ impl Before {
         let usual = || if is_here { vec![USUAL.to_owned()] } else { Vec::new() };
         let mut all = Vec::new();
         for address in named.unwrap_or_else(usual) {
-            let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
+            let address = ops::address(&address).to_owned();
             let process = Process::read(&address).await;
             if is_named || process.is_ok() {
                 all.push((address, process));
@@ -67,20 +58,10 @@ struct Process {
     metrics: Vec<Metric>,
 }
 
-struct Metric {
-    name: String,
-    labels: BTreeMap<String, String>,
-    value: f64,
-}
-
 impl Process {
     async fn read(address: &str) -> io::Result<Self> {
-        let (ready, _) = get(address, "/readyz").await?;
-        let (status, text) = get(address, "/metrics").await?;
-        if status != 200 {
-            return Err(io::Error::other(format!("/metrics answers with status {status}")));
-        }
-        Ok(Self { is_ready: ready == 200, metrics: text.lines().filter_map(metric).collect() })
+        let (ready, _) = ops::get(address, "/readyz").await?;
+        Ok(Self { is_ready: ready == 200, metrics: ops::metrics(address).await? })
     }
 
     fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Metric> {
@@ -195,44 +176,13 @@ fn worse(measure: f64, (warn, fail): (f64, f64)) -> Option<Verdict> {
     }
 }
 
-/// `name{label="value",...} value`.
-fn metric(line: &str) -> Option<Metric> {
-    if line.starts_with('#') {
-        return None;
-    }
-    let (series, value) = line.rsplit_once(' ')?;
-    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-    let mut all = BTreeMap::new();
-    for label in labels.trim_end_matches('}').split("\",") {
-        if let Some((name, value)) = label.split_once("=\"") {
-            all.insert(name.to_owned(), value.trim_end_matches('"').to_owned());
-        }
-    }
-    Some(Metric { name: name.to_owned(), labels: all, value: value.parse().ok()? })
-}
-
-/// A page by HTTP/1.0, which is whole when the connection ends: its status and text.
-async fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
-    let asked = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;
-        let mut said = String::new();
-        stream.take(MOST).read_to_string(&mut said).await?;
-        let status = said.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other("it is no HTTP server"))?;
-        let body = said.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-        Ok((status, body))
-    };
-    timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::Error::other("no answer within 5 s")))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn process(text: &str) -> Process {
-        Process { is_ready: true, metrics: text.lines().filter_map(metric).collect() }
+        Process { is_ready: true, metrics: ops::parsed(text) }
     }
 
     #[test]
@@ -268,14 +218,5 @@ mod tests {
             assert_eq!(found, [(verdict, page)], "{text}");
         }
         assert_eq!(process("penstock_metastore_failures_total 4").findings(&before), [], "not lately");
-    }
-
-    #[test]
-    fn metrics_are_read_with_their_labels() {
-        let read = metric("penstock_build_info{version=\"0.1.0\",roles=\"query,metrics\"} 1").unwrap();
-        assert_eq!((read.name.as_str(), read.value), ("penstock_build_info", 1.0));
-        assert_eq!((read.labels["version"].as_str(), read.labels["roles"].as_str()), ("0.1.0", "query,metrics"));
-        assert_eq!(metric("process_open_fds 39").unwrap().value, 39.0);
-        assert!(metric("# TYPE process_open_fds gauge").is_none());
     }
 }
