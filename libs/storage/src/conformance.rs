@@ -9,6 +9,7 @@
 mod audit;
 mod brandings;
 mod cache;
+mod dashboards;
 mod directory;
 mod erasures;
 mod ledger;
@@ -26,6 +27,7 @@ mod warehouse;
 pub use audit::audit;
 pub use brandings::brandings;
 pub use cache::cache;
+pub use dashboards::dashboards;
 pub use directory::directory;
 pub use erasures::erasures;
 pub use ledger::ledger;

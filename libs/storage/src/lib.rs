@@ -1,9 +1,9 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is twelve small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is thirteen small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
 //! define, the [`Erasures`] of users, the [`Replays`] of the log, the [`Reports`] that are asked by the clock, the [`Placements`] of the log's
-//! records, the [`States`] of buckets, the [`Audit`] of who changed what, the [`Brandings`] of tenants, and [`Snapshots`] of all. [`Metastore`] is all twelve; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
+//! records, the [`States`] of buckets, the [`Audit`] of who changed what, the [`Brandings`] of tenants, the [`Dashboards`] of their apps, and [`Snapshots`] of all. [`Metastore`] is all thirteen; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -14,6 +14,7 @@ mod apps;
 mod audit;
 mod brandings;
 mod cache;
+mod dashboards;
 mod directory;
 mod erasures;
 mod leased;
@@ -39,6 +40,7 @@ pub use apps::{AppInfo, Apps};
 pub use audit::{Audit, AuditEntry, AuditExpected, AuditFilter, AuditVerdict, Change, verify_audit};
 pub use brandings::{Branded, Brandings, Hosts};
 pub use cache::{Cache, CacheError, open_cache};
+pub use dashboards::{Dashboard, Dashboards};
 pub use directory::{App, Directory, Key, Places, Quota, Retention, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
 pub use leased::Leased;
@@ -66,6 +68,7 @@ pub trait Metastore:
     + States
     + Audit
     + Brandings
+    + Dashboards
     + Snapshots
 {
 }
@@ -81,6 +84,7 @@ impl<
         + States
         + Audit
         + Brandings
+        + Dashboards
         + Snapshots,
 > Metastore for T
 {
@@ -98,6 +102,9 @@ pub enum MetaError {
     /// The thing changed since it was read.
     #[error("{0} changed meanwhile")]
     Conflict(String),
+    /// There are as many as there may be.
+    #[error("{0}, and may have no more")]
+    TooMany(String),
     /// The metastore can't be reached or is busy for too long; nothing was changed, or it is unknown whether.
     #[error("the metastore can't be used now: {0}")]
     Unavailable(String),
@@ -121,12 +128,13 @@ pub enum MetaError {
 
 impl From<MetaError> for model::Error {
     fn from(error: MetaError) -> Self {
-        use model::ErrorCode::{AlreadyExists, Conflict, Internal, NotFound, Unavailable};
+        use model::ErrorCode::{AlreadyExists, Conflict, Internal, NotFound, ResourceExhausted, Unavailable};
         let text = error.to_string();
         match error {
             MetaError::NotFound(_) => Self::new(NotFound, text),
             MetaError::AlreadyExists(_) => Self::new(AlreadyExists, text),
             MetaError::Conflict(_) => Self::new(Conflict, text),
+            MetaError::TooMany(_) => Self::new(ResourceExhausted, text),
             // The backend's own words may name hosts and files: they go to the log, not to a tenant.
             MetaError::Unavailable(_) => Self {
                 retry_after: Some(std::time::Duration::from_secs(1)),

@@ -1,4 +1,4 @@
-//! The twelve traits of the metastore, over either database.
+//! The thirteen traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -8,6 +8,7 @@
 
 mod audit;
 mod brandings;
+mod dashboards;
 mod directory;
 mod erasures;
 mod ledger;

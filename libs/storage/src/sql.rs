@@ -3,6 +3,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod brandings;
+pub(crate) mod dashboards;
 mod database;
 pub(crate) mod directory;
 pub(crate) mod erasures;

@@ -81,6 +81,11 @@ async fn brandings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dashboards() {
+    conformance::dashboards(metastore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn placements() {
     conformance::placements(metastore).await;
 }

@@ -72,6 +72,12 @@ async fn brandings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dashboards() {
+    let folders = Folders::new();
+    conformance::dashboards(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn placements() {
     let folders = Folders::new();
     conformance::placements(async || folders.metastore().await).await;
