@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What a descriptor calls its parts, by the numbers that its comments are kept under.
 PARTS = {"messageType": 4, "enumType": 5, "service": 6, "field": 2, "value": 2, "method": 2}
-TITLES = {"IngestService": "Events in", "QueryService": "Answers out", "MetricsService": "Metrics", "AdminService": "Administration", "PublicService": "Without a key"}
+TITLES = {"IngestService": "Events in", "QueryService": "Answers out", "MetricsService": "Metrics", "DashboardService": "Dashboards", "AdminService": "Administration", "PublicService": "Without a key"}
 INTRODUCTION = """# API
 
 One port speaks gRPC, grpc-web and JSON over HTTP/1.1 and HTTP/2. A key goes into the header `authorization: Bearer KEY`, an embed token likewise.

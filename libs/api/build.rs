@@ -9,8 +9,8 @@ use std::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
-    let files =
-        ["common", "ingest", "query", "metrics", "admin", "public"].map(|name| format!("penstock/v1/{name}.proto"));
+    let files = ["common", "ingest", "query", "metrics", "dashboards", "admin", "public"]
+        .map(|name| format!("penstock/v1/{name}.proto"));
     println!("cargo:rerun-if-changed={}", root.display());
 
     let mut compiler = protox::Compiler::new([&root])?;

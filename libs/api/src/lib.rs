@@ -3,7 +3,9 @@
 
 use std::{collections::HashSet, sync::LazyLock};
 
-use prost_reflect::{DescriptorPool, MethodDescriptor, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MethodDescriptor, SerializeOptions, prost::Message,
+};
 
 pub mod convert;
 pub mod raw;
@@ -26,6 +28,31 @@ pub const ERROR_DOMAIN: &str = "penstock";
 pub fn json() -> SerializeOptions {
     SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false)
 }
+
+/// The contract's message of that name as JSON text without what is at its default: how such a thing is kept where people may look at it.
+///
+/// # Panics
+/// If the contracts have no such message.
+pub fn to_text<M: Message>(name: &str, message: &M) -> String {
+    let descriptor = POOL.get_message_by_name(&format!("penstock.v1.{name}")).expect("the contracts have it");
+    let message = DynamicMessage::decode(descriptor, &*message.encode_to_vec()).expect("it is one of these");
+    let (mut text, plain) = (Vec::new(), json().skip_default_fields(true));
+    let written = message.serialize_with_options(&mut serde_json::Serializer::new(&mut text), &plain);
+    written.expect("a message has JSON");
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+/// What [`to_text`] wrote; what a newer program put into it besides is left out. An error says what else it is.
+pub fn of_text<M: Message + Default>(name: &str, text: &str) -> Result<M, String> {
+    let descriptor = POOL.get_message_by_name(&format!("penstock.v1.{name}")).ok_or("no message of the contracts")?;
+    let (mut json, lenient) =
+        (serde_json::Deserializer::from_str(text), DeserializeOptions::new().deny_unknown_fields(false));
+    let message = DynamicMessage::deserialize_with_options(descriptor, &mut json, &lenient);
+    message.map_err(|e| e.to_string())?.transcode_to().map_err(|e| e.to_string())
+}
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).expect("the compiled contracts are well formed"));
 
 /// Whether the contract says of the gRPC method at `path` (`/penstock.v1.QueryService/Sql`) that it changes nothing.
 pub fn is_read(path: &str) -> bool {
@@ -50,8 +77,7 @@ pub fn is_stream(path: &str) -> bool {
 }
 
 fn methods() -> Vec<MethodDescriptor> {
-    let pool = DescriptorPool::decode(DESCRIPTORS).expect("the compiled contracts are well formed");
-    pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+    POOL.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
 fn grpc_path(method: &MethodDescriptor) -> String {

@@ -19,6 +19,9 @@ pub struct Scope {
     /// If it is there, metrics may be evaluated as it says, and nothing else may be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluates: Option<Evaluates>,
+    /// The dashboards that are shown; all if it isn't there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dashboards: Option<Vec<String>>,
 }
 
 /// Which metrics may be evaluated, and how.
@@ -51,12 +54,17 @@ impl ReadFilter {
 impl Scope {
     /// Over all events and questions.
     pub const fn new(tenant: TenantId, apps: AppSet, permissions: Permissions, priority: Priority) -> Self {
-        Self { tenant, apps, permissions, priority, filters: Vec::new(), evaluates: None }
+        Self { tenant, apps, permissions, priority, filters: Vec::new(), evaluates: None, dashboards: None }
     }
 
     /// Whether the app is within reach.
     pub fn reaches(&self, app: &AppId) -> bool {
         self.apps.contains(app)
+    }
+
+    /// Whether the dashboard of that id is shown.
+    pub fn shows(&self, dashboard: &str) -> bool {
+        self.dashboards.as_ref().is_none_or(|ids| ids.iter().any(|id| id == dashboard))
     }
 
     /// Whether the permission is given.
@@ -102,7 +110,7 @@ pub enum Permission {
     Ingest = 1,
     /// Ask queries and evaluate metrics.
     Query = 2,
-    /// Define metrics.
+    /// Define metrics and keep dashboards.
     Metrics = 3,
     /// Manage the tenant's apps and keys.
     Admin = 4,

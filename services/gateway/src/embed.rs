@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 4 << 10;
 const LONGEST_MS: i64 = 24 * 3_600_000;
 /// How much a signer's clock may be ahead.
 const SKEW_MS: i64 = 60_000;
-/// How many metrics, and how many dimensions, a token names.
+/// How many metrics, how many dimensions, and how many dashboards a token names.
 const MOST_NAMES: usize = 100;
 
 #[derive(Deserialize)]
@@ -47,6 +47,8 @@ struct Claims {
     apps: Option<Vec<String>>,
     metrics: Option<Vec<String>>,
     dimensions: Option<Vec<String>>,
+    #[serde(default)]
+    dashboards: Vec<String>,
     // Known, and the signer's own business.
     #[serde(rename = "iat")]
     _iat: Option<IgnoredAny>,
@@ -152,7 +154,7 @@ fn claims(text: &str) -> Result<Claims, Error> {
     serde_json::from_slice(&bytes).map_err(|error| {
         refused(&format!(
             "has claims that can't be read: {error}; they are `exp`, `filters` (an object of properties and their values, empty for no filter), and \
-             perhaps `nbf`, `apps`, `metrics` and `dimensions`"
+             perhaps `nbf`, `apps`, `metrics`, `dimensions` and `dashboards`"
         ))
     })
 }
@@ -180,9 +182,12 @@ fn narrowed(of: &Scope, claims: Claims) -> Result<Scope, Error> {
     if scope.filters.len() > 2 * ReadFilter::MOST || bytes.sum::<usize>() > 2 * ReadFilter::MOST_BYTES {
         return Err(refused("has more filters than a call can carry"));
     }
-    if [&claims.metrics, &claims.dimensions].into_iter().flatten().any(|names| names.len() > MOST_NAMES) {
-        return Err(refused("names more than 100 metrics or dimensions"));
+    let named = [&claims.metrics, &claims.dimensions].into_iter().flatten().chain([&claims.dashboards]);
+    if named.into_iter().any(|names| names.len() > MOST_NAMES) {
+        return Err(refused("names more than 100 metrics, dimensions or dashboards"));
     }
+    // A dashboard may tell of whom it is made for: nobody's customer sees one that isn't meant for them.
+    scope.dashboards = Some(claims.dashboards);
     if claims.metrics.is_some() || claims.dimensions.is_some() {
         scope.evaluates = Some(Evaluates { metrics: claims.metrics, dimensions: claims.dimensions });
     }

@@ -13,7 +13,7 @@ pub enum Target {
     Ingest,
     /// Questions.
     Query,
-    /// Metric definitions and their evaluation.
+    /// Metric definitions and their evaluation, and dashboards.
     Metrics,
     /// Tenants, apps, keys.
     Admin,
@@ -31,7 +31,7 @@ impl Target {
         match first {
             "penstock.v1.IngestService" => Some(Self::Ingest),
             "penstock.v1.QueryService" => Some(Self::Query),
-            "penstock.v1.MetricsService" => Some(Self::Metrics),
+            "penstock.v1.MetricsService" | "penstock.v1.DashboardService" => Some(Self::Metrics),
             "penstock.v1.AdminService" => Some(Self::Admin),
             "penstock.v1.PublicService" => Some(Self::Public),
             "grpc.health.v1.Health"
@@ -54,7 +54,14 @@ impl Target {
             "batch" | "import" | "track" | "page" | "screen" | "group" | "alias" => Some(Self::Ingest),
             "query" | "sql" | "subscribe" | "export" | "explain" | "describe" => Some(Self::Query),
             "grafana" => Some(Self::Metrics),
-            "apps" if segments.nth(1).is_some_and(|s| s.split(':').next() == Some("metrics")) => Some(Self::Metrics),
+            "apps"
+                if segments
+                    .nth(1)
+                    .and_then(|s| s.split(':').next())
+                    .is_some_and(|s| ["metrics", "dashboards"].contains(&s)) =>
+            {
+                Some(Self::Metrics)
+            }
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
             | "replays" | "reports" | "topic" | "audit" | "backups" | "branding" | "domains" => Some(Self::Admin),
             _ => None,
@@ -139,6 +146,9 @@ mod tests {
             ("/v1/apps/x/metrics", Some(Target::Metrics)),
             ("/v1/apps/x/metrics:preview", Some(Target::Metrics)),
             ("/v1/apps/x/metrics/m:evaluate", Some(Target::Metrics)),
+            ("/v1/apps/x/dashboards", Some(Target::Metrics)),
+            ("/v1/apps/x/dashboards/d", Some(Target::Metrics)),
+            ("/penstock.v1.DashboardService/PutDashboard", Some(Target::Metrics)),
             ("/v1/grafana/x/query", Some(Target::Metrics)),
             ("/v1/keys/k", Some(Target::Admin)),
             ("/v1/quota", Some(Target::Admin)),

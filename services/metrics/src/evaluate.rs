@@ -61,7 +61,12 @@ impl Metrics {
 }
 
 /// The query whose one measure is the metric. Its filters are the metric's, then the evaluation's.
-fn typed_query(app: &AppId, metric: Metric, on: Vec<Formula>, evaluation: Evaluation) -> Result<TypedQuery, Error> {
+pub(crate) fn typed_query(
+    app: &AppId,
+    metric: Metric,
+    on: Vec<Formula>,
+    evaluation: Evaluation,
+) -> Result<TypedQuery, Error> {
     let Evaluation { dimensions, filters, range, grain, order_by, limit, having, comparison, fill, top, totals } =
         evaluation;
     if limit > MAX_ROWS {

@@ -1,4 +1,4 @@
-//! Custom metrics: `penstock.v1.MetricsService` over the metastore and the query service.
+//! Custom metrics and dashboards: `penstock.v1.MetricsService` and `penstock.v1.DashboardService` over the metastore and the query service.
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `target` finds the app, if the key reaches it. A
 //! definition is held against the app's properties by the same language that queries are compiled with (`definition`), and kept
@@ -7,8 +7,12 @@
 //! A formula can name other metrics (`references`): their versions are fixed when it is kept, and the query brings them along.
 //! What the query service finds at fault is told by the fields of the request that the caller made (`origin`). While the
 //! metastore can't be reached, metrics and apps are what they were within the last minute (`known`).
+//!
+//! A dashboard (`dashboards`) is kept as its writer put it, under a tag that is another one with each change; what its tiles ask is tried before,
+//! by the query service, as the writer (`tiles`).
 
 mod call;
+mod dashboards;
 mod define;
 mod definition;
 mod evaluate;
@@ -19,12 +23,16 @@ mod read;
 mod references;
 mod service;
 mod target;
+mod tiles;
 mod upstream;
 mod wire;
 
 use std::sync::Arc;
 
-use api::v1::metrics_service_server::{MetricsServiceServer, SERVICE_NAME};
+use api::v1::{
+    dashboard_service_server::{self, DashboardServiceServer},
+    metrics_service_server::{self, MetricsServiceServer},
+};
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use storage::Metastore;
 use tonic::{codec::CompressionEncoding, service::Routes};
@@ -42,13 +50,19 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 pub fn service(store: Arc<dyn Metastore>, query: HttpService, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
     let upstream = upstream::Upstream::new(query, key.clone(), now_ms);
     let known = known::Known::new(Arc::clone(&store), now_ms);
-    let grpc = MetricsServiceServer::new(service::Metrics { store, known, upstream, now_ms })
+    let metrics = Arc::new(service::Metrics { store, known, upstream, now_ms });
+    let grpc = MetricsServiceServer::from_arc(Arc::clone(&metrics))
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_ANSWER_BYTES);
-    let routes = BoxCloneSyncService::new(Routes::new(grpc).prepare());
-    let with_json = Transcoder::new(api::DESCRIPTORS, &[SERVICE_NAME], MAX_REQUEST_BYTES).wrap(routes);
+    let dashboards = DashboardServiceServer::from_arc(metrics)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    let routes = BoxCloneSyncService::new(Routes::new(grpc).add_service(dashboards).prepare());
+    let names = [metrics_service_server::SERVICE_NAME, dashboard_service_server::SERVICE_NAME];
+    let with_json = Transcoder::new(api::DESCRIPTORS, &names, MAX_REQUEST_BYTES).wrap(routes);
     let routed = grafana::route(with_json);
     trace::serve("metrics", BoxCloneSyncService::new(RequireContext::new(key, now_ms).layer(routed)))
 }

@@ -95,12 +95,12 @@ impl MetricsService for Metrics {
     }
 }
 
-fn take<T>(request: Request<T>) -> Result<(Call, T), Status> {
+pub(crate) fn take<T>(request: Request<T>) -> Result<(Call, T), Status> {
     let call = Call::of(&request).map_err(|e| to_status(&e))?;
     Ok((call, request.into_inner()))
 }
 
-fn answer<T>(outcome: Result<T, Error>) -> Result<Response<T>, Status> {
+pub(crate) fn answer<T>(outcome: Result<T, Error>) -> Result<Response<T>, Status> {
     outcome.map(Response::new).map_err(|e| to_status(&e))
 }
 

@@ -33,7 +33,8 @@ impl Metrics {
         self.app_of(call, permission, app_id).await
     }
 
-    async fn app_of(&self, call: &Call, permission: Permission, app_id: &str) -> Result<App, Error> {
+    /// The app, if the caller has the permission and the key reaches it, whatever else the caller may do.
+    pub(crate) async fn app_of(&self, call: &Call, permission: Permission, app_id: &str) -> Result<App, Error> {
         call.context.require(permission)?;
         let app = app_from_wire("app_id", app_id)?;
         if !call.context.scope.reaches(&app) {

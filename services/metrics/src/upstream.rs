@@ -2,7 +2,7 @@
 
 use api::{
     status::from_status,
-    v1::{QueryRequest, Result as Answer, query_service_client::QueryServiceClient},
+    v1::{ExplainRequest, QueryRequest, Result as Answer, query_service_client::QueryServiceClient},
 };
 use mesh::{
     HttpService,
@@ -32,7 +32,23 @@ impl Upstream {
 
     /// Asks as the caller: the query service sees the caller's scope and priority, and nothing that this service may do besides.
     pub(crate) async fn query(&self, call: &Call, request: QueryRequest) -> Result<Answer, Error> {
-        let mut request = tonic::Request::new(request);
+        let answer = self.client().query(self.request(call, request)).await;
+        let answer = answer.map_err(|status| refused(&status))?.into_inner();
+        answer.result.ok_or_else(|| Error::internal("the query service gave no result"))
+    }
+
+    /// Whether the caller could ask that; the refusal if not.
+    pub(crate) async fn explain(&self, call: &Call, request: ExplainRequest) -> Result<(), Error> {
+        let explained = self.client().explain(self.request(call, request)).await;
+        explained.map(drop).map_err(|status| refused(&status))
+    }
+
+    fn client(&self) -> QueryServiceClient<HttpService> {
+        QueryServiceClient::new(self.query.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    fn request<T>(&self, call: &Call, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
         request.extensions_mut().insert(Affinity::tenant(call.tenant()));
         let metadata = request.metadata_mut();
         let good_until_ms = (self.now_ms)() + CONTEXT_LIFE_MS;
@@ -41,9 +57,7 @@ impl Upstream {
         for (name, value) in call.passed_on() {
             metadata.insert(name, value);
         }
-        let mut client = QueryServiceClient::new(self.query.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let answer = client.query(request).await.map_err(|status| refused(&status))?.into_inner();
-        answer.result.ok_or_else(|| Error::internal("the query service gave no result"))
+        request
     }
 }
 

@@ -189,10 +189,11 @@ fn nowhere(role: Role) -> HttpService {
     }))
 }
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "penstock.v1.IngestService",
     "penstock.v1.QueryService",
     "penstock.v1.MetricsService",
+    "penstock.v1.DashboardService",
     "penstock.v1.AdminService",
     "penstock.v1.PublicService",
 ];

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dashboards;
 mod define;
 mod evaluate;
 mod json;

@@ -6,6 +6,7 @@ use api::v1::{
     DescribeRequest, DescribeResponse, ExplainRequest, ExplainResponse, ExportRequest, ExportResponse, QueryRequest,
     QueryResponse, QueryStreamRequest, QueryStreamResponse, Result as Answer, SqlRequest, SqlResponse,
     SqlStreamRequest, SqlStreamResponse, SubscribeRequest, SubscribeResponse,
+    explain_request::Question,
     query_service_server::{QueryService, QueryServiceServer},
 };
 use mesh::{
@@ -13,7 +14,7 @@ use mesh::{
     context::{CallContext, RequireContext, of_grpc},
     signed::SigningKey,
 };
-use model::Error;
+use model::{Error, Permission};
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status, codegen::BoxStream, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
@@ -31,11 +32,12 @@ pub(crate) struct Asked {
 pub(crate) struct Recorder {
     asked: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<Mutex<Result<Answer, Error>>>,
+    explained: Arc<Mutex<Vec<ExplainRequest>>>,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { asked: Arc::default(), answer: Arc::new(Mutex::new(Ok(Answer::default()))) }
+        Self { asked: Arc::default(), answer: Arc::new(Mutex::new(Ok(Answer::default()))), explained: Arc::default() }
     }
 
     /// What it says from now on.
@@ -46,6 +48,11 @@ impl Recorder {
     /// What it was asked since the last call.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.asked.lock())
+    }
+
+    /// What it was to explain since the last call. It refuses what asks for `NO`.
+    pub(crate) fn explained(&self) -> Vec<ExplainRequest> {
+        std::mem::take(&mut self.explained.lock())
     }
 
     /// It as a service of the mesh, behind the same check of the context as the real one.
@@ -92,8 +99,17 @@ impl QueryService for Recorder {
         Err(not_asked_for())
     }
 
-    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
-        Err(not_asked_for())
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        of_grpc(&request)?.require(Permission::Query).map_err(|e| api::status::to_status(&e))?;
+        let request = request.into_inner();
+        self.explained.lock().push(request.clone());
+        let no = |field: &str| Err(api::status::to_status(&Error::invalid(field, "NO", "must be yes")));
+        match request.question {
+            Some(Question::Query(query)) if query.measures[0].formula == "NO" => no("query.measures[0].formula"),
+            Some(Question::Sql(query)) if query.sql == "NO" => no("sql"),
+            _ if request.options.is_some_and(|options| options.time_zone == "NO") => no("options.time_zone"),
+            _ => Ok(Response::new(ExplainResponse::default())),
+        }
     }
 
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
@@ -102,5 +118,5 @@ impl QueryService for Recorder {
 }
 
 fn not_asked_for() -> Status {
-    Status::unimplemented("metrics are evaluated by Query alone")
+    Status::unimplemented("metrics are evaluated by Query alone, and tiles tried by Explain")
 }

@@ -75,13 +75,26 @@ impl World {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
+        self.send(caller, message, |service, request| method(MetricsServiceClient::new(service), request)).await
+    }
+
+    /// Calls a method of any of the service's contracts.
+    pub(crate) async fn send<Q, A, F>(
+        &self,
+        caller: &CallContext,
+        message: Q,
+        method: impl FnOnce(HttpService, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
         let mut request = Request::new(message);
         for (name, value) in [("grpc-timeout", "750m"), ("traceparent", TRACE)] {
             request.metadata_mut().insert(name, value.parse().unwrap());
         }
         let header = self.header(caller);
         request.metadata_mut().insert(CONTEXT_HEADER, header.to_str().unwrap().parse().unwrap());
-        method(MetricsServiceClient::new(self.service.clone()), request).await.map(Response::into_inner)
+        method(self.service.clone(), request).await.map(Response::into_inner)
     }
 }
 

@@ -164,6 +164,7 @@ pub fn all() -> Vec<Attack> {
     let mut attacks = sql();
     attacks.extend(typed());
     attacks.extend(metrics());
+    attacks.extend(dashboards());
     attacks.extend(admin());
     attacks.extend(ingest());
     attacks.push(("PublicService/GetHostBranding".to_owned(), json!({})));
@@ -306,6 +307,40 @@ fn metrics() -> Vec<Attack> {
             let evaluation = json!({"filters": [filter], "dimensions": [{"expression": expression}]});
             push("Evaluate", json!({"app_id": "shop", "name": "revenue", "evaluation": evaluation}));
         }
+    }
+    attacks
+}
+
+fn dashboards() -> Vec<Attack> {
+    let mut attacks = Vec::new();
+    let mut push = |method: &str, body: Value| attacks.push((format!("DashboardService/{method}"), body));
+    let tile = |question: Value| {
+        let mut tile = json!({"id": "t"});
+        tile.as_object_mut().unwrap().extend(question.as_object().unwrap().clone());
+        json!({"dashboard_id": "attack", "tiles": [tile]})
+    };
+    for app in ["lab", "blue", "*", "", "sh%6Fp", "../lab"] {
+        for id in ["sales", "blue_only"] {
+            push("GetDashboard", json!({"app_id": app, "dashboard_id": id}));
+            push("DeleteDashboard", json!({"app_id": app, "dashboard_id": id}));
+            push("PutDashboard", json!({"app_id": app, "dashboard": {"dashboard_id": id, "title": "attacked"}}));
+        }
+        push("ListDashboards", json!({"app_id": app}));
+    }
+    for id in ["blue_only", "lab_only", "../../lab/dashboards/lab_only"] {
+        push("GetDashboard", json!({"app_id": "shop", "dashboard_id": id}));
+        push("DeleteDashboard", json!({"app_id": "shop", "dashboard_id": id}));
+    }
+    push("ListDashboards", json!({"app_id": "shop"}));
+    // What the tiles of a dashboard would ask is told by its refusal at most.
+    for expression in EXPRESSIONS {
+        let measures = json!([{"formula": expression}]);
+        push("PutDashboard", json!({"app_id": "shop", "dashboard": tile(json!({"query": {"measures": measures}}))}));
+        let sql = json!({"sql": format!("SELECT {expression} FROM events WHERE app_id = 'lab'")});
+        push("PutDashboard", json!({"app_id": "shop", "dashboard": tile(json!({"sql": sql}))}));
+    }
+    for name in ["blue_only", "lab_only"] {
+        push("PutDashboard", json!({"app_id": "shop", "dashboard": tile(json!({"metric": {"name": name}}))}));
     }
     attacks
 }

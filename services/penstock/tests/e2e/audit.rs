@@ -17,6 +17,8 @@ const NOTED: &[&str] = &[
     "MetricsService/CreateMetric",
     "MetricsService/UpdateMetric",
     "MetricsService/DeleteMetric",
+    "DashboardService/PutDashboard",
+    "DashboardService/DeleteDashboard",
     "AdminService/CreateTenant",
     "AdminService/CreateApp",
     "AdminService/CreateKey",
@@ -53,6 +55,8 @@ const NOT_NOTED: &[&str] = &[
     "MetricsService/ListMetricVersions",
     "MetricsService/PreviewMetric",
     "MetricsService/Evaluate",
+    "DashboardService/ListDashboards",
+    "DashboardService/GetDashboard",
     "AdminService/ListTenants",
     "AdminService/ListApps",
     "AdminService/ListKeys",
@@ -220,6 +224,17 @@ async fn every_change_says_who_made_it_and_what_it_was_before() {
     let body = json!({"app_id": "shop", "name": "buys"});
     let noted = auditor.noted(&chief, "acme", "MetricsService/DeleteMetric", &body).await;
     assert_eq!((&noted.2["version"], noted.3), (&json!(2), json!(null)));
+
+    let dashboard = |title: &str, etag: &Value| json!({"app_id": "shop", "dashboard": {"dashboard_id": "all", "title": title, "etag": etag}});
+    let body = dashboard("All", &json!(""));
+    let (kept, object, before, after) = auditor.noted(&chief, "acme", "DashboardService/PutDashboard", &body).await;
+    assert_eq!((object.as_str(), before, &after["title"]), ("apps/shop/dashboards/all", json!(null), &json!("All")));
+    let body = dashboard("All of it", &kept["dashboard"]["etag"]);
+    let noted = auditor.noted(&chief, "acme", "DashboardService/PutDashboard", &body).await;
+    assert_eq!((noted.2, noted.3), (json!({"title": "All"}), json!({"title": "All of it"})));
+    let body = json!({"app_id": "shop", "dashboard_id": "all"});
+    let noted = auditor.noted(&chief, "acme", "DashboardService/DeleteDashboard", &body).await;
+    assert_eq!((&noted.2["title"], noted.3), (&json!("All of it"), json!(null)));
 
     publish(&house, &chief).await;
     let export = json!({"sql": {"sql": SQL, "app_id": "shop"}, "format": "EXPORT_FORMAT_CSV"});

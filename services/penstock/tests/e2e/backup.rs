@@ -26,6 +26,9 @@ async fn a_house_comes_back_from_a_backup_made_under_load() {
     send(&house, &key, 0).await.unwrap();
     let (status, answer) = house.post(&key, "/v1/apps/shop/metrics", &metric("before")).await;
     assert_eq!(status, 200, "{answer}");
+    let dashboard = format!("http://{}/v1/apps/shop/dashboards/before", house.address);
+    let put = house.http.put(dashboard).bearer_auth(&key).json(&json!({"dashboard": {}})).send().await.unwrap();
+    assert_eq!(put.status(), 200);
     house.until_metric("penstock_pipeline_events_total", |events| events >= BATCH as f64).await;
     // A backup's warehouse may be younger than its ledger, which then doesn't know of such rows as these.
     let younger = "INSERT INTO events SELECT * REPLACE (1000000 + _offset AS _offset, concat('ghost', event_id) AS event_id) FROM events";
@@ -82,6 +85,9 @@ async fn a_house_comes_back_from_a_backup_made_under_load() {
         let answer = house.http.get(url).bearer_auth(&key).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), there, "the metric of {name} the backup");
     }
+    let dashboard = format!("http://{}/v1/apps/shop/dashboards/before", house.address);
+    let kept = house.http.get(dashboard).bearer_auth(&key).send().await.unwrap();
+    assert_eq!(kept.status(), 200, "the dashboard of before the backup");
     // A house is there now.
     let again = penstock_restore(&house, &id);
     assert!(String::from_utf8_lossy(&again.stderr).contains("there is a house already"), "{again:?}");

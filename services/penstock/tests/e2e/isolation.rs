@@ -44,6 +44,16 @@ impl World {
                 house.post(key, &format!("/v1/apps/{app}/metrics"), &json!({"definition": definition})).await;
             assert_eq!(status, 200, "{answer}");
         }
+        for (key, app, id) in
+            [(&lab, "lab", "lab_only"), (&blue, "shop", "blue_only"), (&blue, "shop", "sales"), (&red, "shop", "sales")]
+        {
+            let title = if key == &red { "mine" } else { "canary-blue or canary-red-lab" };
+            let sql = json!({"sql": "SELECT SUM(n) AS n FROM events"});
+            let body = json!({"dashboard": {"title": title, "tiles": [{"id": "t", "sql": sql}]}});
+            let url = format!("http://{}/v1/apps/{app}/dashboards/{id}", house.address);
+            let answer = house.http.put(url).bearer_auth(key).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        }
         let definition = json!({"name": "revenue", "formula": "SUM(n)"});
         let (status, answer) = house.post(&red, "/v1/apps/shop/metrics", &json!({"definition": definition})).await;
         assert_eq!(status, 200, "{answer}");
@@ -75,6 +85,7 @@ impl World {
         let asked = [
             ("QueryService/Sql", json!({"sql": sql, "app_id": app})),
             ("MetricsService/ListMetrics", json!({"app_id": app})),
+            ("DashboardService/ListDashboards", json!({"app_id": app})),
             ("AdminService/ListApps", json!({})),
             ("AdminService/ListKeys", json!({})),
             ("AdminService/GetTenantQuota", json!({})),
@@ -184,22 +195,27 @@ async fn no_method_shows_or_changes_what_is_another_s() {
 async fn names_of_others_answer_as_names_that_do_not_exist() {
     let world = World::new().await;
     let said = async |method: &str, body: Value, name: &str| {
-        let answers = world.as_red(&(format!("MetricsService/{method}"), body)).await;
+        let answers = world.as_red(&(method.to_owned(), body)).await;
         answers
             .into_iter()
             .map(|a| (a.code, a.messages.iter().map(|m| m.to_string().replace(name, "?")).collect::<String>()))
             .collect::<Vec<_>>()
     };
-    for method in ["GetMetric", "Evaluate", "ListMetricVersions", "DeleteMetric"] {
+    let of_metrics = ["GetMetric", "Evaluate", "ListMetricVersions", "DeleteMetric"];
+    let of_metrics = of_metrics.map(|method| (format!("MetricsService/{method}"), "name"));
+    let of_dashboards = ["GetDashboard", "DeleteDashboard"];
+    let of_dashboards = of_dashboards.map(|method| (format!("DashboardService/{method}"), "dashboard_id"));
+    for (method, field) in of_metrics.into_iter().chain(of_dashboards) {
+        let method = method.as_str();
         for (app, theirs) in [("shop", "blue_only"), ("lab", "lab_only")] {
-            let there = said(method, json!({"app_id": app, "name": theirs}), theirs).await;
+            let there = said(method, json!({"app_id": app, field: theirs}), theirs).await;
             assert_eq!(
                 there,
-                said(method, json!({"app_id": app, "name": "nothing"}), "nothing").await,
+                said(method, json!({"app_id": app, field: "nothing"}), "nothing").await,
                 "{method} {app}"
             );
         }
-        let (there, not) = (json!({"app_id": "lab", "name": "m"}), json!({"app_id": "no-app", "name": "m"}));
+        let (there, not) = (json!({"app_id": "lab", field: "m"}), json!({"app_id": "no-app", field: "m"}));
         assert_eq!(said(method, there, "lab").await, said(method, not, "no-app").await, "{method}");
     }
 }

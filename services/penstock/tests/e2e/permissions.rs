@@ -31,6 +31,10 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("MetricsService/ListMetricVersions", &["query"]),
     ("MetricsService/PreviewMetric", &["query"]),
     ("MetricsService/Evaluate", &["query"]),
+    ("DashboardService/ListDashboards", &["query"]),
+    ("DashboardService/GetDashboard", &["query"]),
+    ("DashboardService/PutDashboard", &["metrics"]),
+    ("DashboardService/DeleteDashboard", &["metrics"]),
     ("AdminService/CreateTenant", &["operator"]),
     ("AdminService/ListTenants", &["operator"]),
     ("AdminService/CreateApp", &["admin", "operator"]),
@@ -70,7 +74,7 @@ const NEEDED: &[(&str, &[&str])] = &[
 /// By gRPC, and by JSON where there is a mapping.
 async fn call(house: &House, contracts: &Contracts, key: &str, method: &str) -> Vec<Answer> {
     let body = match method.split_once('/').unwrap().0 {
-        "MetricsService" => json!({"app_id": "shop"}),
+        "MetricsService" | "DashboardService" => json!({"app_id": "shop"}),
         _ => json!({}),
     };
     let bearer = format!("Bearer {key}");

@@ -30,6 +30,7 @@ async fn health_and_reflection_answer_without_a_key() {
         "penstock.v1.IngestService",
         "penstock.v1.QueryService",
         "penstock.v1.MetricsService",
+        "penstock.v1.DashboardService",
         "penstock.v1.AdminService",
     ] {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();

@@ -174,6 +174,49 @@ async fn a_token_of_metrics_evaluates_these_by_its_dimensions_and_asks_nothing_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_reads_the_dashboards_that_it_names() {
+    let portal = Portal::open().await;
+    let (kid, signer) = &portal.ed;
+    let house = &portal.house;
+    let url = |id: &str| format!("http://{}/v1/apps/{APP}/dashboards{id}", house.address);
+    let tiles = json!([{"id": "t", "query": {"measures": [{"formula": "SUM(amount)"}]}}, {"id": "m", "metric": {"name": "sales"}}]);
+    for id in ["sales", "costs"] {
+        let body = json!({"dashboard": {"tiles": tiles}});
+        let kept = house.http.put(url(&format!("/{id}"))).bearer_auth(&portal.whole).json(&body).send().await.unwrap();
+        assert_eq!(kept.status(), 200, "{}", kept.text().await.unwrap());
+    }
+    let read = async |token: &str, id: &str| {
+        let answer = house.http.get(url(&format!("/{id}"))).bearer_auth(token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let listed = async |token: &str| {
+        let answer = house.http.get(url("")).bearer_auth(token).send().await.unwrap();
+        let all = answer.json::<Value>().await.unwrap();
+        let ids =
+            all["dashboards"].as_array().unwrap().iter().map(|one| one["dashboard_id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let named = signer.token(kid, claims(json!({"dashboards": ["sales", "nothing"]})));
+    let (status, answer) = read(&named, "sales").await;
+    assert_eq!((status, answer["dashboard"]["tiles"].as_array().unwrap().len()), (200, 2), "{answer}");
+    assert_eq!((read(&named, "costs").await.0, read(&named, "nothing").await.0), (403, 404));
+    assert_eq!(listed(&named).await, ["sales"]);
+    // Who names none sees none, and nobody puts one.
+    let unnamed = signer.token(kid, claims(json!({})));
+    assert_eq!((read(&unnamed, "sales").await.0, listed(&unnamed).await.len()), (403, 0));
+    let put = house.http.put(url("/sales")).bearer_auth(&named).json(&json!({"dashboard": {}})).send().await.unwrap();
+    assert_eq!(put.status(), 403);
+    assert_eq!(house.http.delete(url("/sales")).bearer_auth(&named).send().await.unwrap().status(), 403);
+    // Of one that only evaluates metrics, the tiles are all the same; what they ask beside metrics it may not.
+    let evaluates = signer.token(kid, claims(json!({"metrics": ["sales"], "dashboards": ["sales"]})));
+    assert_eq!(read(&evaluates, "sales").await.0, 200);
+    assert_eq!(portal.count(&evaluates).await.unwrap_err().0, 403);
+    // Another app's dashboards are another's.
+    let elsewhere = signer.token(kid, claims(json!({"apps": [], "dashboards": ["sales"]})));
+    assert_eq!(read(&elsewhere, "sales").await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_gets_in_that_the_tenant_did_not_sign() {
     let portal = Portal::open().await;
     let ((ed, pair), (hs, _)) = (&portal.ed, &portal.hs);

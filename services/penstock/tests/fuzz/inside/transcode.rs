@@ -16,12 +16,17 @@ use crate::{
     run::Random,
 };
 
-pub const SERVICES: [&str; 4] =
-    ["penstock.v1.IngestService", "penstock.v1.QueryService", "penstock.v1.MetricsService", "penstock.v1.AdminService"];
+pub const SERVICES: [&str; 5] = [
+    "penstock.v1.IngestService",
+    "penstock.v1.QueryService",
+    "penstock.v1.MetricsService",
+    "penstock.v1.DashboardService",
+    "penstock.v1.AdminService",
+];
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(api::DESCRIPTORS).unwrap());
 
-const LINES: [&str; 19] = [
+const LINES: [&str; 21] = [
     "POST /v1/identify",
     "POST /v1/query",
     "POST /v1/query:stream",
@@ -34,6 +39,8 @@ const LINES: [&str; 19] = [
     "GET /v1/apps/xyz123/metrics/revenue?version=3",
     "POST /v1/apps/x/metrics/m:evaluate",
     "POST /v1/apps/x/metrics:preview",
+    "PUT /v1/apps/xyz123/dashboards/sales",
+    "DELETE /v1/apps/xyz123/dashboards/a%20b?etag=0",
     "POST /v1/tenants",
     "GET /v1/apps?tenant_id=a%2fb+c",
     "DELETE /v1/keys/k?tenant_id=acme",
