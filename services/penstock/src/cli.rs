@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod dashboard;
 mod data;
 mod manage;
 mod metric;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use client::{ClientCommand, CostArguments, DoctorArguments, ProfileArguments, ProfileCommand, Server};
+pub(crate) use dashboard::DashboardCommand;
 pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, TailArguments, WatchArguments};
 pub(crate) use manage::{
     AppCommand, AuditCommand, ErasureCommand, KeyCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand,

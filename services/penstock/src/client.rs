@@ -7,6 +7,7 @@
 
 mod backup;
 mod cost;
+mod dashboard;
 mod doctor;
 mod error;
 mod export;
@@ -76,6 +77,7 @@ async fn perform(command: ClientCommand, target: &Target, show: &mut Show) -> Re
             tail::tail(target, arguments, show).await
         }
         ClientCommand::Metric { app, command, .. } => metric::metric(target, app, command, show).await,
+        ClientCommand::Dashboard { app, command, .. } => dashboard::dashboard(target, app, command, show).await,
         ClientCommand::Reconcile { arguments, .. } => kept::reconcile(target, arguments, show).await,
         ClientCommand::DeadLetters { of, .. } => kept::dead_letters(target, of, show).await,
         ClientCommand::Erasure { command, .. } => kept::erasure(target, command, show).await,

@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 
 use super::{
-    AppCommand, AuditCommand, ErasureCommand, ExportArguments, KeyCommand, MetricCommand, OfApp, OfTenant,
-    ReconcileArguments, ReplayCommand, ReportCommand, SendArguments, SqlArguments, TailArguments, TenantCommand,
-    TopicCommand, WatchArguments,
+    AppCommand, AuditCommand, DashboardCommand, ErasureCommand, ExportArguments, KeyCommand, MetricCommand, OfApp,
+    OfTenant, ReconcileArguments, ReplayCommand, ReportCommand, SendArguments, SqlArguments, TailArguments,
+    TenantCommand, TopicCommand, WatchArguments,
 };
 
 #[derive(Debug, Subcommand)]
@@ -68,6 +68,16 @@ pub(crate) enum ClientCommand {
         app: String,
         #[command(subcommand)]
         command: MetricCommand,
+    },
+    /// Manage an app's dashboards.
+    Dashboard {
+        #[command(flatten)]
+        server: Server,
+        /// The app.
+        #[arg(long, global = true, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
+        app: String,
+        #[command(subcommand)]
+        command: DashboardCommand,
     },
     /// Prove that every event of an app that was taken is accounted for; fails if one isn't.
     Reconcile {
@@ -164,6 +174,7 @@ impl ClientCommand {
             | Self::Watch { server, .. }
             | Self::Tail { server, .. }
             | Self::Metric { server, .. }
+            | Self::Dashboard { server, .. }
             | Self::Reconcile { server, .. }
             | Self::DeadLetters { server, .. }
             | Self::Erasure { server, .. }

@@ -107,6 +107,55 @@ async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
 }
 
 #[tokio::test]
+async fn dashboards_are_kept_shown_changed_and_deleted() {
+    let house = House::start().await;
+    let (_, admin) = people(&house).await;
+    let token = admin.send("{\"event_type\":\"sale\",\"properties\":{\"amount\":4,\"store\":\"north\"}}\n").await;
+    house.sql(&admin.key, "SELECT COUNT(*) FROM events", &token).await;
+    let write = |name: &str, dashboard: &Value| {
+        let path = admin.folder.path().join(name);
+        std::fs::write(&path, dashboard.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let by_store =
+        json!({"measures": [{"name": "Revenue", "formula": "SUM(amount)"}], "dimensions": [{"expression": "store"}]});
+    let exported = json!({"penstock": "dashboard", "version": 2, "dashboard_id": "sales", "title": "Sales",
+        "tiles": [{"id": "a", "title": "By store", "view": "TILE_VIEW_BAR", "query": by_store}]});
+    let file = write("sales.json", &exported);
+    let of = |words: &[&str]| {
+        [&["dashboard"], words, &["--app", "shop"]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let say = async |words: &[&str]| admin.says(&of(words).iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let objects = async |words: &[&str]| admin.objects(&of(words).iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let fail = async |words: &[&str]| admin.fails(&of(words).iter().map(String::as_str).collect::<Vec<_>>()).await.1;
+
+    assert_eq!(say(&["put", &file]).await, "sales kept with 1 tile\n");
+    let shown = say(&["show", "sales"]).await;
+    assert!(shown.contains("By store") && shown.contains("SUM(amount) by store"), "{shown}");
+    let listed = objects(&["list"]).await;
+    assert_eq!((&listed[0]["dashboard_id"], &listed[0]["tile_count"]), (&json!("sales"), &json!(1)));
+    // The file takes the place of what is there; what was read says which state it is.
+    let read = objects(&["show", "sales"]).await.remove(0);
+    assert_eq!(say(&["put", &file, "--id", "sales"]).await, "sales kept with 1 tile\n");
+    let complaint = fail(&["put", &write("read.json", &read)]).await;
+    assert!(complaint.contains("CONFLICT"), "{complaint}");
+    assert_eq!(say(&["put", &write("read.json", &read), "--id", "copy"]).await, "copy kept with 1 tile\n");
+
+    let mut wrong = exported.clone();
+    wrong["tiles"][0]["query"]["measures"][0]["formula"] = json!("SUM(amuont)");
+    let complaint = fail(&["put", &write("wrong.json", &wrong)]).await;
+    assert!(
+        complaint.contains("dashboard.tiles[0].query.measures[0].formula") && complaint.contains("`amount`"),
+        "{complaint}"
+    );
+    let old = json!({"penstock": "dashboard", "version": 1, "id": "sales", "title": "Sales", "tiles": []});
+    let complaint = fail(&["put", &write("old.json", &old)]).await;
+    assert!(complaint.contains("import it there"), "{complaint}");
+    assert_eq!(say(&["delete", "sales"]).await, "sales deleted\n");
+    assert!(fail(&["show", "sales"]).await.contains("NOT_FOUND"));
+}
+
+#[tokio::test]
 async fn metrics_are_tried_defined_changed_and_deleted() {
     let house = House::start().await;
     let (_, admin) = people(&house).await;
