@@ -9,6 +9,7 @@
 pub mod body;
 pub mod context;
 pub mod deadline;
+mod idle;
 mod linger;
 pub mod openapi;
 mod opening;

@@ -1,21 +1,22 @@
 //! The server that every role is: HTTP/1.1 and HTTP/2 on one port, bounded, and drained before it ends.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt, util::MapRequest};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{ServiceExt, service_fn};
 use tracing::{debug, info, warn};
 
 use crate::{
     Body, HttpService, Request,
+    idle::Calls,
     linger::{Bounds, Lingering},
     opening::Opening,
     tls::{Connection, Edge, Tls},
@@ -36,6 +37,9 @@ pub struct ServeOptions {
     pub drain_seconds: u64,
     /// How long a client may take to say which HTTP it speaks, and to send its request head over HTTP/1.1, in seconds.
     pub header_read_seconds: u64,
+    /// How long an HTTP/2 connection of the public port may be without a call before its client is told to go, in seconds. Clients connect
+    /// again by themselves with their next call.
+    pub idle_seconds: u64,
     /// Bytes of a refused HTTP/1.1 request's body that are still read, so that its client gets to read the refusal.
     pub linger_bytes: u64,
     /// How long they are read at most, in seconds.
@@ -50,6 +54,7 @@ impl Default for ServeOptions {
             stream_window_bytes: 1 << 20,
             drain_seconds: 20,
             header_read_seconds: 10,
+            idle_seconds: 300,
             linger_bytes: 16 << 20,
             linger_seconds: 5,
         }
@@ -102,7 +107,6 @@ pub async fn serve(
     door: Door,
     stop: CancellationToken,
 ) {
-    let door = Arc::new(door);
     let bounds = Bounds { bytes: options.linger_bytes, time: Duration::from_secs(options.linger_seconds) };
     let stream_window = options.stream_window_bytes.clamp(MIN_WINDOW, MAX_WINDOW);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -117,7 +121,11 @@ pub async fn serve(
         .initial_connection_window_size(stream_window.saturating_mul(options.max_concurrent_streams).min(MAX_WINDOW));
     let opening = Duration::from_secs(options.header_read_seconds);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(opening).max_buf_size(HTTP1_BUFFER);
-    let graceful = GracefulShutdown::new();
+    let idle = match door {
+        Door::Mesh { .. } => None, // few, known, and wanted
+        Door::Open | Door::Edge(_) => Some(Duration::from_secs(options.idle_seconds)),
+    };
+    let (door, connections) = (Arc::new(door), TaskTracker::new());
     let room = Arc::new(tokio::sync::Semaphore::new(options.max_connections));
 
     loop {
@@ -127,24 +135,64 @@ pub async fn serve(
         };
         let Some((socket, peer, permit)) = accepted else { continue };
         let (service, builder) = (service.clone(), builder.clone());
-        let (door, watcher) = (Arc::clone(&door), graceful.watcher());
-        tokio::spawn(async move {
-            let (stream, peer) = match door.open(socket, peer).await {
+        let (door, stop) = (Arc::clone(&door), stop.clone());
+        connections.spawn(async move {
+            let _permit = permit;
+            let opened = tokio::select! {
+                () = stop.cancelled() => return,
+                opened = door.open(socket, peer) => opened,
+            };
+            let (stream, peer) = match opened {
                 Ok(opened) => opened,
                 Err(error) => return refused(&door, peer, &error),
             };
-            let service = service.map_request(move |request| from_network(request, Peer(peer), bounds));
+            let calls = Calls::new();
+            let service = {
+                let calls = calls.clone();
+                service_fn(move |request| {
+                    let call = idle.is_some().then(|| calls.open());
+                    let answer = service.clone().oneshot(from_network(request, Peer(peer), bounds));
+                    async move {
+                        let answer = answer.await?;
+                        Ok::<_, Infallible>(match call {
+                            Some(call) => call.until_answered(answer),
+                            None => answer,
+                        })
+                    }
+                })
+            };
             let stream = TokioIo::new(Opening::new(stream, opening));
-            let connection = builder.serve_connection_with_upgrades(stream, hyper_service(service));
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
+            let mut connection =
+                pin!(builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service)));
+            let none_is_open = async {
+                match idle {
+                    Some(time) => calls.none_for(time).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                () = none_is_open => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = connection.as_mut() => ended,
+                        () = calls.none_for(opening) => return, // it doesn't go when it is told to
+                    }
+                }
+            };
+            if let Err(error) = ended {
                 debug!(%error, "a connection ended early");
             }
-            drop(permit);
         });
     }
     drop(listener);
     info!("draining: no new connections, waiting for calls under way");
-    if tokio::time::timeout(Duration::from_secs(options.drain_seconds), graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(Duration::from_secs(options.drain_seconds), connections.wait()).await.is_err() {
         warn!(seconds = options.drain_seconds, "some calls did not end in time and were cut");
     }
 }
@@ -188,15 +236,11 @@ async fn accept(listener: &TcpListener, room: &Arc<tokio::sync::Semaphore>) -> O
     }
 }
 
-fn hyper_service<F>(service: MapRequest<HttpService, F>) -> TowerToHyperService<MapRequest<HttpService, F>> {
-    TowerToHyperService::new(service)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tower::{service_fn, util::BoxCloneSyncService};
+    use tower::util::BoxCloneSyncService;
 
     use super::*;
 

@@ -88,9 +88,7 @@ impl Authenticator {
     /// The key that the headers show: `authorization: Bearer ...`, `x-api-key: ...`, or as the name of `authorization: Basic ...`, as Segment's
     /// libraries do.
     pub(crate) async fn authenticate(self: &Arc<Self>, headers: &HeaderMap, whence: Whence) -> Result<Arc<Key>, Error> {
-        let text = shown(headers).ok_or_else(|| {
-            unauthenticated("no API key: send it as `authorization: Bearer <key>` or `x-api-key: <key>`")
-        })?;
+        let text = shown(headers)?;
         let text = &*text;
         if let Some(token) = Token::of(text) {
             let token = token?;
@@ -215,12 +213,23 @@ fn too_many(wait: Duration) -> Error {
     Error { retry_after: Some(wait.max(Duration::from_millis(1))), ..Error::new(ErrorCode::ResourceExhausted, message) }
 }
 
-fn shown(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| {
-        let (scheme, key) = v.split_once(' ')?;
+/// The one key of all headers that could hold one: of two, whoever stands between the caller and us may have looked at the other.
+fn shown(headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
+    let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|v| {
+        let (scheme, key) = v.to_str().ok()?.split_once(' ')?;
         if scheme.eq_ignore_ascii_case("bearer") { Some(key.trim().into()) } else { basic(scheme, key).map(Cow::from) }
     });
-    authorization.or_else(|| headers.get("x-api-key").and_then(|v| v.to_str().ok()).map(Cow::from))
+    let named = headers.get_all("x-api-key").iter().filter_map(|v| v.to_str().ok().map(Cow::from));
+    let mut keys = authorization.chain(named);
+    let key = keys
+        .next()
+        .ok_or_else(|| unauthenticated("no API key: send it as `authorization: Bearer <key>` or `x-api-key: <key>`"))?;
+    if keys.any(|other| other != key) {
+        return Err(unauthenticated(
+            "more than one API key: send one, as `authorization: Bearer <key>` or `x-api-key: <key>`",
+        ));
+    }
+    Ok(key)
 }
 
 /// Who calls by HTTP's basic authentication, whose password is not looked at.

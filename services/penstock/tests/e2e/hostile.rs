@@ -4,11 +4,14 @@ use std::{
     io::Write,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::future::join_all;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::{
@@ -16,10 +19,13 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tonic::body::Body;
+use tower::{Service, ServiceExt};
 
 use crate::{
     every::answer_of,
     house::{House, PATIENCE},
+    trace::Collector,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,7 +39,12 @@ struct Stand {
 
 impl Stand {
     async fn new() -> Self {
-        let mut house = House::start_with("[server]\nheader_read_seconds = 2\n").await;
+        Self::with("").await
+    }
+
+    /// With more settings of the server.
+    async fn with(server: &str) -> Self {
+        let mut house = House::start_with(&format!("[server]\nheader_read_seconds = 2\n{server}")).await;
         // A new connection for each call: who can't connect any more must be seen.
         house.http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let attacker = house.tenant("red", "shop", &["ingest", "query"]).await;
@@ -156,13 +167,15 @@ async fn connections_that_say_nothing_or_too_slowly_take_no_room_for_long() {
     // A shell's bound may be 1,024; the program raises its own.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
-    let stand = Stand::new().await;
+    let stand = Stand::with("idle_seconds = 2\n").await;
     let silent = stand.beside("5,000 idle connections", stand.connections(5_000, b"")).await;
     stand.neighbour_calls("5,000 idle connections").await;
     let post = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", stand.attacker);
     let heads = stand.beside("slow heads", stand.connections(200, post.as_bytes())).await;
     let prefaces = stand.beside("half a preface", stand.connections(200, &PREFACE[..20])).await;
-    let all = silent.into_iter().chain(heads).chain(prefaces);
+    let idle = [PREFACE, &frame(4, 0, 0, &[])].concat();
+    let idle = stand.beside("HTTP/2 without a call", stand.connections(200, &idle)).await;
+    let all = silent.into_iter().chain(heads).chain(prefaces).chain(idle);
     let ends = join_all(all.map(|mut socket| async move { closed(&mut socket).await }));
     assert!(stand.beside("waiting for their ends", ends).await.iter().all(Option::is_some), "some stay open");
 
@@ -177,6 +190,25 @@ async fn connections_that_say_nothing_or_too_slowly_take_no_room_for_long() {
         };
         stand.beside(&format!("slow bodies, byte {byte}"), more).await;
     }
+}
+
+/// The HTTP status of a call with this body, and what it says of itself as gRPC.
+async fn grpc(house: &House, key: &str, kind: &str, encoding: &str, body: Vec<u8>) -> (u16, Option<String>) {
+    let request = http::Request::post(format!("http://{}{PUBLISH}", house.address))
+        .header("authorization", format!("Bearer {key}"))
+        .header("content-type", kind)
+        .header("grpc-encoding", encoding)
+        .header("te", "trailers");
+    let request = request.body(Body::new(Full::new(Bytes::from(body)).map_err(|never| match never {}))).unwrap();
+    let mut channel = house.channel().await;
+    let (head, body) = channel.ready().await.unwrap().call(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap();
+    let of = |headers: &HeaderMap| headers.get("grpc-status").map(|status| status.to_str().unwrap().to_owned());
+    let trailers = body.trailers().and_then(of);
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    // grpc-web has its trailers in the body.
+    let told = body.split_once("grpc-status:").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    (head.status.as_u16(), of(&head.headers).or(trailers).or(told))
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -205,6 +237,21 @@ async fn what_swells_or_is_no_message_is_refused_beside_who_goes_on() {
         }
     }
 
+    for (encoding, part) in [("gzip", gzip(&spaces)), ("zstd", zstd::encode_all(&spaces[..], 3).unwrap())] {
+        let message = part.repeat(64);
+        let frame = [&[1][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+        for kind in ["application/grpc", "application/grpc-web+proto"] {
+            let bombs = (0..4).map(|_| grpc(house, attacker, kind, encoding, frame.clone()));
+            for (status, said) in stand.beside(encoding, join_all(bombs)).await {
+                let status = (status == 200).then_some(said).flatten();
+                assert!(
+                    status.as_deref().is_some_and(|status| ["3", "8", "11"].contains(&status)),
+                    "{kind}, {encoding}: {status:?}"
+                );
+            }
+        }
+    }
+
     let web = "application/grpc-web+proto";
     let text = "application/grpc-web-text";
     for (what, kind, body) in [
@@ -218,19 +265,20 @@ async fn what_swells_or_is_no_message_is_refused_beside_who_goes_on() {
         ("no base64", text, b"!!!!".to_vec()),
         ("half of base64", text, b"AAAAA".to_vec()),
     ] {
-        let call = async {
-            let request = house.http.post(format!("http://{}{PUBLISH}", house.address)).bearer_auth(attacker);
-            let answer =
-                request.header("content-type", kind).header("x-grpc-web", "1").body(body).send().await.unwrap();
-            let said = answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned());
-            (answer.status().as_u16(), said, answer.bytes().await.unwrap_or_default())
-        };
-        let (status, said, body) = stand.beside(what, call).await;
-        let well = said.as_deref() == Some("0") || body.windows(13).any(|part| part == b"grpc-status:0");
-        assert!(!well && status < 500, "{what}: {status} {said:?} {}", body.escape_ascii());
+        let (status, said) = stand.beside(what, grpc(house, attacker, kind, "identity", body)).await;
+        assert!(said.as_deref() != Some("0") && status < 500, "{what}: {status} {said:?}");
     }
 
     for bytes in [40_000, 1 << 20] {
+        let mut channel = house.channel().await;
+        let request = http::Request::get(format!("http://{}/v1/describe", house.address));
+        let request =
+            request.header("authorization", format!("Bearer {attacker}")).header("x-large", "y".repeat(bytes));
+        let request = request.body(Body::empty()).unwrap();
+        let call = async { channel.ready().await.unwrap().call(request).await };
+        if let Ok(answer) = stand.beside("huge headers by HTTP/2", call).await {
+            assert_eq!(answer.status(), 431, "{bytes}");
+        }
         let request = house.http.get(format!("http://{}/v1/describe", house.address)).bearer_auth(attacker);
         let call = request.header("x-large", "y".repeat(bytes)).send();
         if let Ok(answer) = stand.beside("huge headers", call).await {
@@ -298,6 +346,8 @@ async fn no_way_of_writing_a_path_or_a_header_reaches_what_the_key_may_not() {
         ("chunked, and then not", format!("{bearer}\r\ntransfer-encoding: chunked, identity")),
         ("a space before the colon", format!("{sound}\r\nx-a : b")),
         ("a zero byte", format!("{sound}\r\nx-a: b\0c")),
+        ("two keys", format!("{sound}\r\nauthorization: Bearer {}", stand.neighbour)),
+        ("two keys, under two names", format!("{sound}\r\nx-api-key: {}", stand.neighbour)),
         ("a key for gRPC's metadata", format!("content-length: {length}\r\ngrpc-metadata-{bearer}")),
     ] {
         let status = stand.beside(what, stand.status(what, &post(&headers))).await;
@@ -311,7 +361,8 @@ async fn no_way_of_writing_a_path_or_a_header_reaches_what_the_key_may_not() {
 /// Everything that the house wrote, said and counts, after calls that went well and others that did not.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_stands_in_what_the_house_writes_says_or_counts() {
-    let stand = Stand::new().await;
+    let collector = Collector::start().await;
+    let stand = Stand::with(&collector.configuration(1.0)).await;
     let (house, key) = (&stand.house, &stand.attacker);
     stand.neighbour_calls("as usual").await;
     let wrong = format!("{}{}", &key[..key.len() - 4], "AAAA");
@@ -328,6 +379,17 @@ async fn no_secret_stands_in_what_the_house_writes_says_or_counts() {
     }
     let metrics = house.http.get(format!("http://{}/metrics", house.ops_address)).send().await.unwrap();
     said += &metrics.text().await.unwrap();
+    let started = Instant::now();
+    // Those of the wrong key came last.
+    while collector.spans().iter().filter(|span| span.said.contains("UNAUTHENTICATED")).count() < 3 {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{} spans, and those of the last calls don't come",
+            collector.spans().len()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    said += &format!("{:?}", collector.spans());
     let log = house.log();
     assert!(log.len() > 100 && said.contains("penstock_"), "there is something to look at");
     said += &log;

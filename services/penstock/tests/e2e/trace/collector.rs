@@ -25,6 +25,8 @@ pub struct Span {
     pub parent: String,
     /// Trace and span of each.
     pub links: Vec<(String, String)>,
+    /// All that it says beside these: attributes, events, status.
+    pub said: String,
 }
 
 /// A collector that listens on this machine until the test ends.
@@ -91,6 +93,7 @@ impl Span {
     fn new(service: String, span: otlp::Span) -> Self {
         Self {
             service,
+            said: format!("{:?} {:?} {:?}", span.attributes, span.events, span.status),
             name: span.name,
             trace: hex(&span.trace_id),
             id: hex(&span.span_id),
