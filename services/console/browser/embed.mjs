@@ -82,6 +82,22 @@ tell(async (visit) => {
         // Until then the one alert is the mistake's.
         await tile("Buyers").waitFor({ state: "detached" });
         seen.none = await dashboard.getByRole("alert").textContent();
+        // One that the server keeps, if the token names it.
+        for (const id of ["sales", "costs"]) {
+          const query = {
+            measures: [{ name: "Kept", formula: "SUM(amount)" }],
+            dimensions: [{ expression: "customer" }],
+          };
+          const tiles = [{ id: "t", title: "Kept by the server", view: "TILE_VIEW_TABLE", query }];
+          const url = `${visit.origin}/v1/apps/${given("APP")}/dashboards/${id}`;
+          const put = await fetch(url, { method: "PUT", headers, body: JSON.stringify({ dashboard: { tiles } }) });
+          if (!put.ok) throw new Error(await put.text());
+        }
+        await dashboard.evaluate((element) => element.setAttribute("dashboard", "sales"));
+        seen.kept = await visit.rows(tile("Kept by the server").locator("table"));
+        await visit.check(page, "embedded, kept by the server");
+        await dashboard.evaluate((element) => element.setAttribute("dashboard", "costs"));
+        seen.unnamed = await dashboard.getByRole("alert").textContent();
       }
     }
     return seen;

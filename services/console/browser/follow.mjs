@@ -16,6 +16,7 @@ tell(async (visit) => {
     properties: { amount, status: "paid" },
   });
   const page = await visit.page();
+  page.on("dialog", (dialog) => dialog.accept());
   await visit.signIn(page, key, "/console/live");
 
   await page.locator(".pulse.live").waitFor();
@@ -47,7 +48,52 @@ tell(async (visit) => {
   await visit.check(page, "dashboard");
   await visit.picture(page, "dashboard");
 
-  // Out of this browser, and back.
+  // Kept by the server: another browser with another key sees it, and can't change it.
+  const made = await fetch(`${visit.origin}/v1/keys`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({ permissions: ["PERMISSION_QUERY"] }),
+  });
+  const reader = await visit.page();
+  await visit.signIn(reader, (await made.json()).secret, "/console/dashboards");
+  const theirs = reader.getByRole("region", { name: "Sales by status" }).locator(".totals dd", { hasText: "1,452.5" });
+  await theirs.waitFor();
+  const read = [await theirs.textContent(), await reader.getByRole("button", { name: /Edit|New|Import/ }).count()];
+  await visit.check(reader, "dashboard, to be read");
+  await reader.close();
+
+  // Two who change it at once don't overwrite each other.
+  const other = await visit.page();
+  await visit.signIn(other, key, "/console/dashboards");
+  await other.getByRole("button", { name: "Edit" }).click();
+  await other.getByLabel("Title of the dashboard").fill("Theirs");
+  await page.getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("Title of the dashboard").fill("Sales");
+  await visit.check(page, "dashboard, edited");
+  await visit.picture(page, "dashboard-edited");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Edit" }).waitFor();
+  await other.getByRole("button", { name: "Save" }).click();
+  const conflict = await other.getByRole("alert").locator("p").textContent();
+  await visit.check(other, "dashboard, changed by two");
+  await visit.picture(other, "dashboard-conflict");
+  await other.getByRole("button", { name: "Show theirs, drop mine" }).click();
+  await other.getByRole("heading", { name: "Sales", exact: true }).waitFor();
+  await other.getByRole("button", { name: "Edit" }).click();
+  await other.getByLabel("Title of the dashboard").fill("All sales");
+  await other.getByRole("button", { name: "Save" }).click();
+  await other.getByRole("heading", { name: "All sales" }).waitFor();
+  await page.reload();
+  await page.getByRole("heading", { name: "All sales" }).waitFor();
+  await total.waitFor();
+  // Its question opens as it was asked.
+  await page.getByRole("link", { name: "Sales by status" }).click();
+  await page.locator(".totals").waitFor();
+  const reopened = JSON.parse(new URL(page.url()).searchParams.get("q") ?? "{}");
+  await page.getByRole("link", { name: "Dashboards" }).click();
+  await total.waitFor();
+
+  // Out of this house, and back.
   const [download] = await Promise.all([
     page.waitForEvent("download"),
     page.getByRole("button", { name: "Export" }).click(),
@@ -55,7 +101,6 @@ tell(async (visit) => {
   const path = await download.path();
   const file = JSON.parse(await readFile(path, "utf8"));
   await page.getByRole("button", { name: "Edit" }).click();
-  await visit.check(page, "dashboard, edited");
   await page.getByRole("button", { name: "Delete dashboard" }).click();
   await page.getByRole("heading", { name: "No dashboard yet" }).waitFor();
   await page
@@ -65,6 +110,26 @@ tell(async (visit) => {
   await page.locator("input[type=file]").setInputFiles(path);
   await total.waitFor();
   const imported = await total.textContent();
+
+  // What lay in a browser before the server kept dashboards is offered once.
+  await other.evaluate(
+    ([name, boards]) => localStorage.setItem(name ?? "", boards ?? ""),
+    [
+      "penstock.boards.demo.xyz123",
+      JSON.stringify([
+        { id: "old", title: "Old one", tiles: [{ id: "t", title: "By user", question: '{"by":["user_id"]}' }] },
+      ]),
+    ],
+  );
+  await other.reload();
+  const offer = other.getByRole("region", { name: "Dashboards of this browser" });
+  await offer.waitFor();
+  await visit.check(other, "dashboards of this browser");
+  await offer.getByRole("button", { name: "Move to the server" }).click();
+  await other.getByLabel("Dashboard", { exact: true }).selectOption("Old one");
+  await other.getByRole("region", { name: "By user" }).locator(".totals dd").first().waitFor();
+  const moved = [await offer.count(), await other.evaluate(() => localStorage.getItem("penstock.boards.demo.xyz123"))];
+  await other.close();
 
   // A metric, checked while it is written.
   await page.getByRole("link", { name: "Metrics" }).click();
@@ -102,7 +167,11 @@ tell(async (visit) => {
     live,
     before,
     after,
-    file: [file.penstock, file.tiles.length],
+    read,
+    conflict,
+    reopened,
+    moved,
+    file: [file.penstock, file.version, file.tiles.length],
     refused,
     imported,
     underlined,

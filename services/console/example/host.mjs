@@ -11,12 +11,17 @@ const { PENSTOCK = "http://127.0.0.1:7070", KEY_ID = "", KEY_SECRET = "", APP = 
 const DASHBOARD = readFileSync(new URL("dashboard.json", import.meta.url));
 const CUSTOMERS = { ann: "Ann's Bakery", bob: "Bob's Bikes" };
 
-/** A token with which a page sees the events of one customer, for ten minutes. The secret stays here.
+/** A token with which a page sees the events of one customer and the dashboard "sales", if the server keeps one, for ten minutes. The secret stays here.
  * @param {string} customer */
 function tokenFor(customer) {
   const encoded = (/** @type {unknown} */ part) => Buffer.from(JSON.stringify(part)).toString("base64url");
   const header = encoded({ alg: "HS256", typ: "JWT", kid: KEY_ID });
-  const claims = encoded({ exp: Math.floor(Date.now() / 1000) + 600, apps: [APP], filters: { customer } });
+  const claims = encoded({
+    exp: Math.floor(Date.now() / 1000) + 600,
+    apps: [APP],
+    filters: { customer },
+    dashboards: ["sales"],
+  });
   const signature = createHmac("sha256", Buffer.from(KEY_SECRET, "base64url")).update(`${header}.${claims}`);
   return `${header}.${claims}.${signature.digest("base64url")}`;
 }

@@ -42,7 +42,7 @@ export type ChartProps = EmbedProps &
 export type DashboardProps = EmbedProps &
   (
     | { readonly src: string; readonly dashboard?: never }
-    /** What the console's Export gives, as text or parsed. */
+    /** The id of one that the server keeps and the token names; or what the console's Export gives, as text or parsed. */
     | { readonly dashboard: unknown; readonly src?: never }
   );
 

@@ -21,7 +21,7 @@ export interface Access {
 export const MEANING: Record<Permission, string> = {
   ingest: "send events and users",
   query: "ask questions and evaluate metrics",
-  metrics: "define metrics",
+  metrics: "define metrics and dashboards",
   admin: "manage apps, keys and reports",
   backfill: "send events of any age",
   operator: "manage tenants, quotas and the event log",

@@ -1,6 +1,7 @@
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { AdminService } from "../gen/penstock/v1/admin_pb";
+import { DashboardService } from "../gen/penstock/v1/dashboards_pb";
 import { MetricsService } from "../gen/penstock/v1/metrics_pb";
 import { QueryService } from "../gen/penstock/v1/query_pb";
 
@@ -10,6 +11,7 @@ export interface Api {
   readonly server: string;
   readonly query: Client<typeof QueryService>;
   readonly metrics: Client<typeof MetricsService>;
+  readonly dashboards: Client<typeof DashboardService>;
   readonly admin: Client<typeof AdminService>;
 }
 
@@ -23,6 +25,7 @@ export function connect(key: string, baseUrl: string = window.location.origin): 
     server: new URL(baseUrl, window.location.href).origin,
     query: createClient(QueryService, transport),
     metrics: createClient(MetricsService, transport),
+    dashboards: createClient(DashboardService, transport),
     admin: createClient(AdminService, transport),
   };
 }

@@ -1,22 +1,25 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { type Api, connect } from "../api/client";
 import { type Fault, faultOf } from "../api/fault";
 import { element } from "../charts/dom";
-import { type Field, fieldsOf } from "../lib/fields";
+import type { Dashboard, Tile } from "../gen/penstock/v1/dashboards_pb";
+import type { TimeRange } from "../gen/penstock/v1/query_pb";
+import { fieldsOf } from "../lib/fields";
 import { follow } from "../lib/follow";
 import { isZone } from "../lib/zone";
-import { type Board, fromFile, type Tile } from "../pages/dashboards/store";
+import { fromFile, type Ground, questionOf, rangeOfTile, shapeOfTile } from "../pages/dashboards/store";
 import { parted } from "../pages/explore/pivot";
-import { queryOf, rangeText } from "../pages/explore/wire";
 import { Asking } from "./asking";
 import { Picture } from "./picture";
 
 const NAMES = ["token", "server", "app", "dashboard", "src", "time-zone", "theme", "height"] as const;
 const INTERVAL_MS = 2_000;
+/** What the server knows a dashboard by; a dashboard itself is in braces. */
+const ID = /^[\w-]{1,64}$/;
 
 /**
- * `<penstock-dashboard token app dashboard|src time-zone theme height>`: a dashboard that was exported from the console, with what a token may see; its
- * tiles follow their events. The page gives a new `token` when the element says `penstock-unauthenticated`, which bubbles.
+ * `<penstock-dashboard token app dashboard|src time-zone theme height>`: a dashboard that the server keeps, or that was exported from the console, with
+ * what a token may see; its tiles follow their events. The page gives a new `token` when the element says `penstock-unauthenticated`, which bubbles.
  */
 export class PenstockDashboard extends Asking {
   static readonly observedAttributes: readonly string[] = NAMES;
@@ -30,7 +33,7 @@ export class PenstockDashboard extends Asking {
     super.connectedCallback();
   }
 
-  /** The dashboard itself, as text or as what JSON.parse made of it. */
+  /** The id of one that the server keeps and the token names; or the dashboard itself, as text or as what JSON.parse made of it. */
   set dashboard(value: unknown) {
     this.setAttribute("dashboard", typeof value === "string" ? value : JSON.stringify(value));
   }
@@ -49,21 +52,17 @@ export class PenstockDashboard extends Asking {
     if (app === "") return this.say("The attribute app is missing.");
     if (zone !== "" && !isZone(zone)) return this.say(`There is no time zone "${zone}".`);
     if (this.pictures.size === 0) this.whole.say("Loading…");
-    const board = await this.read(signal);
-    if (signal.aborted) return;
-    if (typeof board === "string") return this.say(board);
-    if (board.tiles.length === 0)
-      return this.say("This dashboard has no tiles. Add some in the console and export it again.");
     const api = connect(token, this.text("server") || new URL(import.meta.url).origin);
     try {
-      // Which fields hold text decides how filters and groups are asked for.
-      const described = await api.query.describe({ appId: app }, { signal });
+      const ground = await groundOf(api, app, signal);
+      const dashboard = await this.read(api, app, ground, signal);
       if (signal.aborted) return;
-      const own = described.apps.find(({ appId }) => appId === app)?.timeZone;
-      this.lay(board);
+      if (typeof dashboard === "string") return this.say(dashboard);
+      if (dashboard.tiles.length === 0) return this.say("This dashboard has no tiles. Add some in the console.");
+      this.lay(dashboard);
       const told = { isTold: false };
-      for (const tile of board.tiles)
-        void this.follow(api, tile, app, fieldsOf(described), zone || own || "UTC", signal, told);
+      for (const tile of dashboard.tiles)
+        void this.follow(api, tile, dashboard.range, app, zone || ground.zone, signal, told);
     } catch (error) {
       if (signal.aborted) return;
       const fault = faultOf(error);
@@ -73,11 +72,15 @@ export class PenstockDashboard extends Asking {
     }
   }
 
-  /** The dashboard out of the page or from its address; a sentence if there is none. */
-  private async read(signal: AbortSignal): Promise<Board | string> {
+  /** The dashboard that the server keeps, or out of the page or from its address; a sentence if there is none. */
+  private async read(api: Api, app: string, ground: Ground, signal: AbortSignal): Promise<Dashboard | string> {
     const src = this.text("src");
     let text = this.text("dashboard");
     if ((text === "") === (src === "")) return "Say either dashboard or src.";
+    if (ID.test(text)) {
+      const { dashboard } = await api.dashboards.getDashboard({ appId: app, dashboardId: text }, { signal });
+      return dashboard ?? "The server gave no dashboard.";
+    }
     if (src !== "") {
       try {
         const answer = await fetch(new URL(src, document.baseURI), { signal });
@@ -87,11 +90,14 @@ export class PenstockDashboard extends Asking {
         return `The dashboard at ${src} can't be fetched. Check the address and the page's connect-src.`;
       }
     }
-    return fromFile(text) ?? "This is no dashboard. Take the file that the console's Export gives.";
+    return (
+      fromFile(text, ground) ??
+      "This is no dashboard. Say the id of one in the console, or take the file that its Export gives."
+    );
   }
 
   /** A place for each tile; those that are there already stay as they are. */
-  private lay(board: Board) {
+  private lay(board: Dashboard) {
     const next = JSON.stringify(board.tiles.map(({ id, width }) => [id, width]));
     if (this.pictures.size > 0 && next === this.shown) return;
     this.empty();
@@ -108,31 +114,31 @@ export class PenstockDashboard extends Asking {
   private async follow(
     api: Api,
     tile: Tile,
+    range: TimeRange | undefined,
     app: string,
-    fields: readonly Field[],
     appZone: string,
     signal: AbortSignal,
     told: { isTold: boolean },
   ) {
     const picture = this.pictures.get(tile.id);
-    const { draft, title: label } = tile;
-    const zone = draft.zone || appZone;
-    const query = queryOf(draft, app, fields, zone);
+    const { title: label } = tile;
+    const zone = tile.timeZone || appZone;
+    const question = questionOf(tile, range, app);
     if (picture === undefined) return;
-    if (query === undefined)
+    if (question === undefined)
       return picture.say("This tile asks for nothing yet. Complete its question in the console.", "wrong");
     if (picture.isEmpty) picture.say("Loading…");
     const theme = this.text("theme") === "dark" ? ("dark" as const) : ("light" as const);
     const subject = {
-      draft,
+      shape: shapeOfTile(tile),
       zone,
       label,
       theme,
       height: Number(this.text("height")) || 200,
       isNumber: false,
-      note: rangeText(draft.range),
+      note: rangeOfTile(tile, range, zone),
     };
-    await follow(api, { case: "query", value: query }, zone, INTERVAL_MS, signal, ({ table, fault }) => {
+    await follow(api, question, zone, INTERVAL_MS, signal, ({ table, fault }) => {
       if (signal.aborted) return;
       if (fault !== undefined) {
         if (!told.isTold) told.isTold = this.refused(fault);
@@ -157,6 +163,19 @@ export class PenstockDashboard extends Asking {
     for (const picture of this.pictures.values()) picture.clear();
     this.pictures = new Map();
     this.shown = "";
+  }
+}
+
+/** Which fields hold text decides how filters and groups of an older file are asked for. */
+async function groundOf(api: Api, appId: string, signal: AbortSignal): Promise<Ground> {
+  try {
+    const described = await api.query.describe({ appId }, { signal });
+    const own = described.apps.find((one) => one.appId === appId)?.timeZone;
+    return { fields: fieldsOf(described), zone: own || "UTC" };
+  } catch (error) {
+    // A token that evaluates metrics and does nothing else isn't told.
+    if (ConnectError.from(error).code === Code.PermissionDenied) return { fields: [], zone: "UTC" };
+    throw error;
   }
 }
 

@@ -1,16 +1,17 @@
+import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { connect } from "../api/client";
-import { type Fault, faultOf } from "../api/fault";
-import { type Table, tableOf } from "../api/values";
-import { follow } from "../lib/follow";
+import type { Fault } from "../api/fault";
+import { EvaluationSchema } from "../gen/penstock/v1/metrics_pb";
+import { follow, type Question } from "../lib/follow";
 import { parted } from "../pages/explore/pivot";
+import { shapeOf } from "../pages/explore/shape";
 import { queryOf } from "../pages/explore/wire";
 import { Asking } from "./asking";
 import { type Attributes, draftOf, NAMES, readAttributes } from "./attributes";
 import { Picture } from "./picture";
 
 const INTERVAL_MS = 2_000;
-const METRIC_MS = 30_000;
 
 /**
  * `<penstock-chart token app metric|formula by range grain view label>`: a chart of what a token may see, on any page. The page gives a new `token`
@@ -38,18 +39,9 @@ export class PenstockChart extends Asking {
     if (query === undefined) return this.picture.say(`There is no range "${asked.range}".`, "wrong");
     const api = connect(asked.token, asked.server);
     const height = Number(this.getAttribute("height")) || 220;
-    const subject = { ...asked, draft, height, isNumber: asked.view === "number" };
-    const show = (table: Table) => this.picture.show(subject, parted(table));
-    if (asked.metric === "") {
-      await follow(api, { case: "query", value: query }, asked.zone, INTERVAL_MS, signal, ({ table, fault }) => {
-        if (signal.aborted) return;
-        if (fault !== undefined) this.fail(fault);
-        else if (table !== undefined) show(table);
-      });
-      return;
-    }
+    const subject = { ...asked, shape: shapeOf(draft, asked.zone), height, isNumber: asked.view === "number" };
     const { dimensions, range, grain, fill, top, totals, orderBy } = query;
-    const evaluation = {
+    const evaluation = create(EvaluationSchema, {
       dimensions,
       ...(range ? { range } : {}),
       grain,
@@ -57,20 +49,16 @@ export class PenstockChart extends Asking {
       ...(top ? { top } : {}),
       totals,
       orderBy,
-    };
-    while (!signal.aborted) {
-      try {
-        const said = await api.metrics.evaluate(
-          { appId: asked.app, name: asked.metric, evaluation, options: { timeZone: asked.zone } },
-          { signal },
-        );
-        show(tableOf(said.result));
-      } catch (error) {
-        if (!signal.aborted) this.fail(faultOf(error));
-        return;
-      }
-      await new Promise((resolve) => window.setTimeout(resolve, METRIC_MS));
-    }
+    });
+    const question: Question =
+      asked.metric === ""
+        ? { case: "query", value: query }
+        : { case: "metric", value: { appId: asked.app, name: asked.metric, version: 0, evaluation } };
+    await follow(api, question, asked.zone, INTERVAL_MS, signal, ({ table, fault }) => {
+      if (signal.aborted) return;
+      if (fault !== undefined) this.fail(fault);
+      else if (table !== undefined) this.picture.show(subject, parted(table));
+    });
   }
 
   private fail(fault: Fault) {

@@ -8,14 +8,13 @@ import { draw } from "../charts/plot";
 import { byCountry, loadWorld } from "../charts/world";
 import { change, instant, withUnit } from "../lib/format";
 import type { Theme } from "../lib/theme";
-import type { Draft } from "../pages/explore/draft";
 import { bars, overTime, type Parted } from "../pages/explore/pivot";
-import { namesOf, stepOf } from "../pages/explore/wire";
+import { namesIn, type Shape } from "../pages/explore/shape";
 import { barList, dataTable, legend, tooltip } from "./parts";
 
 /** What a picture is of. */
 export interface Subject {
-  readonly draft: Draft;
+  readonly shape: Shape;
   readonly zone: string;
   readonly label: string;
   readonly theme: Theme;
@@ -48,29 +47,29 @@ export class Picture {
   }
 
   show(subject: Subject, answer: Parted) {
-    const { draft, zone, label, theme, height } = subject;
+    const { shape, zone, label, theme, height } = subject;
+    const { view, isGrouped } = shape;
     const { rows, totals } = answer;
     this.shown = answer;
-    const names = namesOf(draft.measures);
+    const names = namesIn(shape, rows);
     const head = this.head(subject, names, answer);
-    const step = subject.isNumber ? undefined : stepOf(draft, zone);
-    const isGrouped = draft.by.some((field) => field !== "");
+    const step = subject.isNumber ? undefined : shape.step;
     this.release();
     if (rows.rows.length === 0 || totals?.every((value) => value === null))
       return this.put(head, element("p", { class: "state" }, "No data in this time. It comes as events arrive."));
     if (subject.isNumber || (step === undefined && !isGrouped)) return this.put(head);
-    if (draft.view === "map") return void this.showMap(head, names, subject, answer);
-    if (draft.view === "table") return this.put(head, dataTable(rows, zone, step, label));
+    if (view === "map") return void this.showMap(head, names, subject, answer);
+    if (view === "table") return this.put(head, dataTable(rows, zone, step, label));
     if (step === undefined) return this.put(head, barList(bars(rows, names, zone)));
     const data = overTime(rows, names, step, zone);
     const [from, to] = [data.times[0] ?? 0, data.times.at(-1) ?? 0].map((ms) => instant(new Date(ms), zone));
     const box = element("div", { role: "img", "aria-label": `${label}, ${from} to ${to}` });
-    const several = draft.view === "line" ? data.series : data.series.filter((one) => !one.isBefore);
+    const several = view === "line" ? data.series : data.series.filter((one) => !one.isBefore);
     // One alone goes by the heading, whatever formula it is.
     const series = several.length > 1 || isGrouped ? several : several.map((one) => ({ ...one, name: label }));
     const tip = tooltip({ ...data, series });
     this.put(head, element("div", { class: "plot" }, box, tip.node), legend(series));
-    const drawing = draft.view === "bar" ? "columns" : draft.view === "share" ? "share" : "line";
+    const drawing = view === "bar" ? "columns" : view === "share" ? "share" : "line";
     const drawn = draw(box, { ...data, series }, drawing, height, theme, tip.show);
     this.drawn = drawn;
     this.resized = new ResizeObserver(() => drawn.setSize({ width: box.clientWidth, height }));

@@ -5,9 +5,13 @@ import type { Api } from "../api/client";
 import { type Fault, faultOf, isAborted } from "../api/fault";
 import { type Cell, cell, type Table, tableOf } from "../api/values";
 import type { Column, ResultInfo, Row } from "../gen/penstock/v1/common_pb";
+import type { Evaluation } from "../gen/penstock/v1/metrics_pb";
 import type { LiveChange, LiveState, SubscribeRequestSchema } from "../gen/penstock/v1/query_pb";
 
-export type Question = NonNullable<MessageInitShape<typeof SubscribeRequestSchema>["question"]>;
+/** What can be followed, and metrics, which are asked again. */
+export type Question =
+  | NonNullable<MessageInitShape<typeof SubscribeRequestSchema>["question"]>
+  | { case: "metric"; value: { appId: string; name: string; version: number; evaluation: Evaluation } };
 
 /** The newest state of an answer that follows its events. */
 export interface Live {
@@ -25,6 +29,7 @@ const STREAMS = 4;
 const streams = new Map<string, number>();
 /** How often is asked what finds no stream free. */
 const ASK_MS = 5_000;
+const METRIC_MS = 30_000;
 const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
 
 /** Rows by their keys, as pushes change them. */
@@ -85,15 +90,17 @@ function pause(ms: number): Promise<void> {
 async function ask(api: Api, question: Question, zone: string, signal: AbortSignal): Promise<Live> {
   const options = { timeZone: zone };
   const { result } =
-    question.case === "sql"
-      ? await api.query.sql({ sql: question.value.sql ?? "", appId: question.value.appId ?? "", options }, { signal })
-      : await api.query.query({ ...(question.value && { query: question.value }), options }, { signal });
+    question.case === "metric"
+      ? await api.metrics.evaluate({ ...question.value, options }, { signal })
+      : question.case === "sql"
+        ? await api.query.sql({ sql: question.value.sql ?? "", appId: question.value.appId ?? "", options }, { signal })
+        : await api.query.query({ ...(question.value && { query: question.value }), options }, { signal });
   return { table: tableOf(result), info: result?.info, behind: "", fault: undefined };
 }
 
 /**
  * Follows an answer for as long as it is looked at; subscribes again when the server went away. Where the server's streams are all taken, it asks
- * every 5 s until one is free.
+ * every 5 s until one is free; of a metric every 30 s.
  */
 export async function follow(
   api: Api,
@@ -105,14 +112,15 @@ export async function follow(
 ) {
   let live = NOTHING;
   for (let failures = 0; !signal.aborted; failures += 1) {
-    const isStreaming = taken(api.server);
+    const isMetric = question.case === "metric";
+    const isStreaming = !isMetric && taken(api.server);
     try {
-      if (!isStreaming) {
+      if (isMetric || !isStreaming) {
         live = await ask(api, question, zone, signal);
         if (signal.aborted) return;
         tell(live);
         failures = -1;
-        await pause(ASK_MS);
+        await pause(isMetric ? METRIC_MS : ASK_MS);
         continue;
       }
       const rows = new Rows();

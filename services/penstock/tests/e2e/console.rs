@@ -75,7 +75,7 @@ async fn somebody_signs_in_and_asks() {
     assert!(bytes > 0 && bytes < 300 * 1024, "{bytes} bytes until the first answer");
     println!("{bytes} bytes until the first answer");
     assert!(seen["refused"].as_str().unwrap().contains("key"), "{}", seen["refused"]);
-    assert!(seen["may"].as_array().unwrap().contains(&json!("define metrics")), "{}", seen["may"]);
+    assert!(seen["may"].as_array().unwrap().contains(&json!("define metrics and dashboards")), "{}", seen["may"]);
     assert_eq!(seen["bars"], json!({"total": "152.5", "rows": [["open", "90"], ["paid", "62.5"]]}));
     assert_eq!(seen["again"], "152.5");
     assert_eq!(seen["mistake"]["at"], "amuont");
@@ -98,7 +98,13 @@ async fn what_is_shown_follows_the_events() {
         (&seen["before"], &seen["after"], &seen["imported"]),
         (&json!("1,152.5"), &json!("1,452.5"), &json!("1,452.5"))
     );
-    assert_eq!(seen["file"], json!(["dashboard", 1]));
+    assert_eq!(seen["read"], json!(["1,452.5", 0]), "another key sees it, and may not change it");
+    assert!(seen["conflict"].as_str().unwrap().contains("not saved"), "{}", seen["conflict"]);
+    let asked = json!([{"sort": "sum", "field": "amount", "formula": "", "name": "Sales"}]);
+    assert_eq!((&seen["reopened"]["measures"], &seen["reopened"]["compare"]), (&asked, &json!("previous")));
+    assert_eq!(seen["reopened"]["grain"], Value::Null, "as the explorer chooses it");
+    assert_eq!(seen["moved"], json!([0, null]), "what lay in the browser is the server's");
+    assert_eq!(seen["file"], json!(["dashboard", 2, 1]));
     assert!(seen["refused"].as_str().unwrap().contains("no dashboard"), "{}", seen["refused"]);
     assert_eq!((&seen["underlined"], &seen["isRefused"]), (&json!("amuont"), &json!(true)));
     assert_eq!(seen["metric"], json!(["average_sale", "SUM(amount) / COUNT(*)"]));
@@ -190,6 +196,8 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
     assert!(seen["mistake"].as_str().unwrap().contains("did you mean `store`"), "{}", seen["mistake"]);
     assert!(seen["none"].as_str().unwrap().contains("Export"), "{}", seen["none"]);
+    assert_eq!(seen["kept"], json!([["ann", "15"]]), "of one that the server keeps, each its own numbers");
+    assert!(seen["unnamed"].as_str().unwrap().contains("has to name it"), "{}", seen["unnamed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,148 +1,172 @@
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import type { App } from "../../api/access";
-import { saved } from "../../lib/csv";
+import { faultOf } from "../../api/fault";
+import type { Dashboard, DashboardSummary } from "../../gen/penstock/v1/dashboards_pb";
+import { useAnswer } from "../../lib/answer";
 import { go, usePlace } from "../../lib/route";
 import { useSchema } from "../../lib/schema";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
 import { Select } from "../../ui/field";
 import { PageHead } from "../../ui/panel";
-import { Empty, Wrong } from "../../ui/states";
-import { type Board, boardsOf, fromFile, keepBoards, newId, type Tile, toFile } from "./store";
-import { TileView } from "./tile";
+import { Empty, Failed, Waiting, Wrong } from "../../ui/states";
+import { Opened } from "./opened";
+import { fromFile, type Ground, leaveHere, leftHere, newId, readBoard, whole } from "./store";
 
-/** Tiles that follow their events. */
+/** Tiles that follow their events, kept by the server for everybody who may ask. */
 export function Dashboards({ app }: { app: App }) {
-  const { access } = useSession();
+  const { api, may } = useSession();
   const wanted = usePlace().params.get("board");
-  const [boards, setBoards] = useState(() => boardsOf(access.tenant, app.id));
-  const [isEditing, setEditing] = useState(false);
-  const [problem, setProblem] = useState("");
   const schema = useSchema(app.id);
-  const board = boards.find(({ id }) => id === wanted) ?? boards[0];
+  const [problem, setProblem] = useState("");
+  const list = useAnswer(
+    app.id,
+    async (signal) => (await api.dashboards.listDashboards({ appId: app.id }, { signal })).dashboards,
+  );
+  const all = list.value ?? [];
+  const shown = all.find(({ dashboardId }) => dashboardId === wanted) ?? all[0];
+  const ground = schema.value && { fields: schema.value, zone: app.zone };
 
-  const keep = (next: readonly Board[]) => {
-    setBoards(next);
-    setProblem(
-      keepBoards(access.tenant, app.id, next)
-        ? ""
-        : "This browser keeps nothing: export the dashboard before you close it.",
-    );
-  };
-  const change = (next: Board) => keep(boards.map((one) => (one.id === next.id ? next : one)));
   const open = (id: string) => go("dashboards", { app: app.id, board: id });
-  const add = (next: Board) => {
-    keep([...boards, next]);
-    open(next.id);
+  const add = async (next: { dashboardId: string; title: string } | Dashboard) => {
+    try {
+      await api.dashboards.putDashboard({ appId: app.id, dashboard: next });
+      setProblem("");
+      list.again();
+      open(next.dashboardId);
+    } catch (error) {
+      setProblem(`${next.title} can't be kept: ${faultOf(error).message}`);
+    }
   };
-  const take = async (file: File | undefined) => {
-    const read = file && fromFile(await file.text());
-    if (read !== undefined) add(read);
-    else if (file !== undefined) setProblem(`${file.name} is no dashboard that was exported here.`);
+  const take = async (file: File) => {
+    const read = ground && fromFile(await file.text(), ground);
+    if (read === undefined) return setProblem(`${file.name} is no dashboard that was exported here.`);
+    const isTaken = all.some(({ dashboardId }) => dashboardId === read.dashboardId);
+    await add(whole(isTaken ? { ...read, dashboardId: newId() } : read));
   };
 
-  return (
+  const tools = (
     <>
-      <PageHead
-        title={board?.title ?? "Dashboards"}
-        about="Dashboards are kept in this browser; export one to hand it on. Tiles follow their events."
-      >
-        {boards.length > 1 && board && (
-          <Select
-            label="Dashboard"
-            isBare
-            value={board.id}
-            options={boards.map(({ id, title }) => ({ value: id, label: title }))}
-            onChange={open}
-          />
-        )}
-        {board && (
-          <>
-            <Button icon="edit" aria-pressed={isEditing} onClick={() => setEditing(!isEditing)}>
-              {isEditing ? "Done" : "Edit"}
-            </Button>
-            <Button icon="download" onClick={() => saved(`${board.title}.json`, "application/json", toFile(board))}>
-              Export
-            </Button>
-          </>
-        )}
-        <Import onFile={take} />
-        <Button icon="plus" onClick={() => add({ id: newId(), title: `Dashboard ${boards.length + 1}`, tiles: [] })}>
-          New
-        </Button>
-      </PageHead>
-      <Wrong text={problem} />
-      {board === undefined ? (
-        <Empty icon="dashboard" title="No dashboard yet">
-          <p>Ask something in the explorer and choose “Add to dashboard”, or import one.</p>
-          <Button kind="primary" onClick={() => go("explore", { app: app.id })}>
-            Open the explorer
-          </Button>
-        </Empty>
-      ) : (
+      {all.length > 1 && shown && (
+        <Select
+          label="Dashboard"
+          isBare
+          value={shown.dashboardId}
+          options={all.map(({ dashboardId, title }) => ({ value: dashboardId, label: title }))}
+          onChange={open}
+        />
+      )}
+      {may("metrics") && (
         <>
-          {isEditing && (
-            <EditBoard
-              board={board}
-              onChange={change}
-              onRemove={() => keep(boards.filter(({ id }) => id !== board.id))}
-            />
-          )}
-          {board.tiles.length === 0 && (
-            <Empty icon="dashboard" title="No tile yet">
-              <p>Ask something in the explorer and choose “Add to dashboard”.</p>
-              <Button kind="primary" onClick={() => go("explore", { app: app.id })}>
-                Open the explorer
-              </Button>
-            </Empty>
-          )}
-          <div className="board">
-            {schema.value !== undefined &&
-              board.tiles.map((tile, at) => (
-                <TileView
-                  key={tile.id}
-                  app={app}
-                  tile={tile}
-                  fields={schema.value ?? []}
-                  isEditing={isEditing}
-                  onChange={(next) =>
-                    change({ ...board, tiles: board.tiles.map((one) => (one.id === tile.id ? next : one)) })
-                  }
-                  onMove={(step) => change({ ...board, tiles: moved(board.tiles, at, step) })}
-                  onRemove={() => change({ ...board, tiles: board.tiles.filter(({ id }) => id !== tile.id) })}
-                />
-              ))}
-          </div>
+          <Import onFile={(file) => void take(file)} />
+          <Button icon="plus" onClick={() => void add({ dashboardId: newId(), title: `Dashboard ${all.length + 1}` })}>
+            New
+          </Button>
         </>
       )}
     </>
   );
-}
-
-function moved(tiles: readonly Tile[], at: number, step: number): readonly Tile[] {
-  const next = [...tiles];
-  const [tile] = next.splice(at, 1);
-  if (tile !== undefined) next.splice(Math.max(0, at + step), 0, tile);
-  return next;
-}
-
-function EditBoard({ board, onChange, onRemove }: { board: Board; onChange(board: Board): void; onRemove(): void }) {
-  return (
-    <div className="edit-board">
-      <input
-        className="input"
-        aria-label="Title of the dashboard"
-        value={board.title}
-        onChange={(event) => onChange({ ...board, title: event.target.value })}
+  const notices = (
+    <>
+      <Wrong text={problem} />
+      {ground && may("metrics") && <LeftHere app={app} ground={ground} onKept={list.again} />}
+    </>
+  );
+  if (shown !== undefined)
+    return (
+      <Opened
+        key={`${app.id} ${shown.dashboardId}`}
+        app={app}
+        id={shown.dashboardId}
+        title={shown.title}
+        fields={schema.value}
+        tools={tools}
+        notices={notices}
+        onChanged={list.again}
       />
-      <Button kind="danger" icon="trash" onClick={onRemove}>
-        Delete dashboard
-      </Button>
-    </div>
+    );
+  return (
+    <>
+      <PageHead title="Dashboards" about="Tiles that follow their events, for everybody who may ask about this app.">
+        {tools}
+      </PageHead>
+      {notices}
+      <None list={list} app={app} mayPut={may("metrics")} />
+    </>
   );
 }
 
-function Import({ onFile }: { onFile(file: File | undefined): void }) {
+function None({
+  list,
+  app,
+  mayPut,
+}: {
+  list: ReturnType<typeof useAnswer<readonly DashboardSummary[]>>;
+  app: App;
+  mayPut: boolean;
+}): ReactNode {
+  if (list.fault !== undefined) return <Failed fault={list.fault} again={list.again} />;
+  if (list.value === undefined) return <Waiting />;
+  return (
+    <Empty icon="dashboard" title="No dashboard yet">
+      <p>
+        {mayPut
+          ? "Ask something in the explorer and choose “Add to dashboard”, or import one."
+          : "This key may look at dashboards. Sign in with one that has the metrics permission to make the first."}
+      </p>
+      {mayPut && (
+        <Button kind="primary" onClick={() => go("explore", { app: app.id })}>
+          Open the explorer
+        </Button>
+      )}
+    </Empty>
+  );
+}
+
+/** What this browser kept before the server did: offered once, until it is taken or given up. */
+function LeftHere({ app, ground, onKept }: { app: App; ground: Ground; onKept(): void }) {
+  const { api, access } = useSession();
+  const [left, setLeft] = useState(() => leftHere(access.tenant, app.id));
+  const [problem, setProblem] = useState("");
+  const leave = (boards: readonly unknown[]) => {
+    leaveHere(access.tenant, app.id, boards);
+    setLeft(boards);
+  };
+  const upload = async () => {
+    let rest = left;
+    for (const board of left) {
+      const read = readBoard(board, ground);
+      try {
+        if (read !== undefined) await api.dashboards.putDashboard({ appId: app.id, dashboard: whole(read) });
+        rest = rest.filter((one) => one !== board);
+        leave(rest);
+      } catch (error) {
+        setProblem(`${read?.title} can't be kept: ${faultOf(error).message}`);
+        break;
+      }
+    }
+    onKept();
+  };
+  const forget = () => {
+    if (window.confirm("Forget the dashboards that only this browser has?")) leave([]);
+  };
+  if (left.length === 0) return null;
+  return (
+    <section className="notice offer" aria-label="Dashboards of this browser">
+      <p>
+        {left.length === 1 ? "One dashboard lies" : `${left.length} dashboards lie`} in this browser alone. The server
+        keeps them for everybody who may ask about {app.name}.
+      </p>
+      <Button kind="primary" onClick={() => void upload()}>
+        Move to the server
+      </Button>
+      <Button onClick={forget}>Forget</Button>
+      <Wrong text={problem} />
+    </section>
+  );
+}
+
+function Import({ onFile }: { onFile(file: File): void }) {
   return (
     <label className="button plain import">
       Import
@@ -151,7 +175,8 @@ function Import({ onFile }: { onFile(file: File | undefined): void }) {
         accept="application/json,.json"
         className="unseen"
         onChange={(event) => {
-          onFile(event.target.files?.[0]);
+          const file = event.target.files?.[0];
+          if (file !== undefined) onFile(file);
           event.target.value = "";
         }}
       />

@@ -2,7 +2,8 @@ import { toJsonString } from "@bufbuild/protobuf";
 import { useMemo } from "react";
 import type { App } from "../../api/access";
 import { DataTable } from "../../charts/table";
-import { TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
+import { type Tile, TileSchema } from "../../gen/penstock/v1/dashboards_pb";
+import { type TimeRange, TimeRangeSchema } from "../../gen/penstock/v1/query_pb";
 import type { Field } from "../../lib/fields";
 import { useLive } from "../../lib/live";
 import { href } from "../../lib/route";
@@ -12,15 +13,18 @@ import { Empty, Failed, Waiting } from "../../ui/states";
 import { toText } from "../explore/draft";
 import { parted } from "../explore/pivot";
 import { Drawn, Totals } from "../explore/result";
-import { namesOf, queryOf, rangeText, stepOf } from "../explore/wire";
-import type { Tile } from "./store";
+import { draftOf } from "../explore/reverse";
+import { namesIn } from "../explore/shape";
+import { questionOf, rangeOfTile, shapeOfTile, viewOf } from "./store";
 
 interface Props {
   app: App;
   tile: Tile;
+  /** Of tiles that have none of their own. */
+  range: TimeRange | undefined;
   fields: readonly Field[];
   isEditing: boolean;
-  onChange(tile: Tile): void;
+  onChange(change: Partial<Pick<Tile, "title" | "width">>): void;
   onMove(step: 1 | -1): void;
   onRemove(): void;
 }
@@ -28,20 +32,23 @@ interface Props {
 /** Dashboards are looked at, not stared at. */
 const INTERVAL_MS = 2_000;
 
-export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRemove }: Props) {
-  const { draft } = tile;
-  const zone = draft.zone || app.zone;
-  const query = useMemo(() => queryOf(draft, app.id, fields, zone), [draft, app.id, fields, zone]);
-  const live = useLive(
-    query && toJsonString(TypedQuerySchema, query),
-    query && { case: "query", value: query },
-    zone,
-    INTERVAL_MS,
-  );
+export function TileView({ app, tile, range, fields, isEditing, onChange, onMove, onRemove }: Props) {
+  const zone = tile.timeZone || app.zone;
+  const asked = `${toJsonString(TileSchema, { ...tile, title: "", width: 0 })} ${range && toJsonString(TimeRangeSchema, range)}`;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what it asks is in `asked`
+  const [question, shape] = useMemo(() => [questionOf(tile, range, app.id), shapeOfTile(tile)], [asked, app.id]);
+  const live = useLive(question && `${app.id} ${asked}`, question, zone, INTERVAL_MS);
   const answer = useMemo(() => (live.table === undefined ? undefined : parted(live.table)), [live.table]);
-  const names = namesOf(draft.measures);
-  const step = stepOf(draft, zone);
-  const isFigures = step === undefined && draft.view !== "map" && draft.by.every((field) => field === "");
+  const names = useMemo(() => (answer === undefined ? [] : namesIn(shape, answer.rows)), [answer, shape]);
+  const { step, view } = shape;
+  const draft = useMemo(
+    () =>
+      question?.case === "query" && tile.question.case === "query"
+        ? draftOf(tile.question.value, viewOf(tile), app.id, fields, tile.timeZone, app.zone)
+        : undefined,
+    [question, tile, app, fields],
+  );
+  const isFigures = step === undefined && view !== "map" && !shape.isGrouped;
   const isNamed = names.length > 1 || names[0] !== tile.title;
   return (
     <section className={`panel tile width-${tile.width} ${isFigures ? "figures" : ""}`} aria-label={tile.title}>
@@ -51,14 +58,18 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
             className="input"
             aria-label="Title of the tile"
             value={tile.title}
-            onChange={(event) => onChange({ ...tile, title: event.target.value })}
+            onChange={(event) => onChange({ title: event.target.value })}
           />
         ) : (
           <h2>
-            <a href={href("explore", { app: app.id, q: toText(draft) })}>{tile.title}</a>
+            {draft === undefined ? (
+              tile.title
+            ) : (
+              <a href={href("explore", { app: app.id, q: toText(draft) })}>{tile.title}</a>
+            )}
           </h2>
         )}
-        <small>{rangeText(draft.range)}</small>
+        <small>{rangeOfTile(tile, range, zone)}</small>
         {live.behind !== "" && (
           <small className="behind" title={live.behind}>
             behind
@@ -82,13 +93,14 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
               { value: "2", label: "Half" },
               { value: "4", label: "Whole" },
             ]}
-            onChange={(width) => onChange({ ...tile, width: Number(width) as Tile["width"] })}
+            onChange={(width) => onChange({ width: Number(width) })}
           />
           <Button kind="quiet" icon="trash" aria-label={`Remove ${tile.title}`} onClick={onRemove} />
         </div>
       )}
       {live.fault !== undefined && <Failed fault={live.fault} title="This tile has no answer" />}
-      {live.fault === undefined && answer === undefined && <Waiting what="Asking" />}
+      {question === undefined && <Empty title="This tile asks for nothing" />}
+      {live.fault === undefined && question !== undefined && answer === undefined && <Waiting what="Asking" />}
       {live.fault === undefined && answer !== undefined && (
         <>
           <Totals totals={answer.totals} table={answer.rows} names={names} isNamed={isNamed} />
@@ -98,13 +110,13 @@ export function TileView({ app, tile, fields, isEditing, onChange, onMove, onRem
             </Empty>
           ) : (
             !isFigures &&
-            (draft.view === "table" ? (
+            (view === "table" ? (
               <DataTable table={answer.rows} label={tile.title} zone={zone} step={step} file={tile.title} />
             ) : (
               <Drawn
                 table={answer.rows}
                 names={names}
-                view={draft.view}
+                view={view}
                 step={step}
                 zone={zone}
                 label={tile.title}

@@ -74,7 +74,7 @@ export function Explore({ app }: { app: App }) {
         title="Explorer"
         about={`Ask about the events of ${app.name}. The address has the whole question: send it to whoever should see it.`}
       >
-        <AddToDashboard app={app} draft={draft} />
+        {query !== undefined && <AddToDashboard app={app} draft={draft} fields={fields} />}
         <ShareButton />
       </PageHead>
       <div className="explore">

@@ -96,7 +96,7 @@ export function between(range: string, zone: string): { from: Date; to: Date } |
   return from && to && from < to ? { from, to } : undefined;
 }
 
-function rangeOf(range: string, zone: string): MessageInitShape<typeof TimeRangeSchema> | undefined {
+export function rangeOf(range: string, zone: string): MessageInitShape<typeof TimeRangeSchema> | undefined {
   const period = PERIODS[range];
   if (period?.last !== undefined) return { last: durationFromMs(period.last) };
   if (period?.period !== undefined) return { period: period.period };

@@ -26,6 +26,7 @@ const METHODS = [
 const CHOICES = [
   ...METHODS.map((method) => ({ value: `AdminService/${method}` })),
   ...["CreateMetric", "UpdateMetric", "DeleteMetric"].map((method) => ({ value: `MetricsService/${method}` })),
+  ...["PutDashboard", "DeleteDashboard"].map((method) => ({ value: `DashboardService/${method}` })),
   { value: "QueryService/Export" },
 ];
 

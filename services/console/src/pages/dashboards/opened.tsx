@@ -1,0 +1,201 @@
+import { create } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { type ReactNode, useState } from "react";
+import type { App } from "../../api/access";
+import { type Fault, faultOf } from "../../api/fault";
+import { type Dashboard, DashboardSchema, type Tile, TileSchema } from "../../gen/penstock/v1/dashboards_pb";
+import { useAnswer } from "../../lib/answer";
+import { saved } from "../../lib/csv";
+import type { Field } from "../../lib/fields";
+import { go } from "../../lib/route";
+import { useSession } from "../../lib/session";
+import { Button } from "../../ui/button";
+import { Input } from "../../ui/field";
+import { PageHead } from "../../ui/panel";
+import { Empty, Failed, Waiting } from "../../ui/states";
+import { toFile } from "./store";
+import { TileView } from "./tile";
+
+interface Props {
+  app: App;
+  id: string;
+  title: string;
+  /** Undefined while they are asked for. */
+  fields: readonly Field[] | undefined;
+  tools: ReactNode;
+  notices: ReactNode;
+  /** The list is no longer as it was. */
+  onChanged(): void;
+}
+
+/** One dashboard. What is changed is somebody's own until it is saved. */
+export function Opened({ app, id, title, fields, tools, notices, onChanged }: Props) {
+  const { api, may } = useSession();
+  const opened = useAnswer(id, async (signal) => {
+    const { dashboard } = await api.dashboards.getDashboard({ appId: app.id, dashboardId: id }, { signal });
+    return dashboard;
+  });
+  const [kept, setKept] = useState<Dashboard>();
+  const [edited, setEdited] = useState<Dashboard>();
+  const [fault, setFault] = useState<Fault>();
+  const current = kept ?? opened.value;
+  const board = edited ?? current;
+
+  const change = (next: Partial<Pick<Dashboard, "title" | "tiles">>) =>
+    board && setEdited(create(DashboardSchema, { ...board, ...next }));
+  const save = async (dashboard: Dashboard) => {
+    try {
+      setKept((await api.dashboards.putDashboard({ appId: app.id, dashboard })).dashboard);
+      setEdited(undefined);
+      setFault(undefined);
+      onChanged();
+    } catch (error) {
+      setFault(faultOf(error));
+    }
+  };
+  const theirs = async () => {
+    const { dashboard } = await api.dashboards.getDashboard({ appId: app.id, dashboardId: id });
+    return dashboard;
+  };
+  const tried = async (what: () => Promise<void>) => {
+    try {
+      await what();
+    } catch (error) {
+      setFault(faultOf(error));
+    }
+  };
+  const giveUp = () =>
+    tried(async () => {
+      setKept(await theirs());
+      setEdited(undefined);
+      setFault(undefined);
+      onChanged();
+    });
+  const insist = () =>
+    tried(async () => {
+      const now = await theirs();
+      if (edited && now) await save(create(DashboardSchema, { ...edited, etag: now.etag }));
+    });
+  const remove = () =>
+    tried(async () => {
+      if (!board || !window.confirm(`Delete ${board.title} for everybody?`)) return;
+      await api.dashboards.deleteDashboard({ appId: app.id, dashboardId: id, etag: board.etag });
+      go("dashboards", { app: app.id });
+      onChanged();
+    });
+
+  return (
+    <>
+      <PageHead
+        title={board?.title ?? title}
+        about={
+          may("metrics") ? (
+            <>
+              Kept by the server as <code>{id}</code>, for everybody who may ask about this app. Tiles follow their
+              events.
+            </>
+          ) : (
+            "Tiles follow their events. Changing them needs a key with the metrics permission."
+          )
+        }
+      >
+        {tools}
+        {board && may("metrics") && edited === undefined && (
+          <Button icon="edit" onClick={() => setEdited(board)}>
+            Edit
+          </Button>
+        )}
+        {board && (
+          <Button icon="download" onClick={() => saved(`${board.title}.json`, "application/json", toFile(board))}>
+            Export
+          </Button>
+        )}
+      </PageHead>
+      {notices}
+      {fault !== undefined && <Refused fault={fault} onTheirs={giveUp} onMine={insist} />}
+      {edited !== undefined && (
+        <div className="edit-board">
+          <Input
+            label="Title of the dashboard"
+            isBare
+            value={edited.title}
+            onChange={(e) => change({ title: e.target.value })}
+          />
+          <Button kind="primary" onClick={() => void save(edited)}>
+            Save
+          </Button>
+          <Button
+            onClick={() => {
+              setEdited(undefined);
+              setFault(undefined);
+            }}
+          >
+            Cancel
+          </Button>
+          <Button kind="danger" icon="trash" onClick={() => void remove()}>
+            Delete dashboard
+          </Button>
+        </div>
+      )}
+      {opened.fault !== undefined && board === undefined && <Failed fault={opened.fault} again={opened.again} />}
+      {(opened.fault === undefined && board === undefined) || fields === undefined ? <Waiting /> : null}
+      {board?.tiles.length === 0 && (
+        <Empty icon="dashboard" title="No tile yet">
+          <p>Ask something in the explorer and choose “Add to dashboard”.</p>
+          <Button kind="primary" onClick={() => go("explore", { app: app.id })}>
+            Open the explorer
+          </Button>
+        </Empty>
+      )}
+      <div className="board">
+        {board !== undefined &&
+          fields !== undefined &&
+          board.tiles.map((tile, at) => (
+            <TileView
+              key={tile.id}
+              app={app}
+              tile={tile}
+              range={board.range}
+              fields={fields}
+              isEditing={edited !== undefined}
+              onChange={(next) =>
+                change({
+                  tiles: board.tiles.map((one) => (one.id === tile.id ? create(TileSchema, { ...one, ...next }) : one)),
+                })
+              }
+              onMove={(step) => change({ tiles: moved(board.tiles, at, step) })}
+              onRemove={() => change({ tiles: board.tiles.filter((one) => one.id !== tile.id) })}
+            />
+          ))}
+      </div>
+    </>
+  );
+}
+
+/** Why it isn't saved, and what becomes of it. */
+function Refused({ fault, onTheirs, onMine }: { fault: Fault; onTheirs(): void; onMine(): void }) {
+  const isChanged = fault.code === Code.Aborted;
+  const isGone = fault.code === Code.NotFound;
+  return (
+    <div className="notice wrong offer" role="alert">
+      {isChanged ? (
+        <>
+          <p>Somebody changed this dashboard since you opened it. Your changes are not saved.</p>
+          <Button onClick={onTheirs}>Show theirs, drop mine</Button>
+          <Button onClick={onMine}>Replace theirs with mine</Button>
+        </>
+      ) : (
+        <p>
+          {isGone ? "Somebody deleted this dashboard. Export it and import the file to have it again." : fault.message}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function moved(tiles: readonly Tile[], at: number, step: number): Tile[] {
+  const next = [...tiles];
+  const [tile] = next.splice(at, 1);
+  if (tile !== undefined) next.splice(Math.max(0, at + step), 0, tile);
+  return next;
+}
