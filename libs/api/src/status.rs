@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use model::{Error, ErrorCode, Violation};
+use model::{Error, ErrorCode, Exceeded, Violation};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 
 use crate::ERROR_DOMAIN;
 
@@ -83,7 +83,7 @@ pub const fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// The error as a status with ErrorInfo, BadRequest and RetryInfo.
+/// The error as a status with ErrorInfo, BadRequest, QuotaFailure and RetryInfo.
 pub fn to_status(error: &Error) -> Status {
     let mut details = ErrorDetails::new();
     let mut metadata = HashMap::new();
@@ -105,6 +105,16 @@ pub fn to_status(error: &Error) -> Status {
     }
     if let Some(after) = error.retry_after {
         details.set_retry_info(Some(after));
+    }
+    if let Some(limit) = &error.limit {
+        details.set_quota_failure(vec![QuotaViolation {
+            subject: limit.subject.clone(),
+            description: error.message.clone(),
+            quota_metric: limit.unit.clone(),
+            quota_id: limit.name.clone(),
+            quota_value: i64::try_from(limit.value).unwrap_or(i64::MAX),
+            ..QuotaViolation::default()
+        }]);
     }
     Status::with_error_details(grpc_code(error.code), &error.message, details)
 }
@@ -142,7 +152,11 @@ pub fn from_status(status: &Status) -> Error {
         only.span = position.and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
     }
     let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
-    Error { code, message: status.message().to_owned(), violations, retry_after }
+    let limit = details.quota_failure().and_then(|quota| quota.violations.first()).map(|over| {
+        let (subject, name, unit) = (over.subject.clone(), over.quota_id.clone(), over.quota_metric.clone());
+        Box::new(Exceeded { subject, name, value: over.quota_value.unsigned_abs(), unit })
+    });
+    Error { code, message: status.message().to_owned(), violations, retry_after, limit }
 }
 
 /// A status that the transport made, before any service saw the call, with the details that each of ours has; any other as it is.
@@ -216,6 +230,12 @@ mod tests {
                 span: Some((7, 12)),
             }],
             retry_after: Some(Duration::from_millis(1500)),
+            limit: Some(Box::new(Exceeded {
+                subject: "tenants/acme".into(),
+                name: "events_per_second".into(),
+                value: 100,
+                unit: "events".into(),
+            })),
         };
         let status = to_status(&sent);
         assert_eq!(status.code(), Code::InvalidArgument);
@@ -224,7 +244,7 @@ mod tests {
         assert_eq!(details.error_info().unwrap().metadata["position"], "7-12");
         let got = from_status(&status);
         assert_eq!((got.code, got.retry_after), (sent.code, sent.retry_after));
-        assert_eq!(got.violations, sent.violations);
+        assert_eq!((got.violations, got.limit), (sent.violations, sent.limit));
     }
     #[test]
     fn what_the_transport_refuses_has_code_and_field_too() {

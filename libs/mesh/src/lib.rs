@@ -1,7 +1,7 @@
 //! What every role needs to be a service of the mesh: a server that drains ([`serve`]), telemetry ([`telemetry`]), the signed
 //! context that carries who is calling ([`context`]) and the header that says how long it waits ([`deadline`]), JSON for every gRPC method from the contracts' own HTTP
 //! annotations ([`transcode`]), the trace that a call is part of ([`trace`]), the
-//! measure of who takes more than a share ([`rate`]), what is counted for each tenant ([`per_tenant`]) and the work that is done for it ([`work`]), and the way to a role in other processes ([`upstream`], [`tls`]).
+//! measure of who takes more than a share ([`rate`]), what tenants may take of all processes together ([`limits`]), what is counted for each tenant ([`per_tenant`]) and the work that is done for it ([`work`]), and the way to a role in other processes ([`upstream`], [`tls`]).
 //!
 //! Every service is an [`HttpService`]: HTTP requests in, HTTP responses out. In one process it is called directly, across
 //! processes through an [`upstream`]; the caller can't tell.
@@ -10,6 +10,7 @@ pub mod body;
 pub mod context;
 pub mod deadline;
 mod idle;
+pub mod limits;
 mod linger;
 pub mod openapi;
 mod opening;

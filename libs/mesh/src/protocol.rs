@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use model::Error;
 use serde_json::{Value, json};
 use tonic::Status;
-use tonic_types::{FieldViolation, StatusExt};
+use tonic_types::{FieldViolation, QuotaViolation, StatusExt};
 
 use crate::{Body, Request, Response};
 
@@ -106,6 +106,14 @@ fn json_error(status: &Status) -> Response {
     if let Some(delay) = retry {
         list.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo",
             "retryDelay": format!("{:.3}s", delay.as_secs_f64())}));
+    }
+    if let Some(quota) = details.quota_failure() {
+        let violation = |v: &QuotaViolation| {
+            json!({"subject": v.subject, "description": v.description, "quotaMetric": v.quota_metric,
+                "quotaId": v.quota_id, "quotaValue": v.quota_value.to_string()})
+        };
+        let violations: Vec<Value> = quota.violations.iter().map(violation).collect();
+        list.push(json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}));
     }
     let http =
         StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -17,7 +17,7 @@ pub struct Rate {
 
 impl Rate {
     /// How long the rate takes for so many units.
-    fn time_of(self, units: u64) -> Duration {
+    pub fn time_of(self, units: u64) -> Duration {
         let nanos = u128::from(units) * 1_000_000_000 / u128::from(self.per_second.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
@@ -49,16 +49,16 @@ impl Meter {
         if units > rate.burst.max(1) {
             return Err(OverRate::Always);
         }
-        let ahead = self.ahead(rate, now) + rate.time_of(units);
+        let ahead = self.ahead(now) + rate.time_of(units);
         match ahead.checked_sub(rate.window()) {
             Some(wait) if !wait.is_zero() => Err(OverRate::For(wait)),
             _ => Ok(()),
         }
     }
 
-    /// Charges so many units, which [`Self::check`] found to be there.
+    /// Charges so many units, also those that [`Self::check`] didn't find to be there.
     pub fn charge(&mut self, rate: Rate, units: u64, now: Instant) {
-        self.paid_until = now.checked_add(self.ahead(rate, now) + rate.time_of(units));
+        self.paid_until = now.checked_add(self.ahead(now) + rate.time_of(units));
     }
 
     /// Gives back units that were charged.
@@ -78,9 +78,20 @@ impl Meter {
         self.paid_until.is_none_or(|paid| paid <= now)
     }
 
-    /// How far ahead of now the payment reaches. Never further than a burst does: a rate that was raised works at once.
-    fn ahead(&self, rate: Rate, now: Instant) -> Duration {
-        self.paid_until.map_or(Duration::ZERO, |paid| paid.saturating_duration_since(now)).min(rate.window())
+    /// How many units are not paid for yet, by this rate.
+    pub fn units_ahead(&self, rate: Rate, now: Instant) -> u64 {
+        let units = self.ahead(now).as_nanos() * u128::from(rate.per_second.max(1)) / 1_000_000_000;
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
+    /// Forgives what a burst at this rate doesn't pay: after a change of the rate nobody owes the debt of another.
+    pub fn forgive(&mut self, rate: Rate, now: Instant) {
+        self.paid_until = now.checked_add(self.ahead(now).min(rate.window()));
+    }
+
+    /// How far ahead of now the payment reaches.
+    fn ahead(&self, now: Instant) -> Duration {
+        self.paid_until.map_or(Duration::ZERO, |paid| paid.saturating_duration_since(now))
     }
 }
 
@@ -129,6 +140,7 @@ mod tests {
         let slow = Rate { per_second: 1, burst: 3_600 };
         meter.take(slow, 3_600, now).unwrap();
         assert_eq!(meter.check(slow, 1, now), Err(OverRate::For(Duration::from_secs(1))));
+        meter.forgive(TEN, now);
         assert_eq!(meter.check(TEN, 1, now), Err(OverRate::For(ms(100))), "an hour's debt isn't owed at the new rate");
     }
 

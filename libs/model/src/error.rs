@@ -70,12 +70,27 @@ pub struct Error {
     pub violations: Vec<Violation>,
     /// When a retry can succeed.
     pub retry_after: Option<Duration>,
+    /// Which limit of the tenant is reached.
+    pub limit: Option<Box<Exceeded>>,
+}
+
+/// A limit that is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Whose it is, as `tenants/acme`.
+    pub subject: String,
+    /// Its name, as `events_per_second`.
+    pub name: String,
+    /// How much it allows.
+    pub value: u64,
+    /// Of what, as `events`.
+    pub unit: String,
 }
 
 impl Error {
     /// An error without details.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), violations: Vec::new(), retry_after: None }
+        Self { code, message: message.into(), violations: Vec::new(), retry_after: None, limit: None }
     }
 
     /// One broken rule of one field.
@@ -87,6 +102,7 @@ impl Error {
             message: format!("{field}: {description}"),
             violations: vec![Violation { field, description, reason: reason.into(), span: None }],
             retry_after: None,
+            limit: None,
         }
     }
 

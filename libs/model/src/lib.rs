@@ -23,7 +23,7 @@ mod value;
 
 pub use act::Act;
 pub use branding::Branding;
-pub use error::{Error, ErrorCode, Violation};
+pub use error::{Error, ErrorCode, Exceeded, Violation};
 pub use event::{identity_hash, partition_of};
 pub use ids::{AppId, IdError, TenantId};
 pub use key::{Environment, KeyKind, KeyText};

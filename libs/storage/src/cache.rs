@@ -29,6 +29,42 @@ pub trait Cache: Send + Sync + 'static {
     /// The keys that anyone deletes from now on, some perhaps more than once. Who keeps copies of its own drops them; since a
     /// notice can be lost with the connection that it came on, such copies must have an age.
     fn deleted(&self) -> broadcast::Receiver<String>;
+
+    /// Takes units out of a bucket that all processes with this cache share, in one step. `None`: nobody shares it, or it can't be
+    /// reached now, and whether they were taken is unknown. A bucket that nobody knows is full.
+    async fn lease(&self, bucket: &str, ask: &Ask) -> Option<Lease>;
+
+    /// Says that process `name` of a group is there, for the next [`PRESENT`]; tells how many are. `None` as for a lease.
+    async fn present(&self, group: &str, name: &str) -> Option<u64>;
+}
+
+/// For how long a process counts that isn't heard of.
+pub const PRESENT: Duration = Duration::from_secs(5);
+
+/// What is asked of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Units a second that it fills by; at least 1.
+    pub per_second: u64,
+    /// Units that it holds when it is full.
+    pub burst: u64,
+    /// Units that were used already without being asked for: they are taken first, also those that aren't there yet.
+    pub owed: u64,
+    /// Units that were used while the bucket couldn't be asked, which it may know of all the same: they are taken as far as they are there.
+    pub missed: u64,
+    /// At least so many, or none; at most `burst`.
+    pub least: u64,
+    /// At most so many.
+    pub most: u64,
+}
+
+/// What a bucket gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// So many units.
+    Units(u64),
+    /// None now; the least that was asked for is there after this time if nobody takes any meanwhile.
+    Later(Duration),
 }
 
 /// Why a cache can't be opened.

@@ -82,7 +82,7 @@ impl Key {
     }
 }
 
-/// What a tenant may send, where it is other than the configuration says. Of each: none, what the configuration says; 0, no
+/// What a tenant may send and ask, where it is other than the configuration says. Of each: none, what the configuration says; 0, no
 /// limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Quota {
@@ -94,6 +94,14 @@ pub struct Quota {
     pub bytes_per_second: Option<u64>,
     /// Bytes that may come at once after a pause.
     pub bytes_burst: Option<u64>,
+    /// Calls a second, sustained.
+    pub requests_per_second: Option<u64>,
+    /// Calls that may come at once after a pause.
+    pub requests_burst: Option<u64>,
+    /// Bytes that queries read a second, sustained.
+    pub query_bytes_per_second: Option<u64>,
+    /// Bytes that queries may read at once after a pause.
+    pub query_bytes_burst: Option<u64>,
 }
 
 impl Quota {

@@ -39,7 +39,7 @@ pub mod conformance;
 pub use apps::{AppInfo, Apps};
 pub use audit::{Audit, AuditEntry, AuditExpected, AuditFilter, AuditVerdict, Change, verify_audit};
 pub use brandings::{Branded, Brandings, Hosts};
-pub use cache::{Cache, CacheError, open_cache};
+pub use cache::{Ask, Cache, CacheError, Lease, PRESENT, open_cache};
 pub use dashboards::{Dashboard, Dashboards};
 pub use directory::{App, Directory, Key, Places, Quota, Retention, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};

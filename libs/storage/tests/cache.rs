@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use deadpool_redis::redis::{Client, cmd};
 use storage::{
-    Cache, CacheError,
+    Ask, Cache, CacheError, Lease,
     conformance::{self, stand::Server},
     open_cache,
 };
@@ -142,6 +142,57 @@ async fn a_frozen_redis_costs_little_time() {
     assert!(timeout(PATIENCE, calls).await.is_ok(), "{:?}", asked.elapsed());
     signal("-CONT");
     set(&*cache, "k2").await;
+}
+
+fn ask(owed: u64, least: u64, most: u64) -> Ask {
+    Ask { per_second: 1, burst: 100, owed, missed: 0, least, most }
+}
+
+/// What is let in at a unit a second: nothing more comes while this test runs, but what a slow machine waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_one_for_all_and_gives_what_it_has() {
+    let [a, b] = shared().await;
+    let started = Instant::now();
+    let units = |lease| match lease {
+        Some(Lease::Units(units)) => units,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(a.lease("t", &ask(0, 10, 40)).await, Some(Lease::Units(40)));
+    assert_eq!(b.lease("t", &ask(0, 10, 40)).await, Some(Lease::Units(40)));
+    let rest = units(a.lease("t", &ask(0, 10, 40)).await);
+    assert!(rest >= 20 && rest <= 20 + started.elapsed().as_secs(), "{rest}");
+    assert_eq!(b.lease("other", &ask(0, 100, 100)).await, Some(Lease::Units(100)), "each is its own");
+    let later = |lease| match lease {
+        Some(Lease::Later(wait)) => wait.as_secs_f64(),
+        other => panic!("{other:?}"),
+    };
+    let about = |wait: f64, wanted: f64| {
+        assert!(wait <= wanted && wait >= wanted - 2.0 - started.elapsed().as_secs_f64(), "{wait} of {wanted}")
+    };
+    about(later(b.lease("t", &ask(0, 50, 60)).await), 50.0);
+    about(later(a.lease("t", &ask(1_000, 1, 1)).await), 1_001.0); // what is owed is owed though nothing is given
+    about(later(b.lease("t", &ask(0, 1, 1)).await), 1_001.0);
+    // What it may know already is taken no further than to its ground.
+    let missed = |units| Ask { missed: units, ..ask(0, 1, 1) };
+    about(later(b.lease("t", &missed(5_000)).await), 1_001.0);
+    about(later(b.lease("new", &missed(5_000)).await), 1.0);
+    assert_eq!(b.lease("newer", &missed(98)).await, Some(Lease::Units(1)));
+    let fast =
+        Ask { per_second: 1_000_000_000_000, burst: 1_000_000_000_000, owed: 0, missed: 0, least: 1, most: 1 << 39 };
+    assert_eq!(a.lease("fast", &fast).await, Some(Lease::Units(1 << 39)));
+
+    let memory = open_cache("memory:").await.unwrap();
+    assert_eq!((memory.lease("t", &ask(0, 1, 1)).await, memory.present("g", "a").await), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_heard_of_is_not_there() {
+    let [a, b] = shared().await;
+    assert_eq!(a.present("g", "a").await, Some(1));
+    assert_eq!(b.present("g", "b").await, Some(2));
+    assert_eq!(b.present("h", "b").await, Some(1), "each group is its own");
+    eventually("b is gone", async || a.present("g", "a").await == Some(1)).await;
+    assert_eq!(b.present("g", "b").await, Some(2));
 }
 
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {

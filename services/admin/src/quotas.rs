@@ -49,6 +49,10 @@ fn from_wire(quota: Option<&TenantQuota>) -> Result<Quota, Error> {
         ("events_burst", quota.events_burst),
         ("bytes_per_second", quota.bytes_per_second),
         ("bytes_burst", quota.bytes_burst),
+        ("requests_per_second", quota.requests_per_second),
+        ("requests_burst", quota.requests_burst),
+        ("query_bytes_per_second", quota.query_bytes_per_second),
+        ("query_bytes_burst", quota.query_bytes_burst),
     ];
     let faults =
         fields.into_iter().filter(|(_, value)| value.is_some_and(|value| value > Quota::MAX)).map(|(name, _)| {
@@ -62,6 +66,10 @@ fn from_wire(quota: Option<&TenantQuota>) -> Result<Quota, Error> {
             events_burst: quota.events_burst,
             bytes_per_second: quota.bytes_per_second,
             bytes_burst: quota.bytes_burst,
+            requests_per_second: quota.requests_per_second,
+            requests_burst: quota.requests_burst,
+            query_bytes_per_second: quota.query_bytes_per_second,
+            query_bytes_burst: quota.query_bytes_burst,
         }),
     }
 }
@@ -72,5 +80,9 @@ fn to_wire(quota: Quota) -> TenantQuota {
         events_burst: quota.events_burst,
         bytes_per_second: quota.bytes_per_second,
         bytes_burst: quota.bytes_burst,
+        requests_per_second: quota.requests_per_second,
+        requests_burst: quota.requests_burst,
+        query_bytes_per_second: quota.query_bytes_per_second,
+        query_bytes_burst: quota.query_bytes_burst,
     }
 }

@@ -182,6 +182,7 @@ async fn stack(dir: &tempfile::TempDir, query: HttpService) -> (HttpService, Str
         cache: storage::open_cache("memory:").await.unwrap(),
         cache_key: SigningKey::derive(&secret, "cached API key"),
         context_key: SigningKey::derive(&secret, "call context"),
+        name: "this".to_owned(),
         uses: Arc::new(Uses::new(directory)),
         services: Services {
             ingest: other.clone(),

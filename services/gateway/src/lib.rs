@@ -10,7 +10,6 @@ mod console;
 mod deadline;
 mod embed;
 mod ending;
-mod limit;
 mod middleware;
 mod observe;
 mod public;
@@ -36,9 +35,9 @@ pub use uses::Uses;
 pub struct Options {
     /// Calls under way at once, of all tenants.
     pub max_calls: usize,
-    /// Calls a second of one tenant, sustained.
+    /// Calls a second of one tenant, sustained, of all gateways together; 0: no limit.
     pub tenant_calls_per_second: u32,
-    /// Calls that a tenant may make at once after a pause.
+    /// Calls that a tenant may make at once after a pause. 0: what may come in ten seconds.
     pub tenant_burst: u32,
     /// Origins whose pages may call by grpc-web and JSON; `*` for all. Calls carry a key in a header, never a cookie.
     pub allowed_origins: Vec<String>,

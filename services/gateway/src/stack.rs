@@ -6,14 +6,15 @@ use http::{HeaderName, HeaderValue, header};
 use mesh::{
     HttpService, Request, Response,
     context::CONTEXT_HEADER,
+    limits::{Limit, Limits, rate},
     protocol::{Protocol, explained},
+    rate::OverRate,
     signed::SigningKey,
     upstream::Affinity,
     work::Account,
 };
 use model::{Error, ErrorCode, Network};
 use storage::{Cache, Directory};
-use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
@@ -23,7 +24,6 @@ use crate::{
     call, console,
     deadline::deadline,
     ending::ending,
-    limit::RateLimit,
     middleware::{Next, Stacked, layer},
     observe::{observe, rescue},
     shared_keys::SharedKeys,
@@ -48,6 +48,8 @@ pub struct Parts {
     pub cache_key: SigningKey,
     /// Signs contexts for the services.
     pub context_key: SigningKey,
+    /// The name of this process among the gateways.
+    pub name: String,
     /// When keys were last used.
     pub uses: Arc<Uses>,
     /// The services behind it.
@@ -87,10 +89,12 @@ impl Services {
 
 /// The whole stack as a service.
 pub fn service(parts: Parts) -> HttpService {
-    let Parts { directory, cache, cache_key, context_key, uses, services, options, now_ms } = parts;
+    let Parts { directory, cache, cache_key, context_key, name, uses, services, options, now_ms } = parts;
     let room = Load::new(options.max_calls * 2);
     let load = Load::new(options.max_calls);
-    let rate = Arc::new(RateLimit::new(options.tenant_calls_per_second, options.tenant_burst));
+    let limits = Limits::follow(Arc::clone(&cache), Arc::clone(&directory), ("gateway", name), 0);
+    let calls = (options.tenant_calls_per_second.into(), options.tenant_burst.into());
+    let calls = Arc::new((Limit::new(&limits, "requests_per_second", "requests"), limits, calls));
     let unknown = Unknown::new(options.unknown_keys_per_second, options.address_unknown_keys_per_second);
     let keys = Arc::new(Authenticator::new(directory, SharedKeys::new(cache, cache_key), unknown, now_ms));
     let hops = Arc::new(options.trusted_hops);
@@ -120,7 +124,7 @@ pub fn service(parts: Parts) -> HttpService {
         // Whether the key has any business with the service; the service checks each method.
         .layer(layer(scope))
         // The tenant's own limit comes before shedding, so that a noisy tenant never sheds its neighbours.
-        .layer(layer(move |request, next| tenant_limit(Arc::clone(&rate), request, next)))
+        .layer(layer(move |request, next| tenant_limit(Arc::clone(&calls), request, next)))
         // What is left may still be too much for this process: the least urgent goes first.
         .layer(layer(move |request, next| load_shed(Arc::clone(&load), request, next)))
         // Last: the key is taken off, the signed context put on.
@@ -158,6 +162,9 @@ pub fn service(parts: Parts) -> HttpService {
         }
     }))
 }
+
+/// The limit of tenants' calls: itself, what operators set of it, and what the configuration says, a second and at once.
+type Calls = (Limit, Arc<Limits>, (u64, u64));
 
 fn is_json(path: &str) -> bool {
     path.starts_with("/v1/")
@@ -224,11 +231,20 @@ async fn scope(request: Request, next: Next) -> Result<Response, Error> {
     next.run(request).await
 }
 
-async fn tenant_limit(rate: Arc<RateLimit>, request: Request, next: Next) -> Result<Response, Error> {
-    let key = call::key(&request)?;
-    if let Err(wait) = rate.take(&key.scope.tenant, Instant::now()) {
-        let error = Error::new(ErrorCode::ResourceExhausted, "the tenant's calls a second are used up");
-        return Err(Error { retry_after: Some(wait.max(Duration::from_millis(1))), ..error });
+async fn tenant_limit(calls: Arc<Calls>, request: Request, next: Next) -> Result<Response, Error> {
+    let (limit, limits, (per_second, burst)) = &*calls;
+    let tenant = &call::key(&request)?.scope.tenant;
+    let quota = limits.of(tenant);
+    // The configured burst belongs to the configured rate.
+    let burst = if quota.requests_per_second.is_some() { 0 } else { *burst };
+    if let Some(rate) = rate((quota.requests_per_second, *per_second), (quota.requests_burst, burst))
+        && let Err(over) = limit.take(tenant, rate, 1).await
+    {
+        let wait = match over {
+            OverRate::For(wait) => wait,
+            OverRate::Always => Duration::from_secs(1), // one call fits into any burst
+        };
+        return Err(limit.refusal(tenant, rate, wait));
     }
     next.run(request).await
 }

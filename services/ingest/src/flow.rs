@@ -20,6 +20,7 @@ mod quota;
 
 use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
+use mesh::limits::Limits;
 use model::{Error, ErrorCode, TenantId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ use tracing::warn;
 pub(crate) use budget::Permit as Room;
 pub(crate) use lag::follow as follow_lag;
 pub use quota::QuotaOptions;
-pub(crate) use quota::{Size, follow as follow_quotas};
+pub(crate) use quota::Size;
 
 use budget::{Budget, Permit};
 use lag::Lag;
@@ -146,9 +147,9 @@ impl Drop for OpenStream {
 const LATER: Duration = Duration::from_secs(1);
 
 impl Flow {
-    pub(crate) fn new(options: FlowOptions, quota: QuotaOptions) -> Self {
+    pub(crate) fn new(options: FlowOptions, quota: QuotaOptions, limits: Arc<Limits>) -> Self {
         Self {
-            quotas: Quotas::new(quota),
+            quotas: Quotas::new(quota, limits),
             budget: Budget::new(options.in_flight_bytes, "penstock_ingest_in_flight_bytes"),
             receiving: Budget::new(options.receiving_bytes, "penstock_ingest_receiving_bytes"),
             lag: Lag::new(&options),
@@ -164,10 +165,10 @@ impl Flow {
     }
 
     /// Lets a batch in now, or refuses it.
-    pub(crate) fn admit(&self, tenant: &TenantId, size: Size) -> Result<Admission, Error> {
+    pub(crate) async fn admit(&self, tenant: &TenantId, size: Size) -> Result<Admission, Error> {
         self.lag.check().map_err(counted("pipeline"))?;
         let room = self.budget.try_take(tenant, size.bytes).ok_or_else(no_room).map_err(counted("room"))?;
-        let charge = self.quotas.charge(tenant, size, Instant::now()).map_err(Over::into_error);
+        let charge = self.quotas.charge(tenant, size).await.map_err(|over| self.quotas.refusal(tenant, over));
         Ok(Admission { charge: charge.map_err(counted("quota"))?, _room: room })
     }
 
@@ -177,11 +178,10 @@ impl Flow {
         let deadline = Instant::now() + Duration::from_secs(self.options.pause_seconds);
         self.lag.wait(deadline).await.map_err(counted("pipeline"))?;
         let charge = loop {
-            let now = Instant::now();
-            match self.quotas.charge(tenant, size, now) {
+            match self.quotas.charge(tenant, size).await {
                 Ok(charge) => break charge,
-                Err(Over::For { wait, .. }) if now + wait <= deadline => sleep(wait).await,
-                Err(over) => return Err(counted("quota")(over.into_error())),
+                Err(Over::For { wait, .. }) if Instant::now() + wait <= deadline => sleep(wait).await,
+                Err(over) => return Err(counted("quota")(self.quotas.refusal(tenant, over))),
             }
         };
         match timeout_at(deadline, self.budget.take(tenant, size.bytes)).await {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use eventlog::EventLog;
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Metastore, Topic};
+use storage::{Apps, Cache, Metastore};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -100,6 +100,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// Apps and their properties.
     pub apps: Arc<Apps>,
+    /// Which processes let in how much of a tenant's quota.
+    pub cache: Arc<dyn Cache>,
     /// Tenants' quotas, and how far the pipeline is.
     pub meta: Arc<dyn Metastore>,
     /// The bounds.
@@ -123,9 +125,10 @@ pub struct Parts {
 pub fn service(parts: Parts) -> HttpService {
     let json_bytes = parts.limits.json_bytes;
     let (require, stop) = (RequireContext::new(parts.context_key.clone(), parts.now_ms), parts.stop.clone());
-    let flow = Arc::new(Flow::new(parts.limits.flow.clone(), parts.limits.quota.clone()));
-    let topic = Topic { name: parts.log.topic().to_owned(), incarnation: parts.log.incarnation() };
-    tokio::spawn(flow::follow_quotas(Arc::clone(&flow), Arc::clone(&parts.meta), topic, stop.clone()));
+    let (cache, directory, quota) =
+        (Arc::clone(&parts.cache), Arc::clone(&parts.meta) as _, parts.limits.quota.clone());
+    let limits = mesh::limits::Limits::follow(cache, directory, ("ingest", parts.writer.clone()), quota.processes);
+    let flow = Arc::new(Flow::new(parts.limits.flow.clone(), quota, limits));
     let (log, ledger) = (Arc::clone(&parts.log), Arc::clone(&parts.meta) as _);
     tokio::spawn(flow::follow_lag(Arc::clone(&flow), log, ledger, parts.now_ms, stop.clone()));
     let publisher = Arc::new(Publisher::new(parts, flow));

@@ -117,7 +117,7 @@ impl Publisher {
     ) -> Result<v1::Acknowledgement, Error> {
         context.require(Permission::Ingest)?;
         self.check_events(batch.events.len())?;
-        let admission = self.flow.admit(&context.scope.tenant, Size { events: batch.events.len(), bytes })?;
+        let admission = self.flow.admit(&context.scope.tenant, Size { events: batch.events.len(), bytes }).await?;
         self.publish(context, batch, admission).await
     }
 
@@ -275,7 +275,7 @@ impl Publisher {
             let ends = vec![buffer.len() as u32];
             vec![Batch { partition, buffer: Bytes::from(buffer), ends }]
         };
-        let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes })?;
+        let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes }).await?;
         self.append(1, batches).await.inspect_err(|_| self.flow.give_back(&admission))
     }
 

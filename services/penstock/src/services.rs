@@ -34,6 +34,8 @@ pub(crate) struct Services {
     here: BTreeMap<Role, HttpService>,
     services: gateway::Services,
     desk: Option<Arc<admin::Desk>>,
+    /// This process's, among those of its roles.
+    name: String,
     pub(crate) health: HealthReporter,
 }
 
@@ -69,6 +71,7 @@ impl Services {
             let ingest = ingest::service(ingest::Parts {
                 log: Arc::clone(log),
                 apps: Arc::clone(apps),
+                cache: Arc::clone(&cache),
                 meta: Arc::clone(meta),
                 limits: config.ingest.clone(),
                 writer: stores.writer.clone(),
@@ -88,6 +91,8 @@ impl Services {
             let query = query::service(query::Parts {
                 apps: Arc::clone(apps),
                 ledger: Arc::clone(meta) as _,
+                directory: Arc::clone(meta) as _,
+                name: stores.writer.clone(),
                 audit: Arc::clone(meta) as _,
                 states: Arc::clone(meta) as _,
                 topic,
@@ -133,7 +138,8 @@ impl Services {
             admin: service(Role::Admin),
             public,
         };
-        Ok(Self { meta: Arc::clone(meta), cache, cache_key, context_key, here, services, desk, health })
+        let (meta, name) = (Arc::clone(meta), stores.writer.clone());
+        Ok(Self { meta, cache, cache_key, context_key, here, services, desk, name, health })
     }
 
     /// What asks reports, in the admin role.
@@ -148,6 +154,7 @@ impl Services {
             cache: Arc::clone(&self.cache),
             cache_key: self.cache_key.clone(),
             context_key: self.context_key.clone(),
+            name: self.name.clone(),
             uses: Arc::new(gateway::Uses::new(Arc::clone(&self.meta) as _)),
             services: self.services.clone(),
             options: config.gateway.clone(),

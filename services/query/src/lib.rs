@@ -24,13 +24,14 @@ mod live;
 mod page;
 mod reads;
 mod run;
+mod spend;
 mod states;
 
 use std::sync::Arc;
 
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Audit, Cache, Ledger, Topic, Warehouse};
+use storage::{Apps, Audit, Cache, Directory, Ledger, Topic, Warehouse};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -66,6 +67,10 @@ pub struct Options {
     pub max_waiting: usize,
     /// Queries of one tenant that wait at once.
     pub tenant_max_waiting: usize,
+    /// Bytes that one tenant's queries read in the warehouse a second, sustained, of all processes together; 0: no limit.
+    pub tenant_bytes_per_second: u64,
+    /// Bytes that they may read at once after a pause. 0: what may be read in ten seconds.
+    pub tenant_bytes_burst: u64,
     /// Subscriptions of this process at once.
     pub max_subscriptions: usize,
     /// Subscriptions of one tenant at once.
@@ -116,6 +121,8 @@ impl Default for Options {
             background_max_queue_ms: 60_000,
             max_waiting: 4_096,
             tenant_max_waiting: 2_048,
+            tenant_bytes_per_second: 0,
+            tenant_bytes_burst: 0,
             max_subscriptions: 10_000,
             tenant_max_subscriptions: 1_000,
             tenant_max_live_questions: 100,
@@ -148,6 +155,10 @@ pub struct Parts {
     pub apps: Arc<Apps>,
     /// What is committed.
     pub ledger: Arc<dyn Ledger>,
+    /// What tenants may read.
+    pub directory: Arc<dyn Directory>,
+    /// The name of this process among those that answer.
+    pub name: String,
     /// Where exports are noted.
     pub audit: Arc<dyn Audit>,
     /// Which states of aggregates are kept.

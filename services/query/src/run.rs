@@ -14,7 +14,7 @@ use std::{
 use api::v1;
 use formula::{Buckets, SealedPlan};
 use futures::{Stream, stream};
-use mesh::context::CallContext;
+use mesh::{context::CallContext, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
 use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
 use tokio::{task::JoinSet, time::Instant};
@@ -32,6 +32,7 @@ use crate::{
     freshness::{AppHours, Ended, Fresh, Freshness},
     kept::{Kept, Question},
     last::Last,
+    spend::Reading,
     states::{Builder, Count, States},
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Engine {
     pub(crate) freshness: Arc<Freshness>,
     pub(crate) states: Arc<States>,
     admission: Admission,
+    reading: Arc<Reading>,
     estimates: Arc<Estimates>,
     flights: Flights<Computed>,
     pub(crate) options: Options,
@@ -97,8 +99,23 @@ struct Computed {
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let Parts {
-            apps, ledger, audit, states, topic, partitions, warehouse, cache, options, token_key, now_ms, ..
+            apps,
+            ledger,
+            directory,
+            name,
+            audit,
+            states,
+            topic,
+            partitions,
+            warehouse,
+            cache,
+            options,
+            token_key,
+            now_ms,
+            ..
         } = parts;
+        let limits = Limits::follow(Arc::clone(&cache), directory, ("query", name), 0);
+        let reading = Arc::new(Reading::new(limits, &options));
         let freshness = Arc::new(Freshness::new(Arc::clone(&ledger), topic, partitions, token_key));
         let breaker = Breaker::new(warehouse.clone(), Duration::from_millis(options.silence_ms));
         let admission = Admission::new(&options, now_ms);
@@ -126,6 +143,7 @@ impl Engine {
             freshness,
             states,
             admission,
+            reading,
             estimates,
             flights,
             options,

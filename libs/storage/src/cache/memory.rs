@@ -5,7 +5,7 @@ use bytes::Bytes;
 use moka::{Expiry, future};
 use tokio::sync::broadcast;
 
-use super::{Cache, NOTICES};
+use super::{Ask, Cache, Lease, NOTICES};
 
 /// Memory that values, keys and their places may take.
 const MAX_BYTES: u64 = 64 << 20;
@@ -87,5 +87,13 @@ impl Cache for MemoryCache {
 
     fn deleted(&self) -> broadcast::Receiver<String> {
         self.deleted.subscribe()
+    }
+
+    async fn lease(&self, _: &str, _: &Ask) -> Option<Lease> {
+        None
+    }
+
+    async fn present(&self, _: &str, _: &str) -> Option<u64> {
+        None
     }
 }

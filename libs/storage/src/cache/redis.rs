@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Cache, CacheError, NOTICES, memory::Values};
+use super::{Ask, Cache, CacheError, Lease, NOTICES, PRESENT, memory::Values};
 
 /// How long a value may take to be read or written: beyond it the source itself would be quicker.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -39,6 +39,34 @@ const CONNECTIONS: usize = 8;
 /// A connection on which nothing came for this long is asked whether it is there.
 const QUIET: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Takes units of a bucket, of which only the instant is kept when everything taken is paid for, in µs (the generic cell rate algorithm). The clock
+/// is Redis's own, so that nobody else's matters. Answers the units, and if there are none in how many µs the least are there.
+const LEASE: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local rate, burst, owed, missed, least, most = ARGV[1] / 1e6, ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0, ARGV[6] + 0
+local paid = math.max(redis.call('GET', KEYS[1]) or 0, now)
+paid = math.max(paid, math.min(paid + missed / rate, now + burst / rate)) + owed / rate
+local room = math.floor((now - paid) * rate + burst + 0.001)
+local given = 0
+if room >= least then given = math.min(room, most) end
+if given > 0 or owed > 0 or missed > 0 then
+  paid = paid + given / rate
+  redis.call('SET', KEYS[1], string.format('%.3f', paid), 'PX', string.format('%.0f', (paid - now) / 1000 + 1000))
+end
+return {given, math.max(0, math.ceil((least - room) / rate))}
+";
+
+/// Notes when a process was there last, forgets those that aren't any more, and counts.
+const PRESENCE: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('ZCARD', KEYS[1])
+";
 
 /// A cache that processes share.
 pub(super) struct RedisCache {
@@ -138,6 +166,24 @@ impl Cache for RedisCache {
 
     fn deleted(&self) -> broadcast::Receiver<String> {
         self.shared.deleted.subscribe()
+    }
+
+    async fn lease(&self, bucket: &str, ask: &Ask) -> Option<Lease> {
+        let shared = &self.shared;
+        let mut take = pipe();
+        take.cmd("EVAL").arg(LEASE).arg(1).arg(shared.stored(&format!("bucket/{bucket}")));
+        take.arg(&[ask.per_second.max(1), ask.burst, ask.owed, ask.missed, ask.least, ask.most]);
+        let ((units, wait_us),): ((u64, u64),) = shared.ask("lease", TIMEOUT, &take).await?;
+        Some(if units > 0 { Lease::Units(units) } else { Lease::Later(Duration::from_micros(wait_us)) })
+    }
+
+    async fn present(&self, group: &str, name: &str) -> Option<u64> {
+        let shared = &self.shared;
+        let mut say = pipe();
+        say.cmd("EVAL").arg(PRESENCE).arg(1).arg(shared.stored(&format!("present/{group}")));
+        say.arg(name).arg(PRESENT.as_millis() as u64);
+        let (there,): (u64,) = shared.ask("present", TIMEOUT, &say).await?;
+        Some(there)
     }
 }
 

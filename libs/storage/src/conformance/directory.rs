@@ -213,6 +213,10 @@ async fn a_quota_is_the_one_set_last(store: &dyn Directory) {
         events_burst: Some(Quota::MAX),
         bytes_per_second: Some(0),
         bytes_burst: None,
+        requests_per_second: Some(3),
+        requests_burst: Some(4),
+        query_bytes_per_second: Some(5),
+        query_bytes_burst: Some(6),
     };
     store.set_quota(&tenant("acme"), &first).await.unwrap();
     assert_eq!(store.quota(&tenant("acme")).await.unwrap(), first);

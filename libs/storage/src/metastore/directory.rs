@@ -129,7 +129,11 @@ impl Directory for SqlMetastore {
             .bind(number(quota.events_per_second))
             .bind(number(quota.events_burst))
             .bind(number(quota.bytes_per_second))
-            .bind(number(quota.bytes_burst));
+            .bind(number(quota.bytes_burst))
+            .bind(number(quota.requests_per_second))
+            .bind(number(quota.requests_burst))
+            .bind(number(quota.query_bytes_per_second))
+            .bind(number(quota.query_bytes_burst));
         changing.execute(upsert).await?;
         let (before, after) = (json(&before), json(quota));
         changing.commit(Change { object: "quota".to_owned(), before, after, ..Change::default() }).await

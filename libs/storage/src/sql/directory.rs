@@ -46,12 +46,12 @@ pub(crate) const USE_KEY: &str =
     "UPDATE api_keys SET last_used_at_ms = $2 WHERE id = $1 AND COALESCE(last_used_at_ms, $2 - 1) < $2";
 
 pub(crate) const SET_QUOTA: &str = "INSERT INTO tenant_quotas \
-     (tenant, events_per_second, events_burst, bytes_per_second, bytes_burst) VALUES ($1, $2, $3, $4, $5) \
-     ON CONFLICT (tenant) DO UPDATE SET events_per_second = $2, events_burst = $3, bytes_per_second = $4, bytes_burst = $5";
-pub(crate) const QUOTA: &str = "SELECT tenant, events_per_second, events_burst, bytes_per_second, bytes_burst \
-     FROM tenant_quotas WHERE tenant = $1";
-pub(crate) const QUOTAS: &str =
-    "SELECT tenant, events_per_second, events_burst, bytes_per_second, bytes_burst FROM tenant_quotas";
+     (tenant, events_per_second, events_burst, bytes_per_second, bytes_burst, requests_per_second, requests_burst, \
+     query_bytes_per_second, query_bytes_burst) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+     ON CONFLICT (tenant) DO UPDATE SET events_per_second = $2, events_burst = $3, bytes_per_second = $4, bytes_burst = $5, \
+     requests_per_second = $6, requests_burst = $7, query_bytes_per_second = $8, query_bytes_burst = $9";
+pub(crate) const QUOTA: &str = "SELECT * FROM tenant_quotas WHERE tenant = $1";
+pub(crate) const QUOTAS: &str = "SELECT * FROM tenant_quotas";
 
 /// $1 tenant, $2 app, $3 days.
 pub(crate) const SET_RETENTION: &str = "INSERT INTO retentions (tenant, app, days) VALUES ($1, $2, $3) \
@@ -91,6 +91,10 @@ pub(crate) struct QuotaRow {
     events_burst: Option<i64>,
     bytes_per_second: Option<i64>,
     bytes_burst: Option<i64>,
+    requests_per_second: Option<i64>,
+    requests_burst: Option<i64>,
+    query_bytes_per_second: Option<i64>,
+    query_bytes_burst: Option<i64>,
 }
 
 impl TryFrom<QuotaRow> for (TenantId, Quota) {
@@ -102,6 +106,10 @@ impl TryFrom<QuotaRow> for (TenantId, Quota) {
             events_burst: number(row.events_burst)?,
             bytes_per_second: number(row.bytes_per_second)?,
             bytes_burst: number(row.bytes_burst)?,
+            requests_per_second: number(row.requests_per_second)?,
+            requests_burst: number(row.requests_burst)?,
+            query_bytes_per_second: number(row.query_bytes_per_second)?,
+            query_bytes_burst: number(row.query_bytes_burst)?,
         };
         Ok((TenantId::new(&row.tenant).map_err(damaged)?, quota))
     }

@@ -1,7 +1,7 @@
-use futures::{StreamExt, stream::FuturesUnordered};
-use storage::{Quota, Writer};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use storage::Quota;
 
-use super::{quota::GONE, *};
+use super::*;
 
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
@@ -12,7 +12,14 @@ fn size(events: usize, bytes: usize) -> Size {
 }
 
 fn flow(quota: QuotaOptions, options: FlowOptions) -> Flow {
-    Flow::new(options, quota)
+    let cache = storage::open_cache("memory:").now_or_never().unwrap().unwrap();
+    let limits = Limits::new(cache, "ingest", quota.processes);
+    Flow::new(options, quota, Arc::new(limits))
+}
+
+/// Nobody else is asked, so it is said at once.
+fn admit(flow: &Flow, tenant: &TenantId, size: Size) -> Result<Admission, Error> {
+    flow.admit(tenant, size).now_or_never().unwrap()
 }
 
 /// 100 events and 1000 bytes a second, as many again twice at once.
@@ -34,57 +41,57 @@ fn refusal(outcome: Result<Admission, Error>) -> Error {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_does_not_fit_is_told_when_it_does() {
     let (flow, a, b) = (limited(), tenant("a"), tenant("b"));
-    flow.admit(&a, size(200, 10)).unwrap();
-    let error = refusal(flow.admit(&a, size(50, 10)));
+    admit(&flow, &a, size(200, 10)).unwrap();
+    let error = refusal(admit(&flow, &a, size(50, 10)));
     assert_eq!(error.code, ErrorCode::ResourceExhausted);
     assert!(error.message.contains("100 events a second"), "{error}");
     let wait = error.retry_after.unwrap();
     assert_eq!(wait, Duration::from_millis(501));
-    flow.admit(&b, size(200, 10)).unwrap(); // another tenant's is its own
+    admit(&flow, &b, size(200, 10)).unwrap(); // another tenant's is its own
     tokio::time::advance(wait - Duration::from_millis(2)).await;
-    refusal(flow.admit(&a, size(50, 10)));
+    refusal(admit(&flow, &a, size(50, 10)));
     tokio::time::advance(Duration::from_millis(2)).await;
-    flow.admit(&a, size(50, 10)).unwrap();
+    admit(&flow, &a, size(50, 10)).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_charged_whole_or_not_at_all() {
     let (flow, a) = (limited(), tenant("a"));
-    let used = flow.admit(&a, size(10, 2_000)).unwrap();
-    let error = refusal(flow.admit(&a, size(100, 500))); // its bytes don't fit, so its events aren't charged
+    let used = admit(&flow, &a, size(10, 2_000)).unwrap();
+    let error = refusal(admit(&flow, &a, size(100, 500))); // its bytes don't fit, so its events aren't charged
     assert_eq!(error.retry_after, Some(Duration::from_millis(501)), "{error}");
     assert!(error.message.contains("1000 bytes a second"), "{error}");
     flow.give_back(&used);
-    flow.admit(&a, size(200, 2_000)).unwrap();
+    admit(&flow, &a, size(200, 2_000)).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_beyond_the_burst_is_told_what_would_fit() {
     let (flow, a) = (limited(), tenant("a"));
     for (size, reason, limit) in [(size(201, 1), "TOO_MANY", "200"), (size(1, 2_001), "TOO_LONG", "2000")] {
-        let error = refusal(flow.admit(&a, size));
+        let error = refusal(admit(&flow, &a, size));
         assert_eq!((error.code, error.retry_after), (ErrorCode::InvalidArgument, None));
         let violation = &error.violations[0];
         assert_eq!((&*violation.field, &*violation.reason), ("events", reason));
         assert!(violation.description.contains(limit), "{error}");
     }
-    flow.admit(&a, size(200, 2_000)).unwrap();
+    admit(&flow, &a, size(200, 2_000)).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_an_operator_sets_counts_field_by_field_and_at_once() {
     let (flow, a, b) = (limited(), tenant("a"), tenant("b"));
-    flow.admit(&a, size(200, 1)).unwrap();
-    refusal(flow.admit(&a, size(50, 1)));
+    admit(&flow, &a, size(200, 1)).unwrap();
+    refusal(admit(&flow, &a, size(50, 1)));
     let quota = Quota { events_per_second: Some(0), ..Quota::default() };
-    flow.quotas.set(vec![(a.clone(), quota)], Instant::now());
-    flow.admit(&a, size(1_000_000, 1)).unwrap();
-    refusal(flow.admit(&a, size(1, 2_001))); // its bytes are still as configured
-    flow.admit(&b, size(200, 1)).unwrap();
-    refusal(flow.admit(&b, size(200, 1)));
+    flow.quotas.limits.set(vec![(a.clone(), quota)]);
+    admit(&flow, &a, size(1_000_000, 1)).unwrap();
+    refusal(admit(&flow, &a, size(1, 2_001))); // its bytes are still as configured
+    admit(&flow, &b, size(200, 1)).unwrap();
+    refusal(admit(&flow, &b, size(200, 1)));
     let quota = Quota { events_per_second: Some(10), ..Quota::default() };
-    flow.quotas.set(vec![(b.clone(), Quota { events_burst: Some(0), ..quota })], Instant::now());
-    let error = refusal(flow.admit(&b, size(101, 1)));
+    flow.quotas.limits.set(vec![(b.clone(), Quota { events_burst: Some(0), ..quota })]);
+    let error = refusal(admit(&flow, &b, size(101, 1)));
     assert!(error.message.contains("lets 100 come at once"), "ten seconds' worth: {error}");
 }
 
@@ -92,46 +99,23 @@ async fn what_an_operator_sets_counts_field_by_field_and_at_once() {
 async fn each_of_several_processes_lets_its_part_in() {
     let quota = QuotaOptions { events_per_second: 100, processes: 4, ..QuotaOptions::default() };
     let (flow, a) = (flow(quota, FlowOptions::default()), tenant("a"));
-    flow.admit(&a, size(1_000, 1)).unwrap();
-    let wait = refusal(flow.admit(&a, size(25, 1))).retry_after.unwrap();
-    assert_eq!(wait, Duration::from_millis(1_001));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_quota_is_shared_by_the_processes_that_are_heard_of() {
-    let quota = QuotaOptions { events_per_second: 100, ..QuotaOptions::default() };
-    let (flow, a) = (flow(quota, FlowOptions::default()), tenant("a"));
-    let said = |name: &str, heard_ms| Writer { name: name.into(), version: 0, holds_ms: 0, heard_ms };
-    let full = || refusal(flow.admit(&a, size(1_000, 1))).retry_after.unwrap().as_millis();
-    flow.admit(&a, size(1_000, 1)).unwrap();
-    assert_eq!(full(), 10_001, "nobody else is known");
-    // What a process that died long ago said last is new once.
-    let hear = |ms| flow.quotas.hear(vec![said("this", ms), said("other", -ms), said("dead", 3)], Instant::now());
-    hear(1);
-    assert_eq!(flow.quotas.processes(), 3);
-    tokio::time::advance(GONE).await;
-    hear(2);
-    tokio::time::advance(Duration::from_millis(1)).await;
-    hear(3);
-    assert_eq!(flow.quotas.processes(), 2);
-    while flow.admit(&a, size(100, 1)).is_ok() {}
-    assert!((18_000..=20_001).contains(&full()), "{}", full());
-    flow.quotas.hear(vec![said("this", 4)], Instant::now());
-    assert!(full() <= 10_001, "the other one has left");
+    admit(&flow, &a, size(1_000, 1)).unwrap();
+    let wait = refusal(admit(&flow, &a, size(25, 1))).retry_after.unwrap();
+    assert_eq!(wait, Duration::from_millis(31_001), "40 s are to be paid, of which ten are a burst");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_waits_for_its_quota_but_not_for_ever() {
     let (flow, a) = (limited(), tenant("a"));
-    flow.admit(&a, size(200, 1)).unwrap();
+    admit(&flow, &a, size(200, 1)).unwrap();
     let started = Instant::now();
     flow.admit_in_time(&a, size(200, 1)).await.unwrap();
     assert_eq!(started.elapsed(), Duration::from_secs(2));
 
     // Ten minutes' worth: it is told at once, not after the pause.
     let slow = Quota { events_per_second: Some(1), events_burst: Some(600), ..Quota::default() };
-    flow.quotas.set(vec![(a.clone(), slow)], Instant::now());
-    flow.admit(&a, size(300, 1)).unwrap();
+    flow.quotas.limits.set(vec![(a.clone(), slow)]);
+    admit(&flow, &a, size(300, 1)).unwrap();
     let started = Instant::now();
     let error = refusal(flow.admit_in_time(&a, size(600, 1)).await);
     assert_eq!(started.elapsed(), Duration::ZERO);
@@ -142,25 +126,26 @@ async fn a_stream_waits_for_its_quota_but_not_for_ever() {
 async fn room_is_shared_so_that_nobody_takes_the_last_of_it() {
     let options = FlowOptions { in_flight_bytes: 1_200, ..FlowOptions::default() };
     let flow = flow(QuotaOptions::default(), options);
-    let fill =
-        |name: &str| -> Vec<Admission> { std::iter::from_fn(|| flow.admit(&tenant(name), size(1, 10)).ok()).collect() };
+    let fill = |name: &str| -> Vec<Admission> {
+        std::iter::from_fn(|| admit(&flow, &tenant(name), size(1, 10)).ok()).collect()
+    };
     let alone = fill("a");
     assert_eq!(alone.len(), 60, "half of it");
     let second = fill("b");
     assert_eq!(second.len(), 30, "half of what is left");
-    let error = refusal(flow.admit(&tenant("a"), size(1, 10)));
+    let error = refusal(admit(&flow, &tenant("a"), size(1, 10)));
     assert_eq!((error.code, error.retry_after), (ErrorCode::ResourceExhausted, Some(LATER)));
-    flow.admit(&tenant("c"), size(1, 300)).unwrap(); // one that has nothing yet gets all that is left
+    admit(&flow, &tenant("c"), size(1, 300)).unwrap(); // one that has nothing yet gets all that is left
     drop((alone, second));
     assert_eq!(flow.budget.in_flight(), 0);
-    flow.admit(&tenant("a"), size(1, 1 << 30)).unwrap(); // alone even one larger than everything
+    admit(&flow, &tenant("a"), size(1, 1 << 30)).unwrap(); // alone even one larger than everything
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_gets_room_in_turn_and_who_gave_up_takes_none() {
     let options = FlowOptions { in_flight_bytes: 1_000, ..FlowOptions::default() };
     let flow = Arc::new(flow(QuotaOptions::default(), options));
-    let held = flow.admit(&tenant("a"), size(1, 500)).unwrap();
+    let held = admit(&flow, &tenant("a"), size(1, 500)).unwrap();
     let wait = |name: &'static str, bytes| {
         let flow = Arc::clone(&flow);
         tokio::spawn(async move { flow.admit_in_time(&tenant(name), size(1, bytes)).await })
@@ -184,7 +169,7 @@ async fn who_waits_gets_room_in_turn_and_who_gave_up_takes_none() {
     drop((admitted, other.await.unwrap().unwrap()));
     assert_eq!(flow.budget.in_flight(), 0);
 
-    let _held = flow.admit(&tenant("a"), size(1, 500)).unwrap();
+    let _held = admit(&flow, &tenant("a"), size(1, 500)).unwrap();
     let started = Instant::now();
     let error = refusal(flow.admit_in_time(&tenant("a"), size(1, 100)).await);
     assert_eq!((started.elapsed(), error.retry_after), (Duration::from_secs(30), Some(LATER)));
@@ -194,7 +179,7 @@ async fn who_waits_gets_room_in_turn_and_who_gave_up_takes_none() {
 async fn who_gave_up_is_passed_over() {
     let options = FlowOptions { in_flight_bytes: 1_000, ..FlowOptions::default() };
     let flow = Arc::new(flow(QuotaOptions::default(), options));
-    let held = flow.admit(&tenant("a"), size(1, 900)).unwrap();
+    let held = admit(&flow, &tenant("a"), size(1, 900)).unwrap();
     let wait = |name: &'static str| {
         let flow = Arc::clone(&flow);
         tokio::spawn(async move { flow.admit_in_time(&tenant(name), size(1, 200)).await })
@@ -217,10 +202,10 @@ async fn who_gave_up_is_passed_over() {
 #[tokio::test]
 async fn no_room_at_all_is_room_for_one_batch_at_a_time() {
     let flow = flow(QuotaOptions::default(), FlowOptions { in_flight_bytes: 0, ..FlowOptions::default() });
-    let first = flow.admit(&tenant("a"), size(1, 500)).unwrap();
-    refusal(flow.admit(&tenant("b"), size(1, 500)));
+    let first = admit(&flow, &tenant("a"), size(1, 500)).unwrap();
+    refusal(admit(&flow, &tenant("b"), size(1, 500)));
     drop(first);
-    flow.admit(&tenant("b"), size(1, 500)).unwrap();
+    admit(&flow, &tenant("b"), size(1, 500)).unwrap();
 }
 
 /// Random batches of random tenants that come and go: never more than everything, never a byte lost.
@@ -266,7 +251,7 @@ async fn a_pipeline_that_is_behind_gets_fewer_batches_and_then_none() {
         flow.lag.set(Duration::from_secs(lag));
         assert_eq!(flow.credits(16), credits, "{lag} s");
     }
-    let error = refusal(flow.admit(&a, size(1, 1)));
+    let error = refusal(admit(&flow, &a, size(1, 1)));
     assert_eq!(error.code, ErrorCode::ResourceExhausted);
     assert!(error.retry_after.is_some());
 
@@ -279,7 +264,7 @@ async fn a_pipeline_that_is_behind_gets_fewer_batches_and_then_none() {
     assert_eq!(flow.budget.in_flight(), 0, "who waits holds nothing");
     flow.lag.set(Duration::from_secs(3_599));
     waiting.await.unwrap().unwrap();
-    flow.admit(&a, size(1, 1)).unwrap();
+    admit(&flow, &a, size(1, 1)).unwrap();
 
     flow.lag.set(Duration::from_secs(3_600));
     let started = Instant::now();

@@ -94,11 +94,14 @@ impl World {
         let options = LogOptions { partitions: 2, ..LogOptions::default() };
         let log = eventlog::open(&format!("embedded:{}", at("log")), &options, None).await.unwrap();
         let (open, is_open) = watch::channel(false);
-        let flow = Arc::new(Flow::new(limits.flow.clone(), limits.quota.clone()));
+        let cache = storage::open_cache("memory:").await.unwrap();
+        let tenants = Arc::new(mesh::limits::Limits::new(Arc::clone(&cache), "ingest", 0));
+        let flow = Arc::new(Flow::new(limits.flow.clone(), limits.quota.clone(), tenants));
         let parts = Parts {
             retention_days: 0,
             log: Arc::new(Gate { log: Arc::clone(&log), open: is_open }),
             apps: Arc::new(Apps::new(Arc::clone(&meta), now_ms)),
+            cache,
             meta,
             limits,
             writer: "this".into(),
@@ -309,7 +312,7 @@ async fn every_route_is_charged_and_what_the_log_refuses_is_not() {
     let left = Size { events: 3_000 - 1 - 1_000 - 500, bytes: 1 };
     let more = Size { events: left.events + 100, ..left };
     let flow = world.publisher.flow();
-    assert!(flow.admit(&modest.scope.tenant, more).is_err(), "all three were charged");
+    assert!(flow.admit(&modest.scope.tenant, more).await.is_err(), "all three were charged");
 
     world.log.close().await.unwrap();
     for _ in 0..10 {
@@ -317,6 +320,6 @@ async fn every_route_is_charged_and_what_the_log_refuses_is_not() {
         assert_eq!(error.code, model::ErrorCode::Unavailable);
         assert!(world.publisher.identify(&modest, &identify).await.is_err());
     }
-    assert!(flow.admit(&modest.scope.tenant, left).is_ok(), "and nothing for what the log refused");
+    assert!(flow.admit(&modest.scope.tenant, left).await.is_ok(), "and nothing for what the log refused");
     assert_eq!(flow.in_flight(), 0);
 }

@@ -33,14 +33,14 @@ pub(crate) enum TenantCommand {
     },
     /// List all tenants.
     List,
-    /// Show what a tenant may send, or set it in the place of what was set before; where nothing is set, the server's setting holds.
+    /// Show what a tenant may send and ask, or set it in the place of what was set before; where nothing is set, the server's setting holds.
     Quota {
         #[command(flatten)]
         of: OfTenant,
         #[command(flatten)]
         quota: TenantQuota,
         /// Set nothing, so that the server's setting holds.
-        #[arg(long, conflicts_with_all = ["events_per_second", "events_burst", "bytes_per_second", "bytes_burst"])]
+        #[arg(long, conflicts_with = "TenantQuota")]
         default: bool,
     },
     /// Show for how many days events are kept, or set it.
@@ -79,7 +79,7 @@ pub(crate) enum TenantCommand {
     },
 }
 
-/// What a tenant may send.
+/// What a tenant may send and ask.
 #[derive(Debug, Args, serde::Serialize)]
 pub(crate) struct TenantQuota {
     /// Events a second.
@@ -94,6 +94,18 @@ pub(crate) struct TenantQuota {
     /// Bytes at once after a pause.
     #[arg(long)]
     bytes_burst: Option<u64>,
+    /// Calls a second.
+    #[arg(long)]
+    requests_per_second: Option<u64>,
+    /// Calls at once after a pause.
+    #[arg(long)]
+    requests_burst: Option<u64>,
+    /// Bytes that queries read a second.
+    #[arg(long)]
+    query_bytes_per_second: Option<u64>,
+    /// Bytes that queries may read at once after a pause.
+    #[arg(long)]
+    query_bytes_burst: Option<u64>,
 }
 
 /// `product_name=Acme`.

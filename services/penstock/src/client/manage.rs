@@ -49,7 +49,16 @@ pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut S
                 true => link.call("AdminService.SetTenantQuota", json!({"tenant_id": tenant, "quota": quota})).await?,
                 false => link.call("AdminService.GetTenantQuota", json!({"tenant_id": tenant})).await?,
             };
-            let names = ["events_per_second", "events_burst", "bytes_per_second", "bytes_burst"];
+            let names = [
+                "events_per_second",
+                "events_burst",
+                "bytes_per_second",
+                "bytes_burst",
+                "requests_per_second",
+                "requests_burst",
+                "query_bytes_per_second",
+                "query_bytes_burst",
+            ];
             show.object(&answer["quota"], &fields(&answer["quota"], &names))
         }
         TenantCommand::Retention { of, app, days, default } => {

@@ -219,6 +219,7 @@ async fn an_error_says_what_where_and_when_to_come_again() {
         (Code::ResourceExhausted, "RESOURCE_EXHAUSTED")
     );
     assert!(details.retry_info().unwrap().retry_delay.is_some_and(|delay| !delay.is_zero()));
+    assert_eq!(details.quota_failure().unwrap().violations[0].quota_id, "requests_per_second");
     let url = format!("http://{}/v1/apps", house.address);
     let calls = (0..8).map(|_| house.http.get(&url).bearer_auth(&key).send());
     let mut answers = join_all(calls).await.into_iter().map(Result::unwrap);
@@ -227,5 +228,13 @@ async fn an_error_says_what_where_and_when_to_come_again() {
     let error: Value = answer.json().await.unwrap();
     let kinds: Vec<_> =
         error["error"]["details"].as_array().unwrap().iter().map(|d| d["@type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["type.googleapis.com/google.rpc.ErrorInfo", "type.googleapis.com/google.rpc.RetryInfo"]);
+    assert_eq!(
+        kinds,
+        ["ErrorInfo", "RetryInfo", "QuotaFailure"].map(|kind| format!("type.googleapis.com/google.rpc.{kind}"))
+    );
+    let over = &error["error"]["details"][2]["violations"][0];
+    assert_eq!(
+        [&over["subject"], &over["quotaId"], &over["quotaMetric"], &over["quotaValue"]],
+        ["tenants/demo", "requests_per_second", "requests", "1"]
+    );
 }

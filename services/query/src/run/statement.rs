@@ -18,6 +18,7 @@ use crate::{
     breaker::Breaker,
     flight::Frontier,
     freshness::Fresh,
+    spend::Spending,
 };
 
 /// What is to be computed, and in which queue.
@@ -43,6 +44,7 @@ pub(crate) struct Running {
     pub(super) breaker: Breaker,
     pub(super) estimates: Arc<Estimates>,
     pub(super) leave: Leave,
+    pub(super) spending: Spending,
 }
 
 impl Engine {
@@ -57,6 +59,7 @@ impl Engine {
         self.breaker.pass()?;
         let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
         let bytes = self.estimates.expect(&place(&work.plan, answer::route(work.statement.route())), work.extent);
+        let mut spending = self.reading.begin(&tenant, bytes).await?;
         let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
         let (leave, fresh) = match poll!(enter.as_mut()) {
             std::task::Poll::Ready(leave) => (leave?, fresh),
@@ -89,8 +92,9 @@ impl Engine {
         debug!(query_id = %settings.query_id, %tenant, app = %work.plan.app(), "query");
         let params: Vec<_> = work.statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
         let rows = self.warehouse.select(work.statement.text(), &params, &settings)?;
+        spending.start();
         let (breaker, estimates) = (self.breaker.clone(), Arc::clone(&self.estimates));
-        Ok(Running { work, rows, span, fresh, started, queued, breaker, estimates, leave })
+        Ok(Running { work, rows, span, fresh, started, queued, breaker, estimates, leave, spending })
     }
 }
 
@@ -117,6 +121,7 @@ impl Running {
     fn settle(&mut self) {
         let Some(read) = self.rows.cost() else { return };
         self.leave.read(read.bytes);
+        self.spending.read(read.bytes);
         self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read.bytes);
     }
 

@@ -1,0 +1,338 @@
+//! What tenants may take a second, of all processes of a role together.
+//!
+//! A tenant's limit is a bucket in the cache that the processes share. A process leases units of it, what is needed and a tenth of a second's beside,
+//! at most an eighth of a burst, and spends them without asking anybody; so a call waits for the cache a few times a second at most, and not at all while its tenant
+//! is over the limit. While the cache is away each process lets its part in, by as many processes as were there when it was last heard; what it let in meanwhile
+//! it owes the bucket when the cache is back. Over any time t the processes together let in at most burst + rate × t, a lease for each process more, and a
+//! burst more for each time the cache goes away or comes back.
+//!
+//! A cache in memory is nobody else's: the process's part is the whole, and exact.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use model::{Error, ErrorCode, Exceeded, TenantId};
+use parking_lot::Mutex;
+use storage::{Ask, Cache, Directory, Lease, Quota};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::warn;
+
+use crate::rate::{Meter, OverRate, Rate};
+
+/// How often is looked at what operators set, and which processes are there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// For how long nothing is leased of a bucket that was found empty.
+const BREATH: Duration = Duration::from_millis(10);
+/// A burst that isn't set: what comes in so many seconds.
+const BURST_SECONDS: u64 = 10;
+
+/// What operators set, and with whom it is shared.
+pub struct Limits {
+    cache: Arc<dyn Cache>,
+    /// The processes that share: those of a role.
+    group: &'static str,
+    /// As configured; 0: as many as are heard of.
+    processes: u64,
+    known: AtomicU64,
+    is_shared: AtomicBool,
+    /// How many times the cache went away; it is away in the beginning.
+    lost: AtomicU64,
+    set: Mutex<Arc<HashMap<TenantId, Quota>>>,
+}
+
+impl Limits {
+    /// The limits of the processes of a group, of which this one is called `name`. Follows what operators set until it is dropped. To be called within a runtime.
+    pub fn follow(
+        cache: Arc<dyn Cache>,
+        directory: Arc<dyn Directory>,
+        (group, name): (&'static str, String),
+        processes: u64,
+    ) -> Arc<Self> {
+        let limits = Arc::new(Self::new(cache, group, processes));
+        tokio::spawn(look(Arc::downgrade(&limits), directory, name));
+        limits
+    }
+
+    /// Limits that nobody sets, and that are not shared until [`Self::hear`].
+    pub fn new(cache: Arc<dyn Cache>, group: &'static str, processes: u64) -> Self {
+        Self {
+            cache,
+            group,
+            processes,
+            known: AtomicU64::new(1),
+            is_shared: AtomicBool::new(false),
+            lost: AtomicU64::new(1),
+            set: Mutex::default(),
+        }
+    }
+
+    /// What was set of a tenant's.
+    pub fn of(&self, tenant: &TenantId) -> Quota {
+        let set = Arc::clone(&*self.set.lock());
+        set.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// Takes what operators have set now.
+    pub fn set(&self, quotas: Vec<(TenantId, Quota)>) {
+        *self.set.lock() = Arc::new(quotas.into_iter().collect());
+    }
+
+    /// Says that this process is there, and hears who else is.
+    pub async fn hear(&self, name: &str) {
+        match self.cache.present(self.group, name).await {
+            Some(present) => {
+                self.known.store(present.max(1), Ordering::Relaxed);
+                self.is_shared.store(true, Ordering::Release);
+            }
+            None => self.lose(),
+        }
+    }
+
+    /// Among how many processes a limit is shared while the cache is away.
+    fn processes(&self) -> u64 {
+        if self.processes > 0 { self.processes } else { self.known.load(Ordering::Relaxed) }
+    }
+
+    fn lose(&self) {
+        if self.is_shared.swap(false, Ordering::AcqRel) {
+            self.lost.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+async fn look(limits: Weak<Limits>, directory: Arc<dyn Directory>, name: String) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = true;
+    loop {
+        ticks.tick().await;
+        let Some(limits) = limits.upgrade() else { return };
+        limits.hear(&name).await;
+        match directory.quotas().await {
+            Ok(quotas) => {
+                limits.set(quotas);
+                known = true;
+            }
+            Err(error) => {
+                if std::mem::take(&mut known) {
+                    warn!(%error, "quotas can't be read; they stay as they were");
+                }
+            }
+        }
+    }
+}
+
+/// The rate that holds: of each what was set, and else what the configuration says. None: no limit.
+pub fn rate(per_second: (Option<u64>, u64), burst: (Option<u64>, u64)) -> Option<Rate> {
+    let per_second = Some(per_second.0.unwrap_or(per_second.1)).filter(|rate| *rate > 0)?;
+    let burst = Some(burst.0.unwrap_or(burst.1)).filter(|burst| *burst > 0);
+    Some(Rate { per_second, burst: burst.unwrap_or(per_second.saturating_mul(BURST_SECONDS)) })
+}
+
+/// One limit of every tenant.
+pub struct Limit {
+    limits: Arc<Limits>,
+    /// As quotas call it.
+    name: &'static str,
+    unit: &'static str,
+    buckets: Mutex<HashMap<TenantId, Arc<Bucket>>>,
+}
+
+/// What this process has of a tenant's bucket.
+#[derive(Default)]
+struct Bucket {
+    state: Mutex<State>,
+    /// One asks for all who need some.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Of which everything below is.
+    rate: Option<Rate>,
+    /// Leased, not spent.
+    held: u64,
+    /// Spent, not leased.
+    owed: u64,
+    /// Spent while the cache was away.
+    missed: u64,
+    /// Until when so many units beside those that are held can't be had, nor more.
+    none: Option<(Instant, u64)>,
+    /// How many times the cache was lost of which this knows.
+    lost: u64,
+    /// What went through this process, against its part: what holds while the cache is away.
+    meter: Meter,
+    /// That part, a second.
+    part: u64,
+}
+
+impl State {
+    /// Notes what went through by the leave of all: of it a process is never more than a burst ahead by itself.
+    fn pass(&mut self, part: Rate, units: u64, now: Instant) {
+        self.meter.charge(part, units, now);
+        self.meter.forgive(part, now);
+    }
+}
+
+enum Step {
+    Done(Result<(), OverRate>),
+    /// And how much of what is needed was held.
+    Ask(Ask, u64),
+}
+
+impl Limit {
+    /// The limit called `name` in units called `unit`.
+    pub fn new(limits: &Arc<Limits>, name: &'static str, unit: &'static str) -> Self {
+        Self { limits: Arc::clone(limits), name, unit, buckets: Mutex::default() }
+    }
+
+    /// Takes so many units, or none.
+    pub async fn take(&self, tenant: &TenantId, rate: Rate, units: u64) -> Result<(), OverRate> {
+        if units > rate.burst.max(1) {
+            return Err(OverRate::Always);
+        }
+        let bucket = self.bucket(tenant);
+        if let Step::Done(outcome) = self.step(&bucket, rate, units) {
+            return outcome;
+        }
+        let _asking = bucket.asking.lock().await;
+        let (ask, held) = match self.step(&bucket, rate, units) {
+            Step::Done(outcome) => return outcome,
+            Step::Ask(ask, held) => (ask, held),
+        };
+        let name = format!("{}/{}/{tenant}/{}-{}", self.limits.group, self.name, rate.per_second, rate.burst);
+        let lease = self.limits.cache.lease(&name, &ask).await;
+        let now = Instant::now();
+        let outcome = match lease {
+            Some(Lease::Units(_)) => "given",
+            Some(Lease::Later(_)) => "later",
+            None => "away",
+        };
+        metrics::counter!("penstock_limit_leases_total", "limit" => self.name, "outcome" => outcome).increment(1);
+        let mut state = bucket.state.lock();
+        if let Some(lease) = lease {
+            state.owed = state.owed.saturating_sub(ask.owed);
+            state.missed = 0;
+            return match lease {
+                Lease::Units(given) => {
+                    state.held += (held + given).saturating_sub(units);
+                    if given < ask.most {
+                        state.none = Some((now + rate.time_of(1).max(BREATH), 1));
+                    }
+                    state.pass(self.part(rate, units), units, now);
+                    Ok(())
+                }
+                Lease::Later(wait) => {
+                    let wait = wait.max(BREATH);
+                    state.held += held;
+                    state.none = Some((now + wait, ask.least));
+                    Err(OverRate::For(wait))
+                }
+            };
+        }
+        self.limits.lose();
+        state.meter.take(self.part(rate, units), units, now)
+    }
+
+    /// Gives back units that were taken.
+    pub fn give_back(&self, tenant: &TenantId, rate: Rate, units: u64) {
+        let bucket = self.bucket(tenant);
+        let mut state = bucket.state.lock();
+        state.meter.give_back(self.part(rate, units), units);
+        if self.limits.is_shared.load(Ordering::Acquire) {
+            state.held = (state.held + units).min(rate.burst);
+            state.none = None;
+        }
+    }
+
+    /// Charges units that were used without being asked for, also those that aren't there yet.
+    pub fn owe(&self, tenant: &TenantId, rate: Rate, units: u64) {
+        let bucket = self.bucket(tenant);
+        let mut state = bucket.state.lock();
+        let (part, now) = (self.part(rate, units), Instant::now());
+        if self.limits.is_shared.load(Ordering::Acquire) {
+            let paid = units.min(state.held);
+            state.held -= paid;
+            state.owed += units - paid;
+            state.pass(part, units, now);
+        } else {
+            state.meter.charge(part, units, now);
+        }
+    }
+
+    /// The refusal of a tenant that is over the rate.
+    pub fn refusal(&self, tenant: &TenantId, rate: Rate, wait: Duration) -> Error {
+        metrics::counter!("penstock_limit_refused_total", "limit" => self.name).increment(1);
+        // Not a moment early: what a clock in milliseconds rounds down would be refused again.
+        let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1));
+        let (value, unit) = (rate.per_second, self.unit);
+        let what =
+            format!("the tenant's {value} {unit} a second are used up; come again in {:.3} s", wait.as_secs_f64());
+        let limit = Exceeded { subject: format!("tenants/{tenant}"), name: self.name.into(), value, unit: unit.into() };
+        let error = Error::new(ErrorCode::ResourceExhausted, what);
+        Error { retry_after: Some(wait), limit: Some(Box::new(limit)), ..error }
+    }
+
+    fn bucket(&self, tenant: &TenantId) -> Arc<Bucket> {
+        let mut buckets = self.buckets.lock();
+        match buckets.get(tenant) {
+            Some(bucket) => Arc::clone(bucket),
+            None => Arc::clone(buckets.entry(tenant.clone()).or_default()),
+        }
+    }
+
+    /// Takes what can be taken without asking, or says what is to be asked for.
+    fn step(&self, bucket: &Bucket, rate: Rate, units: u64) -> Step {
+        let (now, part) = (Instant::now(), self.part(rate, units));
+        let mut state = bucket.state.lock();
+        if state.rate != Some(rate) {
+            let State { meter, lost, part, .. } = *state;
+            *state = State { rate: Some(rate), meter, lost, part, ..State::default() };
+        }
+        if state.part != part.per_second {
+            state.part = part.per_second;
+            state.meter.forgive(part, now);
+        }
+        if !self.limits.is_shared.load(Ordering::Acquire) {
+            return Step::Done(state.meter.take(part, units, now));
+        }
+        let lost = self.limits.lost.load(Ordering::Acquire);
+        if state.lost != lost {
+            // The bucket may be gone with all that was taken of it, and knows nothing of what was taken since.
+            let missed = state.meter.units_ahead(part, now);
+            *state = State { lost, held: 0, missed, none: None, ..*state };
+        }
+        if state.owed + state.missed == 0 && state.held >= units {
+            state.held -= units;
+            state.pass(part, units, now);
+            return Step::Done(Ok(()));
+        }
+        let least = units.saturating_sub(state.held);
+        if let Some((until, none)) = state.none
+            && now < until
+            && least >= none
+        {
+            return Step::Done(Err(OverRate::For(until - now + rate.time_of(least - none))));
+        }
+        let Rate { per_second, burst } = rate;
+        let (held, least) = (std::mem::take(&mut state.held), least.max(1));
+        let most = least + (per_second / 10).min(burst / 8);
+        Step::Ask(Ask { per_second, burst, owed: state.owed, missed: state.missed, least, most }, held)
+    }
+
+    /// This process's part of a rate, which lets so many units in at once however many processes there are.
+    fn part(&self, rate: Rate, units: u64) -> Rate {
+        let processes = self.limits.processes();
+        Rate { per_second: rate.per_second.div_ceil(processes), burst: rate.burst.div_ceil(processes).max(units) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
