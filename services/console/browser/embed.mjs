@@ -83,19 +83,42 @@ tell(async (visit) => {
         await tile("Buyers").waitFor({ state: "detached" });
         seen.none = await dashboard.getByRole("alert").textContent();
         // One that the server keeps, if the token names it.
-        for (const id of ["sales", "costs"]) {
-          const query = {
-            measures: [{ name: "Kept", formula: "SUM(amount)" }],
-            dimensions: [{ expression: "customer" }],
-          };
-          const tiles = [{ id: "t", title: "Kept by the server", view: "TILE_VIEW_TABLE", query }];
-          const url = `${visit.origin}/v1/apps/${given("APP")}/dashboards/${id}`;
-          const put = await fetch(url, { method: "PUT", headers, body: JSON.stringify({ dashboard: { tiles } }) });
-          if (!put.ok) throw new Error(await put.text());
-        }
+        const call = async (/** @type {string} */ method, /** @type {string} */ path, /** @type {object} */ body) => {
+          const url = `${visit.origin}/v1/apps/${given("APP")}/${path}`;
+          const answer = await fetch(url, { method, headers, body: JSON.stringify(body) });
+          if (!answer.ok) throw new Error(await answer.text());
+        };
+        await call("POST", "metrics", { definition: { name: "sold", formula: "SUM(amount)" } });
+        const query = {
+          measures: [{ name: "Kept", formula: "SUM(amount)" }],
+          dimensions: [{ expression: "customer" }],
+        };
+        const sql = { sql: "SELECT customer, COUNT(*) AS sales FROM events GROUP BY customer" };
+        const metric = { name: "sold", evaluation: { dimensions: [{ expression: "customer" }] } };
+        const tiles = [
+          { id: "q", title: "A query", view: "TILE_VIEW_TABLE", query },
+          { id: "s", title: "A SELECT", view: "TILE_VIEW_TABLE", sql },
+          { id: "m", title: "A metric", view: "TILE_VIEW_BAR", metric },
+        ];
+        for (const id of ["sales", "costs"]) await call("PUT", `dashboards/${id}`, { dashboard: { title: id, tiles } });
         await dashboard.evaluate((element) => element.setAttribute("dashboard", "sales"));
-        seen.kept = await visit.rows(tile("Kept by the server").locator("table"));
+        const kept = [];
+        for (const { title } of tiles) kept.push(await visit.rows(tile(title).locator("table")));
+        seen.kept = kept;
         await visit.check(page, "embedded, kept by the server");
+        await visit.picture(page, "embedded-kept");
+        // The same for whoever may see everybody's.
+        const inside = await visit.page();
+        await visit.signIn(inside, given("PENSTOCK_KEY"), `/console/dashboards?app=${given("APP")}&board=sales`);
+        const rows = [];
+        for (const { title } of tiles) {
+          const table = inside.getByRole("region", { name: title, exact: true }).locator("table");
+          rows.push((await visit.rows(table)).sort());
+        }
+        seen.inside = rows;
+        await visit.check(inside, "dashboard of all kinds");
+        await visit.picture(inside, "dashboard-kinds");
+        await inside.close();
         await dashboard.evaluate((element) => element.setAttribute("dashboard", "costs"));
         seen.unnamed = await dashboard.getByRole("alert").textContent();
       }

@@ -196,7 +196,11 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
     assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
     assert!(seen["mistake"].as_str().unwrap().contains("did you mean `store`"), "{}", seen["mistake"]);
     assert!(seen["none"].as_str().unwrap().contains("Export"), "{}", seen["none"]);
-    assert_eq!(seen["kept"], json!([["ann", "15"]]), "of one that the server keeps, each its own numbers");
+    let kept = json!([[["ann", "15"]], [["ann", "2"]], [["ann", "", "15"]]]);
+    assert_eq!(seen["kept"], kept, "of one that the server keeps, each its own numbers");
+    let all = |ann: &str, bob: &str| json!([["ann", ann], ["bob", bob]]);
+    assert_eq!((&seen["inside"][0], &seen["inside"][1]), (&all("15", "100"), &all("2", "2")));
+    assert_eq!(seen["inside"][2].as_array().map(Vec::len), Some(2), "{}", seen["inside"]);
     assert!(seen["unnamed"].as_str().unwrap().contains("has to name it"), "{}", seen["unnamed"]);
 }
 

@@ -111,7 +111,13 @@ export function TileView({ app, tile, range, fields, isEditing, onChange, onMove
           ) : (
             !isFigures &&
             (view === "table" ? (
-              <DataTable table={answer.rows} label={tile.title} zone={zone} step={step} file={tile.title} />
+              <DataTable
+                table={answer.rows}
+                label={`${tile.title}, as a table`}
+                zone={zone}
+                step={step}
+                file={tile.title}
+              />
             ) : (
               <Drawn
                 table={answer.rows}
