@@ -2,7 +2,7 @@
 //!
 //! The gateway strips the header from what comes in and adds its own; a service accepts a call only with it.
 
-use std::{sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use futures::future::{BoxFuture, Either};
 use http::HeaderValue;
@@ -14,6 +14,9 @@ use crate::{Request, Response, protocol::Protocol, signed::SigningKey, work::Acc
 
 /// The header's name.
 pub const CONTEXT_HEADER: &str = "x-penstock-context";
+
+/// When a call may be sent again that met a process with another time.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What the gateway found out about a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +85,12 @@ impl RequireContext {
                 request.extensions_mut().insert(Arc::clone(&context));
                 Ok(context)
             }
-            _ => Err(Error::new(ErrorCode::Unauthenticated, "this service takes calls through a gateway only")),
+            // The caller has done nothing wrong, and another process may have the time.
+            Some(_) => Err(Error::unavailable(
+                "this process takes the call for one of long ago: its clock is ahead of the gateway's",
+                RETRY_AFTER,
+            )),
+            None => Err(Error::new(ErrorCode::Unauthenticated, "this service takes calls through a gateway only")),
         }
     }
 }
