@@ -116,6 +116,12 @@ verify: lint test bench deploy-check docs-check ## Everything, with what takes t
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 	cd libs/client-go && go test -race ./...
 
+.PHONY: chaos
+chaos: engine backends ## Disturb every part of the stand under load, and say what users saw; writes target/chaos.md
+	@deploy/tools/faketime.sh > /dev/null
+	cargo build --release --locked -p penstock
+	PENSTOCK=$(PENSTOCK) deploy/check/chaos.py
+
 .PHONY: console
 console: buf ## Build the web console, which the program then brings at /console/
 	@deploy/tools/console.sh

@@ -76,15 +76,23 @@ class Prometheus:
 
 
 class Stand:
-    def __init__(self, home):
+    def __init__(self, home, **environment):
         self.dir = home / "stand"
-        subprocess.run([STACK, "up", self.dir], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PARENT": str(os.getpid())})
+        subprocess.run([STACK, "up", self.dir], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PARENT": str(os.getpid()), **environment})
         self.gateways = (self.dir / "gateways").read_text().split()
         self.key = (self.dir / "admin-1/demo.key").read_text().strip()
 
-    def do(self, command, name):
+    def do(self, command, name, **environment):
         """start, stop or kill one process."""
-        subprocess.run([STACK, command, self.dir, name], check=True)
+        subprocess.run([STACK, command, self.dir, name], check=True, env={**os.environ, **environment})
+
+    def part(self, script, *arguments):
+        """Runs the script of Kafka, PostgreSQL or Redis on its part."""
+        command, *rest = arguments
+        subprocess.run([STACK.with_name(f"{script}.sh"), command, self.dir / script, *rest], check=True, stdout=subprocess.DEVNULL)
+
+    def pid(self, name):
+        return int((self.dir / name / "pid").read_text())
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@
 #   stack.sh down DIR         stop it all; the data stays
 #
 # BROKERS=3 for a Kafka that stands the loss of one. EXTRA is added to every configuration. With PARENT=PID, everything ends
-# and DIR is removed once that process is gone.
+# and DIR is removed once that process is gone. METASTORE, CACHE and WAREHOUSE are addresses that the roles are told in the place of the real ones, as of proxies.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/deploy/stand
@@ -65,9 +65,9 @@ mesh_listen = "${mesh[$name]}"
 ops_listen = "${ops[$name]}"
 log = "kafka://$1/events"
 log_partitions = 8
-metastore = "$2"
-cache = "$3"
-warehouse = "http://$warehouse"
+metastore = "${METASTORE:-$2}"
+cache = "${CACHE:-$3}"
+warehouse = "${WAREHOUSE:-http://$warehouse}"
 warehouse_password = "$password"
 
 [upstreams]
