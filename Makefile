@@ -116,11 +116,15 @@ verify: lint test bench deploy-check docs-check ## Everything, with what takes t
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 	cd libs/client-go && go test -race ./...
 
-.PHONY: chaos
+.PHONY: chaos soak
 chaos: engine backends ## Disturb every part of the stand under load, and say what users saw; writes target/chaos.md
 	@deploy/tools/faketime.sh > /dev/null
 	cargo build --release --locked -p penstock
 	PENSTOCK=$(PENSTOCK) deploy/check/chaos.py
+
+soak: engine ## Half an hour at 50,000 events a second with questions, or PENSTOCK_SOAK_MINUTES and _RATE; memory and lag stay flat; target/soak.csv
+	cargo build --release --locked -p penstock -p loadgen
+	target/release/loadgen soak --out target/soak.csv
 
 .PHONY: console
 console: buf ## Build the web console, which the program then brings at /console/

@@ -41,6 +41,8 @@ class Assumed:
     event_peak: float = 2
     # Questions of one who looks: a dashboard of ten tiles, anew every five minutes.
     questions_a_minute: float = 2
+    # What the pipeline keeps of an event's identity for a day, in memory: as its source says (seen.rs), and as `make soak` sees it.
+    identity_bytes: float = 50
     # A cluster against one process: Kafka's client, TLS between roles. Not measured.
     apart: float = 2
     # Of twenty questions nineteen are put together from what is kept, and read the events of the last hour; one reads a week.
@@ -91,6 +93,7 @@ def size(house, measured, assumed):
         "questions a second, peak": questions,
         "rows that a question reads, mean": rows_a_question,
         "cores for the roles": roles,
+        "GB of memory for a day's identities": house.events_a_day * assumed.identity_bytes / 1e9,
         "cores of ClickHouse for inserts": inserts,
         "cores of ClickHouse for questions": reads,
         "partitions, at least": 2 ** math.ceil(math.log2(max(8, 4 * peak / a_partition_takes))),
@@ -102,10 +105,11 @@ def size(house, measured, assumed):
 
 
 def cost(needs, prices):
-    hours = prices["hours_a_month"]
-    role_nodes = max(3, math.ceil(needs["cores for the roles"] / prices["roles_node"]["cores"]))
+    hours, node = prices["hours_a_month"], prices["roles_node"]
+    of_memory = needs["GB of memory for a day's identities"] / node["gb"] / prices["assumed"]["busy"]
+    role_nodes = max(3, math.ceil(needs["cores for the roles"] / node["cores"]), math.ceil(of_memory))
     # Half of the roles' nodes may be spot: pipeline and query.
-    role_hour = prices["roles_node"]["hour"]
+    role_hour = node["hour"]
     on_spot = role_nodes // 2
     servers = math.ceil((needs["cores of ClickHouse for inserts"] + needs["cores of ClickHouse for questions"]) / prices["warehouse_node"]["cores"])
     brokers = max(3, math.ceil(needs["TB in Kafka"] / 16))

@@ -18,6 +18,25 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Start a Penstock of its own and measure it beside the raw engine.
     Bench(BenchArguments),
+    /// Start a Penstock of its own, send and ask for long, and fail if memory or lag climb.
+    Soak(SoakArguments),
+}
+
+/// How long and how fast.
+#[derive(Debug, Args)]
+pub(crate) struct SoakArguments {
+    /// The CSV file to write. The data lie in a directory beside it while it runs.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// For how long, in minutes.
+    #[arg(long, env = "PENSTOCK_SOAK_MINUTES", default_value_t = 30.0)]
+    pub(crate) minutes: f64,
+    /// Events a second.
+    #[arg(long, env = "PENSTOCK_SOAK_RATE", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(500..))]
+    pub(crate) rate: u64,
+    /// Seconds from line to line.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) every: u64,
 }
 
 /// Where the demonstration's events go, and how many there are.

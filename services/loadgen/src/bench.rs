@@ -18,6 +18,7 @@ mod read;
 mod report;
 mod rows;
 mod skew;
+pub(crate) mod soak;
 mod stats;
 mod stored;
 mod write;

@@ -21,6 +21,8 @@ pub(crate) enum LoadError {
     Miscounted { accepted: u64, counted: u64 },
     #[error("the server's answer has no {0}")]
     Incomplete(&'static str),
+    #[error("it did not go on as it began")]
+    NotFlat,
     #[error("the server did not come up: {0}")]
     NotUp(String),
     #[error("{what}: {source}")]

@@ -158,6 +158,11 @@ impl House {
         Ok(Peaks { server_rss_bytes: server_rss_bytes?, warehouse_rss_bytes: warehouse_rss_bytes? })
     }
 
+    /// What is resident now, of the server and of its warehouse process, in bytes.
+    pub(crate) fn memory(&self) -> Result<[u64; 2], LoadError> {
+        Ok([process::rss_bytes(self.server_pid)?, process::rss_bytes(self.warehouse_pid)?])
+    }
+
     /// Lets the peaks begin anew.
     pub(crate) fn reset_peaks(&self) -> Result<(), LoadError> {
         process::reset_peak(self.server_pid)?;

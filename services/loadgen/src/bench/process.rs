@@ -16,8 +16,17 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration, LoadError> {
 
 /// The most memory that was resident at once, in bytes, since the start or the last [`reset_peak`].
 pub(crate) fn peak_rss_bytes(pid: u32) -> Result<u64, LoadError> {
+    memory(pid, "VmHWM:")
+}
+
+/// What is resident now, in bytes.
+pub(crate) fn rss_bytes(pid: u32) -> Result<u64, LoadError> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, which: &str) -> Result<u64, LoadError> {
     let status = read(pid, "status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or_else(|| unread(pid, "status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).ok_or_else(|| unread(pid, "status"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().map_err(|_| unread(pid, "status"))?;
     Ok(kib * 1024)
 }
