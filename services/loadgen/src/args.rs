@@ -91,6 +91,8 @@ pub(crate) enum Part {
     Waiting,
     /// One large tenant among many.
     Skew,
+    /// One within its limits beside one at ten times its quota.
+    Victim,
     /// Dashboards of a month.
     Dashboards,
     /// Many who ask at once.

@@ -21,6 +21,7 @@ mod skew;
 pub(crate) mod soak;
 mod stats;
 mod stored;
+mod victim;
 mod write;
 
 use std::{io::Write, path::Path};
@@ -115,6 +116,11 @@ async fn measure(
         let rate = penstock.queryable_per_second;
         skewed = Some(skew::measure(house, rows, next, rate, arguments.seconds).await?);
     }
+    let mut beside = None;
+    if arguments.measures(Part::Victim) {
+        say("one within its limits beside one at ten times its quota");
+        beside = Some(victim::measure(house, rows, next, arguments.seconds).await?);
+    }
     let now_ms = now_ms();
     let mut boards = None;
     if arguments.measures(Part::Dashboards) {
@@ -142,6 +148,7 @@ async fn measure(
         readings,
         latencies,
         skew: skewed,
+        victim: beside,
         dashboards: boards,
         crowd: crowded,
         sustained_peaks,

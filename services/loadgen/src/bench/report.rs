@@ -14,6 +14,7 @@ use super::{
     skew::Skew,
     stats::Times,
     stored::Stored,
+    victim::Victim,
     write::{EndToEnd, Raw},
 };
 
@@ -38,6 +39,7 @@ pub(crate) struct Report {
     pub(crate) readings: Vec<Reading>,
     pub(crate) latencies: Vec<Latency>,
     pub(crate) skew: Option<Skew>,
+    pub(crate) victim: Option<Victim>,
     pub(crate) dashboards: Option<Dashboards>,
     pub(crate) crowd: Option<Crowd>,
     /// While events came as fast as they go.
@@ -55,6 +57,9 @@ impl Report {
         self.waiting(&mut text);
         if let Some(skew) = &self.skew {
             skewed(&mut text, skew);
+        }
+        if let Some(victim) = &self.victim {
+            beside_noise(&mut text, victim);
         }
         self.reading(&mut text);
         if let Some(dashboards) = &self.dashboards {
@@ -156,6 +161,22 @@ fn skewed(text: &mut String, skew: &Skew) {
     let name = format!("  beside one with {large} events/s");
     line(text, &name, &[&ms(beside.p50_ms), &ms(beside.p99_ms), &ms(beside.max_ms), &ratio]);
     line(text, "  its fullest partition / mean", &[&format!("{max_to_mean:.2}")]);
+}
+
+fn beside_noise(text: &mut String, victim: &Victim) {
+    let Victim { calls_per_second: calls, noisy_calls_per_second: noisy, noisy_quota_per_second: quota, .. } = victim;
+    line(text, &format!("\na tenant with {calls} calls/s, in ms"), &["P50", "P99", "max", "ratio P99"]);
+    let (alone, beside) = (&victim.alone, &victim.beside);
+    for (what, alone, beside) in
+        [("acknowledged", &alone.acknowledge, &beside.acknowledge), ("answered", &alone.answer, &beside.answer)]
+    {
+        let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
+        line(text, &format!("  {what}, alone"), &[&ms(alone.p50_ms), &ms(alone.p99_ms), &ms(alone.max_ms), "1.00"]);
+        let name = format!("  {what}, beside {noisy} calls/s");
+        line(text, &name, &[&ms(beside.p50_ms), &ms(beside.p99_ms), &ms(beside.max_ms), &ratio]);
+    }
+    let name = format!("  of those let in a second (quota {quota})");
+    line(text, &name, &[&format!("{:.0}", victim.noisy_let_in_per_second)]);
 }
 
 fn looked_at(text: &mut String, dashboards: &Dashboards) {

@@ -1,0 +1,134 @@
+//! A tenant within its limits beside one that sends and asks ten times what its quota lets it.
+
+use std::time::Duration;
+
+use api::v1::{self, admin_service_client::AdminServiceClient};
+use serde::Serialize;
+use tonic::Code;
+
+use super::{
+    house::{APP, House},
+    latency,
+    open_loop::{self, Schedule},
+    rows::Rows,
+    skew,
+    stats::Times,
+};
+use crate::{connection::Connection, error::LoadError};
+
+/// Calls of the victim a second; every second one publishes, the others ask.
+const CALLS: u64 = 50;
+/// What the noisy tenant may call a second; of both kinds, too.
+const QUOTA: u64 = 100;
+/// So many times that it calls.
+const TIMES: u64 = 10;
+const BATCH_EVENTS: u64 = 20;
+
+/// What was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Victim {
+    pub(crate) calls_per_second: u64,
+    pub(crate) alone: Waits,
+    pub(crate) beside: Waits,
+    pub(crate) noisy_calls_per_second: u64,
+    pub(crate) noisy_quota_per_second: u64,
+    /// What of the noisy tenant's calls was let in, a second: its quota, and a burst in the beginning.
+    pub(crate) noisy_let_in_per_second: f64,
+}
+
+/// Of the victim's calls, each from the time that it was due.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Waits {
+    /// To the acknowledgement.
+    pub(crate) acknowledge: Times,
+    /// To the answer to a question that nobody asked before.
+    pub(crate) answer: Times,
+}
+
+/// Publishes rows numbered from `first` on, each time for `seconds`.
+pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seconds: u64) -> Result<Victim, LoadError> {
+    let operator = house.connect().await?.with_key(&house.operator_key()?)?;
+    // Each on a connection of its own, as customers are.
+    let victim = house.connect().await?.with_key(&skew::tenant(&operator, "victim").await?)?;
+    let noisy = house.connect().await?.with_key(&skew::tenant(&operator, "noisy").await?)?;
+    let quota = v1::TenantQuota {
+        requests_per_second: Some(QUOTA),
+        requests_burst: Some(QUOTA),
+        events_per_second: Some(QUOTA / 2 * BATCH_EVENTS),
+        events_burst: Some(QUOTA / 2 * BATCH_EVENTS),
+        ..Default::default()
+    };
+    let request = v1::SetTenantQuotaRequest { tenant_id: "noisy".to_owned(), quota: Some(quota) };
+    AdminServiceClient::new(operator.service()).set_tenant_quota(request).await?;
+    // Its first calls tell the processes nothing of the quota, which they hear of within two seconds; the connections get warm.
+    let warm = Schedule::of(CALLS, 3);
+    let (warmed, _) = tokio::join!(waits(rows, first, &victim, warm, 0), waits(rows, first, &noisy, warm, 0));
+    warmed?;
+    house.settle().await?;
+
+    let (calm, loud) = (Schedule::of(CALLS, seconds), Schedule::of(QUOTA * TIMES, seconds));
+    let alone = waits(rows, first, &victim, calm, 1).await?;
+    house.settle().await?;
+    let noise = open_loop::run(loud, |number| {
+        let noisy = noisy.clone();
+        async move { let_in(call(rows, first, noisy, number, 2).await) }
+    });
+    let (beside, noise) = tokio::try_join!(waits(rows, first, &victim, calm, 3), noise)?;
+    house.settle().await?;
+    let mut let_in = 0_u64;
+    for (_, passed) in noise {
+        let_in += u64::from(passed?);
+    }
+    Ok(Victim {
+        calls_per_second: CALLS,
+        alone,
+        beside,
+        noisy_calls_per_second: QUOTA * TIMES,
+        noisy_quota_per_second: QUOTA,
+        noisy_let_in_per_second: let_in as f64 / seconds as f64,
+    })
+}
+
+async fn waits(
+    rows: &'static Rows,
+    first: u64,
+    tenant: &Connection,
+    schedule: Schedule,
+    round: u64,
+) -> Result<Waits, LoadError> {
+    let done = open_loop::run(schedule, |number| {
+        let tenant = tenant.clone();
+        async move {
+            call(rows, first, tenant, number, round).await?;
+            Ok::<_, LoadError>((number, tokio::time::Instant::now()))
+        }
+    });
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for (due, ended) in done.await? {
+        let (number, at) = ended?;
+        times[(number % 2) as usize].push(at - due);
+    }
+    let [acknowledge, answer] = times.map(Times::of);
+    Ok(Waits { acknowledge, answer })
+}
+
+/// One call: an even number publishes, an odd one asks.
+async fn call(rows: &'static Rows, first: u64, tenant: Connection, number: u64, round: u64) -> Result<(), LoadError> {
+    if number.is_multiple_of(2) {
+        latency::publish(rows, first + number * BATCH_EVENTS, BATCH_EVENTS, tenant, None).await?;
+        return Ok(());
+    }
+    let sql = format!("SELECT COUNT(*) AS events FROM events WHERE user_id <> '{round}-{number}'");
+    let request = v1::SqlRequest { sql, app_id: APP.to_owned(), options: None };
+    tenant.query().sql(request).await?;
+    Ok(())
+}
+
+/// Whether a call was let in; what is no refusal for want of quota ends the run.
+fn let_in(outcome: Result<(), LoadError>) -> Result<bool, LoadError> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(LoadError::Refused(status)) if status.code() == Code::ResourceExhausted => Ok(false),
+        Err(error) => Err(error),
+    }
+}
