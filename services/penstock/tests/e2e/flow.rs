@@ -279,7 +279,8 @@ async fn calls_that_come_at_once_are_read_only_as_far_as_there_is_room() {
     // Those that wait are refused, unread, and then there is nothing more to come.
     house.until_metric("penstock_ingest_refused_total", |refused| refused >= (CALLS - 6) as f64).await;
     assert_eq!(house.post(&other, "/v1/events", &one).await.0, 200, "there is always room for another tenant");
-    let more = peak_bytes(house.pid()) - before;
+    // What the kernel counts on each core it sums up later: a peak can be told a little lower than before.
+    let more = peak_bytes(house.pid()).saturating_sub(before);
     println!("{CALLS} calls of {} MiB: {} MiB more memory at most", BYTES >> 20, more >> 20);
     assert!(more < 64 << 20, "{} MiB for 16 MiB of calls and the buffers of their connections", more >> 20);
     for call in sending {
