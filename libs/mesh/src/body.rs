@@ -1,6 +1,12 @@
 //! Bodies: read whole within a bound, and gRPC's five-byte frames.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use model::Error;
 
@@ -52,6 +58,40 @@ impl Deframer {
         }
         let mut message = self.buffer.split_to(5 + len);
         Ok(Some(message.split_off(5).freeze()))
+    }
+}
+
+/// What is done around each frame of a body that is made or taken.
+pub(crate) trait Around: Send + Unpin + 'static {
+    /// Polls.
+    fn around<T>(&mut self, poll: impl FnOnce() -> T) -> T;
+}
+
+/// The body within this, which is dropped with it.
+pub(crate) fn within(body: Body, around: impl Around) -> Body {
+    Body::new(Within { body, around })
+}
+
+struct Within<A> {
+    body: Body,
+    around: A,
+}
+
+impl<A: Around> http_body::Body for Within<A> {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let Self { body, around } = &mut *self;
+        around.around(|| http_body::Body::poll_frame(Pin::new(body), cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

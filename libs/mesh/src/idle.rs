@@ -3,18 +3,14 @@
 //! HTTP/1.1 bounds the wait for a request's head. An HTTP/2 client that answers pings could keep a connection for ever, and with some
 //! thousands of them the room of all others: one without a call is told to go after a while, as a server may tell any client.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use tokio::{sync::watch, time::timeout};
 
-use crate::{Body, Response};
+use crate::{
+    Response,
+    body::{Around, within},
+};
 
 /// The calls that are open on a connection.
 #[derive(Clone)]
@@ -54,29 +50,13 @@ impl Drop for Call {
 impl Call {
     /// The call is open until its answer has gone out.
     pub(crate) fn until_answered(self, response: Response) -> Response {
-        response.map(|body| Body::new(Answer { body, _call: self }))
+        response.map(|body| within(body, self))
     }
 }
 
-struct Answer {
-    body: Body,
-    _call: Call,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Around for Call {
+    fn around<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        poll()
     }
 }
 

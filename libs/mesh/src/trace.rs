@@ -3,15 +3,8 @@
 //! The gateway and every service [`join`] a span of their own to the trace that the request names, and hand it on under that span. Steps
 //! inside are spans with an `otel.kind`, made by [`when_sampled`], so a call that nobody samples costs no more than its own span.
 
-use std::{
-    pin::Pin,
-    task::{Context as Task, Poll},
-};
-
-use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::{Frame, SizeHint};
 use model::record::TraceIds;
 use opentelemetry::{
     Context,
@@ -23,7 +16,10 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use tracing::{Instrument, Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{Body, HttpService, Request, Response};
+use crate::{
+    HttpService, Request, Response,
+    body::{Around, within},
+};
 
 /// The header that names a trace and the span in it that calls.
 pub const TRACEPARENT: &str = "traceparent";
@@ -56,7 +52,7 @@ pub fn serve(name: &'static str, inner: HttpService) -> HttpService {
 pub fn until_its_end(response: Response, span: Span) -> Response {
     response.map(|body| match http_body::Body::is_end_stream(&body) {
         true => body,
-        false => Body::new(Traced { body, span }),
+        false => within(body, span),
     })
 }
 
@@ -139,28 +135,9 @@ impl Injector for Headers<'_> {
     }
 }
 
-/// A body that is read in a span.
-struct Traced {
-    body: Body,
-    span: Span,
-}
-
-impl http_body::Body for Traced {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let this = &mut *self;
-        let _inside = this.span.enter();
-        http_body::Body::poll_frame(Pin::new(&mut this.body), task)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Around for Span {
+    fn around<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.in_scope(poll)
     }
 }
 

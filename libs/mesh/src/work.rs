@@ -6,21 +6,22 @@
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::Instant,
 };
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use metrics::{Counter, counter};
 use model::TenantId;
 
-use crate::{Body, per_tenant::PerTenant};
+use crate::{
+    Body,
+    body::{Around, within},
+    per_tenant::PerTenant,
+};
 
 static OF_TENANTS: LazyLock<PerTenant<Counter>> =
     LazyLock::new(|| PerTenant::new(|tenant| counter!("penstock_tenant_work_nanoseconds_total", "tenant" => tenant)));
@@ -76,7 +77,7 @@ impl Account {
 
     /// The body, whose frames are charged as they are made or taken.
     pub fn charged_body(&self, body: Body) -> Body {
-        Body::new(Charged { body, account: self.clone() })
+        within(body, self.clone())
     }
 
     fn measure<T>(&self, poll: impl FnOnce() -> T) -> T {
@@ -105,26 +106,9 @@ impl Drop for Measured<'_> {
     }
 }
 
-struct Charged {
-    body: Body,
-    account: Account,
-}
-
-impl http_body::Body for Charged {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let Self { body, account } = &mut *self;
-        account.measure(|| Pin::new(body).poll_frame(cx))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Around for Account {
+    fn around<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.measure(poll)
     }
 }
 
