@@ -357,8 +357,12 @@ async fn limits_hold_over_all_processes_with_redis_gone_and_back() {
         stand.tenant("sends", "shop", &["ingest"]).await,
         stand.tenant("reads", "shop", &["ingest", "query"]).await,
     ];
-    let events: Vec<_> = (0..2_000).map(|i| json!({"event_type": "e", "user_id": format!("u{i}")})).collect();
-    assert_eq!(stand.post(&keys[2], "/v1/events", &json!(events)).await.0, 200);
+    // More than a granule of the warehouse: who reads also reads what of others' shares one with its own.
+    for part in 0..10 {
+        let events: Vec<_> =
+            (0..2_000).map(|i| json!({"event_type": "e", "user_id": format!("u{part}-{i}")})).collect();
+        assert_eq!(stand.post(&keys[2], "/v1/events", &json!(events)).await.0, 200);
+    }
     // Each time another question, so that no answer is known already.
     let question =
         |i: usize| json!({"sql": format!("SELECT COUNT(*) FROM events WHERE user_id <> 'x{i}'"), "app_id": "shop"});
@@ -367,14 +371,14 @@ async fn limits_hold_over_all_processes_with_redis_gone_and_back() {
     let one = loop {
         let (status, answer) =
             stand.post(&keys[2], "/v1/sql", &question(usize::MAX - started.elapsed().as_millis() as usize)).await;
-        if status == 200 && rows(&answer["result"]) == [[json!(2_000)]] {
+        if status == 200 && rows(&answer["result"]) == [[json!(20_000)]] {
             break read(&answer);
         }
         assert!(started.elapsed() < PATIENCE, "{answer}");
     };
     // A second's, and as much again at once.
     let wanted: [(&str, usize); 3] =
-        [("requests_per_second", 20), ("events_per_second", 100), ("query_bytes_per_second", 2 * one)];
+        [("requests_per_second", 20), ("events_per_second", 100), ("query_bytes_per_second", 4 * one)];
     for (tenant, (limit, value)) in ["calls", "sends", "reads"].into_iter().zip(wanted) {
         let burst = limit.replace("per_second", "burst");
         set_quota(&stand, tenant, json!({limit: value, burst: value})).await;
@@ -398,8 +402,9 @@ async fn limits_hold_over_all_processes_with_redis_gone_and_back() {
         for ((taker, before), (limit, value)) in takers.iter().zip(before).zip(wanted) {
             let rate = (taker.taken() - before) / seconds / value as f64;
             println!("{what}: {limit} {rate:.2}");
-            // A burst, of a second here, and what was under way may come beside it. A tenant's queries go to one process, whose part is a half.
-            assert!((0.3..=1.0 + 2.0 / seconds).contains(&rate), "{what}: {rate:.2} of {limit}");
+            // A burst, of a second here, and what was under way, as much again for four queries, may come beside it when Redis has forgotten what was owed.
+            // A tenant's queries go to one process, whose part is a half.
+            assert!((0.3..=1.0 + 3.0 / seconds).contains(&rate), "{what}: {rate:.2} of {limit}");
             assert_eq!(*taker.refused.lock(), BTreeSet::from([limit.to_owned()]));
         }
     };
