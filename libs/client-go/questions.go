@@ -258,7 +258,7 @@ func Wait(wait time.Duration) ReadOption {
 // TimeZone is the IANA name of the zone in which days, weeks and months begin. Default: the app's.
 func TimeZone(name string) ReadOption { return func(r *reading) { r.options.TimeZone = name } }
 
-// Priority is how urgent it is. Default: as urgent as the key allows.
+// Priority is how urgent it is. Default: as the settings say, else as urgent as the key allows.
 func Priority(priority pb.Priority) ReadOption {
 	return func(r *reading) { r.options.Priority = priority }
 }

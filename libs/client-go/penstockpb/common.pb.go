@@ -159,7 +159,7 @@ func (Route) EnumDescriptor() ([]byte, []int) {
 type Priority int32
 
 const (
-	// As urgent as the key allows.
+	// Not said.
 	Priority_PRIORITY_UNSPECIFIED Priority = 0
 	// A person waits.
 	Priority_PRIORITY_INTERACTIVE Priority = 1
@@ -1016,7 +1016,7 @@ type ReadOptions struct {
 	MaxWaitMs uint32 `protobuf:"varint,2,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
 	// IANA name of the zone in which days, weeks and months begin, as in "Europe/Berlin". Default: the app's zone.
 	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	// How urgent it is. Default: as urgent as the key allows; never more.
+	// How urgent it is. Default: as `default_priority` of the settings says, else as urgent as the key allows; never more.
 	Priority Priority `protobuf:"varint,4,opt,name=priority,proto3,enum=penstock.v1.Priority" json:"priority,omitempty"`
 	// If the warehouse can't be reached: whether the last answer to the same question may be given in its place, and how old its
 	// watermark may be. It is marked as stale. Only answers to questions that set this are kept for it, for a day at most and up

@@ -119,7 +119,7 @@ export interface ReadOptions {
   readonly waitMs?: number;
   /** IANA name of the zone in which days, weeks and months begin. Default: the app's. */
   readonly timeZone?: string;
-  /** How urgent it is. Default: as urgent as the key allows. */
+  /** How urgent it is. Default: as the settings say, else as urgent as the key allows. */
   readonly priority?: Priority;
   /** How old an earlier answer may be that is given while the warehouse can't be reached. Default: none is. */
   readonly maxStalenessMs?: number;

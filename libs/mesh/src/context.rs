@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct CallContext {
     /// What the caller may reach.
     pub scope: Scope,
-    /// In which queue the call waits; never above what the scope allows.
+    /// In which queue the call waits if it doesn't say; never above what the scope allows.
     pub priority: Priority,
     /// The key that was shown, for audit.
     pub key_id: String,

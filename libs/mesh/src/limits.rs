@@ -19,7 +19,7 @@ use std::{
 
 use model::{Error, ErrorCode, Exceeded, TenantId};
 use parking_lot::Mutex;
-use storage::{Ask, Cache, Directory, Lease, Quota};
+use storage::{AllSettings, Ask, Cache, Directory, Lease, Quota};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
@@ -43,7 +43,7 @@ pub struct Limits {
     is_shared: AtomicBool,
     /// How many times the cache went away; it is away in the beginning.
     lost: AtomicU64,
-    set: Mutex<Arc<HashMap<TenantId, Quota>>>,
+    set: Mutex<Arc<AllSettings>>,
 }
 
 impl Limits {
@@ -72,15 +72,19 @@ impl Limits {
         }
     }
 
-    /// What was set of a tenant's.
+    /// What holds of a tenant's where it isn't as the configuration says.
     pub fn of(&self, tenant: &TenantId) -> Quota {
-        let set = Arc::clone(&*self.set.lock());
-        set.get(tenant).copied().unwrap_or_default()
+        self.settings().at(tenant, None).quota
     }
 
-    /// Takes what operators have set now.
-    pub fn set(&self, quotas: Vec<(TenantId, Quota)>) {
-        *self.set.lock() = Arc::new(quotas.into_iter().collect());
+    /// What holds everywhere, as it was seen last; nothing is set before that.
+    pub fn settings(&self) -> Arc<AllSettings> {
+        Arc::clone(&*self.set.lock())
+    }
+
+    /// Takes what is set now.
+    pub fn set(&self, settings: AllSettings) {
+        *self.set.lock() = Arc::new(settings);
     }
 
     /// Says that this process is there, and hears who else is.
@@ -114,14 +118,14 @@ async fn look(limits: Weak<Limits>, directory: Arc<dyn Directory>, name: String)
         ticks.tick().await;
         let Some(limits) = limits.upgrade() else { return };
         limits.hear(&name).await;
-        match directory.quotas().await {
-            Ok(quotas) => {
-                limits.set(quotas);
+        match directory.all_settings().await {
+            Ok(settings) => {
+                limits.set(settings);
                 known = true;
             }
             Err(error) => {
                 if std::mem::take(&mut known) {
-                    warn!(%error, "quotas can't be read; they stay as they were");
+                    warn!(%error, "settings can't be read; they stay as they were");
                 }
             }
         }

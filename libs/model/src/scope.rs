@@ -22,6 +22,9 @@ pub struct Scope {
     /// The dashboards that are shown; all if it isn't there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dashboards: Option<Vec<String>>,
+    /// The IANA time zone in which days begin where a question names none; the app's if it isn't there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// Which metrics may be evaluated, and how.
@@ -54,7 +57,16 @@ impl ReadFilter {
 impl Scope {
     /// Over all events and questions.
     pub const fn new(tenant: TenantId, apps: AppSet, permissions: Permissions, priority: Priority) -> Self {
-        Self { tenant, apps, permissions, priority, filters: Vec::new(), evaluates: None, dashboards: None }
+        Self {
+            tenant,
+            apps,
+            permissions,
+            priority,
+            filters: Vec::new(),
+            evaluates: None,
+            dashboards: None,
+            time_zone: None,
+        }
     }
 
     /// Whether the app is within reach.

@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc};
 use model::{AppId, AppSchema, PropertyKind, TenantId};
 use parking_lot::RwLock;
 
-use crate::{App, MetaError, Metastore, RegistryError, Retention};
+use crate::{App, MetaError, Metastore, RegistryError};
 
 /// An app and its registry, as read together.
 #[derive(Debug, Clone)]
@@ -12,8 +12,8 @@ pub struct AppInfo {
     pub app: App,
     /// Its properties.
     pub schema: Arc<AppSchema>,
-    /// For how long its events are kept.
-    pub retention: Retention,
+    /// For how many days its events are kept, where that is set; 0, for ever.
+    pub retention_days: Option<u32>,
     read_at_ms: i64,
 }
 
@@ -53,8 +53,8 @@ impl Apps {
         let found = self.meta.app(tenant, app).await?;
         let found = found.ok_or_else(|| MetaError::NotFound(format!("app {app}")))?;
         let schema = self.meta.schema(tenant, app).await?;
-        let retention = self.meta.retention(tenant, Some(app)).await?;
-        Ok(self.keep(found, schema, retention))
+        let retention_days = self.meta.settings(Some(tenant), Some(app)).await?.effective().retention_days;
+        Ok(self.keep(found, schema, retention_days))
     }
 
     /// The tenant's apps by id, as the metastore has them now; empty for an unknown tenant.
@@ -70,12 +70,12 @@ impl Apps {
         limit: usize,
     ) -> Result<Arc<AppInfo>, RegistryError> {
         let schema = self.meta.register(&info.app.tenant, &info.app.id, properties, limit).await?;
-        Ok(self.keep(info.app.clone(), schema, info.retention))
+        Ok(self.keep(info.app.clone(), schema, info.retention_days))
     }
 
-    fn keep(&self, app: App, schema: AppSchema, retention: Retention) -> Arc<AppInfo> {
+    fn keep(&self, app: App, schema: AppSchema, retention_days: Option<u32>) -> Arc<AppInfo> {
         let key = (app.tenant.clone(), app.id.clone());
-        let info = Arc::new(AppInfo { app, schema: Arc::new(schema), retention, read_at_ms: (self.now_ms)() });
+        let info = Arc::new(AppInfo { app, schema: Arc::new(schema), retention_days, read_at_ms: (self.now_ms)() });
         let mut known = self.known.write();
         // Two readers may come back in the other order: the longer registry is the later one.
         match known.get(&key) {

@@ -20,6 +20,7 @@ mod placements;
 mod registry;
 mod replays;
 mod reports;
+mod settings;
 pub mod stand;
 mod states;
 mod warehouse;

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use model::{AppId, DAY_MS, Environment, KeyKind, Network, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
-use crate::MetaError;
+use crate::{AllSettings, Layers, MetaError, Setting};
 
 /// A white-label customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub struct App {
     pub id: AppId,
     /// The name people read.
     pub display_name: String,
-    /// The IANA time zone in which its days begin unless a query says otherwise.
+    /// The IANA time zone in which its days begin unless a query says otherwise: as it is told, the one that holds; of an app to add, empty if it is to
+    /// be as its tenant has it.
     pub time_zone: String,
     /// When it was made, UTC ms.
     pub created_at_ms: i64,
@@ -82,52 +83,6 @@ impl Key {
     }
 }
 
-/// What a tenant may send and ask, where it is other than the configuration says. Of each: none, what the configuration says; 0, no
-/// limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Quota {
-    /// Events a second, sustained.
-    pub events_per_second: Option<u64>,
-    /// Events that may come at once after a pause.
-    pub events_burst: Option<u64>,
-    /// Bytes a second, sustained.
-    pub bytes_per_second: Option<u64>,
-    /// Bytes that may come at once after a pause.
-    pub bytes_burst: Option<u64>,
-    /// Calls a second, sustained.
-    pub requests_per_second: Option<u64>,
-    /// Calls that may come at once after a pause.
-    pub requests_burst: Option<u64>,
-    /// Bytes that queries read a second, sustained.
-    pub query_bytes_per_second: Option<u64>,
-    /// Bytes that queries may read at once after a pause.
-    pub query_bytes_burst: Option<u64>,
-}
-
-impl Quota {
-    /// The largest value of each field.
-    pub const MAX: u64 = 1_000_000_000_000;
-}
-
-/// For how many days events are kept, where it is other than the configuration says; 0, for ever. See [`kept_from_ms`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Those of the tenant's apps that have none of their own.
-    pub tenant: Option<u32>,
-    /// Those of this app.
-    pub app: Option<u32>,
-}
-
-impl Retention {
-    /// The longest that can be set.
-    pub const MAX_DAYS: u32 = 36_500;
-
-    /// The days that hold, where the configuration says `default`.
-    pub fn days(&self, default: u32) -> u32 {
-        self.app.or(self.tenant).unwrap_or(default)
-    }
-}
-
 /// The start of the first UTC day of which events are kept at `now_ms`, if they are kept for `days`; `None` if they are kept for ever.
 ///
 /// Days come and go whole: an event is kept until its day is over since that many days.
@@ -175,25 +130,20 @@ pub trait Directory: Send + Sync + 'static {
     /// Revokes a key of the tenant from `at_ms` on. Revoking again keeps the first time. `NotFound` if the tenant has no such key.
     async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError>;
 
-    /// Sets the tenant's quota in place of the one before; one without any value is the same as none. `NotFound` without the
-    /// tenant.
-    async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError>;
+    /// Sets what holds for a tenant's app, without an app for the tenant, without both for the installation. Without any value it takes back what was
+    /// set. `NotFound` without the tenant or the app.
+    async fn set_settings(
+        &self,
+        tenant: Option<&TenantId>,
+        app: Option<&AppId>,
+        setting: Setting,
+    ) -> Result<(), MetaError>;
 
-    /// The tenant's quota; of a tenant that has none, or isn't there, one without any value.
-    async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError>;
+    /// What is set there, and at wider places. Nothing for what isn't there.
+    async fn settings(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Layers, MetaError>;
 
-    /// All quotas that were set.
-    async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError>;
-
-    /// Sets for how many days the events of a tenant's app are kept, or without an app those of its apps that have none of their own.
-    /// No days: takes it back. `NotFound` without the tenant or the app.
-    async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError>;
-
-    /// What was set for a tenant and an app of it; without an app only the tenant's. Nothing for what isn't there.
-    async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError>;
-
-    /// All retentions that were set: of whole tenants without an app.
-    async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError>;
+    /// What holds everywhere.
+    async fn all_settings(&self) -> Result<AllSettings, MetaError>;
 
     /// A secret of this installation by name: made by `make` on the first call and the same ever after, for every process.
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError>;

@@ -1,6 +1,6 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is thirteen small traits, one for each thing it keeps: the [`Directory`] of tenants, apps and keys, the
+//! The metastore is thirteen small traits, one for each thing it keeps: the [`Directory`] of tenants, apps, keys and settings, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
 //! define, the [`Erasures`] of users, the [`Replays`] of the log, the [`Reports`] that are asked by the clock, the [`Placements`] of the log's
 //! records, the [`States`] of buckets, the [`Audit`] of who changed what, the [`Brandings`] of tenants, the [`Dashboards`] of their apps, and [`Snapshots`] of all. [`Metastore`] is all thirteen; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
@@ -28,6 +28,7 @@ mod postgres;
 mod registry;
 mod replays;
 mod reports;
+mod settings;
 mod snapshots;
 mod sql;
 mod sqlite;
@@ -41,7 +42,7 @@ pub use audit::{Audit, AuditEntry, AuditExpected, AuditFilter, AuditVerdict, Cha
 pub use brandings::{Branded, Brandings, Hosts};
 pub use cache::{Ask, Cache, CacheError, Lease, PRESENT, open_cache};
 pub use dashboards::{Dashboard, Dashboards};
-pub use directory::{App, Directory, Key, Places, Quota, Retention, Tenant, kept_from_ms};
+pub use directory::{App, Directory, Key, Places, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
 pub use leased::Leased;
 pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
@@ -51,6 +52,7 @@ pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writ
 pub use registry::{Registry, RegistryError};
 pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
 pub use reports::{Report, ReportRun, ReportTerms, Reports, RunProgress};
+pub use settings::{AllSettings, Layers, Quota, Setting, Settings};
 pub use snapshots::Snapshots;
 pub use states::{BucketState, STATES_LAST_MS, States};
 pub use warehouse::{Warehouse, WarehouseError};

@@ -17,6 +17,7 @@ mod placements;
 mod registry;
 mod replays;
 mod reports;
+mod settings;
 mod snapshots;
 mod states;
 

@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc};
 
 use model::{Environment, Permission, TenantId};
-use storage::{MetaError, Metastore, Places, conformance};
+use storage::{MetaError, Metastore, Places, Quota, Settings, conformance};
 use tempfile::TempDir;
 
 async fn open(folder: &Path) -> Arc<dyn Metastore> {
@@ -164,6 +164,30 @@ async fn keys_of_before_exports_had_a_permission_can_do_what_they_could() {
         assert_eq!((key.environment, &key.places), (Environment::Live, &Places::default()));
     }
     assert_eq!(keys.len(), old.len());
+}
+
+#[tokio::test]
+async fn quotas_and_retentions_of_before_are_settings() {
+    let folder = TempDir::new().unwrap();
+    drop(open(folder.path()).await);
+    let mut file = tables(folder.path()).await;
+    let before = "DELETE FROM _sqlx_migrations WHERE version = 18; DROP TABLE settings; \
+         INSERT INTO tenants VALUES ('acme', 'Acme', 1), ('beta', 'Beta', 1), ('none', 'None', 1); \
+         INSERT INTO apps VALUES ('acme', 'web', 'Web', 'Europe/Berlin', 1), ('acme', 'ios', 'iOS', 'UTC', 1); \
+         INSERT INTO tenant_quotas (tenant, events_per_second, query_bytes_burst) VALUES ('acme', 7, 0); \
+         INSERT INTO retentions VALUES ('acme', 'web', 0), ('beta', '', 30)";
+    sqlx::raw_sql(before).execute(&mut file).await.unwrap();
+    drop(file);
+    let store = open(folder.path()).await;
+    let (acme, web) = (TenantId::new("acme").unwrap(), model::AppId::new("web").unwrap());
+    let of_web = store.settings(Some(&acme), Some(&web)).await.unwrap().effective();
+    let quota = Quota { events_per_second: Some(7), query_bytes_burst: Some(0), ..Quota::default() };
+    let time_zone = Some("Europe/Berlin".to_owned());
+    assert_eq!(of_web, Settings { time_zone, retention_days: Some(0), quota, ..Settings::default() });
+    let all = store.all_settings().await.unwrap();
+    assert_eq!(all.at(&acme, None), &Settings { quota, ..Settings::default() });
+    let days = |tenant: &str| all.at(&TenantId::new(tenant).unwrap(), None).retention_days;
+    assert_eq!((days("beta"), days("none")), (Some(30), None));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use api::v1::{CreateAppRequest, CreateAppResponse, ListAppsRequest, ListAppsResponse};
 use model::{AppId, Error, ErrorCode, TenantId};
+use storage::App;
 use tracing::info;
 
 use crate::{
@@ -17,7 +18,8 @@ impl Admin {
         caller.may_add(&app.id)?;
         self.acting(caller, "AdminService/CreateApp").create_app(&app).await.map_err(stored)?;
         info!(by = caller.key_id(), tenant = %app.tenant, app = %app.id, "added an app");
-        Ok(CreateAppResponse { app: Some(app_to_wire(app)) })
+        let time_zone = self.app(&app.tenant, &app.id).await?.time_zone; // its own, or else the tenant's
+        Ok(CreateAppResponse { app: Some(app_to_wire(App { time_zone, ..app })) })
     }
 
     pub(crate) async fn apps(&self, caller: &Caller, request: &ListAppsRequest) -> Result<ListAppsResponse, Error> {
@@ -30,11 +32,14 @@ impl Admin {
         Ok(ListAppsResponse { apps: within_reach.map(app_to_wire).collect() })
     }
 
+    /// The app.
+    pub(crate) async fn app(&self, tenant: &TenantId, app: &AppId) -> Result<App, Error> {
+        let found = self.directory.app(tenant, app).await.map_err(stored)?;
+        found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("app {app} does not exist")))
+    }
+
     /// Refuses an app that isn't there.
     pub(crate) async fn require_app(&self, tenant: &TenantId, app: &AppId) -> Result<(), Error> {
-        match self.directory.app(tenant, app).await.map_err(stored)? {
-            Some(_) => Ok(()),
-            None => Err(Error::new(ErrorCode::NotFound, format!("app {app} does not exist"))),
-        }
+        self.app(tenant, app).await.map(drop)
     }
 }

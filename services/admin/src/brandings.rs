@@ -91,8 +91,8 @@ impl Admin {
     }
 }
 
-/// Whose branding: the installation's only where an operator names no tenant.
-fn place(caller: &Caller, tenant: &str, app: &str) -> Result<(Option<TenantId>, Option<AppId>), Error> {
+/// What it is about: the installation only where an operator names no tenant.
+pub(crate) fn place(caller: &Caller, tenant: &str, app: &str) -> Result<(Option<TenantId>, Option<AppId>), Error> {
     let tenant = caller.chain(tenant)?;
     match (&tenant, app) {
         (_, "") => Ok((tenant, None)),

@@ -121,12 +121,14 @@ pub(crate) fn before(token: &str) -> Result<Option<(i64, &str)>, Error> {
     parts.ok_or_else(wrong).map(Some)
 }
 
-/// The IANA name of a time zone as the database spells it; `UTC` if none is given.
-pub(crate) fn time_zone(field: &str, given: &str) -> Result<String, Error> {
+/// The IANA name of a time zone as the database spells it; none if none is given.
+pub(crate) fn zone_if_any(field: &str, given: &str) -> Result<Option<String>, Error> {
+    if given.is_empty() { Ok(None) } else { time_zone(field, given).map(Some) }
+}
+
+/// The IANA name of a time zone as the database spells it.
+fn time_zone(field: &str, given: &str) -> Result<String, Error> {
     static DATABASE: OnceLock<TimeZoneDatabase> = OnceLock::new();
-    if given.is_empty() {
-        return Ok("UTC".to_owned());
-    }
     // The bundled database, which queries use too: a zone that is taken here is known there, on whatever host.
     let zone = DATABASE.get_or_init(TimeZoneDatabase::bundled).get(given);
     let name = zone.ok().and_then(|zone| zone.iana_name().map(str::to_owned));
@@ -146,13 +148,13 @@ mod tests {
 
     #[test]
     fn zones_are_known_by_their_iana_name() {
-        for (given, name) in
-            [("", "UTC"), ("UTC", "UTC"), ("europe/berlin", "Europe/Berlin"), ("Asia/Kathmandu", "Asia/Kathmandu")]
+        for (given, name) in [("UTC", "UTC"), ("europe/berlin", "Europe/Berlin"), ("Asia/Kathmandu", "Asia/Kathmandu")]
         {
-            assert_eq!(time_zone("z", given).unwrap(), name);
+            assert_eq!(zone_if_any("z", given).unwrap().as_deref(), Some(name));
         }
+        assert_eq!(zone_if_any("z", "").unwrap(), None);
         for unknown in ["Berlin", "Europe/Berlin ", "+01:00", "../etc/passwd", "a\0b", &"x".repeat(9999)] {
-            assert_eq!(time_zone("z", unknown).unwrap_err().violations[0].field, "z", "{unknown:?}");
+            assert_eq!(zone_if_any("z", unknown).unwrap_err().violations[0].field, "z", "{unknown:?}");
         }
     }
 

@@ -3,15 +3,11 @@
 //! Days go whole ([`storage::kept_from_ms`]). The ledger records first which days of which apps are to go, and, with the change of their
 //! hours' epochs, that they are gone: whoever is stopped in between, the next look ends it. Looking again finds what came in late.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{AppId, TenantId};
 use storage::{
-    ExpiringDay, Leased, MetaError, Metastore, Warehouse, WarehouseError, kept_from_ms,
+    AllSettings, ExpiringDay, Leased, MetaError, Metastore, Settings, Warehouse, WarehouseError, kept_from_ms,
     warehouse::schema::UNCOUNTED_DAYS,
 };
 use tokio_util::sync::CancellationToken;
@@ -42,7 +38,7 @@ enum ExpiryError {
 /// For how many days each keeps events.
 struct Kept {
     default: u32,
-    set: HashMap<(TenantId, Option<AppId>), u32>,
+    set: AllSettings,
     tenants: Vec<TenantId>,
 }
 
@@ -143,23 +139,24 @@ impl Expiry {
 
 impl Kept {
     async fn of(meta: &dyn Metastore, default: u32) -> Result<Self, MetaError> {
-        let set = meta.retentions().await?.into_iter().map(|(tenant, app, days)| ((tenant, app), days)).collect();
+        let set = meta.all_settings().await?;
         let tenants = meta.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
         Ok(Self { default, set, tenants })
     }
 
+    fn days(&self, settings: &Settings) -> u32 {
+        settings.retention_days.unwrap_or(self.default)
+    }
+
     /// The start of the first day that is kept.
     fn since_ms(&self, tenant: &TenantId, app: &AppId, now_ms: i64) -> Option<i64> {
-        let of = |app| self.set.get(&(tenant.clone(), app)).copied();
-        kept_from_ms(of(Some(app.clone())).or_else(|| of(None)).unwrap_or(self.default), now_ms)
+        kept_from_ms(self.days(self.set.at(tenant, Some(app))), now_ms)
     }
 
     /// The shortest time for which any app of the tenant keeps events, in days; none if all keep them for ever.
     fn least(&self, tenant: &TenantId) -> Option<u32> {
-        let all = self.set.iter().filter(|((of, _), _)| of == tenant).map(|(_, days)| *days);
-        all.chain((!self.set.contains_key(&(tenant.clone(), None))).then_some(self.default))
-            .filter(|days| *days > 0)
-            .min()
+        let all = self.set.of_apps(tenant).chain([self.set.at(tenant, None)]);
+        all.map(|settings| self.days(settings)).filter(|days| *days > 0).min()
     }
 
     /// The tenants of which some app keeps the day no longer.

@@ -3,7 +3,7 @@
 //!
 //! A call goes through [`mesh::context::RequireContext`], which says who calls; `caller` decides whose things that one may manage;
 //! `wire` turns the message into the directory's types, or into a refusal that names every field at fault; `tenants`, `quotas`,
-//! `retention`, `brandings`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays`, `reports`, `backups` and `topics` do what was asked, and what they change is noted with the change (`audit`). [`Expiry`],
+//! `retention`, `brandings`, `settings`, `apps`, `keys`, `reconcile`, `dead_letters`, `erasures`, `replays`, `reports`, `backups` and `topics` do what was asked, and what they change is noted with the change (`audit`). [`Expiry`],
 //! [`Eraser`], [`Reporter`] and [`Grower`] work by themselves.
 //!
 //! Whom a call may reach comes from its key alone. An admin's key manages its own tenant, an operator's key the tenant that the
@@ -28,6 +28,7 @@ mod replays;
 mod reports;
 mod retention;
 mod service;
+mod settings;
 mod tenants;
 mod topics;
 mod wire;

@@ -4,7 +4,7 @@ use api::v1::{
     GetTenantQuotaRequest, GetTenantQuotaResponse, SetTenantQuotaRequest, SetTenantQuotaResponse, TenantQuota,
 };
 use model::Error;
-use storage::Quota;
+use storage::{Quota, Setting};
 use tracing::info;
 
 use crate::{
@@ -20,8 +20,11 @@ impl Admin {
     ) -> Result<SetTenantQuotaResponse, Error> {
         caller.require_operator()?;
         let tenant = caller.tenant(&request.tenant_id)?;
-        let quota = from_wire(request.quota.as_ref())?;
-        self.acting(caller, "AdminService/SetTenantQuota").set_quota(&tenant, &quota).await.map_err(stored)?;
+        let required =
+            || Error::invalid("quota", "REQUIRED", "must be the quota; without any field it takes back what was set");
+        let quota = from_wire("quota", request.quota.as_ref().ok_or_else(required)?)?;
+        let acting = self.acting(caller, "AdminService/SetTenantQuota");
+        acting.set_settings(Some(&tenant), None, Setting::Quota(quota)).await.map_err(stored)?;
         info!(by = caller.key_id(), %tenant, ?quota, "set a quota");
         Ok(SetTenantQuotaResponse { quota: Some(to_wire(quota)) })
     }
@@ -32,18 +35,15 @@ impl Admin {
         request: &GetTenantQuotaRequest,
     ) -> Result<GetTenantQuotaResponse, Error> {
         let tenant = caller.tenant(&request.tenant_id)?;
-        let quota = self.directory.quota(&tenant).await.map_err(stored)?;
-        if quota == Quota::default() {
+        let quota = self.directory.settings(Some(&tenant), None).await.map_err(stored)?.tenant.quota;
+        if quota.is_none() {
             self.require_tenant(&tenant).await?;
         }
         Ok(GetTenantQuotaResponse { quota: Some(to_wire(quota)) })
     }
 }
 
-fn from_wire(quota: Option<&TenantQuota>) -> Result<Quota, Error> {
-    let required =
-        || Error::invalid("quota", "REQUIRED", "must be the quota; without any field it takes back what was set");
-    let quota = quota.ok_or_else(required)?;
+pub(crate) fn from_wire(field: &str, quota: &TenantQuota) -> Result<Quota, Error> {
     let fields = [
         ("events_per_second", quota.events_per_second),
         ("events_burst", quota.events_burst),
@@ -57,7 +57,7 @@ fn from_wire(quota: Option<&TenantQuota>) -> Result<Quota, Error> {
     let faults =
         fields.into_iter().filter(|(_, value)| value.is_some_and(|value| value > Quota::MAX)).map(|(name, _)| {
             let description = format!("must be at most {}; 0 is no limit", Quota::MAX);
-            Error::invalid(format!("quota.{name}"), "TOO_MANY", description)
+            Error::invalid(format!("{field}.{name}"), "TOO_MANY", description)
         });
     match faults.reduce(Error::and) {
         Some(error) => Err(error),
@@ -74,7 +74,7 @@ fn from_wire(quota: Option<&TenantQuota>) -> Result<Quota, Error> {
     }
 }
 
-fn to_wire(quota: Quota) -> TenantQuota {
+pub(crate) fn to_wire(quota: Quota) -> TenantQuota {
     TenantQuota {
         events_per_second: quota.events_per_second,
         events_burst: quota.events_burst,

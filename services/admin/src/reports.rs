@@ -19,7 +19,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use mesh::{HttpService, signed::SigningKey};
 use model::{AppId, Error, ErrorCode};
 use prost::Message;
-use storage::{Directory, Ledger, ReportTerms, Reports};
+use storage::{Directory, Ledger, ReportTerms, Reports, Settings};
 use tracing::info;
 
 pub use runner::Reporter;
@@ -94,9 +94,10 @@ impl Admin {
             ));
         }
         let app = app_from_wire("report.app_id", &report.app_id);
-        let zone = check::time_zone("report.time_zone", &report.time_zone);
+        let zone = check::zone_if_any("report.time_zone", &report.time_zone);
         let (app, zone) = check::both(app, zone)?;
-        let schedule = Schedule::parse("report.schedule", &report.schedule, &zone)?;
+        // Whatever zone it has, the times of a schedule can be read.
+        Schedule::parse("report.schedule", &report.schedule, zone.as_deref().unwrap_or(Settings::TIME_ZONE))?;
         let display_name = check::display_name("report.display_name", report.display_name, "")?;
         if !report.webhook_url.is_empty() {
             desk.webhooks.check("report.webhook_url", &report.webhook_url)?;
@@ -104,6 +105,11 @@ impl Admin {
         if !caller.reaches(&app) {
             return Err(Error::new(ErrorCode::PermissionDenied, format!("app {app} is out of this key's reach")));
         }
+        let zone = match zone {
+            Some(zone) => zone,
+            None => self.app(&tenant, &app).await?.time_zone,
+        };
+        let schedule = Schedule::parse("report.schedule", &report.schedule, &zone)?;
         let question = of_app(report.question.unwrap_or_default(), &app)?;
         caller.may_query()?;
         let asking = Asking { app: app.as_str(), time_zone: &zone, question: &question };

@@ -5,7 +5,7 @@ use api::v1::{
 };
 use model::{AppId, Error, TenantId};
 use serde::{Deserialize, Serialize};
-use storage::Retention;
+use storage::{Setting, Settings};
 use tracing::info;
 
 use crate::{
@@ -39,12 +39,10 @@ impl Admin {
         caller.require_operator()?;
         let tenant = caller.tenant(&request.tenant_id)?;
         let app = optional_app(caller, &request.app_id)?;
-        if request.days.is_some_and(|days| days > Retention::MAX_DAYS) {
-            let description = format!("must be at most {}; 0 is for ever", Retention::MAX_DAYS);
-            return Err(Error::invalid("days", "TOO_MANY", description));
-        }
+        check_days("days", request.days)?;
         let acting = self.acting(caller, "AdminService/SetTenantRetention");
-        acting.set_retention(&tenant, app.as_ref(), request.days).await.map_err(stored)?;
+        let days = Setting::RetentionDays(request.days);
+        acting.set_settings(Some(&tenant), app.as_ref(), days).await.map_err(stored)?;
         info!(by = caller.key_id(), %tenant, ?app, days = ?request.days, "set a retention");
         let (days, effective_days) = self.kept(&tenant, app.as_ref()).await?;
         Ok(SetTenantRetentionResponse { days, effective_days })
@@ -67,10 +65,18 @@ impl Admin {
 
     /// What was set for just this, and what holds.
     async fn kept(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<(Option<u32>, u32), Error> {
-        let retention = self.directory.retention(tenant, app).await.map_err(stored)?;
-        let set = if app.is_some() { retention.app } else { retention.tenant };
-        Ok((set, retention.days(self.retention_days)))
+        let layers = self.directory.settings(Some(tenant), app).await.map_err(stored)?;
+        let set = if app.is_some() { &layers.app } else { &layers.tenant };
+        Ok((set.retention_days, layers.effective().retention_days.unwrap_or(self.retention_days)))
     }
+}
+
+pub(crate) fn check_days(field: &str, days: Option<u32>) -> Result<(), Error> {
+    if days.is_some_and(|days| days > Settings::MAX_DAYS) {
+        let description = format!("must be at most {}; 0 is for ever", Settings::MAX_DAYS);
+        return Err(Error::invalid(field, "TOO_MANY", description));
+    }
+    Ok(())
 }
 
 fn optional_app(caller: &Caller, text: &str) -> Result<Option<AppId>, Error> {

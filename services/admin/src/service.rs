@@ -9,17 +9,18 @@ use api::{
         CreateBackupResponse, CreateKeyRequest, CreateKeyResponse, CreateReportRequest, CreateReportResponse,
         CreateTenantRequest, CreateTenantResponse, DeleteReportRequest, DeleteReportResponse, EraseUserRequest,
         EraseUserResponse, GetBrandingRequest, GetBrandingResponse, GetErasureRequest, GetErasureResponse,
-        GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse, GetTenantQuotaRequest,
-        GetTenantQuotaResponse, GetTenantRetentionRequest, GetTenantRetentionResponse, GetTopicRequest,
-        GetTopicResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
-        ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-        ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListReplaysRequest,
-        ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest, ListReportsResponse,
-        ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest,
-        RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest, SetBrandingResponse,
-        SetTenantDomainsRequest, SetTenantDomainsResponse, SetTenantQuotaRequest, SetTenantQuotaResponse,
-        SetTenantRetentionRequest, SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse,
-        VerifyAuditRequest, VerifyAuditResponse, admin_service_server::AdminService,
+        GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse, GetSettingsRequest,
+        GetSettingsResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest,
+        GetTenantRetentionResponse, GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse,
+        ListAppsRequest, ListAppsResponse, ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest,
+        ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse,
+        ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest,
+        ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse,
+        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest,
+        SetBrandingResponse, SetSettingsRequest, SetSettingsResponse, SetTenantDomainsRequest,
+        SetTenantDomainsResponse, SetTenantQuotaRequest, SetTenantQuotaResponse, SetTenantRetentionRequest,
+        SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse, VerifyAuditRequest, VerifyAuditResponse,
+        admin_service_server::AdminService,
     },
 };
 use eventlog::EventLog;
@@ -148,6 +149,22 @@ impl AdminService for Admin {
     ) -> Result<Response<SetTenantRetentionResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.set_retention(&caller, &message).await)
+    }
+
+    async fn set_settings(
+        &self,
+        request: Request<SetSettingsRequest>,
+    ) -> Result<Response<SetSettingsResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.set_settings(&caller, message).await)
+    }
+
+    async fn get_settings(
+        &self,
+        request: Request<GetSettingsRequest>,
+    ) -> Result<Response<GetSettingsResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.settings(&caller, &message).await)
     }
 
     async fn set_branding(

@@ -78,8 +78,9 @@ pub(crate) fn app_to_add(app: Option<v1::App>, tenant: TenantId, now_ms: i64) ->
             app_from_wire("app.app_id", &app.app_id),
             check::display_name("app.display_name", app.display_name, &app.app_id),
         ),
-        check::time_zone("app.time_zone", &app.time_zone),
+        check::zone_if_any("app.time_zone", &app.time_zone),
     )?;
+    let time_zone = time_zone.unwrap_or_default();
     Ok(App { tenant, id, display_name, time_zone, created_at_ms: now_ms })
 }
 
@@ -242,7 +243,7 @@ const fn kind_to_wire(kind: KeyKind) -> v1::KeyKind {
 }
 
 /// What a key is limited to, each once.
-fn places<T: Ord>(
+pub(crate) fn places<T: Ord>(
     field: &str,
     given: &[String],
     convert: impl Fn(&str, &str) -> Result<T, Error>,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mesh::{Request, context::CallContext};
-use model::{Error, Permission, Scope};
-use storage::Key;
+use model::{Error, Permission, Priority, Scope};
+use storage::{Key, Settings};
 
 use crate::{target::Target, whence::Whence};
 
@@ -23,11 +23,31 @@ pub(crate) fn whence(request: &Request) -> Result<Whence, Error> {
     request.extensions().get().copied().ok_or_else(|| Error::internal("a call comes from nowhere"))
 }
 
+/// How urgent a call may be, and is if it doesn't say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Urgency {
+    pub(crate) most: Priority,
+    pub(crate) default: Priority,
+}
+
+impl Urgency {
+    /// Of calls with a key, where these settings hold.
+    pub(crate) fn of(key: &Key, settings: &Settings) -> Self {
+        let most = settings.max_priority.unwrap_or_default().max(key.scope.priority);
+        Self { most, default: settings.default_priority.unwrap_or_default().max(most) }
+    }
+}
+
+/// How urgent the call may be.
+pub(crate) fn urgency(request: &Request) -> Result<Urgency, Error> {
+    request.extensions().get().copied().ok_or_else(|| Error::internal("a call has no urgency"))
+}
+
 /// The context of the call, for the header.
-pub(crate) fn context(key: &Key, Whence(address): Whence, good_until_ms: i64) -> CallContext {
-    let (scope, key_id) = (key.scope.clone(), key.id.clone());
+pub(crate) fn context(key: &Key, urgency: Urgency, Whence(address): Whence, good_until_ms: i64) -> CallContext {
+    let (scope, key_id) = (Scope { priority: urgency.most, ..key.scope.clone() }, key.id.clone());
     let address = address.map_or_else(String::new, |address| address.to_string());
-    CallContext { priority: scope.priority, scope, key_id, address, good_until_ms }
+    CallContext { priority: urgency.default, scope, key_id, address, good_until_ms }
 }
 
 /// Whether a key with this scope has any business with the service. The service itself checks each method.
@@ -41,4 +61,41 @@ pub(crate) fn may_call(target: Target, scope: &Scope) -> bool {
         Target::Public => return true,
     };
     any_of.iter().any(|p| scope.allows(*p))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use model::{AppSet, Environment, Priority::*, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_never_more_urgent_than_its_key_and_its_settings_allow() {
+        for (of_key, max_priority, default_priority, most, default) in [
+            (Interactive, None, None, Interactive, Interactive),
+            (Interactive, Some(Scheduled), None, Scheduled, Scheduled),
+            (Background, Some(Scheduled), Some(Interactive), Background, Background),
+            (Interactive, None, Some(Scheduled), Interactive, Scheduled),
+            (Interactive, Some(Scheduled), Some(Background), Scheduled, Background),
+        ] {
+            let scope = Scope::new(TenantId::new("a").unwrap(), AppSet::All, [].into_iter().collect(), of_key);
+            let key = Key {
+                id: String::new(),
+                kind: model::KeyKind::Bearer,
+                hash: [0; 32],
+                display_name: String::new(),
+                environment: Environment::Live,
+                scope,
+                places: storage::Places::default(),
+                rotated_from: None,
+                created_at_ms: 0,
+                expires_at_ms: None,
+                revoked_at_ms: None,
+                last_used_at_ms: None,
+            };
+            let settings = Settings { max_priority, default_priority, ..Settings::default() };
+            assert_eq!(Urgency::of(&key, &settings), Urgency { most, default });
+        }
+    }
 }

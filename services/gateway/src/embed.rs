@@ -49,6 +49,7 @@ struct Claims {
     dimensions: Option<Vec<String>>,
     #[serde(default)]
     dashboards: Vec<String>,
+    time_zone: Option<String>,
     // Known, and the signer's own business.
     #[serde(rename = "iat")]
     _iat: Option<IgnoredAny>,
@@ -154,7 +155,7 @@ fn claims(text: &str) -> Result<Claims, Error> {
     serde_json::from_slice(&bytes).map_err(|error| {
         refused(&format!(
             "has claims that can't be read: {error}; they are `exp`, `filters` (an object of properties and their values, empty for no filter), and \
-             perhaps `nbf`, `apps`, `metrics`, `dimensions` and `dashboards`"
+             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards` and `time_zone`"
         ))
     })
 }
@@ -188,6 +189,8 @@ fn narrowed(of: &Scope, claims: Claims) -> Result<Scope, Error> {
     }
     // A dashboard may tell of whom it is made for: nobody's customer sees one that isn't meant for them.
     scope.dashboards = Some(claims.dashboards);
+    // Whether there is such a zone, the question finds out.
+    scope.time_zone = claims.time_zone;
     if claims.metrics.is_some() || claims.dimensions.is_some() {
         scope.evaluates = Some(Evaluates { metrics: claims.metrics, dimensions: claims.dimensions });
     }

@@ -21,7 +21,9 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use crate::{
     Options,
     authenticate::Authenticator,
-    call, console,
+    call,
+    call::Urgency,
+    console,
     deadline::deadline,
     ending::ending,
     middleware::{Next, Stacked, layer},
@@ -93,6 +95,7 @@ pub fn service(parts: Parts) -> HttpService {
     let room = Load::new(options.max_calls * 2);
     let load = Load::new(options.max_calls);
     let limits = Limits::follow(Arc::clone(&cache), Arc::clone(&directory), ("gateway", name), 0);
+    let places = Arc::clone(&limits);
     let calls = (options.tenant_calls_per_second.into(), options.tenant_burst.into());
     let calls = Arc::new((Limit::new(&limits, "requests_per_second", "requests"), limits, calls));
     let unknown = Unknown::new(options.unknown_keys_per_second, options.address_unknown_keys_per_second);
@@ -119,8 +122,8 @@ pub fn service(parts: Parts) -> HttpService {
         .layer(layer(move |request, next| whence(Arc::clone(&hops), request, next)))
         // Who calls. From here on a tenant is known, and everything is charged to it. A stream ends with the key.
         .layer(layer(move |request, next| authenticate(Arc::clone(&keys), request, next)))
-        // Whether the key may be used from there: one that leaked is of little use elsewhere.
-        .layer(layer(move |request, next| place(Arc::clone(&uses), now_ms, request, next)))
+        // Whether the key may be used from there: one that leaked is of little use elsewhere. And how urgent its calls may be.
+        .layer(layer(move |request, next| place(Arc::clone(&uses), Arc::clone(&places), now_ms, request, next)))
         // Whether the key has any business with the service; the service checks each method.
         .layer(layer(scope))
         // The tenant's own limit comes before shedding, so that a noisy tenant never sheds its neighbours.
@@ -209,10 +212,18 @@ async fn authenticate(keys: Arc<Authenticator>, mut request: Request, next: Next
     Ok(if is_stream { ending(response, protocol, async move { keys.ended(&key, whence).await }) } else { response })
 }
 
-async fn place(uses: Arc<Uses>, now_ms: fn() -> i64, request: Request, next: Next) -> Result<Response, Error> {
-    let key = call::key(&request)?;
-    call::whence(&request)?.check(&key, request.headers())?;
+async fn place(
+    uses: Arc<Uses>,
+    limits: Arc<Limits>,
+    now_ms: fn() -> i64,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let (key, all) = (call::key(&request)?, limits.settings());
+    let settings = all.at(&key.scope.tenant, key.scope.apps.single());
+    call::whence(&request)?.check(&key, settings, request.headers())?;
     uses.note(&key.id, now_ms());
+    request.extensions_mut().insert(Urgency::of(&key, settings));
     next.run(request).await
 }
 
@@ -250,12 +261,13 @@ async fn tenant_limit(calls: Arc<Calls>, request: Request, next: Next) -> Result
 }
 
 async fn load_shed(load: Arc<Load>, request: Request, next: Next) -> Result<Response, Error> {
-    let _underway = load.enter(call::key(&request)?.scope.priority)?;
+    let _underway = load.enter(call::urgency(&request)?.most)?;
     next.run(request).await
 }
 
 async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: Next) -> Result<Response, Error> {
-    let context = call::context(&*call::key(&request)?, call::whence(&request)?, now_ms() + CONTEXT_GOOD_MS);
+    let (key_shown, urgency, whence) = (call::key(&request)?, call::urgency(&request)?, call::whence(&request)?);
+    let context = call::context(&key_shown, urgency, whence, now_ms() + CONTEXT_GOOD_MS);
     // What is cached for a tenant, and its fair queue, are with one query worker.
     if call::target(&request)? == Target::Query {
         request.extensions_mut().insert(Affinity::tenant(&context.scope.tenant));

@@ -63,7 +63,9 @@ impl Target {
                 Some(Self::Metrics)
             }
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
-            | "replays" | "reports" | "topic" | "audit" | "backups" | "branding" | "domains" => Some(Self::Admin),
+            | "replays" | "reports" | "topic" | "audit" | "backups" | "branding" | "domains" | "settings" => {
+                Some(Self::Admin)
+            }
             _ => None,
         }
     }
@@ -152,6 +154,7 @@ mod tests {
             ("/v1/grafana/x/query", Some(Target::Metrics)),
             ("/v1/keys/k", Some(Target::Admin)),
             ("/v1/quota", Some(Target::Admin)),
+            ("/v1/settings", Some(Target::Admin)),
             ("/v1/retention", Some(Target::Admin)),
             ("/v1/reconcile", Some(Target::Admin)),
             ("/v1/dead-letters", Some(Target::Admin)),

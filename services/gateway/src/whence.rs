@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, header};
 use mesh::{Request, serve::Peer};
 use model::{Error, ErrorCode, Network};
-use storage::Key;
+use storage::{Key, Settings};
 
 /// What proxies write down of the address that called them: each adds it at the right.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -38,14 +38,16 @@ impl Whence {
         Self(Some(caller))
     }
 
-    /// Refuses a call with this key, unless the key may be used from here. The refusal says which of its limits it is, and nothing else of them.
-    pub(crate) fn check(self, key: &Key, headers: &HeaderMap) -> Result<(), Error> {
+    /// Refuses a call with this key, unless the key may be used from here; if it names no origins, those of the settings hold. The refusal says which of
+    /// its limits it is, and nothing else of them.
+    pub(crate) fn check(self, key: &Key, settings: &Settings, headers: &HeaderMap) -> Result<(), Error> {
         let networks = &key.places.networks;
         let inside = |address: IpAddr| networks.iter().any(|network| network.contains(address));
         if !networks.is_empty() && !self.0.is_some_and(inside) {
             return Err(refused("address", "ADDRESS_NOT_ALLOWED", "this key may not be used from this address"));
         }
-        let origins = &key.places.origins;
+        let own = &key.places.origins;
+        let origins = if own.is_empty() { &settings.allowed_origins } else { own };
         let listed = |origin: &[u8]| origins.iter().any(|allowed| allowed.as_bytes() == origin);
         if !origins.is_empty() && !headers.get_all(header::ORIGIN).iter().all(|origin| listed(origin.as_bytes())) {
             return Err(refused("origin", "ORIGIN_NOT_ALLOWED", "this key may not be used by pages of this origin"));

@@ -204,7 +204,7 @@ impl Publisher {
                 Err(AppError::Batch(error)) => return Err(error),
                 Err(AppError::Event(error)) => Err(error),
                 Ok(app) => judge.event(index, &event).and_then(|good| {
-                    judge.kept(index, &good, apps.known(app).retention.days(self.retention_days))?;
+                    judge.kept(index, &good, apps.known(app).retention_days.unwrap_or(self.retention_days))?;
                     let (given, at) = (&given[event.properties.clone()], || format!("events[{index}].properties"));
                     let any_new = judge.properties(at, given, &apps.known(app).schema, &mut properties)?;
                     Ok(Kept { index, app, event: good, properties: start..properties.len(), any_new })

@@ -36,7 +36,7 @@ pub(crate) async fn demo(directory: &dyn Directory, data: &Path, now_ms: i64) ->
         tenant: tenant.clone(),
         id: AppId::new(DEMO_APP).expect("a plain word"),
         display_name: "Demo app".to_owned(),
-        time_zone: "UTC".to_owned(),
+        time_zone: String::new(), // its tenant's
         created_at_ms: now_ms,
     };
     unless_there(directory.create_app(&app).await)?;

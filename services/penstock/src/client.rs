@@ -19,6 +19,7 @@ mod ops;
 mod probe;
 mod profile;
 mod send;
+mod settings;
 mod show;
 mod sql;
 mod tail;

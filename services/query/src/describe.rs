@@ -30,12 +30,13 @@ pub(crate) async fn describe(app_id: &str, context: &CallContext, apps: &Apps) -
         tenant_id: scope.tenant.to_string(),
         key_id: context.key_id.clone(),
         permissions: scope.permissions.iter().map(|permission| permission.name().to_owned()).collect(),
-        apps: reached.map(described).collect(),
+        apps: reached.map(|app| described(app, scope.time_zone.as_deref())).collect(),
         properties,
     })
 }
 
-fn described(App { id, display_name, time_zone, .. }: App) -> v1::DescribedApp {
+fn described(App { id, display_name, time_zone, .. }: App, of_token: Option<&str>) -> v1::DescribedApp {
+    let time_zone = of_token.map_or(time_zone, str::to_owned);
     v1::DescribedApp { app_id: id.to_string(), display_name, time_zone }
 }
 

@@ -69,17 +69,21 @@ impl Grpc {
 }
 
 fn caller<T>(request: &Request<T>, options: Option<v1::ReadOptions>) -> Result<Caller, Status> {
-    let options = options.unwrap_or_default();
+    let mut options = options.unwrap_or_default();
     let text = |header: &str| request.metadata().get(header).and_then(|v| v.to_str().ok());
     let context = context::of_grpc(request)?;
+    if let Some(zone) = context.scope.time_zone.as_ref().filter(|_| options.time_zone.is_empty()) {
+        options.time_zone.clone_from(zone);
+    }
     let invalid = |error: Error| to_status(&error);
     let duration = |asked| convert::duration_from_wire("options.max_staleness", asked);
     let max_staleness = options.max_staleness.as_ref().map(duration).transpose();
     Ok(Caller {
-        class: priority_from_wire("options.priority", options.priority)
-            .map_err(invalid)?
-            .max(context.priority)
-            .max(context.scope.priority),
+        class: match options.priority {
+            0 => context.priority,
+            number => priority_from_wire("options.priority", number).map_err(invalid)?,
+        }
+        .max(context.scope.priority),
         max_staleness: max_staleness.map_err(invalid)?,
         route: convert::route_from_wire("options.route", options.route).map_err(invalid)?,
         deadline: text(deadline::HEADER).and_then(deadline::parse).map(|left| Instant::now() + left),

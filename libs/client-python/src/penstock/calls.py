@@ -224,7 +224,7 @@ class ReadOptions(TypedDict, total=False):
     time_zone: str
     """IANA name of the zone in which days, weeks and months begin. Default: the app's."""
     priority: Priority
-    """How urgent it is. Default: as urgent as the key allows."""
+    """How urgent it is. Default: as the settings say, else as urgent as the key allows."""
     max_staleness: timedelta
     """How old an earlier answer may be that is given while the warehouse can't be reached. Default: none is."""
     timeout: float

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use model::{AppSet, Environment, KeyKind, Network, Permission, Priority, ReadFilter, Scope};
 
-use super::{app, tenant};
-use crate::{App, Directory, Key, MetaError, Metastore, Places, Quota, Retention, Tenant};
+use super::{app, settings::settings, tenant};
+use crate::{App, Directory, Key, MetaError, Metastore, Places, Tenant};
 
 /// Tenants, apps, keys and secrets.
 pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
@@ -14,8 +14,7 @@ pub async fn directory(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     revoking_keeps_the_first_time(&*new().await).await;
     one_key_comes_in_another_s_place(&*new().await).await;
     a_key_s_last_use_is_the_latest_noted(&*new().await).await;
-    a_quota_is_the_one_set_last(&*new().await).await;
-    a_retention_is_the_one_set_last(&*new().await).await;
+    settings(&new).await;
     a_secret_is_made_once(new().await).await;
 }
 
@@ -198,64 +197,6 @@ async fn a_key_s_last_use_is_the_latest_noted(store: &dyn Directory) {
     note(&[]).await;
     note(&[("k1", 9)]).await;
     assert_eq!(used().await, [Some(9), Some(8)]);
-}
-
-async fn a_quota_is_the_one_set_last(store: &dyn Directory) {
-    store.create_tenant(&a_tenant("acme")).await.unwrap();
-    store.create_tenant(&a_tenant("beta")).await.unwrap();
-    assert_eq!(store.quota(&tenant("acme")).await.unwrap(), Quota::default());
-    assert_eq!(store.quotas().await.unwrap(), []);
-    let unknown = store.set_quota(&tenant("nobody"), &Quota::default()).await;
-    assert!(matches!(unknown, Err(MetaError::NotFound(_))), "{unknown:?}");
-
-    let first = Quota {
-        events_per_second: Some(10),
-        events_burst: Some(Quota::MAX),
-        bytes_per_second: Some(0),
-        bytes_burst: None,
-        requests_per_second: Some(3),
-        requests_burst: Some(4),
-        query_bytes_per_second: Some(5),
-        query_bytes_burst: Some(6),
-    };
-    store.set_quota(&tenant("acme"), &first).await.unwrap();
-    assert_eq!(store.quota(&tenant("acme")).await.unwrap(), first);
-    assert_eq!(store.quota(&tenant("beta")).await.unwrap(), Quota::default());
-    let second = Quota { bytes_per_second: Some(7), bytes_burst: Some(70), ..Quota::default() };
-    store.set_quota(&tenant("acme"), &second).await.unwrap();
-    assert_eq!(store.quotas().await.unwrap(), [(tenant("acme"), second)]);
-    store.set_quota(&tenant("acme"), &Quota { events_burst: Some(u64::MAX), ..second }).await.unwrap();
-    assert_eq!(store.quota(&tenant("acme")).await.unwrap().events_burst, Some(Quota::MAX));
-    store.set_quota(&tenant("acme"), &Quota::default()).await.unwrap();
-    assert_eq!(store.quota(&tenant("acme")).await.unwrap(), Quota::default());
-}
-
-async fn a_retention_is_the_one_set_last(store: &dyn Directory) {
-    with_two_apps(store).await;
-    store.create_tenant(&a_tenant("beta")).await.unwrap();
-    let (acme, web) = (tenant("acme"), app("web"));
-    assert_eq!(store.retention(&acme, Some(&web)).await.unwrap(), Retention::default());
-    for (of, id) in [("nobody", None), ("nobody", Some("web")), ("beta", Some("web")), ("acme", Some("none"))] {
-        let unknown = store.set_retention(&tenant(of), id.map(app).as_ref(), Some(1)).await;
-        assert!(matches!(unknown, Err(MetaError::NotFound(_))), "{unknown:?}");
-    }
-    assert_eq!(store.retentions().await.unwrap(), []);
-    for days in [7, 30] {
-        store.set_retention(&acme, None, Some(days)).await.unwrap();
-    }
-    store.set_retention(&acme, Some(&web), Some(0)).await.unwrap();
-    let of_app = store.retention(&acme, Some(&web)).await.unwrap();
-    assert_eq!((of_app, of_app.days(9)), (Retention { tenant: Some(30), app: Some(0) }, 0));
-    let of_another = store.retention(&acme, Some(&app("ios"))).await.unwrap();
-    assert_eq!((of_another, of_another.days(9)), (Retention { tenant: Some(30), app: None }, 30));
-    assert_eq!(store.retention(&tenant("beta"), None).await.unwrap().days(9), 9);
-    let mut all = store.retentions().await.unwrap();
-    all.sort();
-    assert_eq!(all, [(acme.clone(), None, 30), (acme.clone(), Some(web.clone()), 0)]);
-    store.set_retention(&acme, Some(&web), None).await.unwrap();
-    assert_eq!(store.retention(&acme, Some(&web)).await.unwrap().days(9), 30);
-    store.set_retention(&acme, None, None).await.unwrap();
-    assert_eq!(store.retentions().await.unwrap(), []);
 }
 
 async fn a_secret_is_made_once(store: Arc<dyn Metastore>) {

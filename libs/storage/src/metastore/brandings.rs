@@ -75,7 +75,7 @@ impl Brandings for SqlMetastore {
 }
 
 /// As it is stored.
-fn place<'a>(tenant: Option<&'a TenantId>, app: Option<&'a AppId>) -> (&'a str, &'a str) {
+pub(super) fn place<'a>(tenant: Option<&'a TenantId>, app: Option<&'a AppId>) -> (&'a str, &'a str) {
     (tenant.map_or("", TenantId::as_str), app.map_or("", AppId::as_str))
 }
 

@@ -2,10 +2,10 @@ use async_trait::async_trait;
 use model::{AppId, AppSet, Permission, TenantId};
 use serde_json::{Value, json};
 
-use super::{SqlMetastore, audit::json};
+use super::{SqlMetastore, audit::json, settings};
 use crate::{
-    App, Change, Directory, Key, MetaError, Quota, Retention, Tenant,
-    sql::{Transaction, damaged, directory as sql, hex, query, taken, unhex},
+    AllSettings, App, Change, Directory, Key, Layers, MetaError, Setting, Tenant,
+    sql::{Transaction, directory as sql, hex, query, taken, unhex},
 };
 
 #[async_trait]
@@ -44,13 +44,17 @@ impl Directory for SqlMetastore {
     async fn apps(&self, tenant: &TenantId) -> Result<Vec<App>, MetaError> {
         let select = query(sql::APPS).bind(tenant.as_str());
         let rows: Vec<sql::AppRow> = self.database.fetch_all(select).await?;
-        rows.into_iter().map(App::try_from).collect()
+        let mut apps: Vec<App> = rows.into_iter().map(App::try_from).collect::<Result<_, _>>()?;
+        settings::fill_zones(&self.database, &mut apps).await?;
+        Ok(apps)
     }
 
     async fn app(&self, tenant: &TenantId, app: &AppId) -> Result<Option<App>, MetaError> {
         let select = query(sql::APP).bind(tenant.as_str()).bind(app.as_str());
         let row: Option<sql::AppRow> = self.database.fetch_optional(select).await?;
-        row.map(App::try_from).transpose()
+        let mut app = row.map(App::try_from).transpose()?;
+        settings::fill_zones(&self.database, app.as_mut_slice()).await?;
+        Ok(app)
     }
 
     async fn create_key(&self, key: &Key) -> Result<(), MetaError> {
@@ -118,67 +122,21 @@ impl Directory for SqlMetastore {
         changing.commit(of_key(&after, Some(&before), Some(&after))).await
     }
 
-    async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError> {
-        // What exceeds the limit of the product is as good as it, and every database has room for that.
-        let number = |value: Option<u64>| value.map(|value| value.min(Quota::MAX).cast_signed());
-        let mut changing = self.changing(Some(tenant)).await?;
-        require_tenant(&mut changing, tenant).await?;
-        let before = quota_of(changing.fetch_optional(query(sql::QUOTA).bind(tenant.as_str())).await?)?;
-        let upsert = query(sql::SET_QUOTA)
-            .bind(tenant.as_str())
-            .bind(number(quota.events_per_second))
-            .bind(number(quota.events_burst))
-            .bind(number(quota.bytes_per_second))
-            .bind(number(quota.bytes_burst))
-            .bind(number(quota.requests_per_second))
-            .bind(number(quota.requests_burst))
-            .bind(number(quota.query_bytes_per_second))
-            .bind(number(quota.query_bytes_burst));
-        changing.execute(upsert).await?;
-        let (before, after) = (json(&before), json(quota));
-        changing.commit(Change { object: "quota".to_owned(), before, after, ..Change::default() }).await
+    async fn set_settings(
+        &self,
+        tenant: Option<&TenantId>,
+        app: Option<&AppId>,
+        setting: Setting,
+    ) -> Result<(), MetaError> {
+        settings::set(self, tenant, app, setting).await
     }
 
-    async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError> {
-        quota_of(self.database.fetch_optional(query(sql::QUOTA).bind(tenant.as_str())).await?)
+    async fn settings(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Layers, MetaError> {
+        settings::layers(&self.database, tenant, app).await
     }
 
-    async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError> {
-        let rows: Vec<sql::QuotaRow> = self.database.fetch_all(query(sql::QUOTAS)).await?;
-        rows.into_iter().map(TryFrom::try_from).collect()
-    }
-
-    async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError> {
-        let mut changing = self.changing(Some(tenant)).await?;
-        require_tenant(&mut changing, tenant).await?;
-        if let Some(app) = app {
-            require_app(&mut changing, tenant, app).await?;
-        }
-        let of = |text| query(text).bind(tenant.as_str()).bind(app.map_or("", AppId::as_str));
-        let change = match days {
-            Some(days) => of(sql::SET_RETENTION).bind(i64::from(days)),
-            None => of(sql::UNSET_RETENTION),
-        };
-        let before = retention_of(changing.fetch_all(of(sql::RETENTION)).await?)?;
-        changing.execute(change).await?;
-        let before = json!({"days": if app.is_some() { before.app } else { before.tenant }});
-        let app = app.map_or_else(String::new, AppId::to_string);
-        let object = "retention".to_owned();
-        changing.commit(Change { object, app, before, after: json!({"days": days}) }).await
-    }
-
-    async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError> {
-        let select = query(sql::RETENTION).bind(tenant.as_str()).bind(app.map_or("", AppId::as_str));
-        retention_of(self.database.fetch_all(select).await?)
-    }
-
-    async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError> {
-        let rows: Vec<(String, String, i64)> = self.database.fetch_all(query(sql::RETENTIONS)).await?;
-        let read = |(tenant, app, days): (String, String, i64)| {
-            let app = if app.is_empty() { None } else { Some(AppId::new(&app).map_err(damaged)?) };
-            Ok((TenantId::new(&tenant).map_err(damaged)?, app, u32::try_from(days).map_err(damaged)?))
-        };
-        rows.into_iter().map(read).collect()
+    async fn all_settings(&self) -> Result<AllSettings, MetaError> {
+        settings::all(&self.database).await
     }
 
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError> {
@@ -231,19 +189,6 @@ async fn insert_key(
     Ok(())
 }
 
-fn quota_of(row: Option<sql::QuotaRow>) -> Result<Quota, MetaError> {
-    Ok(row.map(<(TenantId, Quota)>::try_from).transpose()?.map(|(_, quota)| quota).unwrap_or_default())
-}
-
-fn retention_of(rows: Vec<(String, i64)>) -> Result<Retention, MetaError> {
-    let mut retention = Retention::default();
-    for (app, days) in rows {
-        let days = Some(u32::try_from(days).map_err(damaged)?);
-        *if app.is_empty() { &mut retention.tenant } else { &mut retention.app } = days;
-    }
-    Ok(retention)
-}
-
 /// What becomes of a key, without what could be a secret.
 fn of_key(key: &Key, before: Option<&Key>, after: Option<&Key>) -> Change {
     let shown = |key: &Key| {
@@ -266,14 +211,15 @@ pub(super) async fn require_tenant(transaction: &mut Transaction, tenant: &Tenan
     found.map(|_| ()).ok_or_else(|| MetaError::NotFound(tenant_named(tenant)))
 }
 
+/// The app, with the time zone of its own.
 pub(super) async fn require_app(
     transaction: &mut Transaction,
     tenant: &TenantId,
     app: &AppId,
-) -> Result<(), MetaError> {
+) -> Result<App, MetaError> {
     let select = query(sql::APP).bind(tenant.as_str()).bind(app.as_str());
     let found: Option<sql::AppRow> = transaction.fetch_optional(select).await?;
-    found.map(|_| ()).ok_or_else(|| MetaError::NotFound(app_named(app)))
+    found.ok_or_else(|| MetaError::NotFound(app_named(app)))?.try_into()
 }
 
 fn tenant_named(tenant: &TenantId) -> String {

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::FromRow;
 
 use super::{damaged, hex, unhex};
-use crate::{App, Key, MetaError, Places, Quota, Tenant};
+use crate::{App, Key, MetaError, Places, Tenant};
 
 pub(crate) const INSERT_TENANT: &str = "INSERT INTO tenants (id, display_name, created_at_ms) VALUES ($1, $2, $3)";
 pub(crate) const TENANTS: &str = "SELECT id, display_name, created_at_ms FROM tenants ORDER BY id";
@@ -45,22 +45,18 @@ pub(crate) const END_KEY: &str = "UPDATE api_keys \
 pub(crate) const USE_KEY: &str =
     "UPDATE api_keys SET last_used_at_ms = $2 WHERE id = $1 AND COALESCE(last_used_at_ms, $2 - 1) < $2";
 
-pub(crate) const SET_QUOTA: &str = "INSERT INTO tenant_quotas \
-     (tenant, events_per_second, events_burst, bytes_per_second, bytes_burst, requests_per_second, requests_burst, \
-     query_bytes_per_second, query_bytes_burst) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-     ON CONFLICT (tenant) DO UPDATE SET events_per_second = $2, events_burst = $3, bytes_per_second = $4, bytes_burst = $5, \
-     requests_per_second = $6, requests_burst = $7, query_bytes_per_second = $8, query_bytes_burst = $9";
-pub(crate) const QUOTA: &str = "SELECT * FROM tenant_quotas WHERE tenant = $1";
-pub(crate) const QUOTAS: &str = "SELECT * FROM tenant_quotas";
-
-/// $1 tenant, $2 app, $3 days.
-pub(crate) const SET_RETENTION: &str = "INSERT INTO retentions (tenant, app, days) VALUES ($1, $2, $3) \
-     ON CONFLICT (tenant, app) DO UPDATE SET days = $3";
-pub(crate) const UNSET_RETENTION: &str = "DELETE FROM retentions WHERE tenant = $1 AND app = $2";
+/// $1 tenant, $2 app, $3 settings.
+pub(crate) const SET_SETTINGS: &str = "INSERT INTO settings (tenant, app, settings) VALUES ($1, $2, $3) \
+     ON CONFLICT (tenant, app) DO UPDATE SET settings = $3";
 /// $1 tenant, $2 app.
-pub(crate) const RETENTION: &str = "SELECT app, days FROM retentions WHERE tenant = $1 AND app IN ('', $2)";
-
-pub(crate) const RETENTIONS: &str = "SELECT tenant, app, days FROM retentions";
+pub(crate) const UNSET_SETTINGS: &str = "DELETE FROM settings WHERE tenant = $1 AND app = $2";
+/// $1 tenant, $2 app, $3 time zone.
+pub(crate) const SET_ZONE: &str = "UPDATE apps SET time_zone = $3 WHERE tenant = $1 AND id = $2";
+/// $1 tenant, $2 app.
+pub(crate) const LAYERS: &str = "SELECT tenant, app, settings FROM settings \
+     WHERE (tenant = '' AND app = '') OR (tenant = $1 AND app IN ('', $2))";
+/// The widest first.
+pub(crate) const ALL_SETTINGS: &str = "SELECT tenant, app, settings FROM settings ORDER BY tenant, app";
 
 pub(crate) const SECRET: &str = "SELECT value FROM secrets WHERE name = $1";
 pub(crate) const INSERT_SECRET: &str =
@@ -81,37 +77,6 @@ impl TryFrom<TenantRow> for Tenant {
             display_name: row.display_name,
             created_at_ms: row.created_at_ms,
         })
-    }
-}
-
-#[derive(FromRow)]
-pub(crate) struct QuotaRow {
-    tenant: String,
-    events_per_second: Option<i64>,
-    events_burst: Option<i64>,
-    bytes_per_second: Option<i64>,
-    bytes_burst: Option<i64>,
-    requests_per_second: Option<i64>,
-    requests_burst: Option<i64>,
-    query_bytes_per_second: Option<i64>,
-    query_bytes_burst: Option<i64>,
-}
-
-impl TryFrom<QuotaRow> for (TenantId, Quota) {
-    type Error = MetaError;
-    fn try_from(row: QuotaRow) -> Result<Self, MetaError> {
-        let number = |stored: Option<i64>| stored.map(u64::try_from).transpose().map_err(damaged);
-        let quota = Quota {
-            events_per_second: number(row.events_per_second)?,
-            events_burst: number(row.events_burst)?,
-            bytes_per_second: number(row.bytes_per_second)?,
-            bytes_burst: number(row.bytes_burst)?,
-            requests_per_second: number(row.requests_per_second)?,
-            requests_burst: number(row.requests_burst)?,
-            query_bytes_per_second: number(row.query_bytes_per_second)?,
-            query_bytes_burst: number(row.query_bytes_burst)?,
-        };
-        Ok((TenantId::new(&row.tenant).map_err(damaged)?, quota))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use api::v1;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures::{StreamExt, stream};
-use model::{DAY_MS, Error, ErrorCode};
+use model::{DAY_MS, Error, ErrorCode, Scope};
 use prost::Message;
 use storage::{Key, Leased, MetaError, Report, ReportRun};
 use tokio_util::sync::CancellationToken;
@@ -160,7 +160,10 @@ impl Desk {
     async fn answer(&self, key: &Key, report: &Report) -> Result<v1::Result, Error> {
         let question = super::question(&report.terms)?;
         let asking = Asking { app: report.app.as_str(), time_zone: &report.terms.time_zone, question: &question };
-        self.ask(&self.context(&key.scope, &key.id), &asking).await
+        let settings = self.parts.directory.settings(Some(&report.tenant), key.scope.apps.single()).await;
+        let most = settings?.effective().max_priority.unwrap_or_default();
+        let scope = Scope { priority: key.scope.priority.max(most), ..key.scope.clone() };
+        self.ask(&self.context(&scope, &key.id), &asking).await
     }
 }
 

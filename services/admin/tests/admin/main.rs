@@ -7,5 +7,6 @@ mod json;
 mod keys;
 mod quotas;
 mod retention;
+mod settings;
 mod tenants;
 mod world;

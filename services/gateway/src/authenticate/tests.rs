@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use mesh::signed::SigningKey;
 use model::{AppId, AppSet, Environment, Permission, Priority, Scope, TenantId};
 use storage::{
-    App, Cache as SharedCache, Metastore, Places, Quota, Retention, Tenant, conformance::stand::Server, open_cache,
+    AllSettings, App, Cache as SharedCache, Layers, Metastore, Places, Setting, Tenant, conformance::stand::Server,
+    open_cache,
 };
 
 use super::*;
@@ -222,23 +223,19 @@ impl Directory for Counting {
     async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError> {
         self.store.revoke_key(tenant, id, at_ms).await
     }
-    async fn set_quota(&self, tenant: &TenantId, quota: &Quota) -> Result<(), MetaError> {
-        self.store.set_quota(tenant, quota).await
+    async fn set_settings(
+        &self,
+        tenant: Option<&TenantId>,
+        app: Option<&AppId>,
+        set: Setting,
+    ) -> Result<(), MetaError> {
+        self.store.set_settings(tenant, app, set).await
     }
-    async fn quota(&self, tenant: &TenantId) -> Result<Quota, MetaError> {
-        self.store.quota(tenant).await
+    async fn settings(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Layers, MetaError> {
+        self.store.settings(tenant, app).await
     }
-    async fn quotas(&self) -> Result<Vec<(TenantId, Quota)>, MetaError> {
-        self.store.quotas().await
-    }
-    async fn set_retention(&self, tenant: &TenantId, app: Option<&AppId>, days: Option<u32>) -> Result<(), MetaError> {
-        self.store.set_retention(tenant, app, days).await
-    }
-    async fn retention(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<Retention, MetaError> {
-        self.store.retention(tenant, app).await
-    }
-    async fn retentions(&self) -> Result<Vec<(TenantId, Option<AppId>, u32)>, MetaError> {
-        self.store.retentions().await
+    async fn all_settings(&self) -> Result<AllSettings, MetaError> {
+        self.store.all_settings().await
     }
     async fn secret(&self, name: &str, make: fn() -> [u8; 32]) -> Result<[u8; 32], MetaError> {
         self.store.secret(name, make).await

@@ -1,5 +1,5 @@
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
-use storage::Quota;
+use storage::{AllSettings, Quota, Settings};
 
 use super::*;
 
@@ -78,19 +78,24 @@ async fn a_batch_beyond_the_burst_is_told_what_would_fit() {
     admit(&flow, &a, size(200, 2_000)).unwrap();
 }
 
+fn set(flow: &Flow, tenant: &TenantId, quota: Quota) {
+    let settings = Settings { quota, ..Settings::default() };
+    flow.quotas.limits.set(AllSettings::of([(Some(tenant.clone()), None, settings)]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_an_operator_sets_counts_field_by_field_and_at_once() {
     let (flow, a, b) = (limited(), tenant("a"), tenant("b"));
     admit(&flow, &a, size(200, 1)).unwrap();
     refusal(admit(&flow, &a, size(50, 1)));
     let quota = Quota { events_per_second: Some(0), ..Quota::default() };
-    flow.quotas.limits.set(vec![(a.clone(), quota)]);
+    set(&flow, &a, quota);
     admit(&flow, &a, size(1_000_000, 1)).unwrap();
     refusal(admit(&flow, &a, size(1, 2_001))); // its bytes are still as configured
     admit(&flow, &b, size(200, 1)).unwrap();
     refusal(admit(&flow, &b, size(200, 1)));
     let quota = Quota { events_per_second: Some(10), ..Quota::default() };
-    flow.quotas.limits.set(vec![(b.clone(), Quota { events_burst: Some(0), ..quota })]);
+    set(&flow, &b, Quota { events_burst: Some(0), ..quota });
     let error = refusal(admit(&flow, &b, size(101, 1)));
     assert!(error.message.contains("lets 100 come at once"), "ten seconds' worth: {error}");
 }
@@ -114,7 +119,7 @@ async fn a_stream_waits_for_its_quota_but_not_for_ever() {
 
     // Ten minutes' worth: it is told at once, not after the pause.
     let slow = Quota { events_per_second: Some(1), events_burst: Some(600), ..Quota::default() };
-    flow.quotas.limits.set(vec![(a.clone(), slow)]);
+    set(&flow, &a, slow);
     admit(&flow, &a, size(300, 1)).unwrap();
     let started = Instant::now();
     let error = refusal(flow.admit_in_time(&a, size(600, 1)).await);

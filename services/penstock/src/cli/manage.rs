@@ -57,6 +57,18 @@ pub(crate) enum TenantCommand {
         #[arg(long, conflicts_with = "days")]
         default: bool,
     },
+    /// Show what holds for a tenant, and which place it comes from, or change it: of the installation if no tenant is said, of an app if one is.
+    Settings {
+        #[command(flatten)]
+        of: OfTenant,
+        /// The app, if it is about one alone.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        app: String,
+        /// time_zone, allowed_origins (with commas between), default_priority (interactive, scheduled or background), and for operators max_priority,
+        /// retention_days and quota.events_per_second and so on, and its value; with none, it is as the next wider place has it. May be given again.
+        #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = assignment)]
+        set: Vec<(String, String)>,
+    },
     /// Show how the product shows itself to a tenant's customers, or change it: of the installation if no tenant is said, of an app if one is.
     Branding {
         #[command(flatten)]
@@ -193,8 +205,8 @@ pub(crate) enum AppCommand {
         /// The name people read.
         #[arg(long, default_value = "")]
         name: String,
-        /// IANA time zone in which its days begin.
-        #[arg(long, default_value = "UTC")]
+        /// IANA time zone in which its days begin. Default: the tenant's.
+        #[arg(long, default_value = "", hide_default_value = true)]
         time_zone: String,
     },
     /// List a tenant's apps.
@@ -268,8 +280,8 @@ pub(crate) enum ReportCommand {
         /// When, as cron says it: "30 6 * * mon-fri".
         #[arg(long)]
         schedule: String,
-        /// IANA time zone whose clock that means.
-        #[arg(long, default_value = "UTC")]
+        /// IANA time zone whose clock that means. Default: the app's.
+        #[arg(long, default_value = "", hide_default_value = true)]
         time_zone: String,
         /// Where answers are sent.
         #[arg(long, default_value = "")]

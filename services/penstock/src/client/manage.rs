@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     ClientError, Link, Show, Target,
+    settings::settings,
     show::{Column, Progress, text, word},
 };
 use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
@@ -77,6 +78,10 @@ pub(super) async fn tenant(target: &Target, command: TenantCommand, show: &mut S
             };
             let whence = if answer["days"].is_null() { "not set here" } else { "set here" };
             show.object(&answer, &format!("{kept} ({whence})"))
+        }
+        TenantCommand::Settings { of, app, set } => {
+            let place = json!({"tenant_id": target.tenant(of.tenant), "app_id": app});
+            settings(&mut link, place, set, show).await
         }
         TenantCommand::Branding { of, app, set } => {
             let place = json!({"tenant_id": target.tenant(of.tenant), "app_id": app});

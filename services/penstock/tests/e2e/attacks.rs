@@ -370,6 +370,8 @@ fn admin() -> Vec<Attack> {
             push("Reconcile", json!({"tenant_id": tenant, "app_id": app, "from": from, "to": to}));
         }
         push("SetTenantRetention", json!({"tenant_id": tenant, "days": 1}));
+        push("GetSettings", json!({"tenant_id": tenant, "app_id": "lab"}));
+        push("SetSettings", json!({"tenant_id": tenant, "settings": {"time_zone": "Asia/Tokyo"}}));
         push("GetBranding", json!({"tenant_id": tenant, "app_id": "lab"}));
         push("SetBranding", json!({"tenant_id": tenant, "branding": {"product_name": "attack"}}));
         push("SetTenantDomains", json!({"tenant_id": tenant, "domains": ["attack.example"]}));

@@ -26,6 +26,7 @@ const NOTED: &[&str] = &[
     "AdminService/RotateKey",
     "AdminService/SetTenantQuota",
     "AdminService/SetTenantRetention",
+    "AdminService/SetSettings",
     "AdminService/SetBranding",
     "AdminService/SetTenantDomains",
     "AdminService/EraseUser",
@@ -62,6 +63,7 @@ const NOT_NOTED: &[&str] = &[
     "AdminService/ListKeys",
     "AdminService/GetTenantQuota",
     "AdminService/GetTenantRetention",
+    "AdminService/GetSettings",
     "AdminService/GetBranding",
     "PublicService/GetHostBranding",
     "AdminService/Reconcile",
@@ -165,7 +167,7 @@ async fn acme(auditor: &mut Auditor<'_>) -> String {
     assert_eq!((entries[0].get("before"), &entries[0]["after"]), (None, &json!("{\"display_name\":\"Acme\"}")));
     let app = json!({"tenant_id": "acme", "app": {"app_id": "shop"}});
     let (_, object, before, after) = auditor.noted(&operator, "acme", "AdminService/CreateApp", &app).await;
-    let shown = json!({"display_name": "shop", "time_zone": "UTC"});
+    let shown = json!({"display_name": "shop", "time_zone": ""});
     assert_eq!((object.as_str(), before, after), ("apps/shop", Value::Null, shown));
     let permissions = ["INGEST", "QUERY", "METRICS", "ADMIN", "EXPORT"].map(|name| format!("PERMISSION_{name}"));
     let key = json!({"tenant_id": "acme", "permissions": permissions, "display_name": "chief"});
@@ -201,6 +203,10 @@ async fn every_change_says_who_made_it_and_what_it_was_before() {
     let retention = json!({"tenant_id": "acme", "app_id": "shop", "days": 400});
     let noted = auditor.noted(&operator, "acme", "AdminService/SetTenantRetention", &retention).await;
     assert_eq!((noted.1.as_str(), noted.2, noted.3), ("retention", json!({"days": null}), json!({"days": 400})));
+    let body = json!({"settings": {"timeZone": "Europe/Berlin"}});
+    let noted = auditor.noted(&chief, "acme", "AdminService/SetSettings", &body).await;
+    let (before, after) = (json!({}), json!({"time_zone": "Europe/Berlin"}));
+    assert_eq!((noted.1.as_str(), noted.2, noted.3), ("settings", before, after));
     let (branding, named) = (json!({"branding": {"productName": "Acme"}}), json!({"product_name": "Acme"}));
     let noted = auditor.noted(&chief, "acme", "AdminService/SetBranding", &branding).await;
     assert_eq!((noted.1.as_str(), noted.2, noted.3), ("branding", json!({}), named));

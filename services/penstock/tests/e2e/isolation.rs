@@ -90,6 +90,7 @@ impl World {
             ("AdminService/ListKeys", json!({})),
             ("AdminService/GetTenantQuota", json!({})),
             ("AdminService/GetTenantRetention", json!({"app_id": app})),
+            ("AdminService/GetSettings", json!({"app_id": app})),
             ("AdminService/GetBranding", json!({"app_id": app})),
         ];
         let mut all = String::new();

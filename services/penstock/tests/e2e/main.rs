@@ -44,6 +44,7 @@ mod readme;
 mod replay;
 mod reports;
 mod retention;
+mod settings;
 mod stand;
 mod states;
 mod story;

@@ -209,6 +209,28 @@ async fn tenants_are_set_up_and_what_was_done_is_proven() {
     assert_eq!(admin.says(&of_app).await, "events are kept for 30 days (not set here)\n");
     assert!(operator.says(&of_acme(&["tenant", "retention", "--default"])).await.contains("for ever"));
 
+    let set = ["tenant", "settings", "--set", "time_zone=Asia/Tokyo", "--set", "allowed_origins=https://a.example"];
+    let told = admin.says(&[&set[..], &["--set", "default_priority=scheduled"], &acme].concat()).await;
+    for (field, value, from) in [
+        ("time_zone", "Asia/Tokyo", "tenant"),
+        ("allowed_origins", "https://a.example", "tenant"),
+        ("max_priority", "interactive", "server"),
+        ("default_priority", "scheduled", "tenant"),
+        ("retention_days", "for ever", "server"),
+    ] {
+        let words: Vec<_> = told.lines().find(|line| line.starts_with(field)).unwrap().splitn(2, ' ').collect();
+        assert!(words[1].trim().starts_with(value) && words[1].ends_with(from), "{told}");
+    }
+    let burst = of_acme(&["tenant", "settings", "--set", "quota.events_burst=7", "--set", "default_priority="]);
+    let told = operator.objects(&burst).await;
+    assert_eq!(told[0]["settings"]["quota"], json!({"events_burst": 7}));
+    assert_eq!(told[0]["settings"]["time_zone"], "Asia/Tokyo", "the rest stays");
+    let (_, complaint) = admin.fails(&of_acme(&["tenant", "settings", "--set", "retention_days=1"])).await;
+    assert!(complaint.contains("PERMISSION_DENIED"), "{complaint}");
+    let back =
+        ["tenant", "settings", "--set", "time_zone=", "--set", "allowed_origins=", "--set", "quota.events_burst="];
+    operator.says(&[&back[..], &acme].concat()).await;
+
     let set = ["tenant", "branding", "--set", "product_name=Acme Insights", "--set", "primary_color=#112233"];
     let both = "product_name: Acme Insights\nprimary_color: #112233\n";
     assert_eq!(admin.says(&[&set[..], &acme].concat()).await, both);

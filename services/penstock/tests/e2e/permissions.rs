@@ -47,6 +47,8 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("AdminService/GetTenantQuota", &["admin", "operator"]),
     ("AdminService/SetTenantRetention", &["operator"]),
     ("AdminService/GetTenantRetention", &["admin", "operator"]),
+    ("AdminService/SetSettings", &["admin", "operator"]),
+    ("AdminService/GetSettings", &["admin", "operator"]),
     ("AdminService/SetBranding", &["admin", "operator"]),
     ("AdminService/GetBranding", &["admin", "operator"]),
     ("AdminService/SetTenantDomains", &["operator"]),

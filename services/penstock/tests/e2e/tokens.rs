@@ -143,6 +143,16 @@ async fn each_customer_sees_its_own_rows() {
         }
     }
     assert_eq!(portal.count(&portal.whole).await, Ok(8));
+    // Days begin where the token says, unless the question says otherwise.
+    let token = portal.ed.1.token(&portal.ed.0, claims(json!({"time_zone": "Asia/Kathmandu"})));
+    let day = async |key: &str, zone: &str| {
+        let sql = "SELECT DATE_TRUNC('day', timestamp) AS day, COUNT(*) AS n FROM events GROUP BY day";
+        let question = json!({"sql": sql, "app_id": APP, "options": {"time_zone": zone}});
+        rows(&portal.house.post(key, "/v1/sql", &question).await.1["result"])[0][0].clone()
+    };
+    assert_eq!(day(&token, "").await, day(&portal.whole, "Asia/Kathmandu").await);
+    assert_eq!(day(&token, "UTC").await, day(&portal.whole, "").await);
+    assert_ne!(day(&token, "").await, day(&token, "UTC").await);
     // It reads and nothing else.
     let token = portal.ed.1.token(&portal.ed.0, claims(json!({})));
     let event = json!([{"event_type": "sale", "user_id": "ann", "properties": {"customer": "ann"}}]);
