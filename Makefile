@@ -29,10 +29,13 @@ stack: engine backends console ## Start it as a cluster: Kafka, Redis, PostgreSQ
 stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
-.PHONY: test
+.PHONY: test test-alone
 test: console ## Run every test, on the real engine, with real clients and a real browser
 	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run; wait $$beside
-	cargo test --workspace --locked
+	$(call beside,test-alone) cargo test --workspace --locked -- --skip alone::; wait $$beside
+
+test-alone: # those that disturb a cluster, and mostly wait: told at the end
+	@cargo test --workspace --locked --test e2e -- alone:: > target/test-alone.log 2>&1 || failed=1; cat target/test-alone.log; test -z "$${failed:-}"
 
 .PHONY: fuzz
 fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK_FUZZ_SECONDS; ask a million mutated questions
@@ -112,7 +115,7 @@ verify: lint test bench deploy-check docs-check ## Everything, with what takes t
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 	PENSTOCK_KILLS=30 cargo test --locked -p penstock --test e2e disk
-	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e faults
+	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e alone::faults
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 	cd libs/client-go && go test -race ./...
 

@@ -87,10 +87,6 @@ impl SqliteDatabase {
     pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
-
-    pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, Error> {
-        self.readers.begin().await
-    }
 }
 
 /// On a full disk SQLite ends a transaction by itself. sqlx goes on to think that the connection has one, and can never begin another.

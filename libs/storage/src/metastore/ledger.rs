@@ -125,13 +125,17 @@ impl Ledger for SqlMetastore {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError> {
-        let mut snapshot = self.database.snapshot().await?;
-        let select = query(sql::EPOCHS).bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
-        let rows: Vec<(i64, String)> = snapshot.fetch_all(select).await?;
-        let partitions = states(snapshot.fetch_all(all_partitions(topic)).await?)?;
-        snapshot.commit().await?;
-        let epochs = rows.into_iter().map(|(hour_ms, epoch)| Ok((hour_ms, sql::epoch_id(&epoch)?)));
-        Ok((epochs.collect::<Result<_, MetaError>>()?, partitions))
+        let select = query(sql::EPOCHS).bind(&topic.name).bind(topic.incarnation.cast_signed());
+        let select = select.bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
+        let rows: Vec<sql::EpochRow> = self.database.fetch_all(select).await?;
+        let (mut epochs, mut partitions) = (Vec::new(), Vec::new());
+        for sql::EpochRow { hour_ms, epoch, partition } in rows {
+            match (hour_ms, epoch) {
+                (Some(hour_ms), Some(epoch)) => epochs.push((hour_ms, sql::epoch_id(&epoch)?)),
+                _ => partitions.push(PartitionState::try_from(partition)?),
+            }
+        }
+        Ok((epochs, partitions))
     }
 
     async fn expire(&self, days: &[ExpiringDay]) -> Result<(), MetaError> {

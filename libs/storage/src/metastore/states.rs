@@ -22,13 +22,14 @@ impl States for SqlMetastore {
         (from_ms, to_ms): (i64, i64),
         since_ms: i64,
     ) -> Result<(i64, Vec<BucketState>), MetaError> {
-        let mut snapshot = self.database.snapshot().await?;
-        let life: Option<(i64,)> = snapshot.fetch_optional(of_app(sql::LIFE, tenant, app)).await?;
         let select = of_app(sql::STATES, tenant, app).bind(shape).bind(from_ms).bind(to_ms).bind(since_ms);
-        let rows: Vec<(i64, i64, String, i64)> = snapshot.fetch_all(select).await?;
-        snapshot.commit().await?;
-        let state = |(bucket_ms, length_ms, epochs, piece)| BucketState { bucket_ms, length_ms, epochs, piece };
-        Ok((life.map_or(0, |(life,)| life), rows.into_iter().map(state).collect()))
+        type Row = (i64, Option<i64>, Option<i64>, Option<String>, Option<i64>);
+        let rows: Vec<Row> = self.database.fetch_all(select).await?;
+        let life = rows.first().map_or(0, |row| row.0);
+        let state = |(_, bucket_ms, length_ms, epochs, piece): Row| {
+            Some(BucketState { bucket_ms: bucket_ms?, length_ms: length_ms?, epochs: epochs?, piece: piece? })
+        };
+        Ok((life, rows.into_iter().filter_map(state).collect()))
     }
 
     async fn keep_states(

@@ -122,16 +122,6 @@ impl Database {
             }
         }
     }
-
-    /// A transaction that reads one snapshot.
-    pub(crate) async fn snapshot(&self) -> Result<Transaction, Error> {
-        match self {
-            Self::Sqlite(database) => database.begin_read().await.map(Transaction::Sqlite),
-            Self::Postgres(database) => {
-                database.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map(Transaction::Postgres)
-            }
-        }
-    }
 }
 
 /// Several statements that take effect together, at [`Transaction::commit`], or not at all.

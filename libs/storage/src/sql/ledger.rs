@@ -43,9 +43,11 @@ pub(crate) const PARTITIONS: &str = "SELECT number, generation, owner, committed
 /// $1 tenant, $2 app, $3 hour, $4 epoch.
 pub(crate) const CHANGE_EPOCH: &str = "INSERT INTO ledger_epochs (tenant, app, hour_ms, epoch) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (tenant, app, hour_ms) DO UPDATE SET epoch = excluded.epoch";
-/// $1 tenant, $2 app, $3 from, $4 to.
-pub(crate) const EPOCHS: &str = "SELECT hour_ms, epoch FROM ledger_epochs \
-     WHERE tenant = $1 AND app = $2 AND hour_ms >= $3 AND hour_ms < $4 ORDER BY hour_ms";
+/// $1 topic, $2 incarnation, $3 tenant, $4 app, $5 from, $6 to. One statement sees one snapshot, and is one round trip.
+pub(crate) const EPOCHS: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
+     frontier_ms, hold, NULL AS hour_ms, NULL AS epoch FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 \
+     UNION ALL SELECT 0, 0, '', 0, NULL, NULL, 0, NULL, hour_ms, epoch FROM ledger_epochs \
+     WHERE tenant = $3 AND app = $4 AND hour_ms >= $5 AND hour_ms < $6 ORDER BY hour_ms, number";
 
 /// $1 topic, $2 identity.
 pub(crate) const LIFE: &str = "SELECT incarnation FROM ledger_topics WHERE topic = $1 AND identity = $2";
@@ -79,6 +81,15 @@ pub(crate) struct PartitionRow {
     pending_since_ms: Option<i64>,
     frontier_ms: i64,
     hold: Option<String>,
+}
+
+/// An epoch, or else a partition.
+#[derive(FromRow)]
+pub(crate) struct EpochRow {
+    pub(crate) hour_ms: Option<i64>,
+    pub(crate) epoch: Option<String>,
+    #[sqlx(flatten)]
+    pub(crate) partition: PartitionRow,
 }
 
 impl TryFrom<PartitionRow> for PartitionState {

@@ -9,9 +9,10 @@ pub(crate) const HOLD_LIFE: &str = "INSERT INTO state_lives (tenant, app, life) 
 pub(crate) const NEXT_LIFE: &str = "INSERT INTO state_lives (tenant, app, life) VALUES ($1, $2, 1) \
      ON CONFLICT (tenant, app) DO UPDATE SET life = state_lives.life + 1 RETURNING life";
 
-/// $1 tenant, $2 app, $3 shape, $4 from, $5 to, $6 since.
-pub(crate) const STATES: &str = "SELECT bucket_ms, length_ms, epochs, piece FROM bucket_states \
-     WHERE tenant = $1 AND app = $2 AND shape = $3 AND bucket_ms >= $4 AND bucket_ms < $5 AND kept_at_ms >= $6 \
+/// $1 tenant, $2 app, $3 shape, $4 from, $5 to, $6 since. A row without a bucket if there is none. One statement sees one snapshot.
+pub(crate) const STATES: &str = "SELECT COALESCE((SELECT life FROM state_lives WHERE tenant = $1 AND app = $2), 0) AS life, \
+     bucket_ms, length_ms, epochs, piece FROM (SELECT 1 AS row) AS one LEFT JOIN bucket_states \
+     ON tenant = $1 AND app = $2 AND shape = $3 AND bucket_ms >= $4 AND bucket_ms < $5 AND kept_at_ms >= $6 \
      ORDER BY bucket_ms, length_ms";
 /// $1 tenant, $2 app, $3 shape, $4 bucket, $5 length, $6 epochs, $7 piece, $8 now.
 pub(crate) const KEEP: &str = "INSERT INTO bucket_states (tenant, app, shape, bucket_ms, length_ms, epochs, piece, kept_at_ms) \

@@ -119,48 +119,54 @@ async fn a_house_is_well_or_the_doctor_says_what_is_not() {
     until(&house, &key, &["--ops", &ops], |said| said.failures().is_empty()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_stand_the_doctor_names_the_part_that_is_away() {
-    let stand = stand::alone().await;
-    let key = stand.demo_key();
-    let ops = |name: &str| std::fs::read_to_string(stand.data().join(name).join("ops")).unwrap().trim().to_owned();
-    let [gateway, query, metrics] = ["gateway-1", "query-1", "metrics-1"].map(ops);
-    let [of_gateway, of_query, of_metrics] = [&gateway, &query, &metrics].map(|address| format!("process {address}"));
-    let arguments = ["--ops".to_owned(), [gateway, query, metrics].join(",")];
-    let arguments = arguments.each_ref().map(String::as_str);
-    until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
+mod alone {
+    use super::*;
 
-    stand.kill("metrics-1");
-    let is_missed = |said: &Said| said.fails(&of_gateway, "reaches 0 of 1 processes of the metrics role", "role-away");
-    let said = until(&stand, &key, &arguments, is_missed).await;
-    assert!(said.fails("metrics", "UNAVAILABLE", "role-away"), "{:?}", said.checks);
-    assert!(said.fails(&of_metrics, "gives no metrics", "role-away"), "{:?}", said.checks);
-    assert_eq!((said.verdict("query"), said.verdict("warehouse")), ("ok", "ok"), "the others are well");
-    stand.start_again("metrics-1");
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_a_stand_the_doctor_names_the_part_that_is_away() {
+        let stand = stand::alone().await;
+        let key = stand.demo_key();
+        let ops = |name: &str| std::fs::read_to_string(stand.data().join(name).join("ops")).unwrap().trim().to_owned();
+        let [gateway, query, metrics] = ["gateway-1", "query-1", "metrics-1"].map(ops);
+        let [of_gateway, of_query, of_metrics] =
+            [&gateway, &query, &metrics].map(|address| format!("process {address}"));
+        let arguments = ["--ops".to_owned(), [gateway, query, metrics].join(",")];
+        let arguments = arguments.each_ref().map(String::as_str);
+        until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
 
-    stand.kill("warehouse");
-    let is_away = |said: &Said| said.fails("warehouse", "a SELECT fails", "warehouse-away");
-    let said = until(&stand, &key, &arguments, |said| is_away(said) && said.verdict(&of_query) == "fail").await;
-    assert_eq!(said.verdict("key"), "ok");
-    stand.start_again("warehouse");
+        stand.kill("metrics-1");
+        let is_missed =
+            |said: &Said| said.fails(&of_gateway, "reaches 0 of 1 processes of the metrics role", "role-away");
+        let said = until(&stand, &key, &arguments, is_missed).await;
+        assert!(said.fails("metrics", "UNAVAILABLE", "role-away"), "{:?}", said.checks);
+        assert!(said.fails(&of_metrics, "gives no metrics", "role-away"), "{:?}", said.checks);
+        assert_eq!((said.verdict("query"), said.verdict("warehouse")), ("ok", "ok"), "the others are well");
+        stand.start_again("metrics-1");
 
-    // What is known of keys lasts a while; the process that asks the metastore says that it fails.
-    stand.part("postgres", &["down"]);
-    let admin = ops("admin-1");
-    let of_admin = format!("process {admin}");
-    let with_admin = ["--ops", &admin];
-    let is_failing = |said: &Said| said.fails(&of_admin, "its metastore failed", "metastore-failing");
-    let said = until(&stand, &key, &with_admin, is_failing).await;
-    assert!(said.fails("admin and metastore", "UNAVAILABLE", "metastore-failing"), "{:?}", said.checks);
-    stand.part("postgres", &["up"]);
-    // Without an answer to a SELECT there is no lag to be told.
-    until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
+        stand.kill("warehouse");
+        let is_away = |said: &Said| said.fails("warehouse", "a SELECT fails", "warehouse-away");
+        let said = until(&stand, &key, &arguments, |said| is_away(said) && said.verdict(&of_query) == "fail").await;
+        assert_eq!(said.verdict("key"), "ok");
+        stand.start_again("warehouse");
 
-    // Without the log nothing is read any more, and answers fall behind.
-    stand.part("kafka", &["kill", "1"]);
-    let said = until(&stand, &key, &arguments, |said| said.verdict("lag") == "fail").await;
-    assert!(said.fails("lag", "acknowledged until", "pipeline-stopped"), "{:?}", said.checks);
-    assert_eq!(said.verdict("warehouse"), "ok", "{:?}", said.checks);
-    stand.part("kafka", &["start", "1"]);
-    until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
+        // What is known of keys lasts a while; the process that asks the metastore says that it fails.
+        stand.part("postgres", &["down"]);
+        let admin = ops("admin-1");
+        let of_admin = format!("process {admin}");
+        let with_admin = ["--ops", &admin];
+        let is_failing = |said: &Said| said.fails(&of_admin, "its metastore failed", "metastore-failing");
+        let said = until(&stand, &key, &with_admin, is_failing).await;
+        assert!(said.fails("admin and metastore", "UNAVAILABLE", "metastore-failing"), "{:?}", said.checks);
+        stand.part("postgres", &["up"]);
+        // Without an answer to a SELECT there is no lag to be told.
+        until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
+
+        // Without the log nothing is read any more, and answers fall behind.
+        stand.part("kafka", &["kill", "1"]);
+        let said = until(&stand, &key, &arguments, |said| said.verdict("lag") == "fail").await;
+        assert!(said.fails("lag", "acknowledged until", "pipeline-stopped"), "{:?}", said.checks);
+        assert_eq!(said.verdict("warehouse"), "ok", "{:?}", said.checks);
+        stand.part("kafka", &["start", "1"]);
+        until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
+    }
 }

@@ -348,75 +348,79 @@ impl Drop for Taker {
     }
 }
 
-/// Of requests, events, and bytes that queries read: one rate over all processes, with Redis, without it, and with it again.
-#[tokio::test(flavor = "multi_thread")]
-async fn limits_hold_over_all_processes_with_redis_gone_and_back() {
-    let stand = stand::alone().await;
-    let keys = [
-        stand.tenant("calls", "shop", &["query"]).await,
-        stand.tenant("sends", "shop", &["ingest"]).await,
-        stand.tenant("reads", "shop", &["ingest", "query"]).await,
-    ];
-    // More than a granule of the warehouse: who reads also reads what of others' shares one with its own.
-    for part in 0..10 {
-        let events: Vec<_> =
-            (0..2_000).map(|i| json!({"event_type": "e", "user_id": format!("u{part}-{i}")})).collect();
-        assert_eq!(stand.post(&keys[2], "/v1/events", &json!(events)).await.0, 200);
-    }
-    // Each time another question, so that no answer is known already.
-    let question =
-        |i: usize| json!({"sql": format!("SELECT COUNT(*) FROM events WHERE user_id <> 'x{i}'"), "app_id": "shop"});
-    let read = |answer: &Value| answer["result"]["info"]["cost"]["read_bytes"].as_u64().unwrap() as usize;
-    let started = Instant::now();
-    let one = loop {
-        let (status, answer) =
-            stand.post(&keys[2], "/v1/sql", &question(usize::MAX - started.elapsed().as_millis() as usize)).await;
-        if status == 200 && rows(&answer["result"]) == [[json!(20_000)]] {
-            break read(&answer);
+mod alone {
+    use super::*;
+
+    /// Of requests, events, and bytes that queries read: one rate over all processes, with Redis, without it, and with it again.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn limits_hold_over_all_processes_with_redis_gone_and_back() {
+        let stand = stand::alone().await;
+        let keys = [
+            stand.tenant("calls", "shop", &["query"]).await,
+            stand.tenant("sends", "shop", &["ingest"]).await,
+            stand.tenant("reads", "shop", &["ingest", "query"]).await,
+        ];
+        // More than a granule of the warehouse: who reads also reads what of others' shares one with its own.
+        for part in 0..10 {
+            let events: Vec<_> =
+                (0..2_000).map(|i| json!({"event_type": "e", "user_id": format!("u{part}-{i}")})).collect();
+            assert_eq!(stand.post(&keys[2], "/v1/events", &json!(events)).await.0, 200);
         }
-        assert!(started.elapsed() < PATIENCE, "{answer}");
-    };
-    // A second's, and as much again at once.
-    let wanted: [(&str, usize); 3] =
-        [("requests_per_second", 20), ("events_per_second", 100), ("query_bytes_per_second", 4 * one)];
-    for (tenant, (limit, value)) in ["calls", "sends", "reads"].into_iter().zip(wanted) {
-        let burst = limit.replace("per_second", "burst");
-        set_quota(&stand, tenant, json!({limit: value, burst: value})).await;
-    }
-    let count = |_| json!({"sql": "SELECT COUNT(*) FROM events", "app_id": "shop"});
-    let batch = |_| json!((0..10).map(|_| json!({"event_type": "e", "user_id": "u"})).collect::<Vec<_>>());
-    let takers = [
-        Taker::start(&stand, &keys[0], "/v1/sql", count, |_| 1),
-        Taker::start(&stand, &keys[1], "/v1/events", batch, |_| 10),
-        Taker::start(&stand, &keys[2], "/v1/sql", question, read),
-    ];
-    let started = Instant::now();
-    while takers.iter().any(|taker| taker.refused.lock().is_empty()) {
-        assert!(started.elapsed() < PATIENCE, "a limit doesn't hold");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let holds = async |what: &str| {
-        let (before, started) = (takers.each_ref().map(Taker::taken), Instant::now());
-        tokio::time::sleep(Duration::from_secs(8)).await; // what is measured is a rate
-        let seconds = started.elapsed().as_secs_f64();
-        for ((taker, before), (limit, value)) in takers.iter().zip(before).zip(wanted) {
-            let rate = (taker.taken() - before) / seconds / value as f64;
-            println!("{what}: {limit} {rate:.2}");
-            // A burst, of a second here, and what was under way, as much again for four queries, may come beside it when Redis has forgotten what was owed.
-            // A tenant's queries go to one process, whose part is a half.
-            assert!((0.3..=1.0 + 3.0 / seconds).contains(&rate), "{what}: {rate:.2} of {limit}");
-            assert_eq!(*taker.refused.lock(), BTreeSet::from([limit.to_owned()]));
+        // Each time another question, so that no answer is known already.
+        let question =
+            |i: usize| json!({"sql": format!("SELECT COUNT(*) FROM events WHERE user_id <> 'x{i}'"), "app_id": "shop"});
+        let read = |answer: &Value| answer["result"]["info"]["cost"]["read_bytes"].as_u64().unwrap() as usize;
+        let started = Instant::now();
+        let one = loop {
+            let (status, answer) =
+                stand.post(&keys[2], "/v1/sql", &question(usize::MAX - started.elapsed().as_millis() as usize)).await;
+            if status == 200 && rows(&answer["result"]) == [[json!(20_000)]] {
+                break read(&answer);
+            }
+            assert!(started.elapsed() < PATIENCE, "{answer}");
+        };
+        // A second's, and as much again at once.
+        let wanted: [(&str, usize); 3] =
+            [("requests_per_second", 20), ("events_per_second", 100), ("query_bytes_per_second", 4 * one)];
+        for (tenant, (limit, value)) in ["calls", "sends", "reads"].into_iter().zip(wanted) {
+            let burst = limit.replace("per_second", "burst");
+            set_quota(&stand, tenant, json!({limit: value, burst: value})).await;
         }
-    };
-    holds("with redis").await;
-    stand.part("redis", &["down"]);
-    holds("as redis goes").await;
-    holds("without redis").await;
-    stand.part("redis", &["up"]);
-    holds("as redis comes").await;
-    holds("with redis again").await;
-    drop(takers);
-    for tenant in ["calls", "sends", "reads"] {
-        set_quota(&stand, tenant, json!({})).await;
+        let count = |_| json!({"sql": "SELECT COUNT(*) FROM events", "app_id": "shop"});
+        let batch = |_| json!((0..10).map(|_| json!({"event_type": "e", "user_id": "u"})).collect::<Vec<_>>());
+        let takers = [
+            Taker::start(&stand, &keys[0], "/v1/sql", count, |_| 1),
+            Taker::start(&stand, &keys[1], "/v1/events", batch, |_| 10),
+            Taker::start(&stand, &keys[2], "/v1/sql", question, read),
+        ];
+        let started = Instant::now();
+        while takers.iter().any(|taker| taker.refused.lock().is_empty()) {
+            assert!(started.elapsed() < PATIENCE, "a limit doesn't hold");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let holds = async |what: &str| {
+            let (before, started) = (takers.each_ref().map(Taker::taken), Instant::now());
+            tokio::time::sleep(Duration::from_secs(8)).await; // what is measured is a rate
+            let seconds = started.elapsed().as_secs_f64();
+            for ((taker, before), (limit, value)) in takers.iter().zip(before).zip(wanted) {
+                let rate = (taker.taken() - before) / seconds / value as f64;
+                println!("{what}: {limit} {rate:.2}");
+                // A burst, of a second here, and what was under way, as much again for four queries, may come beside it when Redis has forgotten what was owed.
+                // A tenant's queries go to one process, whose part is a half.
+                assert!((0.3..=1.0 + 3.0 / seconds).contains(&rate), "{what}: {rate:.2} of {limit}");
+                assert_eq!(*taker.refused.lock(), BTreeSet::from([limit.to_owned()]));
+            }
+        };
+        holds("with redis").await;
+        stand.part("redis", &["down"]);
+        holds("as redis goes").await;
+        holds("without redis").await;
+        stand.part("redis", &["up"]);
+        holds("as redis comes").await;
+        holds("with redis again").await;
+        drop(takers);
+        for tenant in ["calls", "sends", "reads"] {
+            set_quota(&stand, tenant, json!({})).await;
+        }
     }
 }

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 
 use crate::{
     account::{keys, publish},
+    alone::faults,
     clients::event,
     erasure::{self, books, identify},
-    faults,
     house::House,
     load::{self, Load, seed},
     replay, stand,
@@ -196,32 +196,36 @@ async fn a_growth_goes_on_wherever_it_was_killed() {
     load.settle(&house).await;
 }
 
-/// Partitions in Kafka, and every role in processes of its own, each of which dies amid it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_of_kafka_grows_whoever_dies() {
-    let stand = stand::alone().await;
-    let mut load = faults::load(&stand, seed());
-    let mut witness = Witness::new(&stand, "growing").await;
-    let before = topic(&stand).await["partitions"].as_u64().unwrap() as u32;
-    load.progress(10).await;
-    ask(&stand, 2 * before).await;
-    for name in ["admin-1", "ingest-1", "pipeline-1", "query-1"] {
-        stand.kill(name);
-        load.progress(5).await;
-        stand.start_again(name);
-        load.progress(5).await;
+mod alone {
+    use super::*;
+
+    /// Partitions in Kafka, and every role in processes of its own, each of which dies amid it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_of_kafka_grows_whoever_dies() {
+        let stand = stand::alone().await;
+        let mut load = faults::load(&stand, seed());
+        let mut witness = Witness::new(&stand, "growing").await;
+        let before = topic(&stand).await["partitions"].as_u64().unwrap() as u32;
+        load.progress(10).await;
+        ask(&stand, 2 * before).await;
+        for name in ["admin-1", "ingest-1", "pipeline-1", "query-1"] {
+            stand.kill(name);
+            load.progress(5).await;
+            stand.start_again(name);
+            load.progress(5).await;
+        }
+        grown(&stand, 2 * before).await;
+        load.progress(20).await;
+        witness.turn("growing").await;
+        witness.check(1, 0).await;
+        // One that stands still for it, and wakes up when the others have gone on.
+        ask(&stand, 4 * before).await;
+        stand.signal("ingest-2", "STOP");
+        grown(&stand, 4 * before).await;
+        stand.signal("ingest-2", "CONT");
+        load.progress(20).await;
+        witness.turn("growing").await;
+        witness.check(2, 0).await;
+        load::all_may_be_retried(&load.settle(&stand).await);
     }
-    grown(&stand, 2 * before).await;
-    load.progress(20).await;
-    witness.turn("growing").await;
-    witness.check(1, 0).await;
-    // One that stands still for it, and wakes up when the others have gone on.
-    ask(&stand, 4 * before).await;
-    stand.signal("ingest-2", "STOP");
-    grown(&stand, 4 * before).await;
-    stand.signal("ingest-2", "CONT");
-    load.progress(20).await;
-    witness.turn("growing").await;
-    witness.check(2, 0).await;
-    load::all_may_be_retried(&load.settle(&stand).await);
 }

@@ -44,13 +44,17 @@ async fn a_year_of_flights_is_answered_as_by_another_engine() {
     Flights::sent_to(&house, 12, FLIGHTS_OF_THE_YEAR).await.are_answered_as_by_another_engine().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn and_so_is_a_quarter_on_a_cluster() {
-    let stand = stand::alone().await; // what others send would have to wait behind so many events
-    // Each day of each partition is a part that the engine writes: a year would be four times as many.
-    let flights = Flights::sent_to(&stand, 3, FLIGHTS_OF_A_QUARTER).await;
-    let _stand = stand.downgrade();
-    flights.are_answered_as_by_another_engine().await;
+mod alone {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn and_so_is_a_quarter_on_a_cluster() {
+        let stand = stand::alone().await; // what others send would have to wait behind so many events
+        // Each day of each partition is a part that the engine writes: a year would be four times as many.
+        let flights = Flights::sent_to(&stand, 3, FLIGHTS_OF_A_QUARTER).await;
+        let _stand = stand.downgrade();
+        flights.are_answered_as_by_another_engine().await;
+    }
 }
 
 /// The flights of the year's first months as events that are queryable, and as a file.

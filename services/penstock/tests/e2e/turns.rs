@@ -118,11 +118,15 @@ async fn who_no_longer_waits_takes_the_query_along() {
     nobody_waits(&house).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn and_so_it_is_on_a_cluster() {
-    let stand = stand::alone().await;
-    fill(&stand).await;
-    nobody_waits(&stand).await;
+mod alone {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn and_so_it_is_on_a_cluster() {
+        let stand = stand::alone().await;
+        fill(&stand).await;
+        nobody_waits(&stand).await;
+    }
 }
 
 /// A hang-up and a deadline, of one answer and of a stream, by gRPC and by HTTP: nothing is left in the warehouse.
