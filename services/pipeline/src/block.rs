@@ -124,7 +124,7 @@ pub(crate) async fn build(
         }
         let (at, end) =
             ((place.partition, record.offset), memory.erased.end(content.tenant, content.app, content.user_id));
-        if at < end {
+        if end.is_some_and(|end| at < end) {
             block.add_erased(&content, place, record.offset);
             continue;
         }
@@ -136,7 +136,8 @@ pub(crate) async fn build(
             }
             Body::Event { event_id, timestamp_ms, .. } => {
                 let identity = identity_hash(content.tenant, content.app, content.user_id, event_id);
-                if memory.seen.is_duplicate(identity, place.order(at), content.received_at_ms, place.order(end)) {
+                let since = end.map_or(0, |end| place.order(end));
+                if memory.seen.is_duplicate(identity, place.order(at), content.received_at_ms, since) {
                     block.duplicates += 1;
                     block.add_uncounted(&content, Reason::Duplicate, event_id, &[], place, record.offset);
                     continue;

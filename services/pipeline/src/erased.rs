@@ -50,12 +50,12 @@ impl Erased {
         Ok(erased)
     }
 
-    /// Where the user begins: after the latest tombstone.
-    pub(crate) fn end(&self, tenant: &str, app: &str, user_id: &str) -> (PartitionId, Offset) {
+    /// Where the user begins: after the latest tombstone, if there is one.
+    pub(crate) fn end(&self, tenant: &str, app: &str, user_id: &str) -> Option<(PartitionId, Offset)> {
         if self.ends.is_empty() || user_id.is_empty() {
-            return (0, 0);
+            return None;
         }
-        self.ends.get(&identity_hash(tenant, app, user_id, "")).copied().unwrap_or((0, 0))
+        self.ends.get(&identity_hash(tenant, app, user_id, "")).copied()
     }
 
     /// The partition's tombstones that were put up since the last look.
@@ -97,15 +97,15 @@ mod tests {
         for tenant in ["acme", "beta"] {
             users.identify(tenant, "web", "ada", &[]);
         }
-        assert_eq!(erased.end("acme", "web", "ada"), (0, 0));
+        assert_eq!(erased.end("acme", "web", "ada"), None);
         erased.learn(1, vec![tombstone(1, "acme", 30), tombstone(2, "acme", 20)], &mut users);
-        assert_eq!((erased.end("acme", "web", "ada"), erased.known), ((1, 30), 2));
+        assert_eq!((erased.end("acme", "web", "ada"), erased.known), (Some((1, 30)), 2));
         assert_eq!(
             (erased.end("beta", "web", "ada"), erased.end("acme", "ios", "ada"), erased.end("acme", "web", "")),
-            ((0, 0), (0, 0), (0, 0))
+            (None, None, None)
         );
         assert!(users.get("acme", "web", "ada").is_none() && users.get("beta", "web", "ada").is_some());
         erased.learn(5, vec![tombstone(1, "acme", 0)], &mut users);
-        assert_eq!(erased.end("acme", "web", "ada"), (5, 0), "where the user went later");
+        assert_eq!(erased.end("acme", "web", "ada"), Some((5, 0)), "where the user went later");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Offset, PropertyKind, identity_hash, partition_of};
+use model::{Offset, PartitionId, PropertyKind, identity_hash, partition_of};
 use storage::{
     Placement, Warehouse, WarehouseError,
     warehouse::{Cell, QuerySettings, schema},
@@ -16,13 +16,14 @@ use crate::{
     users::{TraitValue, User, UserKey, Users},
 };
 
-const SEEN: &str = "tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at)";
-const SEEN_WHERE: &str = "_incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
-    AND received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
+/// What is in a partition below an offset.
+const IN_PARTITION: &str =
+    "_incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64}";
+/// What is of the log's lives before this one, in whatever partitions: a log that was lost begins anew, its events and users don't.
+const OF_LIVES_BEFORE: &str = "_incarnation < {incarnation:UInt64}";
 
-const USERS: &str = "tenant, app, user, toJSONString(argMax(n_more, _offset)), toJSONString(argMax(s_more, _offset)), toInt64(max(_offset))";
-const USERS_WHERE: &str = "_incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset < {before:UInt64} \
-    GROUP BY tenant, app, user";
+const SEEN: &str = "tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at)";
+const SEEN_SINCE: &str = "received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
 
 const DAY_THERE: &str = "SELECT 1 FROM events WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} \
@@ -80,19 +81,19 @@ pub(crate) async fn memory(
     let ancestors = placement.ancestors(place.partition);
     let mut memory = Memory { placement, seen: Seen::default(), users: Users::default(), erased };
     // In the order in which they were its users': what came later counts.
-    for (partition, before) in ancestors.into_iter().rev().chain([(place.partition, next)]) {
-        let from = From { known, place: Place { partition, ..place }, before, to: place };
+    let partitions = ancestors.into_iter().rev().chain([(place.partition, next)]).map(Some);
+    for partition in [None].into_iter().chain(partitions) {
+        let from = From { known, partition, to: place };
         from.seen(received_ms - WINDOW_MS, &mut memory).await?;
         from.users(&mut memory).await?;
     }
     Ok(memory)
 }
 
-/// What was read of a partition below an offset, for whoever works on the partition `to`.
+/// What was read of a partition below an offset, or of the log's lives before, for whoever works on the partition `to`.
 struct From<'a> {
     known: &'a Known<'a>,
-    place: Place,
-    before: Offset,
+    partition: Option<(PartitionId, Offset)>,
     to: Place,
 }
 
@@ -124,10 +125,9 @@ pub(crate) async fn is_there(
 
 impl From<'_> {
     async fn seen(&self, since_ms: i64, memory: &mut Memory) -> Result<(), PipelineError> {
-        let params = [("before", self.before.to_string()), ("since", since_ms.to_string())];
         let Memory { placement, seen, erased, .. } = memory;
-        let statement = format!("SELECT {SEEN} FROM {} WHERE {SEEN_WHERE}", self.known.events);
-        each_row(self.known.warehouse, &statement, self.place, &params, |row| match row {
+        let statement = format!("SELECT {SEEN} FROM {} WHERE {} AND {SEEN_SINCE}", self.known.events, self.rows());
+        self.each_row(&statement, &[("since", since_ms.to_string())], |row| match row {
             [
                 Cell::String(tenant),
                 Cell::String(app),
@@ -136,9 +136,9 @@ impl From<'_> {
                 Cell::Integer(offset),
                 Cell::Integer(ms),
             ] => {
-                let at = (self.place.partition, u64::try_from(*offset).ok()?);
-                if self.is_wanted(placement, [tenant, app, user, id]) && at >= erased.end(tenant, app, user) {
-                    seen.restore(identity_hash(tenant, app, user, id), self.to.order(at), *ms);
+                if self.is_wanted(placement, erased, [tenant, app, user, id], *offset)? {
+                    let at = self.at(*offset)?.map_or(0, |at| self.to.order(at));
+                    seen.restore(identity_hash(tenant, app, user, id), at, *ms);
                 }
                 Some(())
             }
@@ -149,9 +149,13 @@ impl From<'_> {
 
     async fn users(&self, memory: &mut Memory) -> Result<(), PipelineError> {
         let Memory { placement, users, erased, .. } = memory;
-        let statement = format!("SELECT {USERS} FROM {} WHERE {USERS_WHERE}", self.known.users);
-        let params = [("before", self.before.to_string())];
-        each_row(self.known.warehouse, &statement, self.place, &params, |row| match row {
+        let (table, rows) = (&self.known.users, self.rows());
+        let last = if self.partition.is_some() { "_offset" } else { "(_incarnation, _partition, _offset)" };
+        let statement = format!(
+            "SELECT tenant, app, user, toJSONString(argMax(n_more, {last})), toJSONString(argMax(s_more, {last})), \
+             toInt64(max(_offset)) FROM {table} WHERE {rows} GROUP BY tenant, app, user"
+        );
+        self.each_row(&statement, &[], |row| match row {
             [
                 Cell::String(tenant),
                 Cell::String(app),
@@ -160,8 +164,7 @@ impl From<'_> {
                 Cell::String(texts),
                 Cell::Integer(offset),
             ] => {
-                let at = (self.place.partition, offset.unsigned_abs());
-                if self.is_wanted(placement, [tenant, app, user_id, ""]) && at >= erased.end(tenant, app, user_id) {
+                if self.is_wanted(placement, erased, [tenant, app, user_id, ""], *offset)? {
                     users.restore(UserKey::new(tenant, app, user_id), user(numbers, texts)?);
                 }
                 Some(())
@@ -171,10 +174,51 @@ impl From<'_> {
         .await
     }
 
-    /// Whether the user of the row is one of those that the partition began with.
-    fn is_wanted(&self, placement: &Placement, [tenant, app, user, id]: [&str; 4]) -> bool {
-        let to = self.to.partition;
-        self.place.partition == to || partition_of(tenant, app, user, id, placement.since(to)) == to
+    /// Which rows.
+    fn rows(&self) -> &'static str {
+        if self.partition.is_some() { IN_PARTITION } else { OF_LIVES_BEFORE }
+    }
+
+    /// Where in this life of the log a row is of, if it is.
+    fn at(&self, offset: i64) -> Option<Option<(PartitionId, Offset)>> {
+        let Some((partition, _)) = self.partition else { return Some(None) };
+        Some(Some((partition, u64::try_from(offset).ok()?)))
+    }
+
+    /// Whether the user of the row is one of those that the partition began with, and wasn't erased after it.
+    fn is_wanted(
+        &self,
+        placement: &Placement,
+        erased: &Erased,
+        [tenant, app, user, id]: [&str; 4],
+        offset: i64,
+    ) -> Option<bool> {
+        let (at, end, to) = (self.at(offset)?, erased.end(tenant, app, user), self.to.partition);
+        let is_here = at.is_some_and(|(partition, _)| partition == to)
+            || partition_of(tenant, app, user, id, placement.since(to)) == to;
+        Some(is_here && end.is_none_or(|end| at.is_some_and(|at| at >= end)))
+    }
+
+    async fn each_row(
+        &self,
+        statement: &str,
+        more: &[(&'static str, String)],
+        mut take: impl FnMut(&[Cell]) -> Option<()>,
+    ) -> Result<(), PipelineError> {
+        let mut params = vec![("incarnation", self.to.incarnation.to_string())];
+        if let Some((partition, before)) = self.partition {
+            params.extend([("partition", partition.to_string()), ("before", before.to_string())]);
+        }
+        params.extend_from_slice(more);
+        let mut rows = self.known.warehouse.select(statement, &params, &QuerySettings::default())?;
+        while let Some(block) = rows.next().await? {
+            for row in block.into_rows() {
+                take(&row).ok_or_else(|| {
+                    PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len()))
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -195,25 +239,6 @@ fn user(numbers: &str, texts: &str) -> Option<User> {
         user.traits.push((name.as_str().into(), PropertyKind::String, TraitValue::Text(value.as_str()?.into())));
     }
     Some(user)
-}
-
-async fn each_row(
-    warehouse: &Warehouse,
-    statement: &str,
-    place: Place,
-    more: &[(&'static str, String)],
-    mut take: impl FnMut(&[Cell]) -> Option<()>,
-) -> Result<(), PipelineError> {
-    let mut params = vec![("incarnation", place.incarnation.to_string()), ("partition", place.partition.to_string())];
-    params.extend_from_slice(more);
-    let mut rows = warehouse.select(statement, &params, &QuerySettings::default())?;
-    while let Some(block) = rows.next().await? {
-        for row in block.into_rows() {
-            take(&row)
-                .ok_or_else(|| PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len())))?;
-        }
-    }
-    Ok(())
 }
 
 fn params(place: Place) -> Vec<(&'static str, String)> {
