@@ -121,6 +121,15 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// What is set at the place that these are of itself.
+    pub fn own(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> &Settings {
+        match (tenant, app) {
+            (None, _) => &self.installation,
+            (_, None) => &self.tenant,
+            _ => &self.app,
+        }
+    }
+
     /// What holds there.
     pub fn effective(&self) -> Settings {
         self.app.clone().within(&self.tenant.clone().within(&self.installation))

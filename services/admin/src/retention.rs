@@ -66,7 +66,7 @@ impl Admin {
     /// What was set for just this, and what holds.
     async fn kept(&self, tenant: &TenantId, app: Option<&AppId>) -> Result<(Option<u32>, u32), Error> {
         let layers = self.directory.settings(Some(tenant), app).await.map_err(stored)?;
-        let set = if app.is_some() { &layers.app } else { &layers.tenant };
+        let set = layers.own(Some(tenant), app);
         Ok((set.retention_days, layers.effective().retention_days.unwrap_or(self.retention_days)))
     }
 }

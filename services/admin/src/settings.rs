@@ -44,7 +44,7 @@ impl Admin {
             Setting::All(wanted)
         } else {
             let layers = self.directory.settings(tenant.as_ref(), app.as_ref()).await.map_err(stored)?;
-            if !leaves_to_operators(&wanted, own(&layers, app.as_ref())) {
+            if !leaves_to_operators(&wanted, layers.own(tenant.as_ref(), app.as_ref())) {
                 return Err(denied(
                     "only operators change `max_priority`, `retention_days` and `quota`: leave them out",
                 ));
@@ -75,10 +75,7 @@ impl Admin {
 
     async fn held(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Held, Error> {
         let layers = self.directory.settings(tenant, app).await.map_err(stored)?;
-        let set = match (tenant, app) {
-            (None, _) => &layers.installation,
-            (_, app) => own(&layers, app),
-        };
+        let set = layers.own(tenant, app);
         let mut effective = layers.effective();
         let most = *effective.max_priority.get_or_insert(Priority::Interactive);
         effective.default_priority = effective.default_priority.or(Some(most)).max(Some(most));
@@ -86,11 +83,6 @@ impl Admin {
         effective.retention_days.get_or_insert(self.retention_days);
         Ok(Held { set: to_wire(set), effective: to_wire(&effective), origins: origins(&layers) })
     }
-}
-
-/// What is set for a tenant, or its app.
-fn own<'a>(layers: &'a Layers, app: Option<&AppId>) -> &'a Settings {
-    if app.is_some() { &layers.app } else { &layers.tenant }
 }
 
 /// Whether what only operators set is left out, or as it is.

@@ -136,8 +136,8 @@ impl From<'_> {
                 Cell::Integer(offset),
                 Cell::Integer(ms),
             ] => {
-                if self.is_wanted(placement, erased, [tenant, app, user, id], *offset)? {
-                    let at = self.at(*offset)?.map_or(0, |at| self.to.order(at));
+                if self.is_wanted(placement, erased, [tenant, app, user, id], *offset) {
+                    let at = self.at(*offset).map_or(0, |at| self.to.order(at));
                     seen.restore(identity_hash(tenant, app, user, id), at, *ms);
                 }
                 Some(())
@@ -164,7 +164,7 @@ impl From<'_> {
                 Cell::String(texts),
                 Cell::Integer(offset),
             ] => {
-                if self.is_wanted(placement, erased, [tenant, app, user_id, ""], *offset)? {
+                if self.is_wanted(placement, erased, [tenant, app, user_id, ""], *offset) {
                     users.restore(UserKey::new(tenant, app, user_id), user(numbers, texts)?);
                 }
                 Some(())
@@ -180,9 +180,8 @@ impl From<'_> {
     }
 
     /// Where in this life of the log a row is of, if it is.
-    fn at(&self, offset: i64) -> Option<Option<(PartitionId, Offset)>> {
-        let Some((partition, _)) = self.partition else { return Some(None) };
-        Some(Some((partition, u64::try_from(offset).ok()?)))
+    fn at(&self, offset: i64) -> Option<(PartitionId, Offset)> {
+        self.partition.map(|(partition, _)| (partition, offset.unsigned_abs()))
     }
 
     /// Whether the user of the row is one of those that the partition began with, and wasn't erased after it.
@@ -192,11 +191,11 @@ impl From<'_> {
         erased: &Erased,
         [tenant, app, user, id]: [&str; 4],
         offset: i64,
-    ) -> Option<bool> {
-        let (at, end, to) = (self.at(offset)?, erased.end(tenant, app, user), self.to.partition);
+    ) -> bool {
+        let (at, end, to) = (self.at(offset), erased.end(tenant, app, user), self.to.partition);
         let is_here = at.is_some_and(|(partition, _)| partition == to)
             || partition_of(tenant, app, user, id, placement.since(to)) == to;
-        Some(is_here && end.is_none_or(|end| at.is_some_and(|at| at >= end)))
+        is_here && end.is_none_or(|end| at.is_some_and(|at| at >= end))
     }
 
     async fn each_row(

@@ -32,11 +32,7 @@ pub(super) async fn set(
         }
     }
     let layers = layered(changing.fetch_all(query(sql::LAYERS).bind(of).bind(id)).await?, zone)?;
-    let before = match (tenant, app) {
-        (None, _) => layers.installation,
-        (_, None) => layers.tenant,
-        _ => layers.app,
-    };
+    let before = layers.own(tenant, app).clone();
     let (object, mut after) = match setting {
         Setting::All(settings) => ("settings", Settings { quota: settings.quota.bounded(), ..settings }),
         Setting::OfAdmins(Settings { time_zone, allowed_origins, default_priority, .. }) => {
