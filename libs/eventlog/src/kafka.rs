@@ -308,8 +308,13 @@ impl EventLog for KafkaLog {
         max_bytes: usize,
     ) -> Result<Vec<Record>, LogError> {
         self.check(partition)?;
-        let records = self.reader()?.read(partition, from, max_records, max_bytes, self.timeout()).await;
+        let (reader, timeout) = (self.reader()?, self.timeout());
+        let records = reader.read(partition, from, max_records, max_bytes, timeout).await;
         self.check_open()?;
+        if reader.is_dead(timeout) && self.reader.lock().take_if(|now| Arc::ptr_eq(now, &reader)).is_some() {
+            warn!(partition, "the Kafka consumer brings nothing of what there is; another one takes its place");
+            tokio::task::spawn_blocking(move || drop(reader));
+        }
         records
     }
 

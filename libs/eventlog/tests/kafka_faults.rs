@@ -17,7 +17,12 @@ use eventlog::{
         KafkaStand, MemoryIncarnations, PATIENCE, Random, assert_consecutive, batch, is_assigned, read_from, texts,
     },
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 const PARTITIONS: u32 = 3;
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -164,5 +169,69 @@ async fn one_of_three_brokers_may_die() {
             assert!(found[&partition].contains(&text), "{text} was acknowledged and is not in partition {partition}");
         }
     }
+    log.close().await.unwrap();
+}
+
+/// Where brokers are found first. New connections are passed on, or taken and never answered.
+struct Door {
+    address: String,
+    silent: Arc<AtomicBool>,
+    /// How many were taken so.
+    taken: watch::Receiver<usize>,
+}
+
+impl Door {
+    async fn before(broker: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (silent, taken) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(0));
+        let door = Self { address, silent: Arc::clone(&silent), taken: taken.subscribe() };
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                if silent.load(Ordering::SeqCst) {
+                    kept.push(client);
+                    taken.send_replace(kept.len());
+                    continue;
+                }
+                let broker = broker.clone();
+                tokio::spawn(async move {
+                    let mut broker = TcpStream::connect(broker).await.unwrap();
+                    let _ = copy_bidirectional(&mut client, &mut broker).await;
+                });
+            }
+        });
+        door
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_hears_nothing_while_others_do_is_replaced() {
+    let (stand, mut options) = (KafkaStand::start(1), options());
+    // It would wait for longer than this test does.
+    for wait in ["socket.timeout.ms", "api.version.request.timeout.ms"] {
+        options.kafka.properties.insert(wait.to_owned(), "300000".to_owned());
+    }
+    let topic = stand.new_topic();
+    let (broker, name) = topic.strip_prefix("kafka://").unwrap().split_once('/').unwrap();
+    let mut door = Door::before(broker.to_owned()).await;
+    let topic = format!("kafka://{}/{name}", door.address);
+    let log = eventlog::open(&topic, &options, Some(&MemoryIncarnations::default())).await.unwrap();
+    log.append(vec![batch(0, ["a", "b"])]).await.unwrap();
+
+    door.silent.store(true, Ordering::SeqCst);
+    let refused = log.read(0, 0, 1, 1).await;
+    assert!(matches!(refused, Err(LogError::Unavailable(_))), "{refused:?}");
+    assert_eq!(*door.taken.borrow_and_update(), 1, "the consumer is made by whoever reads first");
+    door.silent.store(false, Ordering::SeqCst);
+    let deadline = Instant::now() + PATIENCE;
+    let read = loop {
+        match log.read(0, 0, 2, 100).await {
+            Ok(records) => break records,
+            Err(LogError::Unavailable(_)) if Instant::now() < deadline => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(texts(&read), ["a", "b"]);
     log.close().await.unwrap();
 }

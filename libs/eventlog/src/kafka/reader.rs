@@ -5,7 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +39,7 @@ pub(super) struct Reader {
     topic: Arc<str>,
     partitions: Vec<Partition>,
     brokers: Arc<Brokers>,
+    signs: Arc<Signs>,
     consumer: Arc<BaseConsumer<Context>>, // last: the queues end before it
 }
 
@@ -45,8 +49,18 @@ struct Partition {
     news: Arc<watch::Sender<()>>,
 }
 
+/// Whether the consumer lives: librdkafka's can stay without a connection for good while the brokers answer everybody else.
+struct Signs {
+    made: Instant,
+    /// When it last brought a record, of whatever partition, in ms since it was made.
+    brought_ms: AtomicU64,
+    /// Whether a record that was there did not come in time.
+    starved: AtomicBool,
+}
+
 /// Where the consumer stands in a partition, and what it brought.
 struct Fetch {
+    signs: Arc<Signs>,
     queue: PartitionQueue<Context>,
     consumer: Arc<BaseConsumer<Context>>,
     topic: Arc<str>,
@@ -62,6 +76,8 @@ struct Fetch {
     most_bytes: usize,
     /// The highest end known of the partition.
     end: Offset,
+    /// When the brokers were asked for it, or the queue brought something.
+    confirmed: Instant,
     /// The last record taken: its time is the least for the one after.
     last: Option<(Offset, i64)>,
 }
@@ -86,6 +102,8 @@ impl Reader {
         let consumer = BaseConsumer::from_config_and_context(config, Context).map_err(bad_config)?;
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(consumer);
         let topic: Arc<str> = topic.into();
+        let (brought_ms, starved) = (AtomicU64::new(0), AtomicBool::new(false));
+        let signs = Arc::new(Signs { made: Instant::now(), brought_ms, starved });
         let partitions = (0..partitions).map(|partition| {
             let queue = consumer.split_partition_queue(&topic, partition as i32);
             let mut queue =
@@ -94,6 +112,7 @@ impl Reader {
             let callback = Arc::clone(&news);
             queue.set_nonempty_callback(move || callback.send_modify(|()| ()));
             let fetch = Fetch {
+                signs: Arc::clone(&signs),
                 queue,
                 consumer: Arc::clone(&consumer),
                 topic: Arc::clone(&topic),
@@ -105,12 +124,13 @@ impl Reader {
                 ahead_bytes: 0,
                 most_bytes,
                 end: 0,
+                confirmed: Instant::now(),
                 last: None,
             };
             Ok(Partition { fetch: Arc::new(Mutex::new(fetch)), news })
         });
         let partitions = partitions.collect::<Result<_, LogError>>()?;
-        Ok(Self { topic, partitions, brokers, consumer })
+        Ok(Self { topic, partitions, brokers, signs, consumer })
     }
 
     pub(super) async fn read(
@@ -151,16 +171,22 @@ impl Reader {
         .await
     }
 
-    /// Ends when the record is there; not before the brokers are, if they are away.
+    /// Whether it brings nothing, of any partition, though there are records: another one is to take its place.
+    pub(super) fn is_dead(&self, timeout: Duration) -> bool {
+        let brought = Duration::from_millis(self.signs.brought_ms.load(Ordering::Relaxed));
+        self.signs.starved.load(Ordering::Relaxed) && self.signs.made.elapsed().saturating_sub(brought) >= timeout
+    }
+
+    /// Ends when the record is there; not before the brokers are, if they are away. Who gives up and waits anew loses nothing by it.
     pub(super) async fn wait_for(&self, partition: PartitionId, offset: Offset) {
         let place = &self.partitions[partition as usize];
         let mut news = place.news.subscribe();
-        let mut ask = false;
         loop {
             news.mark_unchanged();
             let mut fetch = Arc::clone(&place.fetch).lock_owned().await;
             let mut look = fetch.look(offset);
-            if matches!(look, Look::Unknown) || (ask && matches!(look, Look::Coming)) {
+            let is_due = fetch.confirmed.elapsed() >= SAFETY;
+            if matches!(look, Look::Unknown) || (is_due && matches!(look, Look::Coming)) {
                 let brokers = Arc::clone(&self.brokers);
                 look = blocking(move || fetch.ask(offset, &brokers)).await.unwrap_or_else(|error| {
                     debug!(partition, %error, "the end isn't known");
@@ -174,7 +200,7 @@ impl Reader {
                 Look::Coming => SAFETY,
                 Look::Unknown => ASK,
             };
-            ask = tokio::time::timeout(patience, news.changed()).await.is_err();
+            let _ = tokio::time::timeout(patience, news.changed()).await; // either way it is looked again
         }
     }
 
@@ -244,6 +270,7 @@ impl Fetch {
             if left.is_zero() {
                 self.next = None; // whatever holds it up, the next try begins anew
                 if records.is_empty() {
+                    self.signs.starved.store(true, Ordering::Relaxed);
                     let what = format!("offset {wanted} of partition {} did not come in time", self.partition);
                     return Err(LogError::Unavailable(what));
                 }
@@ -284,6 +311,7 @@ impl Fetch {
     }
 
     fn ask(&mut self, offset: Offset, brokers: &Brokers) -> Result<Look, LogError> {
+        self.confirmed = Instant::now();
         let (_, end) = brokers.bounds(self.partition)?;
         self.end = self.end.max(end);
         if end > offset {
@@ -308,6 +336,10 @@ impl Fetch {
             }
         };
         let offset = message.offset().unsigned_abs();
+        self.confirmed = Instant::now();
+        let brought_ms = (self.confirmed - self.signs.made).as_millis() as u64;
+        self.signs.brought_ms.store(brought_ms, Ordering::Relaxed);
+        self.signs.starved.store(false, Ordering::Relaxed);
         if offset == next {
             let stamped = message.timestamp().to_millis().unwrap_or(0);
             // The time never falls in what is read in a row, even where one leader's clock is behind another's.
