@@ -324,13 +324,10 @@ impl Worker<'_> {
                 if warehouse.daily_users_agree(rows).await? {
                     return Ok(true);
                 }
-                warn!(
-                    partition,
-                    day_ms, "the daily users are counted again: an insert reached only some of its tables"
-                );
+                warn!(partition, day_ms, "the daily users are mended: an insert reached only some of its tables");
                 // Not by a zombie: somebody else's insert would come between.
                 *claim = self.begin(claim.pending).await?;
-                warehouse.rebuild_daily_users(rows).await?;
+                warehouse.settle_daily_users(rows).await?;
                 Ok::<_, PipelineError>(false)
             };
             match settled.await {

@@ -228,17 +228,22 @@ async fn users_are_counted_by_day(warehouse: &Warehouse) {
     let expected = ["", "it's", "u1"].map(|user| vec![text(user), Cell::Time(day), Cell::Integer(6)]);
     assert_eq!(rows(warehouse, statement, &params).await, expected);
 
-    // What a server may leave behind that dies amid an insert: a part in the rollup alone, a part in the events alone.
+    // What a server may leave behind that dies amid an insert: a part in the rollup alone, a part in the events alone. And of a user who was
+    // erased before the rest was there, only the rollup.
     let rows_of_day = format!("_partition = 3 AND toUnixTimestamp64Milli(day) = {day}");
     for damage in [
         format!("INSERT INTO daily_users SELECT * FROM daily_users WHERE {rows_of_day} AND user = 'u1'"),
         format!("ALTER TABLE daily_users DELETE WHERE {rows_of_day} AND user = '' SETTINGS mutations_sync = 2"),
+        format!(
+            "INSERT INTO daily_users SELECT * REPLACE('gone' AS user) FROM \
+             (SELECT * FROM daily_users WHERE {rows_of_day} AND user = 'u1')"
+        ),
     ] {
         assert!(warehouse.daily_users_agree(of_day).await.unwrap());
         warehouse.execute(&damage, &[]).await.unwrap();
-        assert!(!warehouse.daily_users_agree(of_day).await.unwrap());
+        assert!(!warehouse.daily_users_agree(of_day).await.unwrap(), "{damage}");
         assert!(warehouse.daily_users_agree(other).await.unwrap());
-        warehouse.rebuild_daily_users(of_day).await.unwrap();
+        warehouse.settle_daily_users(of_day).await.unwrap();
         assert_eq!(rows(warehouse, statement, &params).await, expected);
     }
 }
@@ -423,6 +428,9 @@ async fn an_erased_user_is_gone_and_no_other(warehouse: &Warehouse) {
     }
     // The rollup: what stood of both users on a day is counted again.
     for user in &users {
+        for (is_there, place) in [(true, 100..101), (false, 10..100), (false, 101..500)] {
+            assert_eq!(warehouse.has_events(user, &[(2, 0..1_000), (3, place)]).await.unwrap(), is_there, "{user:?}");
+        }
         assert_eq!(warehouse.erased_daily_users(user).await.unwrap(), (0, 2), "{user:?}");
     }
     warehouse.delete_daily_users(&users).await.unwrap();

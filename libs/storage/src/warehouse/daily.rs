@@ -2,7 +2,7 @@
 //!
 //! The view adds to the rollup what an insert adds to the events, under the same token. Only where it is unknown what became of
 //! an insert can one have it and the other not: a server that dies may have written either first. Then whoever owns the
-//! partition asks ([`Warehouse::daily_users_agree`]), and counts the day again ([`Warehouse::rebuild_daily_users`]).
+//! partition asks ([`Warehouse::daily_users_agree`]), and mends it ([`Warehouse::settle_daily_users`]).
 
 use model::DAY_MS;
 
@@ -69,17 +69,44 @@ impl Warehouse {
         }
     }
 
-    /// Counts the day again from the events. Nothing may be inserted into these rows meanwhile. Until it is done, readers
-    /// may find some of the day's users missing.
-    pub async fn rebuild_daily_users(&self, rows: DayOfPartition) -> Result<(), WarehouseError> {
-        let delete = format!("ALTER TABLE {} DELETE WHERE {}", schema::DAILY_USERS, rows.of_daily_users());
-        let fill = format!(
-            "INSERT INTO {} {}",
+    /// Makes the rollup count what the events are. Nothing may be inserted into these rows meanwhile.
+    ///
+    /// What differs is added, less than nothing included: a deletion waits for merges, and a busy server has time for those last. Only
+    /// what the rollup has of users without any event is deleted, and with it the day: until all is done, readers may find some missing.
+    pub async fn settle_daily_users(&self, rows: DayOfPartition) -> Result<(), WarehouseError> {
+        let (events, daily) = (rows.of_events(), rows.of_daily_users());
+        let nobody = format!(
+            "SELECT toInt64(1) FROM {} WHERE {daily} AND (tenant, app, user) NOT IN (SELECT tenant, app, user FROM {} WHERE {events}) LIMIT 1",
             schema::DAILY_USERS,
-            schema::daily_users_of(&format!("{} WHERE {}", schema::EVENTS, rows.of_events()))
+            schema::EVENTS
         );
-        self.delete(&delete).await?;
-        // The same rows under the same token again would be taken for a retry: their first insert was just deleted.
-        self.execute(&fill, &[("insert_deduplicate", "0")]).await
+        if !self.select(&nobody, &[], &QuerySettings::default())?.collect().await?.is_empty() {
+            self.delete(&format!("ALTER TABLE {} DELETE WHERE {daily}", schema::DAILY_USERS)).await?;
+        }
+        self.add_daily_users(&differences(&events, &daily), "sum(more) != 0").await
     }
+
+    /// Adds these differences, of those sums of which this holds.
+    pub(super) async fn add_daily_users(&self, differences: &str, which: &str) -> Result<(), WarehouseError> {
+        let statement = format!(
+            "INSERT INTO {} SELECT {COLUMNS}, toUInt64(sum(more)) FROM ({differences}) GROUP BY {COLUMNS} HAVING {which}",
+            schema::DAILY_USERS
+        );
+        // As many days as there are. And rows alike are no retry: they may have been there before they were deleted.
+        let settings = [("max_partitions_per_insert_block", "0"), ("insert_deduplicate", "0")];
+        self.execute(&statement, &settings).await
+    }
+}
+
+/// What the rollup counts by.
+const COLUMNS: &str = "tenant, app, day, user, _incarnation, _partition";
+
+/// What some events count and, less than nothing, what some of the rollup counts: `more`.
+pub(super) fn differences(of_events: &str, of_daily_users: &str) -> String {
+    format!(
+        "SELECT {COLUMNS}, toInt64(events) AS more FROM ({}) UNION ALL \
+         SELECT {COLUMNS}, -toInt64(events) AS more FROM {} WHERE {of_daily_users}",
+        schema::daily_users_of(&format!("{} WHERE {of_events}", schema::EVENTS)),
+        schema::DAILY_USERS
+    )
 }

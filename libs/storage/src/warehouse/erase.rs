@@ -1,8 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use model::{AppId, HOUR_MS, Incarnation, Offset, PartitionId, TenantId};
 
-use super::{Cell, QuerySettings, Reason, Warehouse, WarehouseError, param, schema};
+use super::{Cell, QuerySettings, Reason, Warehouse, WarehouseError, daily::differences, param, schema};
 
 /// A user who ends at a place in the log: what stands before it is to be erased.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +127,25 @@ impl Warehouse {
         }
     }
 
+    /// Whether the user has events, of a new user too, that stand in these places of the user's life of the log.
+    pub async fn has_events(
+        &self,
+        user: &ErasedUser<'_>,
+        places: &[(PartitionId, Range<Offset>)],
+    ) -> Result<bool, WarehouseError> {
+        let places = places.iter().map(|(partition, Range { start, end })| {
+            format!("(_partition = {partition} AND _offset >= {start} AND _offset < {end})")
+        });
+        let statement = format!(
+            "SELECT toInt64(1) FROM {} WHERE {} AND _incarnation = {} AND ({}) LIMIT 1",
+            schema::EVENTS,
+            whose(user),
+            user.incarnation,
+            places.collect::<Vec<_>>().join(" OR ")
+        );
+        Ok(!self.select(&statement, &[], &QuerySettings::default())?.collect().await?.is_empty())
+    }
+
     /// Deletes these users from the rollup, together with what it has of a new user: that is lacking then.
     pub async fn delete_daily_users(&self, users: &[ErasedUser<'_>]) -> Result<(), WarehouseError> {
         if users.is_empty() {
@@ -136,28 +158,14 @@ impl Warehouse {
 
     /// Adds to the user's rollup what it lacks. Right only as far as nothing of the user is inserted meanwhile: look again.
     pub async fn fill_daily_users(&self, user: &ErasedUser<'_>) -> Result<(), WarehouseError> {
-        let statement = format!(
-            "INSERT INTO {} SELECT tenant, app, day, user, _incarnation, _partition, toUInt64(sum(more)) FROM ({}) \
-             GROUP BY tenant, app, day, user, _incarnation, _partition HAVING sum(more) > 0",
-            schema::DAILY_USERS,
-            daily_differences(user)
-        );
-        // As many days as there are; and the same rows may have been there before they were deleted.
-        let settings = [("max_partitions_per_insert_block", "0"), ("insert_deduplicate", "0")];
-        self.execute(&statement, &settings).await
+        self.add_daily_users(&daily_differences(user), "sum(more) > 0").await
     }
 }
 
 /// What the events count and, less than nothing, what the rollup counts.
 fn daily_differences(user: &ErasedUser<'_>) -> String {
     let whose = format!("{} AND _incarnation <= {}", whose(user), user.incarnation);
-    let columns = "tenant, app, day, user, _incarnation, _partition";
-    format!(
-        "SELECT {columns}, toInt64(events) AS more FROM ({}) UNION ALL \
-         SELECT {columns}, -toInt64(events) AS more FROM {} WHERE {whose}",
-        schema::daily_users_of(&format!("{} WHERE {whose}", schema::EVENTS)),
-        schema::DAILY_USERS
-    )
+    differences(&whose, &whose)
 }
 
 fn any_of(users: &[ErasedUser<'_>], condition: impl Fn(&ErasedUser<'_>) -> String) -> String {
