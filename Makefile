@@ -18,8 +18,9 @@ run: engine console ## Build everything and start the whole product with a demo 
 	$(PENSTOCK) serve --demo --text-logs
 
 .PHONY: demo
-demo: ## Send a week of made events to the server that `make run` started
-	cargo run --release --locked -p loadgen -- demo
+demo: ## Send a made shop's week to the server that `make run` started, and go on live until Ctrl-C
+	cargo build --release --locked -p penstock
+	$(PENSTOCK) demo --key-file .penstock/demo.key --app xyz123
 
 .PHONY: stack stack-down
 stack: engine backends console ## Start it as a cluster: Kafka, Redis, PostgreSQL, every role in processes of its own
@@ -29,10 +30,12 @@ stack: engine backends console ## Start it as a cluster: Kafka, Redis, PostgreSQ
 stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
-.PHONY: test test-alone
-test: console ## Run every test, on the real engine, with real clients and a real browser
+.PHONY: test test-build test-alone
+test: test-build ## Run every test, on the real engine, with real clients and a real browser
+	$(call beside,test-alone) RUST_TEST_THREADS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) cargo test --workspace --locked -- --skip alone::; wait $$beside
+
+test-build: console # and fetch what they use
 	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run; wait $$beside
-	$(call beside,test-alone) cargo test --workspace --locked -- --skip alone::; wait $$beside
 
 test-alone: # those that disturb a cluster, and mostly wait: told at the end
 	@cargo test --workspace --locked --test e2e -- alone:: > target/test-alone.log 2>&1 || failed=1; cat target/test-alone.log; test -z "$${failed:-}"
@@ -52,6 +55,13 @@ lint: buf console ## Check format, lints, contracts, dependencies, the console's
 	deploy/tools/breaking.sh
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
 	cd services/console && npm run --silent check
+
+.PHONY: release reproducible
+release: console cyclonedx ## Build a release into target/release-build/dist: the program, its SBOM (CycloneDX), changelog, checksums
+	deploy/tools/release.sh target/release-build
+
+reproducible: console cyclonedx ## Build a release in two folders and compare: takes two release builds
+	deploy/check/reproducible.sh
 
 .PHONY: images
 images: ## Build the container images, with SBOM (needs docker)
@@ -133,7 +143,7 @@ soak: engine ## Half an hour at 50,000 events a second with questions, or PENSTO
 console: buf ## Build the web console, which the program then brings at /console/
 	@deploy/tools/console.sh
 
-.PHONY: engine backends venv stubs clients chromium buf deny
+.PHONY: engine backends venv stubs clients chromium buf deny cyclonedx
 engine: ## Fetch the ClickHouse engine
 	@deploy/tools/engine.sh
 backends: ## Fetch what a cluster stands on: Kafka, Redis, PostgreSQL, S3
@@ -153,3 +163,5 @@ buf: ## Fetch buf, the contracts' tool and a gRPC client
 	@deploy/tools/buf.sh
 deny:
 	@deploy/tools/deny.sh
+cyclonedx:
+	@deploy/tools/cyclonedx.sh

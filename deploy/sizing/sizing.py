@@ -42,7 +42,7 @@ class Assumed:
     # Questions of one who looks: a dashboard of ten tiles, anew every five minutes.
     questions_a_minute: float = 2
     # What the pipeline keeps of an event's identity for a day, in memory: as its source says (seen.rs), and as `make soak` sees it.
-    identity_bytes: float = 50
+    identity_bytes: float = 27
     # A cluster against one process: Kafka's client, TLS between roles. Not measured.
     apart: float = 2
     # Of twenty questions nineteen are put together from what is kept, and read the events of the last hour; one reads a week.

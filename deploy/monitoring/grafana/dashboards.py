@@ -12,6 +12,10 @@ from dataclasses import dataclass
 HERE = pathlib.Path(__file__).parent
 
 
+# Histograms whose buckets name the trace of a call in them.
+LED = ["penstock_call_seconds", "penstock_query_seconds"]
+
+
 @dataclass(frozen=True)
 class Panel:
     title: str
@@ -217,6 +221,7 @@ def panel_json(number, panel, x, y):
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "targets": [
             {"refId": chr(ord("A") + i), "expr": query, "legendFormat": name}
+            | ({"exemplar": True} if any(f"{led}_bucket" in query for led in LED) else {})
             for i, (name, query) in enumerate(panel.queries.items())
         ],
     }

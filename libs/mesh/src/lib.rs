@@ -9,7 +9,9 @@
 pub mod body;
 pub mod context;
 pub mod deadline;
+pub mod exemplar;
 mod idle;
+pub mod lately;
 pub mod limits;
 mod linger;
 pub mod openapi;

@@ -1,7 +1,7 @@
-//! What tenants may take a second, of all processes of a role together.
+//! What tenants and their apps may take a second, of all processes of a role together.
 //!
-//! A tenant's limit is a bucket in the cache that the processes share. A process leases units of it, what is needed and a tenth of a second's beside,
-//! at most an eighth of a burst, and spends them without asking anybody; so a call waits for the cache a few times a second at most, and not at all while its tenant
+//! A holder's limit is a bucket in the cache that the processes share. A process leases units of it, what is needed and a tenth of a second's beside,
+//! at most an eighth of a burst, and spends them without asking anybody; so a call waits for the cache a few times a second at most, and not at all while its holder
 //! is over the limit. While the cache is away each process lets its part in, by as many processes as were there when it was last heard; what it let in meanwhile
 //! it owes the bucket when the cache is back. Over any time t the processes together let in at most burst + rate × t, a lease for each process more, and a
 //! burst more for each time the cache goes away or comes back.
@@ -10,6 +10,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,20 +18,61 @@ use std::{
     time::Duration,
 };
 
-use model::{Error, ErrorCode, Exceeded, TenantId};
+use model::{AppId, Error, ErrorCode, Exceeded, TenantId};
 use parking_lot::Mutex;
 use storage::{AllSettings, Ask, Cache, Directory, Lease, Quota};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 use tracing::warn;
 
 use crate::rate::{Meter, OverRate, Rate};
 
 /// How often is looked at what operators set, and which processes are there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long calls wait for the first of it at the start of a process.
+const FIRST_READ: Duration = Duration::from_secs(5);
 /// For how long nothing is leased of a bucket that was found empty.
 const BREATH: Duration = Duration::from_millis(10);
 /// A burst that isn't set: what comes in so many seconds.
 const BURST_SECONDS: u64 = 10;
+
+/// Who has a limit: a tenant, or beside that and within it one of its apps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its app; none, the tenant itself.
+    pub app: Option<AppId>,
+}
+
+impl From<&TenantId> for Holder {
+    fn from(tenant: &TenantId) -> Self {
+        Self { tenant: tenant.clone(), app: None }
+    }
+}
+
+impl Holder {
+    /// The tenant's app.
+    pub fn app(tenant: &TenantId, app: &AppId) -> Self {
+        Self { tenant: tenant.clone(), app: Some(app.clone()) }
+    }
+
+    /// Of which kind it is.
+    pub fn kind(&self) -> &'static str {
+        if self.app.is_some() { "app" } else { "tenant" }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.app {
+            Some(app) => write!(f, "{}/apps/{app}", self.tenant),
+            None => write!(f, "{}", self.tenant),
+        }
+    }
+}
 
 /// What operators set, and with whom it is shared.
 pub struct Limits {
@@ -43,7 +85,8 @@ pub struct Limits {
     is_shared: AtomicBool,
     /// How many times the cache went away; it is away in the beginning.
     lost: AtomicU64,
-    set: Mutex<Arc<AllSettings>>,
+    /// What is set; none before it was read for the first time.
+    set: watch::Sender<Option<Arc<AllSettings>>>,
 }
 
 impl Limits {
@@ -68,23 +111,43 @@ impl Limits {
             known: AtomicU64::new(1),
             is_shared: AtomicBool::new(false),
             lost: AtomicU64::new(1),
-            set: Mutex::default(),
+            set: watch::Sender::default(),
         }
     }
 
-    /// What holds of a tenant's where it isn't as the configuration says.
-    pub fn of(&self, tenant: &TenantId) -> Quota {
-        self.settings().at(tenant, None).quota
+    /// What is set for it, where it isn't as the configuration says; of an app what is its own.
+    pub fn of(&self, holder: &Holder) -> Quota {
+        let (all, Holder { tenant, app }) = (self.settings(), holder);
+        match app {
+            None => all.at(tenant, None).quota,
+            Some(app) => all.quotas(tenant).and_then(|quotas| quotas.get(app)).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Whether any app of the tenant has a quota of its own.
+    pub fn any_of_apps(&self, tenant: &TenantId) -> bool {
+        self.settings().quotas(tenant).is_some()
     }
 
     /// What holds everywhere, as it was seen last; nothing is set before that.
     pub fn settings(&self) -> Arc<AllSettings> {
-        Arc::clone(&*self.set.lock())
+        self.set.borrow().clone().unwrap_or_default()
+    }
+
+    /// The same, once it was read; an error if that takes long.
+    pub async fn known_settings(&self) -> Result<Arc<AllSettings>, Error> {
+        if let Some(known) = &*self.set.borrow() {
+            return Ok(Arc::clone(known));
+        }
+        let mut set = self.set.subscribe();
+        let known = timeout(FIRST_READ, set.wait_for(Option::is_some)).await;
+        let known = known.ok().and_then(Result::ok).and_then(|known| known.clone());
+        known.ok_or_else(|| Error::unavailable("what tenants may do can't be read yet", LOOK_EVERY))
     }
 
     /// Takes what is set now.
     pub fn set(&self, settings: AllSettings) {
-        *self.set.lock() = Arc::new(settings);
+        self.set.send_replace(Some(Arc::new(settings)));
     }
 
     /// Says that this process is there, and hears who else is.
@@ -139,16 +202,16 @@ pub fn rate(per_second: (Option<u64>, u64), burst: (Option<u64>, u64)) -> Option
     Some(Rate { per_second, burst: burst.unwrap_or(per_second.saturating_mul(BURST_SECONDS)) })
 }
 
-/// One limit of every tenant.
+/// One limit of every holder.
 pub struct Limit {
     limits: Arc<Limits>,
     /// As quotas call it.
     name: &'static str,
     unit: &'static str,
-    buckets: Mutex<HashMap<TenantId, Arc<Bucket>>>,
+    buckets: Mutex<HashMap<Holder, Arc<Bucket>>>,
 }
 
-/// What this process has of a tenant's bucket.
+/// What this process has of a holder's bucket.
 #[derive(Default)]
 struct Bucket {
     state: Mutex<State>,
@@ -197,11 +260,11 @@ impl Limit {
     }
 
     /// Takes so many units, or none.
-    pub async fn take(&self, tenant: &TenantId, rate: Rate, units: u64) -> Result<(), OverRate> {
+    pub async fn take(&self, holder: &Holder, rate: Rate, units: u64) -> Result<(), OverRate> {
         if units > rate.burst.max(1) {
             return Err(OverRate::Always);
         }
-        let bucket = self.bucket(tenant);
+        let bucket = self.bucket(holder);
         if let Step::Done(outcome) = self.step(&bucket, rate, units) {
             return outcome;
         }
@@ -210,7 +273,7 @@ impl Limit {
             Step::Done(outcome) => return outcome,
             Step::Ask(ask, held) => (ask, held),
         };
-        let name = format!("{}/{}/{tenant}/{}-{}", self.limits.group, self.name, rate.per_second, rate.burst);
+        let name = format!("{}/{}/{holder}/{}-{}", self.limits.group, self.name, rate.per_second, rate.burst);
         let lease = self.limits.cache.lease(&name, &ask).await;
         let now = Instant::now();
         let outcome = match lease {
@@ -245,8 +308,8 @@ impl Limit {
     }
 
     /// Gives back units that were taken.
-    pub fn give_back(&self, tenant: &TenantId, rate: Rate, units: u64) {
-        let bucket = self.bucket(tenant);
+    pub fn give_back(&self, holder: &Holder, rate: Rate, units: u64) {
+        let bucket = self.bucket(holder);
         let mut state = bucket.state.lock();
         state.meter.give_back(self.part(rate, units), units);
         if self.limits.is_shared.load(Ordering::Acquire) {
@@ -256,8 +319,8 @@ impl Limit {
     }
 
     /// Charges units that were used without being asked for, also those that aren't there yet.
-    pub fn owe(&self, tenant: &TenantId, rate: Rate, units: u64) {
-        let bucket = self.bucket(tenant);
+    pub fn owe(&self, holder: &Holder, rate: Rate, units: u64) {
+        let bucket = self.bucket(holder);
         let mut state = bucket.state.lock();
         let (part, now) = (self.part(rate, units), Instant::now());
         if self.limits.is_shared.load(Ordering::Acquire) {
@@ -270,24 +333,24 @@ impl Limit {
         }
     }
 
-    /// The refusal of a tenant that is over the rate.
-    pub fn refusal(&self, tenant: &TenantId, rate: Rate, wait: Duration) -> Error {
+    /// The refusal of who is over the rate.
+    pub fn refusal(&self, holder: &Holder, rate: Rate, wait: Duration) -> Error {
         metrics::counter!("penstock_limit_refused_total", "limit" => self.name).increment(1);
         // Not a moment early: what a clock in milliseconds rounds down would be refused again.
         let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1));
         let (value, unit) = (rate.per_second, self.unit);
-        let what =
-            format!("the tenant's {value} {unit} a second are used up; come again in {:.3} s", wait.as_secs_f64());
-        let limit = Exceeded { subject: format!("tenants/{tenant}"), name: self.name.into(), value, unit: unit.into() };
+        let (kind, seconds) = (holder.kind(), wait.as_secs_f64());
+        let what = format!("the {kind}'s {value} {unit} a second are used up; come again in {seconds:.3} s");
+        let limit = Exceeded { subject: format!("tenants/{holder}"), name: self.name.into(), value, unit: unit.into() };
         let error = Error::new(ErrorCode::ResourceExhausted, what);
         Error { retry_after: Some(wait), limit: Some(Box::new(limit)), ..error }
     }
 
-    fn bucket(&self, tenant: &TenantId) -> Arc<Bucket> {
+    fn bucket(&self, holder: &Holder) -> Arc<Bucket> {
         let mut buckets = self.buckets.lock();
-        match buckets.get(tenant) {
+        match buckets.get(holder) {
             Some(bucket) => Arc::clone(bucket),
-            None => Arc::clone(buckets.entry(tenant.clone()).or_default()),
+            None => Arc::clone(buckets.entry(holder.clone()).or_default()),
         }
     }
 

@@ -25,6 +25,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use crate::exemplar;
+
 /// What is observed and where it goes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,11 +90,12 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// The metrics in Prometheus' text format.
-    pub fn render(&self) -> String {
+    /// The metrics in Prometheus' text format, or with exemplars in that of OpenMetrics.
+    pub fn render(&self, is_open: bool) -> String {
         #[cfg(target_os = "linux")]
         self.process.collect();
-        self.prometheus.render()
+        let text = self.prometheus.render();
+        if is_open { exemplar::open_metrics(&text) } else { text }
     }
 }
 
@@ -108,7 +111,8 @@ impl Drop for Telemetry {
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Seconds: from half a millisecond to half a minute, the range of what callers wait for.
-const SECONDS: [f64; 15] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+pub(crate) const SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// Of each tenant only what the objectives ask: there are hundreds of them.
 const FEW_SECONDS: [f64; 3] = [0.2, 0.5, 2.0];

@@ -17,12 +17,14 @@ mod ledger_history;
 mod metrics;
 mod opening;
 mod placements;
+mod processes;
 mod registry;
 mod replays;
 mod reports;
 mod settings;
 pub mod stand;
 mod states;
+mod usages;
 mod warehouse;
 
 pub use audit::audit;
@@ -36,10 +38,12 @@ pub use ledger_history::ledger_history;
 pub use metrics::metrics;
 pub use opening::opening;
 pub use placements::placements;
+pub use processes::processes;
 pub use registry::registry;
 pub use replays::replays;
 pub use reports::reports;
 pub use states::states;
+pub use usages::usages;
 pub use warehouse::warehouse;
 
 use std::time::Duration;

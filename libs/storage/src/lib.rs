@@ -1,9 +1,9 @@
 //! What the product stands on beside the log: the metastore, the warehouse and the cache.
 //!
-//! The metastore is thirteen small traits, one for each thing it keeps: the [`Directory`] of tenants, apps, keys and settings, the
+//! The metastore is fourteen small traits, one for each thing it keeps: the [`Directory`] of tenants, apps, keys and settings, the
 //! [`Registry`] of properties, the [`Ledger`] of what the pipeline has committed, the [`Metrics`] that tenants
 //! define, the [`Erasures`] of users, the [`Replays`] of the log, the [`Reports`] that are asked by the clock, the [`Placements`] of the log's
-//! records, the [`States`] of buckets, the [`Audit`] of who changed what, the [`Brandings`] of tenants, the [`Dashboards`] of their apps, and [`Snapshots`] of all. [`Metastore`] is all thirteen; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
+//! records, the [`Processes`] that there are, [`Usages`] of tenants, the [`States`] of buckets, the [`Audit`] of who changed what, the [`Brandings`] of tenants, the [`Dashboards`] of their apps, and [`Snapshots`] of all. [`Metastore`] is all fifteen; it lives in SQLite or in PostgreSQL, with the same SQL, and one conformance suite checks the promises written here on both.
 //!
 //! The [`Warehouse`] is ClickHouse over HTTP, always by the official client: the embedded engine and a cluster differ
 //! by an address.
@@ -25,6 +25,7 @@ mod open;
 pub mod place;
 mod placements;
 mod postgres;
+mod processes;
 mod registry;
 mod replays;
 mod reports;
@@ -33,6 +34,7 @@ mod snapshots;
 mod sql;
 mod sqlite;
 mod states;
+mod usages;
 pub mod warehouse;
 
 pub mod conformance;
@@ -49,12 +51,14 @@ pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pendi
 pub use metrics::Metrics;
 pub use open::open;
 pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writer};
+pub use processes::{Process, ProcessCalls, Processes};
 pub use registry::{Registry, RegistryError};
 pub use replays::{LogRange, Rebuilt, Replay, ReplayClock, ReplayProgress, ReplayRequest, ReplayState, Replays};
 pub use reports::{Report, ReportRun, ReportTerms, Reports, RunProgress};
 pub use settings::{AllSettings, Layers, Quota, Setting, Settings};
 pub use snapshots::Snapshots;
 pub use states::{BucketState, STATES_LAST_MS, States};
+pub use usages::{Usages, Used};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// Everything the metastore keeps, behind one connection pool.
@@ -67,6 +71,8 @@ pub trait Metastore:
     + Replays
     + Reports
     + Placements
+    + Processes
+    + Usages
     + States
     + Audit
     + Brandings
@@ -83,6 +89,8 @@ impl<
         + Replays
         + Reports
         + Placements
+        + Processes
+        + Usages
         + States
         + Audit
         + Brandings

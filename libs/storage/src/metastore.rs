@@ -1,4 +1,4 @@
-//! The thirteen traits of the metastore, over either database.
+//! The fifteen traits of the metastore, over either database.
 //!
 //! What must be true in PostgreSQL, where writers run side by side, is also true in SQLite, where they don't. Each write of
 //! the ledger is one conditional UPDATE first: it takes the partition's row, so that who comes second sees what the first
@@ -14,12 +14,14 @@ mod erasures;
 mod ledger;
 mod metrics;
 mod placements;
+mod processes;
 mod registry;
 mod replays;
 mod reports;
 mod settings;
 mod snapshots;
 mod states;
+mod usages;
 
 use std::sync::Arc;
 

@@ -22,12 +22,12 @@ pub struct Settings {
     /// For how many days events are kept; 0, for ever. See [`crate::kept_from_ms`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
-    /// What a tenant may send and ask. Not an app's.
+    /// What may be sent and asked. An app's holds beside its tenant's, which all of its apps share.
     #[serde(skip_serializing_if = "Quota::is_none")]
     pub quota: Quota,
 }
 
-/// What a tenant may send and ask. Of each: none, where it isn't set; 0, no limit.
+/// What a tenant or an app may send and ask. Of each: none, where it isn't set; 0, no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quota {
@@ -143,6 +143,8 @@ pub enum Setting {
     All(Settings),
     /// What tenants' admins may set; the rest, which is operators', stays.
     OfAdmins(Settings),
+    /// The same, and what an app may of what its tenant may.
+    OfOwners(Settings),
     /// The quota alone.
     Quota(Quota),
     /// The retention alone.
@@ -160,6 +162,8 @@ pub struct AllSettings {
 struct OfTenant {
     settings: Settings,
     apps: HashMap<AppId, Settings>,
+    /// What apps have for themselves, within their tenant's.
+    quotas: HashMap<AppId, Quota>,
 }
 
 impl AllSettings {
@@ -172,11 +176,17 @@ impl AllSettings {
                 continue;
             };
             let Self { installation, tenants } = &mut all;
-            let wider = || OfTenant { settings: installation.clone(), apps: HashMap::new() };
+            let wider = || OfTenant { settings: installation.clone(), ..OfTenant::default() };
             let of_tenant = tenants.entry(tenant).or_insert_with(wider);
+            let own = settings.quota;
             let settings = settings.within(&of_tenant.settings);
             match app {
-                Some(app) => drop(of_tenant.apps.insert(app, settings)),
+                Some(app) => {
+                    if !own.is_none() {
+                        of_tenant.quotas.insert(app.clone(), own);
+                    }
+                    of_tenant.apps.insert(app, settings);
+                }
                 None => of_tenant.settings = settings,
             }
         }
@@ -192,5 +202,10 @@ impl AllSettings {
     /// The same of all apps of a tenant that have something of their own.
     pub fn of_apps(&self, tenant: &TenantId) -> impl Iterator<Item = &Settings> {
         self.tenants.get(tenant).into_iter().flat_map(|of_tenant| of_tenant.apps.values())
+    }
+
+    /// The quotas of a tenant's apps, those that have one for themselves.
+    pub fn quotas(&self, tenant: &TenantId) -> Option<&HashMap<AppId, Quota>> {
+        self.tenants.get(tenant).map(|of_tenant| &of_tenant.quotas).filter(|quotas| !quotas.is_empty())
     }
 }

@@ -11,10 +11,12 @@ mod errors;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod placements;
+pub(crate) mod processes;
 pub(crate) mod registry;
 pub(crate) mod replays;
 pub(crate) mod reports;
 pub(crate) mod states;
+pub(crate) mod usages;
 
 pub(crate) use database::{Database, Statement, Transaction, query};
 pub(crate) use errors::{migrated, taken};

@@ -91,6 +91,16 @@ async fn placements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn usages() {
+    conformance::usages(metastore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes() {
+    conformance::processes(metastore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replays() {
     conformance::replays(metastore).await;
 }

@@ -84,6 +84,18 @@ async fn placements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn usages() {
+    let folders = Folders::new();
+    conformance::usages(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes() {
+    let folders = Folders::new();
+    conformance::processes(async || folders.metastore().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replays() {
     let folders = Folders::new();
     conformance::replays(async || folders.metastore().await).await;

@@ -84,7 +84,7 @@ impl Caller {
         Err(denied("this key manages its own tenant only"))
     }
 
-    /// Whose audit log to look into: that of the tenant to manage, or for an operator who names none that of what is about no tenant.
+    /// What to look into: the tenant to manage's, or for an operator who names none what is no tenant's, or every one's.
     pub(crate) fn chain(&self, named: &str) -> Result<Option<TenantId>, Error> {
         if named.is_empty() && self.is_operator() {
             return Ok(None);

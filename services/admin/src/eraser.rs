@@ -6,8 +6,8 @@
 //!    is no longer the user's;
 //! 2. note which hours lose events: once they are deleted nobody could tell;
 //! 3. put a row in the place of each record, so that [Reconcile](crate) still balances, and delete the others;
-//! 4. count the user's rollup again. Rows there have no offsets, so a new user's go too and are put back: compared while nothing is pending
-//!    in the partitions that may have more of the user, until it is right;
+//! 4. count the user's rollup again. Rows there have no offsets, so a new user's go too and are put back: compared while nothing of the user
+//!    is being inserted, until it is right. Whether something was is seen afterwards, since partitions that never rest are the usual ones;
 //! 5. forget the states of the app, which know their users, and delete them; give the noted hours new epochs, and only then note that it is done;
 //! 6. after the longest life of an insert look again, from step 2 on.
 //!
@@ -18,9 +18,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
     time::Duration,
 };
 
+use futures::future::try_join_all;
 use model::{Offset, PartitionId, partition_of};
 use serde::{Deserialize, Serialize};
 use storage::{
@@ -28,7 +30,7 @@ use storage::{
     WarehouseError,
     warehouse::{ErasedUser, LONGEST_INSERT},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -38,7 +40,11 @@ use crate::Ground;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two comparisons of the rollup, and how many are made before others get their turn.
 const COMPARE_EVERY: Duration = Duration::from_millis(50);
-const COMPARISONS: usize = 100;
+const COMPARISONS: usize = 20;
+/// Of how many users at once: most of the time is spent waiting for a block.
+const COMPARED: usize = 8;
+/// For how long a comparison waits until the blocks are committed that were inserted meanwhile.
+const BLOCK: Duration = Duration::from_secs(10);
 /// How many erasures are looked at, and how many of them are carried out at once: one mutation a table for all. The statement of so many
 /// of the longest ids is still one that a server takes.
 const MOST_OPEN: u32 = 1_000;
@@ -230,8 +236,12 @@ impl Eraser {
         let mut open: Vec<&Erasure> = batch.iter().collect();
         for _ in 0..COMPARISONS {
             let (mut again, mut surplus) = (Vec::new(), Vec::new());
-            for erasure in open {
-                match self.daily_users(erasure).await? {
+            let mut compared = Vec::new();
+            for some in open.chunks(COMPARED) {
+                compared.extend(try_join_all(some.iter().map(|erasure| self.daily_users(erasure))).await?);
+            }
+            for (erasure, differs) in open.into_iter().zip(compared) {
+                match differs {
                     Some((0, 0)) => continue,
                     Some((_, 1..)) => surplus.push(user(erasure)),
                     Some((1.., 0)) => warehouse.fill_daily_users(&user(erasure)).await?,
@@ -249,17 +259,39 @@ impl Eraser {
         Ok(open.into_iter().map(|erasure| erasure.request.id.clone()).collect())
     }
 
-    /// How the user's rollup differs from the events; `None` if that can't be told, since something was inserted.
+    /// How the user's rollup differs from the events; `None` if that can't be told, since something of the user was inserted meanwhile.
     async fn daily_users(&self, erasure: &Erasure) -> Result<Option<(u64, u64)>, EraserError> {
-        let at_rest = async || -> Result<_, EraserError> {
-            let states = self.partitions(erasure).await?;
-            let at = |state: PartitionState| (state.partition, state.generation, state.committed, state.pending);
-            Ok(states.into_iter().map(at).collect::<Vec<_>>())
-        };
-        let before = at_rest().await?;
-        let differs = self.ground.warehouse.erased_daily_users(&user(erasure)).await?;
-        let is_still = before == at_rest().await? && before.iter().all(|(.., pending)| pending.is_none());
-        Ok((is_still || !self.is_read(&erasure.topic)).then_some(differs))
+        let warehouse = &self.ground.warehouse;
+        let before = self.partitions(erasure).await?;
+        let differs = warehouse.erased_daily_users(&user(erasure)).await?;
+        if !self.is_read(&erasure.topic) {
+            return Ok(Some(differs));
+        }
+        let Some(meanwhile) = inserted(&before, &self.partitions(erasure).await?) else { return Ok(None) };
+        if !meanwhile.is_empty() {
+            // Whether any is the user's is seen once all are there.
+            let Ok(committed) = timeout(BLOCK, self.until_committed(&erasure.topic, &meanwhile)).await else {
+                return Ok(None);
+            };
+            committed?;
+            if warehouse.has_events(&user(erasure), &meanwhile).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(differs))
+    }
+
+    async fn until_committed(&self, topic: &Topic, ranges: &[(PartitionId, Range<Offset>)]) -> Result<(), MetaError> {
+        loop {
+            let states = self.ground.ledger.partitions(topic).await?;
+            let is_committed = |(p, range): &(PartitionId, Range<Offset>)| {
+                states.iter().any(|state| state.partition == *p && state.committed >= range.end)
+            };
+            if ranges.iter().all(is_committed) {
+                return Ok(());
+            }
+            sleep(COMPARE_EVERY).await;
+        }
     }
 
     /// Deletes the states of the apps in which users had events until now. What was computed before can't be kept any more; what an insert
@@ -294,6 +326,16 @@ impl Eraser {
     }
 }
 
+/// What may have been inserted between two looks at the same partitions, in part or whole; `None` if they aren't the same.
+fn inserted(before: &[PartitionState], after: &[PartitionState]) -> Option<Vec<(PartitionId, Range<Offset>)>> {
+    let of = |states: &[PartitionState]| states.iter().map(|state| state.partition).collect::<Vec<_>>();
+    let ranges = before.iter().zip(after).map(|(before, after)| {
+        let end = after.pending.map_or(after.committed, |pending| pending.last + 1);
+        (before.partition, before.committed..end)
+    });
+    (of(before) == of(after)).then(|| ranges.filter(|(_, range)| !range.is_empty()).collect())
+}
+
 fn open_erasures(number: usize) {
     metrics::gauge!("penstock_erasures_open").set(number as f64);
 }
@@ -306,5 +348,37 @@ fn user(erasure: &Erasure) -> ErasedUser<'_> {
         incarnation: erasure.topic.incarnation,
         partition: erasure.partition,
         end: erasure.end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::Pending;
+
+    use super::*;
+
+    fn state(partition: u32, committed: u64, last: Option<u64>) -> PartitionState {
+        let pending = last.map(|last| Pending { first: committed, last, since_ms: 0 });
+        PartitionState {
+            partition,
+            generation: 1,
+            owner: String::new(),
+            committed,
+            pending,
+            frontier_ms: 0,
+            held: false,
+        }
+    }
+
+    #[test]
+    fn what_was_inserted_meanwhile_is_all_that_was_pending_then_or_since() {
+        let rest = [state(1, 10, None), state(2, 20, None)];
+        assert_eq!(inserted(&rest, &rest), Some(vec![]));
+        let pending = [state(1, 10, Some(14)), state(2, 20, None)];
+        assert_eq!(inserted(&pending, &pending), Some(vec![(1, 10..15)]));
+        assert_eq!(inserted(&rest, &pending), Some(vec![(1, 10..15)]));
+        let gone_on = [state(1, 15, Some(17)), state(2, 21, None)];
+        assert_eq!(inserted(&pending, &gone_on), Some(vec![(1, 10..18), (2, 20..21)]));
+        assert_eq!(inserted(&rest, &rest[..1]), None, "the log grew, or an old partition is through");
     }
 }

@@ -9,17 +9,18 @@ use api::{
         CreateBackupResponse, CreateKeyRequest, CreateKeyResponse, CreateReportRequest, CreateReportResponse,
         CreateTenantRequest, CreateTenantResponse, DeleteReportRequest, DeleteReportResponse, EraseUserRequest,
         EraseUserResponse, GetBrandingRequest, GetBrandingResponse, GetErasureRequest, GetErasureResponse,
-        GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse, GetSettingsRequest,
-        GetSettingsResponse, GetTenantQuotaRequest, GetTenantQuotaResponse, GetTenantRetentionRequest,
-        GetTenantRetentionResponse, GetTopicRequest, GetTopicResponse, GrowTopicRequest, GrowTopicResponse,
-        ListAppsRequest, ListAppsResponse, ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest,
-        ListDeadLettersResponse, ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse,
-        ListReplaysRequest, ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest,
-        ListReportsResponse, ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse,
-        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest,
-        SetBrandingResponse, SetSettingsRequest, SetSettingsResponse, SetTenantDomainsRequest,
-        SetTenantDomainsResponse, SetTenantQuotaRequest, SetTenantQuotaResponse, SetTenantRetentionRequest,
-        SetTenantRetentionResponse, StartReplayRequest, StartReplayResponse, VerifyAuditRequest, VerifyAuditResponse,
+        GetHealthRequest, GetHealthResponse, GetReplayRequest, GetReplayResponse, GetReportRequest, GetReportResponse,
+        GetSettingsRequest, GetSettingsResponse, GetTenantQuotaRequest, GetTenantQuotaResponse,
+        GetTenantRetentionRequest, GetTenantRetentionResponse, GetTopicRequest, GetTopicResponse, GetUsageRequest,
+        GetUsageResponse, GrowTopicRequest, GrowTopicResponse, ListAppsRequest, ListAppsResponse,
+        ListAuditEntriesRequest, ListAuditEntriesResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+        ListErasuresRequest, ListErasuresResponse, ListKeysRequest, ListKeysResponse, ListReplaysRequest,
+        ListReplaysResponse, ListReportRunsRequest, ListReportRunsResponse, ListReportsRequest, ListReportsResponse,
+        ListTenantsRequest, ListTenantsResponse, ReconcileRequest, ReconcileResponse, RevokeKeyRequest,
+        RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, SetBrandingRequest, SetBrandingResponse,
+        SetSettingsRequest, SetSettingsResponse, SetTenantDomainsRequest, SetTenantDomainsResponse,
+        SetTenantQuotaRequest, SetTenantQuotaResponse, SetTenantRetentionRequest, SetTenantRetentionResponse,
+        StartReplayRequest, StartReplayResponse, VerifyAuditRequest, VerifyAuditResponse,
         admin_service_server::AdminService,
     },
 };
@@ -27,12 +28,12 @@ use eventlog::EventLog;
 use futures::{Stream, StreamExt, stream};
 use model::Error;
 use storage::{
-    Cache, Erasures, Ledger, MetaError, Metastore, Placement, Placements, Replays, States, Topic, Warehouse,
+    Cache, Erasures, Ledger, MetaError, Metastore, Placement, Placements, Processes, Replays, States, Topic, Warehouse,
 };
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
-use crate::{caller::Caller, reconcile::unreadable, reports::Desk};
+use crate::{caller::Caller, reconcile::unreadable, reports::Desk, usage::Prices};
 
 /// What every method works on.
 pub(crate) struct Admin {
@@ -41,7 +42,17 @@ pub(crate) struct Admin {
     pub(crate) ground: Option<Ground>,
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) retention_days: u32,
+    pub(crate) prices: Prices,
     pub(crate) now_ms: fn() -> i64,
+}
+
+/// What holds in the house unless it was said otherwise of a tenant.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// For how many days events are kept; 0 is for ever.
+    pub retention_days: u32,
+    /// What tenants are asked for.
+    pub prices: Prices,
 }
 
 /// What events are kept in, on their way and at its end.
@@ -57,6 +68,8 @@ pub struct Ground {
     pub replays: Arc<dyn Replays>,
     /// Where in the log they are.
     pub placements: Arc<dyn Placements>,
+    /// What brings them.
+    pub processes: Arc<dyn Processes>,
     /// What is kept of their states.
     pub states: Arc<dyn States>,
     /// Where they end.
@@ -257,6 +270,16 @@ impl AdminService for Admin {
     ) -> Result<Response<CancelReplayResponse>, Status> {
         let (caller, message) = take(request)?;
         answer(self.stop_replay(&caller, &message).await)
+    }
+
+    async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.usage(&caller, &message).await)
+    }
+
+    async fn get_health(&self, request: Request<GetHealthRequest>) -> Result<Response<GetHealthResponse>, Status> {
+        let (caller, message) = take(request)?;
+        answer(self.health(&caller, &message).await)
     }
 
     async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<GetTopicResponse>, Status> {

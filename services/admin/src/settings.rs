@@ -36,7 +36,7 @@ impl Admin {
         let required = || {
             Error::invalid("settings", "REQUIRED", "must be the settings; without any field it takes back what was set")
         };
-        let wanted = checked(request.settings.ok_or_else(required)?, app.is_some())?;
+        let wanted = checked(request.settings.ok_or_else(required)?)?;
         if app.is_none() && !caller.reaches_all() {
             return Err(denied("this key is limited to some apps: say in `app_id` which of them it is about"));
         }
@@ -44,12 +44,20 @@ impl Admin {
             Setting::All(wanted)
         } else {
             let layers = self.directory.settings(tenant.as_ref(), app.as_ref()).await.map_err(stored)?;
-            if !leaves_to_operators(&wanted, layers.own(tenant.as_ref(), app.as_ref())) {
+            let set = layers.own(tenant.as_ref(), app.as_ref());
+            if !leaves_to_operators(&wanted, set) {
+                return Err(denied("only operators change `max_priority` and `retention_days`: leave them out"));
+            }
+            // Whoever has the whole tenant shares out what it may among its apps.
+            if app.is_some() && caller.reaches_all() {
+                Setting::OfOwners(wanted)
+            } else if wanted.quota.is_none() || wanted.quota == set.quota {
+                Setting::OfAdmins(wanted)
+            } else {
                 return Err(denied(
-                    "only operators change `max_priority`, `retention_days` and `quota`: leave them out",
+                    "only operators change a tenant's `quota`, and only they and admins of all apps an app's: leave it out",
                 ));
             }
-            Setting::OfAdmins(wanted)
         };
         let acting = self.acting(caller, "AdminService/SetSettings");
         acting.set_settings(tenant.as_ref(), app.as_ref(), setting).await.map_err(stored)?;
@@ -89,21 +97,15 @@ impl Admin {
 fn leaves_to_operators(wanted: &Settings, set: &Settings) -> bool {
     (wanted.max_priority.is_none() || wanted.max_priority == set.max_priority)
         && (wanted.retention_days.is_none() || wanted.retention_days == set.retention_days)
-        && (wanted.quota.is_none() || wanted.quota == set.quota)
 }
 
-fn checked(settings: v1::Settings, is_app: bool) -> Result<Settings, Error> {
+fn checked(settings: v1::Settings) -> Result<Settings, Error> {
     let v1::Settings { time_zone, allowed_origins, max_priority, default_priority, retention_days, quota } = settings;
     let priority = |field: &str, number| match number {
         0 => Ok(None),
         number => priority_from_wire(field, number).map(Some),
     };
-    let quota = match quota {
-        Some(quota) if is_app && quota != v1::TenantQuota::default() => {
-            Err(Error::invalid("settings.quota", "NOT_ALLOWED", "is a tenant's, which its apps share: leave it out"))
-        }
-        quota => quotas::from_wire("settings.quota", &quota.unwrap_or_default()),
-    };
+    let quota = quotas::from_wire("settings.quota", &quota.unwrap_or_default());
     let (((time_zone, allowed_origins), (max_priority, default_priority)), ((), quota)) = check::both(
         check::both(
             check::both(

@@ -163,6 +163,41 @@ tell(async (visit) => {
   await visit.check(page, "metrics");
   await visit.picture(page, "metrics");
 
+  // A dashboard with a range, and tiles of what no explorer asks.
+  await page.getByRole("link", { name: "Dashboards" }).click();
+  await page.getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("What the dashboard is about").fill("What we sell");
+  await page.getByLabel("Range of the dashboard").selectOption("7d");
+  await page.getByRole("button", { name: "SELECT", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  const put = dialog.getByRole("button", { name: "Put it in" });
+  await dialog.getByLabel("Title").fill("By hand");
+  const select = "SELECT status, SUM(amount) AS total FROM events WHERE event_type = 'sale' GROUP BY status";
+  await dialog.getByLabel("SELECT").fill(select.replace("amount", "amuont"));
+  await put.click();
+  const tried = await dialog.getByRole("alert").textContent();
+  await visit.check(page, "tile of a SELECT");
+  await dialog.getByLabel("SELECT").fill(select);
+  await put.click();
+  await page.getByRole("region", { name: "By hand", exact: true }).getByRole("cell", { name: "paid" }).waitFor();
+  await page.getByRole("button", { name: "Metric", exact: true }).click();
+  await dialog.getByLabel("Over time").selectOption("Total");
+  await visit.check(page, "tile of a metric");
+  await put.click();
+  const average = page.getByRole("region", { name: "Average sale" }).locator(".totals dd", { hasText: "€45.25" });
+  await average.waitFor();
+  await visit.check(page, "dashboard with tiles of all sorts, edited");
+  await visit.picture(page, "dashboard-tiles");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Edit" }).waitFor();
+  await page.reload();
+  await average.waitFor();
+  const board = [
+    await page.getByText("What we sell").count(),
+    await page.getByRole("region", { name: "Average sale" }).getByText("last 7 days").count(),
+    await page.getByRole("region", { name: "By hand", exact: true }).getByRole("cell", { name: "paid" }).count(),
+  ];
+
   return {
     live,
     before,
@@ -177,5 +212,7 @@ tell(async (visit) => {
     underlined,
     isRefused,
     metric,
+    tried,
+    board,
   };
 });

@@ -1,4 +1,4 @@
-// Keys, apps, usage, reports and the audit log, and who doesn't see them.
+// Keys, apps, settings, branding, usage, reports and the audit log, and who doesn't see them.
 import { given, tell } from "./visit.mjs";
 
 tell(async (visit) => {
@@ -38,9 +38,123 @@ tell(async (visit) => {
   await visit.check(page, "apps");
   await visit.picture(page, "apps");
 
+  // An operator says what a tenant may, and its admins the rest.
+  const operator = await visit.page();
+  await visit.signIn(operator, given("PENSTOCK_OPERATOR_KEY"));
+  await operator.getByRole("region", { name: "All tenants of the installation" }).getByText("UTC").waitFor();
+  await visit.check(operator, "tenants");
+  await visit.picture(operator, "tenants");
+
+  // A new tenant is whole with a key with which its admins make the rest.
+  await operator.getByRole("button", { name: "New tenant" }).click();
+  await operator.getByLabel("Id").fill("acme");
+  await visit.check(operator, "new tenant");
+  await operator.getByRole("button", { name: "Add the tenant" }).click();
+  await operator.getByRole("button", { name: "New admin key" }).click();
+  const first = await visit.page();
+  await visit.signIn(first, await operator.getByLabel("The key's text").inputValue());
+  await visit.picture(operator, "tenant-new");
+  await first.getByRole("heading", { name: "There is no app yet" }).waitFor();
+  await visit.check(first, "no app yet");
+  await visit.picture(first, "no-app");
+  await first.getByRole("button", { name: "Open Apps" }).click();
+  await first.getByRole("button", { name: "New app" }).click();
+  await first.getByLabel("Id").fill("shop");
+  await first.getByRole("button", { name: "Add the app" }).click();
+  await first.getByLabel("App", { exact: true }).waitFor();
+  const made = await first.getByLabel("App", { exact: true }).inputValue();
+  await first.close();
+  await operator.getByRole("link", { name: "Tenants" }).click();
+
+  await operator.getByRole("button", { name: "Settings of demo" }).click();
+  await operator.getByRole("button", { name: "Change All apps of demo" }).click();
+  const calls = operator.getByLabel("Calls a second");
+  await calls.fill("many");
+  await operator.getByText("Write a whole number").waitFor();
+  await calls.fill("500");
+  await operator.getByLabel("Bytes that queries read a second").fill("4000000000");
+  await operator.getByText("4.0 GB").waitFor();
+  await visit.check(operator, "settings, changed by an operator");
+  await visit.picture(operator, "settings-changed");
+  await operator.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+  await operator.getByRole("row", { name: "Calls 500 a second the tenant" }).nth(1).waitFor();
+  await visit.check(operator, "tenant");
+  await visit.picture(operator, "tenant");
+  const domains = operator.getByRole("form", { name: "Domains of demo" });
+  await domains.getByRole("textbox").fill("Acme");
+  await domains.getByRole("button").click();
+  const misnamed = await domains.getByRole("alert").textContent();
+  await domains.getByRole("textbox").fill("analytics.acme.example");
+  await domains.getByRole("button").click();
+  await domains.getByRole("button", { disabled: true }).waitFor();
+
+  // How the installation is: calls are told 10 seconds after they were answered.
+  await operator.getByRole("link", { name: "System" }).click();
+  await operator.getByRole("row", { name: /gateway, ingest, pipeline/ }).waitFor();
+  await operator
+    .getByRole("region", { name: "Calls", exact: true })
+    .getByRole("row", { name: /^admin / })
+    .waitFor();
+  await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(4).waitFor();
+  const isDown = await operator.getByText("no answer").count();
+  await operator.getByRole("button", { name: "More partitions" }).click();
+  await visit.check(operator, "more partitions");
+  await operator.getByRole("spinbutton", { name: "Partitions" }).fill("8");
+  await operator.getByRole("button", { name: "Let it grow" }).click();
+  await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(8).waitFor();
+  await operator.getByText("none under way").waitFor();
+  await operator.getByRole("button", { name: "Replay a time" }).click();
+  await visit.check(operator, "new replay");
+  const until = operator.getByLabel("To, UTC");
+  const now = await until.inputValue();
+  await until.fill("2020-01-01T00:00");
+  await operator.getByRole("button", { name: "Start the replay" }).click();
+  const backwards = await operator.getByRole("dialog").getByRole("alert").textContent();
+  await until.fill(now);
+  await operator.getByRole("button", { name: "Start the replay" }).click();
+  await operator.getByRole("row", { name: / done$/ }).waitFor();
+  await visit.check(operator, "system");
+  await visit.picture(operator, "system");
+  await operator.close();
+
+  await open("Settings");
+  const row = (/** @type {string} */ name) => page.getByRole("row", { name, exact: true });
+  await row("Calls 500 a second the tenant").nth(1).waitFor();
+  await row("Time zone UTC the server").nth(1).waitFor();
+  await page.getByRole("button", { name: "Change Demo app" }).click();
+  await page.getByLabel("Calls a second").fill("100");
+  await visit.check(page, "settings of an app, changed");
+  await page.getByRole("button", { name: "Save" }).click();
+  await row("Calls 100 a second the app").waitFor();
+  await page.getByRole("button", { name: "Change All apps of demo" }).click();
+  const isTheirs = await page.getByLabel(/Highest priority|Calls a second/).count();
+  await page.getByRole("combobox", { name: "Time zone" }).fill("Asia/Kathmandu");
+  await page.keyboard.press("Enter");
+  await visit.check(page, "settings, changed");
+  await page.getByRole("button", { name: "Save" }).click();
+  await row("Time zone Asia/Kathmandu the tenant").nth(1).waitFor();
+  await visit.check(page, "settings");
+  await visit.picture(page, "settings");
+
+  await open("Branding");
+  const branding = page.getByRole("form", { name: "All apps of demo" });
+  await page.getByText("It holds on analytics.acme.example.").waitFor();
+  await branding.getByLabel("Name").fill("Acme Insights");
+  await branding.getByLabel("Colour of what can be clicked").fill("yellow");
+  await branding.getByRole("button").click();
+  const miscoloured = await branding.getByRole("alert").textContent();
+  await branding.getByLabel("Colour of what can be clicked").fill("#ffd400");
+  await branding.getByRole("button").click();
+  const inherited = page.getByRole("form", { name: "Demo app" }).getByLabel("Name");
+  await inherited.and(page.getByPlaceholder("Acme Insights")).waitFor();
+  await visit.check(page, "branding");
+  await visit.picture(page, "branding");
+
   await open("Usage and health");
   await page.getByText("Log and warehouse agree").waitFor();
   const counts = await page.locator(".totals dd").allTextContents();
+  await page.getByText("100 a second").waitFor();
+  const limits = await page.locator(".facts dd").allTextContents();
   await visit.check(page, "usage");
   await visit.picture(page, "usage");
 
@@ -67,5 +181,19 @@ tell(async (visit) => {
   await visit.check(page, "audit");
   await visit.picture(page, "audit");
 
-  return { pages, refused, counts, wrong, done: done.slice(0, 4), verdict };
+  return {
+    made,
+    pages,
+    refused,
+    counts,
+    limits,
+    isTheirs,
+    isDown,
+    backwards,
+    misnamed,
+    miscoloured,
+    wrong,
+    done: done.slice(0, 4),
+    verdict,
+  };
 });

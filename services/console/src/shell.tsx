@@ -1,5 +1,5 @@
 import { Suspense, useEffect, useRef, useState } from "react";
-import { MEANING } from "./api/access";
+import { type App, MEANING } from "./api/access";
 import { brand } from "./lib/brand";
 import { go, href, usePlace } from "./lib/route";
 import { useApp, useSession } from "./lib/session";
@@ -12,11 +12,18 @@ import { Select } from "./ui/field";
 import { Icon } from "./ui/icon";
 import { Empty, Waiting } from "./ui/states";
 
+/** Of pages that are about none. */
+const NO_APP: App = { id: "", name: "", zone: "UTC" };
+
 export function Shell() {
   const session = useSession();
   const { page: path } = usePlace();
   const app = useApp();
-  const allowed = PAGES.filter((page) => page.needs.some((permission) => session.may(permission)));
+  // An installation's operator has no apps of its own.
+  const isOperator = app === undefined && session.may("operator");
+  const allowed = PAGES.filter(({ needs }) =>
+    needs.some((permission) => session.may(permission) && (!isOperator || permission === "operator")),
+  );
   const page = allowed.find((one) => one.path === path) ?? (path === "" ? allowed[0] : undefined);
   const [isHelping, setHelping] = useState(false);
   const [isMenuOpen, setMenuOpen] = useState(false);
@@ -59,11 +66,14 @@ export function Shell() {
         </div>
       </nav>
       <main id="main" tabIndex={-1}>
-        {page === undefined || app === undefined ? (
-          <Nowhere hasApp={app !== undefined} path={path} />
+        {page === undefined || (app === undefined && !page.isOfNoApp) ? (
+          <>
+            <h1 className="unseen">{brand().name}</h1>
+            <Nowhere hasApp={app !== undefined || isOperator} path={path} />
+          </>
         ) : (
           <Suspense fallback={<Waiting what={`Opening ${page.label}`} />}>
-            <page.show key={`${page.path} ${app.id}`} app={app} />
+            <page.show key={`${page.path} ${app?.id}`} app={app ?? NO_APP} />
           </Suspense>
         )}
       </main>
@@ -175,9 +185,14 @@ function Nowhere({ hasApp, path }: { hasApp: boolean; path: string }) {
       <Empty icon="app" title="There is no app yet">
         <p>
           {may("admin")
-            ? "An app is what events are sent to. Make one with: penstock app create --id shop"
+            ? "An app is what events are sent to. Make one on the page Apps."
             : "Ask an admin of your tenant for an app, and for a key that reaches it."}
         </p>
+        {may("admin") && (
+          <Button kind="primary" onClick={() => go("apps")}>
+            Open Apps
+          </Button>
+        )}
       </Empty>
     );
   }

@@ -11,7 +11,7 @@ use api::status::{code_name, of_http};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
-use mesh::{Body, Request, Response, per_tenant::PerTenant, protocol::Protocol, work::Account};
+use mesh::{Body, Request, Response, exemplar, lately, per_tenant::PerTenant, protocol::Protocol, work::Account};
 use metrics::{Counter, Histogram, counter, histogram};
 use model::{Error, ErrorCode};
 use tracing::{Span, debug, error, info};
@@ -30,7 +30,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Result<Response
     let started = Instant::now();
     let outcome = account.charged(next.run(request)).await;
     let call = Call { seconds: started.elapsed().as_secs_f64(), ..call };
-    histogram!("penstock_call_seconds", "target" => target).record(call.seconds);
+    exemplar::record("penstock_call_seconds", ("target", target), call.seconds);
     match outcome {
         Ok(response) => {
             let call = match of_head(&response) {
@@ -71,6 +71,7 @@ impl Call {
         // Thousands a second: a line for each is for whoever asks for it.
         span.in_scope(|| debug!(%path, %code, seconds, "call"));
         counter!("penstock_calls_total", "target" => *target, "code" => code).increment(1);
+        lately::record(target, code, *seconds);
         if let Some(tenant) = account.tenant() {
             OF_TENANTS.of(tenant).end(code, *seconds);
         }
@@ -104,7 +105,7 @@ impl OfTenant {
     fn end(&self, code: &str, seconds: f64) {
         let outcome = match code {
             "OK" => &self.ok,
-            "INTERNAL" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "UNKNOWN" | "DATA_LOSS" => &self.failed,
+            code if lately::is_failure(code) => &self.failed,
             _ => &self.refused,
         };
         outcome.increment(1);

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 use mesh::{
     HttpService, Request, Response,
     context::CONTEXT_HEADER,
-    limits::{Limit, Limits, rate},
+    limits::{Holder, Limit, Limits, rate},
     protocol::{Protocol, explained},
     rate::OverRate,
     signed::SigningKey,
@@ -219,7 +219,7 @@ async fn place(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let (key, all) = (call::key(&request)?, limits.settings());
+    let (key, all) = (call::key(&request)?, limits.known_settings().await?);
     let settings = all.at(&key.scope.tenant, key.scope.apps.single());
     call::whence(&request)?.check(&key, settings, request.headers())?;
     uses.note(&key.id, now_ms());
@@ -243,19 +243,27 @@ async fn scope(request: Request, next: Next) -> Result<Response, Error> {
 }
 
 async fn tenant_limit(calls: Arc<Calls>, request: Request, next: Next) -> Result<Response, Error> {
-    let (limit, limits, (per_second, burst)) = &*calls;
-    let tenant = &call::key(&request)?.scope.tenant;
-    let quota = limits.of(tenant);
-    // The configured burst belongs to the configured rate.
-    let burst = if quota.requests_per_second.is_some() { 0 } else { *burst };
-    if let Some(rate) = rate((quota.requests_per_second, *per_second), (quota.requests_burst, burst))
-        && let Err(over) = limit.take(tenant, rate, 1).await
-    {
-        let wait = match over {
-            OverRate::For(wait) => wait,
-            OverRate::Always => Duration::from_secs(1), // one call fits into any burst
-        };
-        return Err(limit.refusal(tenant, rate, wait));
+    let (limit, limits, configured) = &*calls;
+    let scope = &call::key(&request)?.scope;
+    let mut taken = None;
+    let of_app = scope.apps.single().map(|app| (Holder::app(&scope.tenant, app), (0, 0)));
+    for (holder, (per_second, burst)) in [((&scope.tenant).into(), *configured)].into_iter().chain(of_app) {
+        let quota = limits.of(&holder);
+        // The configured burst belongs to the configured rate.
+        let burst = if quota.requests_per_second.is_some() { 0 } else { burst };
+        let rate = rate((quota.requests_per_second, per_second), (quota.requests_burst, burst));
+        let Some(rate) = rate else { continue };
+        if let Err(over) = limit.take(&holder, rate, 1).await {
+            if let Some((tenant, rate)) = &taken {
+                limit.give_back(tenant, *rate, 1);
+            }
+            let wait = match over {
+                OverRate::For(wait) => wait,
+                OverRate::Always => Duration::from_secs(1), // one call fits into any burst
+            };
+            return Err(limit.refusal(&holder, rate, wait));
+        }
+        taken = Some((holder, rate));
     }
     next.run(request).await
 }

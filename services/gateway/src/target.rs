@@ -63,9 +63,8 @@ impl Target {
                 Some(Self::Metrics)
             }
             "tenants" | "apps" | "keys" | "quota" | "retention" | "reconcile" | "dead-letters" | "erasures"
-            | "replays" | "reports" | "topic" | "audit" | "backups" | "branding" | "domains" | "settings" => {
-                Some(Self::Admin)
-            }
+            | "replays" | "reports" | "topic" | "health" | "usage" | "audit" | "backups" | "branding" | "domains"
+            | "settings" => Some(Self::Admin),
             _ => None,
         }
     }

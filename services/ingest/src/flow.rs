@@ -3,7 +3,7 @@
 //! Three things are asked, and a batch that is refused by one of them has been charged nothing:
 //!
 //! - [`lag`]: whether the pipeline keeps up, so that the log doesn't outgrow its retention;
-//! - [`quota`]: whether the tenant's events and bytes a second let the batch in;
+//! - [`quota`]: whether the events and bytes a second of the tenant and its apps let the batch in;
 //! - [`budget`]: whether there is room for it among what this process works on, of which a tenant never holds more than is left.
 //!
 //! A single call that doesn't pass is refused, with the time after which it would. A stream waits instead, unread, which slows its
@@ -20,7 +20,7 @@ mod quota;
 
 use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
-use mesh::limits::Limits;
+use mesh::{limits::Limits, rate::OverRate};
 use model::{Error, ErrorCode, TenantId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -31,11 +31,11 @@ use tracing::warn;
 pub(crate) use budget::Permit as Room;
 pub(crate) use lag::follow as follow_lag;
 pub use quota::QuotaOptions;
-pub(crate) use quota::Size;
+pub(crate) use quota::{Size, Sizes};
 
 use budget::{Budget, Permit};
 use lag::Lag;
-use quota::{Charge, Over, Quotas};
+use quota::{Charge, Quotas};
 
 /// How much may be under way, and how far behind the pipeline may be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -165,26 +165,28 @@ impl Flow {
     }
 
     /// Lets a batch in now, or refuses it.
-    pub(crate) async fn admit(&self, tenant: &TenantId, size: Size) -> Result<Admission, Error> {
+    pub(crate) async fn admit(&self, tenant: &TenantId, sizes: &Sizes) -> Result<Admission, Error> {
         self.lag.check().map_err(counted("pipeline"))?;
-        let room = self.budget.try_take(tenant, size.bytes).ok_or_else(no_room).map_err(counted("room"))?;
-        let charge = self.quotas.charge(tenant, size).await.map_err(|over| self.quotas.refusal(tenant, over));
+        let room = self.budget.try_take(tenant, sizes.whole.bytes).ok_or_else(no_room).map_err(counted("room"))?;
+        let charge = self.quotas.charge(tenant, sizes).await.map_err(|over| self.quotas.refusal(&over));
         Ok(Admission { charge: charge.map_err(counted("quota"))?, _room: room })
     }
 
     /// Lets a batch in once it passes, or refuses it when it has waited for too long. While it waits it holds nothing that
     /// others could use.
-    pub(crate) async fn admit_in_time(&self, tenant: &TenantId, size: Size) -> Result<Admission, Error> {
+    pub(crate) async fn admit_in_time(&self, tenant: &TenantId, sizes: &Sizes) -> Result<Admission, Error> {
         let deadline = Instant::now() + Duration::from_secs(self.options.pause_seconds);
         self.lag.wait(deadline).await.map_err(counted("pipeline"))?;
         let charge = loop {
-            match self.quotas.charge(tenant, size).await {
+            match self.quotas.charge(tenant, sizes).await {
                 Ok(charge) => break charge,
-                Err(Over::For { wait, .. }) if Instant::now() + wait <= deadline => sleep(wait).await,
-                Err(over) => return Err(counted("quota")(self.quotas.refusal(tenant, over))),
+                Err(over) => match over.why {
+                    OverRate::For(wait) if Instant::now() + wait <= deadline => sleep(wait).await,
+                    _ => return Err(counted("quota")(self.quotas.refusal(&over))),
+                },
             }
         };
-        match timeout_at(deadline, self.budget.take(tenant, size.bytes)).await {
+        match timeout_at(deadline, self.budget.take(tenant, sizes.whole.bytes)).await {
             Ok(room) => Ok(Admission { charge, _room: room }),
             Err(_) => {
                 self.quotas.give_back(&charge);

@@ -13,7 +13,7 @@ use eventlog::{Batch, EventLog, LogError};
 use mesh::{context::CallContext, per_tenant::PerTenant, signed::SigningKey, trace};
 use metrics::{Counter, counter};
 use model::{
-    Error, PartitionId, Permission, Position, PropertyKind, partition_of,
+    AppId, Error, PartitionId, Permission, Position, PropertyKind, Scope, partition_of,
     record::{self, Body, PropertyRef, RecordRef, TraceIds},
 };
 use storage::{AppInfo, Apps, RegistryError};
@@ -22,7 +22,7 @@ use tracing::{Instrument, debug_span, warn};
 use crate::{
     Limits, Parts,
     apps::{AppError, AppsOfBatch},
-    flow::{Admission, Flow, Size},
+    flow::{Admission, Flow, Size, Sizes},
     placing::Placing,
     validate::{self, Good, Judge},
     wire,
@@ -117,7 +117,8 @@ impl Publisher {
     ) -> Result<v1::Acknowledgement, Error> {
         context.require(Permission::Ingest)?;
         self.check_events(batch.events.len())?;
-        let admission = self.flow.admit(&context.scope.tenant, Size { events: batch.events.len(), bytes }).await?;
+        let sizes = self.sizes(&context.scope, &batch, bytes);
+        let admission = self.flow.admit(&context.scope.tenant, &sizes).await?;
         self.publish(context, batch, admission).await
     }
 
@@ -139,6 +140,27 @@ impl Publisher {
                 Err(error)
             }
         }
+    }
+
+    /// What a batch costs that came in so many bytes; each app has a part of them by its events.
+    pub(crate) fn sizes(&self, scope: &Scope, batch: &wire::Batch<'_>, bytes: usize) -> Sizes {
+        let whole = Size { events: batch.events.len(), bytes };
+        if !self.flow.quotas.are_of_apps(&scope.tenant) {
+            return whole.into();
+        }
+        let mut apps = Vec::<(&str, usize)>::new();
+        for event in &batch.events {
+            let own = event.as_ref().map_or("", |event| event.app_id);
+            let usual = || scope.apps.single().map_or("", AppId::as_str);
+            let name = [own, batch.app_id].into_iter().find(|name| !name.is_empty()).unwrap_or_else(usual);
+            match apps.iter_mut().find(|(app, _)| *app == name) {
+                Some((_, events)) => *events += 1,
+                None => apps.push((name, 1)),
+            }
+        }
+        // What is no app's name is refused as such, event by event.
+        let size = |(app, events)| Some((AppId::new(app).ok()?, Size { events, bytes: bytes * events / whole.events }));
+        Sizes { whole, of_apps: apps.into_iter().filter_map(size).collect() }
     }
 
     /// Refuses a batch off the wire that is too long.
@@ -275,7 +297,9 @@ impl Publisher {
             let ends = vec![buffer.len() as u32];
             vec![Batch { partition, buffer: Bytes::from(buffer), ends }]
         };
-        let admission = self.flow.admit(&context.scope.tenant, Size { events: 1, bytes }).await?;
+        let whole = Size { events: 1, bytes };
+        let sizes = Sizes { whole, of_apps: vec![(app.id.clone(), whole)] };
+        let admission = self.flow.admit(&context.scope.tenant, &sizes).await?;
         self.append(1, batches).await.inspect_err(|_| self.flow.give_back(&admission))
     }
 

@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use crate::{
     Publisher,
-    flow::{Admission, OpenStream, Size},
+    flow::{Admission, OpenStream, Size, Sizes},
     publish::RETRY_AFTER,
     wire::{self, StreamRequest},
 };
@@ -99,13 +99,13 @@ impl Sender {
     /// Starts the work on a batch as soon as it is let in.
     async fn take(&self, message: Result<Bytes, Status>) -> Answer {
         let message = message?;
-        let size = self.size(&message).map_err(|e| to_status(&e))?;
+        let sizes = self.sizes(&message).map_err(|e| to_status(&e))?;
         // A smaller window is made of the same places: each batch takes as many more.
         let places = self.publisher.flow().places(self.publisher.limits().stream_batches) as u32;
         let place = Arc::clone(&self.places).acquire_many_owned(places).await;
         let place = place.map_err(|_| to_status(&Error::internal("a stream's window is closed")))?;
         let tenant = &self.context.scope.tenant;
-        let admission = self.publisher.flow().admit_in_time(tenant, size).await.map_err(|e| to_status(&e))?;
+        let admission = self.publisher.flow().admit_in_time(tenant, &sizes).await.map_err(|e| to_status(&e))?;
         let (publisher, context) = (Arc::clone(&self.publisher), Arc::clone(&self.context));
         let work = async move {
             let account = Account::of(&context.scope.tenant);
@@ -116,10 +116,14 @@ impl Sender {
         Ok(tokio::spawn(work.in_current_span()))
     }
 
-    fn size(&self, message: &[u8]) -> Result<Size, Error> {
+    fn sizes(&self, message: &[u8]) -> Result<Sizes, Error> {
         let StreamRequest { batch, .. } = StreamRequest::read(message)?;
         self.publisher.check_bytes(batch)?; // before it waits
-        Ok(Size { events: wire::count(batch)?, bytes: batch.len() })
+        let scope = &self.context.scope;
+        if self.publisher.flow().quotas.are_of_apps(&scope.tenant) {
+            return Ok(self.publisher.sizes(scope, &wire::Batch::read(batch)?, batch.len()));
+        }
+        Ok(Size { events: wire::count(batch)?, bytes: batch.len() }.into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Made events for Penstock: a demonstration's week, and the benchmark.
+/// Made events for Penstock: the benchmark.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -14,8 +14,6 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Send a week of made events to a running server.
-    Demo(DemoArguments),
     /// Start a Penstock of its own and measure it beside the raw engine.
     Bench(BenchArguments),
     /// Start a Penstock of its own, send and ask for long, and fail if memory or lag climb.
@@ -37,26 +35,6 @@ pub(crate) struct SoakArguments {
     /// Seconds from line to line.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) every: u64,
-}
-
-/// Where the demonstration's events go, and how many there are.
-#[derive(Debug, Args)]
-pub(crate) struct DemoArguments {
-    /// The server.
-    #[arg(long, env = "PENSTOCK_SERVER", default_value = "http://127.0.0.1:7070")]
-    pub(crate) server: String,
-    /// File that holds the key. It must allow `ingest` and `backfill`.
-    #[arg(long, default_value = ".penstock/demo.key")]
-    pub(crate) key_file: PathBuf,
-    /// The app.
-    #[arg(long, default_value = "xyz123")]
-    pub(crate) app: String,
-    /// How many events.
-    #[arg(long, default_value_t = 100_000)]
-    pub(crate) events: u64,
-    /// The same seed makes the same events, and those count once within 24 hours; another seed makes others.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
 }
 
 /// How much is measured. The defaults take about ten minutes on two cores.

@@ -10,8 +10,6 @@ mod crowd;
 mod dashboards;
 mod house;
 mod latency;
-mod machine;
-mod open_loop;
 mod process;
 mod raw;
 mod read;
@@ -19,25 +17,26 @@ mod report;
 mod rows;
 mod skew;
 pub(crate) mod soak;
-mod stats;
 mod stored;
 mod victim;
 mod write;
 
 use std::{io::Write, path::Path};
 
+use load::{
+    Machine, now_ms,
+    shop::{Density, KINDS, Users, Week, wire},
+};
 use storage::warehouse::{Cell, QuerySettings};
 use tokio::time::Instant;
 
 use crate::{
     args::{BenchArguments, Part},
     connection::Connection,
-    demo::{identify, now_ms},
     error::LoadError,
-    events::{Density, KINDS, Users, Week, wire},
+    publish::identify,
 };
 use house::{APP, House, READER};
-use machine::Machine;
 use report::Report;
 use rows::Rows;
 
@@ -51,7 +50,7 @@ pub(crate) async fn run(arguments: &BenchArguments, out: &mut impl Write) -> Res
     let beside = arguments.out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = std::fs::create_dir_all(beside).and_then(|()| beside.canonicalize()).and_then(tempfile::tempdir_in);
     let dir = dir.map_err(LoadError::io(format!("can't make a directory in {}", beside.display())))?;
-    let machine = Machine::here(dir.path());
+    let machine = Machine::here(Some(dir.path()));
     let house = House::start(dir.path()).await?;
     let report = measure(&house, arguments, machine, &mut |step| {
         let _ = writeln!(out, "{step} ..."); // the result is in the file too

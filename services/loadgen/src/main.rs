@@ -1,14 +1,12 @@
 //! Made events for Penstock.
 //!
-//! `loadgen demo` sends a believable week to a running server. `loadgen bench` starts a Penstock of its own and measures it, with
+//! `loadgen bench` starts a Penstock of its own and measures it, with
 //! the raw engine beside it in the same run: see [`bench`]. `loadgen soak` looks whether one goes on for long as it began.
 
 mod args;
 mod bench;
 mod connection;
-mod demo;
 mod error;
-mod events;
 mod publish;
 
 use std::{io::Write, process::ExitCode};
@@ -28,7 +26,6 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             let mut out = std::io::stdout();
             match &cli.command {
-                Command::Demo(arguments) => demo::run(arguments, &mut out).await,
                 Command::Soak(arguments) => bench::soak::run(arguments, &mut out).await,
                 Command::Bench(arguments) => bench::run(arguments, &mut out).await,
             }

@@ -6,6 +6,9 @@ use api::{
     raw::{Batch, Event},
     v1,
 };
+use futures::{StreamExt, TryStreamExt};
+use load::shop::{Users, wire};
+use prost::{Message, bytes::Bytes};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -13,6 +16,8 @@ use crate::{connection::Ingest, error::LoadError};
 
 /// Events in a batch at most.
 const BATCH_EVENTS: usize = 1_000;
+/// Users identified at once.
+const IDENTIFY_AT_ONCE: usize = 64;
 /// Bytes in a batch at most; the server's default limit is 1 MiB.
 const BATCH_BYTES: usize = 900_000;
 
@@ -42,6 +47,16 @@ impl<I: Iterator<Item = Event>> Iterator for Batches<I> {
         }
         (batch.events() > 0).then_some(batch)
     }
+}
+
+/// Makes the users known, so that later events carry their country and plan.
+pub(crate) async fn identify(client: &Ingest, users: &Users, app: &str) -> Result<(), LoadError> {
+    let calls = users.iter().map(|user| {
+        let (mut client, request) = (client.clone(), wire::identify(user, app).encode_to_vec());
+        async move { client.identify(Bytes::from(request)).await }
+    });
+    futures::stream::iter(calls).buffer_unordered(IDENTIFY_AT_ONCE).map_ok(drop).try_collect::<()>().await?;
+    Ok(())
 }
 
 /// What became of everything sent.
@@ -116,15 +131,14 @@ pub(crate) fn verdict(acknowledgement: Option<v1::Acknowledgement>) -> Result<(u
 #[allow(clippy::unwrap_used)]
 mod tests {
     use api::raw::Value;
-    use prost::Message;
+    use load::shop::{Density, Made, Week};
 
     use super::*;
-    use crate::events::{Density, Users, Week, wire};
 
     #[test]
     fn batches_keep_order_and_limits_and_lose_nothing() {
         let users = Users::new(1);
-        let large = |made: &crate::events::Made| wire::event(made, users.get(made.user), &"x".repeat(128), 1);
+        let large = |made: &Made| wire::event(made, users.get(made.user), &"x".repeat(128), 1);
         let mut events: Vec<_> = Week::new(1, &users, 4_321, Density::Full).map(|made| large(&made)).collect();
         for (i, event) in events.iter_mut().enumerate() {
             *event = event.clone().with_id(&i.to_string());

@@ -45,9 +45,17 @@ pub(crate) enum CertsError {
 #[derive(Debug, Serialize)]
 pub(crate) struct Identity {
     identity: String,
+    #[serde(serialize_with = "path")]
     authority: PathBuf,
+    #[serde(serialize_with = "path")]
     certificate: PathBuf,
+    #[serde(serialize_with = "path")]
     key: PathBuf,
+}
+
+/// As it is shown: a path may be no UTF-8, and JSON must be.
+fn path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// What to set.
@@ -112,4 +120,20 @@ fn named(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
     distinguished
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_no_text_is_said_all_the_same() {
+        let path = PathBuf::from(OsStr::from_bytes(b"certs\xff"));
+        let identity =
+            Identity { identity: "query".to_owned(), authority: path.clone(), certificate: path.clone(), key: path };
+        assert_eq!(serde_json::to_value(identity).unwrap()["key"], "certs\u{fffd}");
+    }
 }

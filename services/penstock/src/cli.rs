@@ -12,7 +12,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use client::{ClientCommand, CostArguments, DoctorArguments, ProfileArguments, ProfileCommand, Server};
 pub(crate) use dashboard::DashboardCommand;
-pub(crate) use data::{ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, TailArguments, WatchArguments};
+pub(crate) use data::{
+    BenchArguments, DemoArguments, ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, TailArguments,
+    WatchArguments,
+};
 pub(crate) use manage::{
     AppCommand, AuditCommand, ErasureCommand, KeyCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand,
     ReportCommand, TenantCommand, TopicCommand,
@@ -150,12 +153,27 @@ impl ServeArguments {
     }
 }
 
+/// `NAME=VALUE`, as `product_name=Acme`: the value may be empty, and have `=` in it.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    parts.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "must be NAME=VALUE".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
+    use super::*;
+
     #[test]
     fn every_command_can_be_parsed() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_assignment_has_a_name() {
+        let of = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        assert_eq!((assignment("a=b=c"), assignment("a=")), (of("a", "b=c"), of("a", "")));
+        assert!(assignment("a").is_err() && assignment("=b").is_err());
     }
 }

@@ -6,8 +6,10 @@
 //! [`probe`]'s help.
 
 mod backup;
-mod cost;
+mod bench;
+pub(crate) mod cost;
 mod dashboard;
+mod demo;
 mod doctor;
 mod error;
 mod export;
@@ -15,7 +17,7 @@ mod kept;
 mod link;
 mod manage;
 mod metric;
-mod ops;
+pub(crate) mod ops;
 mod probe;
 mod profile;
 mod send;
@@ -31,7 +33,7 @@ pub(crate) use show::{Show, complain};
 
 use std::io::ErrorKind;
 
-use crate::cli::{ClientCommand, SqlFormat};
+use crate::cli::ClientCommand;
 use link::{Keyed, Link, keyed};
 use profile::Target;
 
@@ -62,12 +64,15 @@ async fn perform(command: ClientCommand, target: &Target, show: &mut Show) -> Re
             target.app(&mut arguments.app);
             send::send(target, arguments, show).await
         }
+        ClientCommand::Demo { mut arguments, .. } => {
+            target.app(&mut arguments.app);
+            demo::demo(target, arguments, show).await
+        }
+        // Not the profile's app: that one is in use.
+        ClientCommand::Bench { arguments, .. } => bench::bench(target, arguments, show).await,
         ClientCommand::Sql { mut arguments, .. } => {
             target.app(&mut arguments.app);
-            if show.is_json() {
-                arguments.format = SqlFormat::Json;
-            }
-            sql::sql(target, arguments, show.out()).await
+            sql::sql(target, arguments, show).await
         }
         ClientCommand::Watch { mut arguments, .. } => {
             target.app(&mut arguments.app);

@@ -89,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) query: query::Options,
     /// How the admin role works.
     pub(crate) admin: admin::Options,
+    /// What tenants are asked for what they use.
+    pub(crate) prices: admin::Prices,
     /// The bounds of the server.
     pub(crate) server: ServeOptions,
     /// Logs and traces.
@@ -126,6 +128,7 @@ impl Default for Config {
             tee: pipeline::TeeOptions::default(),
             query: query::Options::default(),
             admin: admin::Options::default(),
+            prices: admin::Prices::default(),
             server: ServeOptions::default(),
             telemetry: TelemetryOptions::default(),
         }
@@ -176,6 +179,9 @@ impl Config {
 
     /// Fills in what depends on other settings.
     pub(crate) fn complete(mut self) -> Result<Self, ConfigError> {
+        if self.data.to_str().is_none() {
+            return Err(ConfigError::Value { setting: "data", what: "must be UTF-8".to_owned() });
+        }
         let under = |name: &str| self.data.join(name).display().to_string();
         if self.log.is_empty() {
             self.log = format!("embedded:{}", under("log"));
@@ -193,6 +199,9 @@ impl Config {
             self.backup.to = self.data.join("backups").display().to_string();
         }
         self.backup.check(embedded)?;
+        if !self.prices.are_well() {
+            return Err(ConfigError::Value { setting: "prices", what: "must be numbers from 0 on".to_owned() });
+        }
         self.roles().check(&self)?;
         Ok(self)
     }
@@ -247,5 +256,7 @@ mod tests {
         assert!(error.contains("batch_byts"), "{error}");
         std::fs::write(&path, "warehouse = \"postgres://x\"").unwrap();
         assert!(Config::read(&path).unwrap().complete().is_err());
+        std::fs::write(&path, "[prices]\ngigabyte_in = nan\n").unwrap();
+        assert!(Config::read(&path).unwrap().complete().unwrap_err().to_string().starts_with("prices: must be"));
     }
 }

@@ -8,9 +8,11 @@ mod client;
 mod cold;
 mod config;
 mod ops;
+mod pulse;
 mod roles;
 mod services;
 mod stores;
+mod usage;
 mod warehouse;
 mod wire;
 
@@ -72,8 +74,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure.complaint(), is_json);
-            ExitCode::FAILURE
+            let complaint = failure.complaint();
+            complain(&complaint, is_json);
+            ExitCode::from(complaint.exit_code())
         }
     }
 }

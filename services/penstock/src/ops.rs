@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mesh::{Body, HttpService, Request, Response, telemetry::Telemetry};
 use tower::{service_fn, util::BoxCloneSyncService};
 
@@ -24,7 +24,7 @@ pub(crate) fn service(
             "/metrics" => {
                 watch_disk(&data);
                 watch_cpu(warehouse(), &told);
-                text(StatusCode::OK, telemetry.render())
+                metrics_of(&telemetry, request.headers())
             }
             "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" if ready() => text(StatusCode::OK, "ok\n".to_owned()),
@@ -65,10 +65,22 @@ fn watch_disk(data: &Path) {
     metrics::gauge!("penstock_disk_free_bytes").set(bytes(disk.f_bavail));
 }
 
+/// In the format that the scraper asks for.
+fn metrics_of(telemetry: &Telemetry, headers: &HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    let is_open = accepted.contains("application/openmetrics-text");
+    let mut response = text(StatusCode::OK, telemetry.render(is_open));
+    if is_open {
+        let open = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, open);
+    }
+    response
+}
+
 fn text(status: StatusCode, text: String) -> Response {
     let mut response = Response::new(Body::new(http_body_util::Full::from(text)));
     *response.status_mut() = status;
-    let plain = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
 }

@@ -125,9 +125,10 @@ impl Services {
                 now_ms,
             };
             desk = Some(Arc::new(admin::Desk::new(parts, config.admin.webhooks_to_loopback)));
-            let (ground, days) = (stores.ground(), config.retention.days);
+            let terms = admin::Terms { retention_days: config.retention.days, prices: config.prices.clone() };
+            let ground = stores.ground();
             let (meta, key) = (Arc::clone(meta), context_key.clone());
-            let admin = admin::service(meta, Arc::clone(&cache), ground, desk.clone(), days, key, now_ms);
+            let admin = admin::service(meta, Arc::clone(&cache), ground, desk.clone(), terms, key, now_ms);
             here.insert(Role::Admin, admin);
         }
         let service = |role: Role| here.get(&role).cloned().unwrap_or_else(|| elsewhere(role));

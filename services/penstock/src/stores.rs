@@ -101,6 +101,7 @@ impl Stores {
             erasures: self.meta.clone()?,
             replays: self.meta.clone()?,
             placements: self.meta.clone()?,
+            processes: self.meta.clone()?,
             states: self.meta.clone()?,
             warehouse: self.warehouse.clone()?,
             scratch: self.data.clone(),

@@ -24,10 +24,11 @@ use tracing::{info, warn};
 use crate::{
     bootstrap,
     config::{Config, ConfigError},
-    ops,
+    ops, pulse,
     roles::{CALLED, CALLERS, Role, Roles},
     services::{Services, report},
     stores::Stores,
+    usage::Teller,
 };
 
 /// Why the product can't start.
@@ -148,6 +149,9 @@ pub(crate) async fn serve(
         say_what_to_try(config, &operator_key, demo_key.as_deref());
     }
     metrics::gauge!("penstock_build_info", "version" => env!("CARGO_PKG_VERSION"), "roles" => roles.names()).set(1.0);
+    let pulse = stores.meta.clone().map(|meta| tokio::spawn(pulse::run(meta, roles.names(), stop.clone())));
+    let usage =
+        stores.meta.clone().map(|meta| tokio::spawn(Teller::new(meta, Arc::clone(&telemetry)).run(stop.clone())));
     info!(roles = roles.names(), "serving");
     serving.store(true, Ordering::Release);
     if let Some(services) = &services {
@@ -160,6 +164,9 @@ pub(crate) async fn serve(
     }
     for server in servers {
         let _ = server.await;
+    }
+    if let Some(pulse) = pulse {
+        let _ = pulse.await;
     }
     if let Some(uses) = uses {
         uses.write().await; // those of the calls that ended last
@@ -178,6 +185,11 @@ pub(crate) async fn serve(
         None => None,
     } {
         warn!(%error, "the pipeline did not end well; what it had not committed is replayed at the next start");
+    }
+    if let Some(usage) = usage
+        && let Ok(teller) = usage.await
+    {
+        teller.end().await;
     }
     stores.close().await;
     ops_stop.cancel();

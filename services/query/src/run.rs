@@ -14,7 +14,7 @@ use std::{
 use api::v1;
 use formula::{Buckets, SealedPlan};
 use futures::{Stream, stream};
-use mesh::{context::CallContext, limits::Limits};
+use mesh::{context::CallContext, exemplar, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
 use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
 use tokio::{task::JoinSet, time::Instant};
@@ -184,7 +184,7 @@ impl Engine {
         let answer = self.fresh_answer(&plan, asked.counts(), wanted.as_ref(), caller, started).await;
         if let Ok(answer) = &answer {
             let route = answer.info.as_ref().map_or("", |info| info.route().as_str_name());
-            metrics::histogram!("penstock_query_seconds", "route" => route).record(started.elapsed().as_secs_f64());
+            exemplar::record("penstock_query_seconds", ("route", route), started.elapsed().as_secs_f64());
         }
         match (answer, last) {
             (Ok(answer), Some(last)) => {

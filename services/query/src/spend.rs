@@ -1,4 +1,4 @@
-//! What each tenant's queries may read a second, in bytes.
+//! What the queries of each tenant, and of each of its apps, may read a second, in bytes.
 //!
 //! How much a query reads is known when it has ended. So it starts while what was read before is paid for, with a part of what it is expected to read
 //! put aside, and is charged in the end with what it read, be it more than there is: then the next one waits for that.
@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use mesh::{
-    limits::{Limit, Limits, rate},
+    limits::{Holder, Limit, Limits, rate},
     rate::{OverRate, Rate},
 };
-use model::{Error, TenantId};
+use model::{AppId, Error, TenantId};
 use std::time::Duration;
 
 use crate::Options;
@@ -20,18 +20,17 @@ const PARTS: u64 = 8;
 pub(crate) struct Reading {
     limits: Arc<Limits>,
     limit: Limit,
-    /// A second and at once, where nothing was set.
+    /// A second and at once, of a tenant for which nothing was set.
     default: (u64, u64),
 }
 
 /// What a query may read; it is charged when this is dropped.
 pub(crate) struct Spending {
     reading: Arc<Reading>,
-    tenant: TenantId,
-    /// None: there is no limit.
-    rate: Option<Rate>,
-    aside: u64,
-    read: u64,
+    /// Who has a limit, of which so much was put aside.
+    aside: Vec<(Holder, Rate, u64)>,
+    /// What it read; none, what was put aside.
+    read: Option<u64>,
 }
 
 impl Reading {
@@ -40,44 +39,53 @@ impl Reading {
         Self { limits, limit, default: (options.tenant_bytes_per_second, options.tenant_bytes_burst) }
     }
 
-    /// Lets a query start that is expected to read so much, or says when it may.
-    pub(crate) async fn begin(self: &Arc<Self>, tenant: &TenantId, expected: u64) -> Result<Spending, Error> {
-        let (quota, default) = (self.limits.of(tenant), self.default);
-        let rate = rate((quota.query_bytes_per_second, default.0), (quota.query_bytes_burst, default.1));
-        let aside = rate.map_or(0, |rate| expected.min(rate.burst / PARTS).max(1));
-        if let Some(rate) = rate {
-            self.limit.take(tenant, rate, aside).await.map_err(|over| {
+    /// Lets a query of an app start that is expected to read so much, or says when it may.
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        app: &AppId,
+        expected: u64,
+    ) -> Result<Spending, Error> {
+        let mut spending = Spending { reading: Arc::clone(self), aside: Vec::new(), read: Some(0) };
+        for (holder, default) in [(tenant.into(), self.default), (Holder::app(tenant, app), (0, 0))] {
+            let quota = self.limits.of(&holder);
+            let rate = rate((quota.query_bytes_per_second, default.0), (quota.query_bytes_burst, default.1));
+            let Some(rate) = rate else { continue };
+            let aside = expected.min(rate.burst / PARTS).max(1);
+            self.limit.take(&holder, rate, aside).await.map_err(|over| {
                 let wait = match over {
                     OverRate::For(wait) => wait,
                     OverRate::Always => Duration::from_secs(1), // what is put aside fits into any burst
                 };
-                self.limit.refusal(tenant, rate, wait)
+                self.limit.refusal(&holder, rate, wait)
             })?;
+            spending.aside.push((holder, rate, aside));
         }
-        Ok(Spending { reading: Arc::clone(self), tenant: tenant.clone(), rate, aside, read: 0 })
+        Ok(spending)
     }
 }
 
 impl Spending {
     /// The query runs: it is charged what was put aside unless it turns out what it read.
     pub(crate) fn start(&mut self) {
-        self.read = self.aside;
+        self.read = None;
     }
 
     /// What it read.
     pub(crate) fn read(&mut self, bytes: u64) {
-        self.read = bytes;
+        self.read = Some(bytes);
     }
 }
 
 impl Drop for Spending {
     fn drop(&mut self) {
-        let Some(rate) = self.rate else { return };
-        let limit = &self.reading.limit;
-        match self.read.checked_sub(self.aside) {
-            Some(0) => {}
-            Some(more) => limit.owe(&self.tenant, rate, more),
-            None => limit.give_back(&self.tenant, rate, self.aside - self.read),
+        let (limit, Some(read)) = (&self.reading.limit, self.read) else { return };
+        for (holder, rate, aside) in &self.aside {
+            match read.checked_sub(*aside) {
+                Some(0) => {}
+                Some(more) => limit.owe(holder, *rate, more),
+                None => limit.give_back(holder, *rate, aside - read),
+            }
         }
     }
 }
@@ -86,6 +94,7 @@ impl Drop for Spending {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use model::ErrorCode;
+    use storage::{AllSettings, Quota, Settings};
 
     use super::*;
 
@@ -98,7 +107,8 @@ mod tests {
     }
 
     async fn reads(reading: &Arc<Reading>, tenant: &str, bytes: u64) -> Result<(), Error> {
-        let mut spending = reading.begin(&TenantId::new(tenant).unwrap(), 16 * MB).await?;
+        let (tenant, app) = (TenantId::new(tenant).unwrap(), AppId::new("shop").unwrap());
+        let mut spending = reading.begin(&tenant, &app, 16 * MB).await?;
         spending.start();
         spending.read(bytes);
         Ok(())
@@ -127,12 +137,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_put_aside_and_not_read_is_there_again() {
         let reading = reading().await;
-        let a = TenantId::new("a").unwrap();
+        let (a, app) = (TenantId::new("a").unwrap(), AppId::new("shop").unwrap());
         for _ in 0..100 {
             reads(&reading, "a", 10_000).await.unwrap();
-            drop(reading.begin(&a, 16 * MB).await.unwrap()); // it never ran
+            drop(reading.begin(&a, &app, 16 * MB).await.unwrap()); // it never ran
         }
-        let running = futures::future::join_all((0..8).map(|_| reading.begin(&a, MB))).await;
+        let running = futures::future::join_all((0..8).map(|_| reading.begin(&a, &app, MB))).await;
         assert_eq!(running.iter().filter(|begun| begun.is_ok()).count(), 7, "of the burst a million is read");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_that_has_read_its_own_waits_and_its_tenant_s_others_go_on() {
+        let reading = reading().await;
+        let (a, shop, blog) = (TenantId::new("a").unwrap(), AppId::new("shop").unwrap(), AppId::new("blog").unwrap());
+        let quota = Quota { query_bytes_per_second: Some(MB / 100), ..Quota::default() };
+        let settings = Settings { quota, ..Settings::default() };
+        reading.limits.set(AllSettings::of([(Some(a.clone()), Some(shop.clone()), settings)]));
+        reads(&reading, "a", MB).await.unwrap();
+        let refused = reading.begin(&a, &shop, 1).await.err().unwrap();
+        assert_eq!(&*refused.limit.unwrap().subject, "tenants/a/apps/shop");
+        assert!(refused.message.contains("the app's 10000 bytes"), "{}", refused.message);
+        reading.begin(&a, &blog, MB).await.unwrap();
+        let running = futures::future::join_all((0..8).map(|_| reading.begin(&a, &blog, MB))).await;
+        assert_eq!(running.iter().filter(|begun| begun.is_ok()).count(), 7, "and who was refused was charged nothing");
     }
 }

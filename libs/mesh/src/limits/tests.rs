@@ -56,8 +56,8 @@ impl Cache for Shared {
 
 const RATE: Rate = Rate { per_second: 100, burst: 200 };
 
-fn tenant() -> TenantId {
-    TenantId::new("a").unwrap()
+fn tenant() -> Holder {
+    (&TenantId::new("a").unwrap()).into()
 }
 
 /// Processes that share.
@@ -125,7 +125,7 @@ async fn a_refusal_says_when_and_it_is_so_for_any_size() {
     let cache = Arc::<Shared>::default();
     let all = processes(&cache, 2).await;
     let (a, b) = (&all[0].1, &all[1].1);
-    let (t, other) = (tenant(), TenantId::new("b").unwrap());
+    let (t, other) = (tenant(), Holder::from(&TenantId::new("b").unwrap()));
     a.take(&t, RATE, 200).await.unwrap();
     assert_eq!(b.take(&t, RATE, 50).await, Err(OverRate::For(Duration::from_millis(500))));
     let before = cache.leases.load(Ordering::Relaxed);

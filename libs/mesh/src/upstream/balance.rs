@@ -10,9 +10,15 @@ use super::endpoint::Endpoint;
 /// How far above its fair share of the calls under way an endpoint may be before an affinity gives way, in percent.
 const BOUND_PERCENT: usize = 125;
 
+/// How many times as long as the quickest one's a process's checks may take, and how long they may in any case, ms. One that takes longer is alive, but
+/// out of breath: a check is answered by every process in a moment.
+const SLOW_TIMES: u32 = 5;
+const SLOW_MS: u32 = 250;
+
 /// The less busy of two at random; with an affinity, the same one for the same value while it is within its bound.
 ///
 /// Only healthy endpoints are asked, unless there is none: then the checks may be wrong, and any is tried. None if all were.
+/// Of the healthy ones those that are slow beside the others aren't.
 pub(super) fn pick(
     endpoints: &[Arc<Endpoint>],
     affinity: Option<u64>,
@@ -23,6 +29,8 @@ pub(super) fn pick(
     if able.is_empty() {
         able = left;
     }
+    let quickest = able.iter().map(|endpoint| endpoint.check_ms()).min().unwrap_or_default();
+    able.retain(|endpoint| endpoint.check_ms() <= SLOW_MS.max(quickest.saturating_mul(SLOW_TIMES)));
     let picked = match affinity {
         Some(value) => by_rendezvous(&able, value),
         None => able.sample(&mut rand::rng(), 2).min_by_key(|endpoint| endpoint.under_way()).copied(),

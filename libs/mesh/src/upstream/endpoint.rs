@@ -17,7 +17,10 @@ use hyper_util::{
     client::legacy::{Client, Error as ClientError, connect},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_util::either::Either;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tower::service_fn;
@@ -47,6 +50,8 @@ pub(super) struct Endpoint {
     under_way: Arc<AtomicUsize>,
     healthy: AtomicBool,
     failures: AtomicU32,
+    /// What its checks took of late, ms.
+    check_ms: AtomicU32,
 }
 
 /// Why there is no answer.
@@ -97,6 +102,7 @@ impl Endpoint {
             under_way: Arc::default(),
             healthy: AtomicBool::new(true),
             failures: AtomicU32::new(0),
+            check_ms: AtomicU32::new(0),
         });
         tokio::spawn(check_health(Arc::downgrade(&endpoint)));
         endpoint
@@ -104,6 +110,11 @@ impl Endpoint {
 
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// What its checks took of late, ms: the same work in every process, so that these can be compared.
+    pub(super) fn check_ms(&self) -> u32 {
+        self.check_ms.load(Ordering::Relaxed)
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -159,7 +170,13 @@ impl Endpoint {
         });
         let mut client = HealthClient::new(via);
         let request = HealthCheckRequest { service: String::new() };
-        match timeout(CHECK, client.check(request)).await {
+        let begun = Instant::now();
+        let answer = timeout(CHECK, client.check(request)).await;
+        let took_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
+        self.check_ms.store(self.check_ms() / 2 + took_ms / 2, Ordering::Relaxed);
+        metrics::gauge!("penstock_upstream_check_seconds", "role" => self.role, "address" => self.name.clone())
+            .set(f64::from(self.check_ms()) / 1e3);
+        match answer {
             Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving => {
                 self.failures.store(0, Ordering::Relaxed);
                 self.set_healthy(true, &"");

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ struct Process {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
     stop: CancellationToken,
+    /// What it takes for anything, ms.
+    breath: Arc<AtomicU64>,
     health: tonic_health::server::HealthReporter,
     server: JoinHandle<()>,
 }
@@ -38,10 +40,12 @@ impl Process {
             (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default(), CancellationToken::new());
         let (health, service) = tonic_health::server::health_reporter();
         let health_service = BoxCloneSyncService::new(tonic::service::Routes::new(service).prepare());
-        let counted = Arc::clone(&calls);
+        let (counted, breath) = (Arc::clone(&calls), Arc::<AtomicU64>::default());
+        let takes = Arc::clone(&breath);
         let service: HttpService = BoxCloneSyncService::new(service_fn(move |request: Request| {
-            let (calls, health) = (Arc::clone(&counted), health_service.clone());
+            let (calls, health, takes) = (Arc::clone(&counted), health_service.clone(), takes.load(Ordering::SeqCst));
             async move {
+                tokio::time::sleep(Duration::from_millis(takes)).await;
                 if request.uri().path().starts_with("/grpc.health") {
                     return health.oneshot(request).await;
                 }
@@ -58,7 +62,7 @@ impl Process {
         let door = tls.map_or(Door::Open, |tls| Door::Mesh { tls, roles: vec!["gateway".to_owned()] });
         let stopped = stop.clone();
         let server = tokio::spawn(async move { serve(listener, service, &options, door, stopped).await });
-        Self { address, calls, stop, health, server }
+        Self { address, calls, stop, breath, health, server }
     }
 
     async fn drain(self) {
@@ -197,6 +201,31 @@ async fn an_affinity_gives_way_to_load() {
     let (at_a, at_b) = arrived();
     assert!(at_a.max(at_b) <= 13 && at_a.min(at_b) >= 7, "{at_a} and {at_b}: 125 % of 10 at most");
     hanging.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn one_that_is_slow_rather_than_dead_gets_no_calls_until_it_has_breath_again() {
+    let (a, b) = (Process::start("a", None).await, Process::start("b", None).await);
+    let upstream = upstream(&[a.address, b.address], None);
+    let of_tenant = || {
+        let mut request = get("/");
+        request.extensions_mut().insert(Affinity(7));
+        request
+    };
+    until(&upstream, || get("/"), "b ").await;
+    until(&upstream, || get("/"), "a ").await;
+    let (home, other) = if send(&upstream, of_tenant()).await.1 == "a " { (&a, "b ") } else { (&b, "a ") };
+    home.breath.store(800, Ordering::SeqCst);
+    until(&upstream, of_tenant, other).await;
+    let before = home.calls.load(Ordering::SeqCst);
+    for _ in 0..20 {
+        assert_eq!(send(&upstream, of_tenant()).await.1, other);
+        assert_eq!(send(&upstream, post("/", "")).await.1, other);
+    }
+    assert_eq!(home.calls.load(Ordering::SeqCst), before);
+    home.breath.store(0, Ordering::SeqCst);
+    let again = if other == "a " { "b " } else { "a " };
+    until(&upstream, of_tenant, again).await;
 }
 
 #[tokio::test]

@@ -56,8 +56,13 @@ async fn what_is_not_set_is_as_the_next_wider_place_has_it(store: &dyn Metastore
         quota: Quota { events_per_second: Some(u64::MAX), bytes_burst: Some(7), ..Quota::default() },
         ..Settings::default()
     };
-    let of_web =
-        Settings { retention_days: Some(0), default_priority: Some(Priority::Interactive), ..Settings::default() };
+    let web_quota = Quota { events_per_second: Some(3), ..Quota::default() };
+    let of_web = Settings {
+        retention_days: Some(0),
+        default_priority: Some(Priority::Interactive),
+        quota: web_quota,
+        ..Settings::default()
+    };
     set(store, None, None, Setting::All(house.clone())).await.unwrap();
     set(store, Some("acme"), None, Setting::All(Settings { retention_days: Some(1), ..Settings::default() }))
         .await
@@ -77,7 +82,12 @@ async fn what_is_not_set_is_as_the_next_wider_place_has_it(store: &dyn Metastore
         quota: Quota { events_burst: Some(100), ..quota },
         ..of_acme.clone()
     };
-    let in_web = Settings { retention_days: Some(0), default_priority: Some(Priority::Interactive), ..in_acme.clone() };
+    let in_web = Settings {
+        retention_days: Some(0),
+        default_priority: Some(Priority::Interactive),
+        quota: Quota { events_per_second: Some(3), ..in_acme.quota },
+        ..in_acme.clone()
+    };
     assert_eq!(found.effective(), in_web);
     assert_eq!(at(store, Some("acme"), Some("ios")).await.effective(), in_acme);
     assert_eq!(at(store, Some("beta"), None).await, Layers { installation: house.clone(), ..Layers::default() });
@@ -89,6 +99,9 @@ async fn what_is_not_set_is_as_the_next_wider_place_has_it(store: &dyn Metastore
     assert_eq!((all.at(&acme, None), all.at(&acme, Some(&app("ios")))), (&in_acme, &in_acme));
     assert_eq!((all.at(&acme, Some(&web)), all.at(&tenant("beta"), Some(&web))), (&in_web, &house));
     assert_eq!(all.of_apps(&acme).collect::<Vec<_>>(), [&in_web]);
+    let quotas: Vec<_> = all.quotas(&acme).into_iter().flatten().collect();
+    assert_eq!(quotas, [(&web, &web_quota)], "of an app for itself");
+    assert!(all.quotas(&tenant("beta")).is_none());
 
     // What is taken back is as the next wider place has it.
     set(store, Some("acme"), None, Setting::All(Settings::default())).await.unwrap();
@@ -110,8 +123,15 @@ async fn a_part_is_set_and_the_rest_stays(store: &dyn Metastore) {
         quota: Quota::default(),
     };
     set(store, Some("acme"), None, Setting::OfAdmins(wanted.clone())).await.unwrap();
-    let kept = Settings { max_priority: None, retention_days: Some(7), quota, ..wanted };
+    let kept = Settings { max_priority: None, retention_days: Some(7), quota, ..wanted.clone() };
     assert_eq!(at(store, Some("acme"), None).await.tenant, kept, "what is operators' stays");
+    set(store, Some("acme"), Some("web"), Setting::RetentionDays(Some(7))).await.unwrap();
+    let of_web = Settings { quota: Quota { bytes_burst: Some(u64::MAX), ..quota }, ..wanted.clone() };
+    set(store, Some("acme"), Some("web"), Setting::OfOwners(of_web)).await.unwrap();
+    let quota = Quota { bytes_burst: Some(Quota::MAX), ..quota };
+    let kept = Settings { max_priority: None, retention_days: Some(7), quota, ..wanted };
+    assert_eq!(at(store, Some("acme"), Some("web")).await.app, kept, "but an app's quota");
+    set(store, Some("acme"), Some("web"), Setting::All(Settings::default())).await.unwrap();
     set(store, Some("acme"), None, Setting::RetentionDays(None)).await.unwrap();
     set(store, Some("acme"), None, Setting::Quota(Quota::default())).await.unwrap();
     set(store, Some("acme"), None, Setting::OfAdmins(Settings::default())).await.unwrap();

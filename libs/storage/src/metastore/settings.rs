@@ -38,6 +38,10 @@ pub(super) async fn set(
         Setting::OfAdmins(Settings { time_zone, allowed_origins, default_priority, .. }) => {
             ("settings", Settings { time_zone, allowed_origins, default_priority, ..before.clone() })
         }
+        Setting::OfOwners(Settings { time_zone, allowed_origins, default_priority, quota, .. }) => {
+            let quota = quota.bounded();
+            ("settings", Settings { time_zone, allowed_origins, default_priority, quota, ..before.clone() })
+        }
         Setting::Quota(quota) => ("quota", Settings { quota: quota.bounded(), ..before.clone() }),
         Setting::RetentionDays(retention_days) => ("retention", Settings { retention_days, ..before.clone() }),
     };

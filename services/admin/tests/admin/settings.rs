@@ -121,9 +121,18 @@ async fn an_admin_sets_what_is_its_tenant_s_and_never_more_than_it_was_given() {
         let refused = world.call(&chief, set("", app, settings.clone()), method!(set_settings)).await;
         assert_eq!(code(refused), PermissionDenied, "{settings:?} of {app:?}");
     }
+    // Whoever has the whole tenant shares out what it may among its apps; an app's own admins take what they were given.
+    let of_app = Settings { quota: Some(bytes), ..zone("Asia/Tokyo") };
+    let shared = world.call(&chief, set("", "ios", of_app.clone()), method!(set_settings)).await.unwrap();
+    assert_eq!(shared.settings.unwrap().quota, Some(bytes));
+    assert_eq!(level(&shared.origins, "quota.bytes_per_second"), SettingsLevel::App);
     let limited = admin_of("acme", &["ios"]);
+    let more = TenantQuota { bytes_per_second: Some(11), ..TenantQuota::default() };
+    let more = Settings { quota: Some(more), ..of_app };
+    assert_eq!(code(world.call(&limited, set("", "ios", more), method!(set_settings)).await), PermissionDenied);
     let mine = world.call(&limited, set("", "ios", zone("Asia/Tokyo")), method!(set_settings)).await.unwrap();
-    assert_eq!(mine.effective.unwrap().time_zone, "Asia/Tokyo");
+    let mine = mine.effective.unwrap();
+    assert_eq!((&*mine.time_zone, mine.quota), ("Asia/Tokyo", Some(bytes)));
     for (caller, tenant, app) in
         [(&limited, "", ""), (&limited, "", "web"), (&chief, "beta", ""), (&chief, "nobody", ""), (&chief, "host", "")]
     {
@@ -156,9 +165,6 @@ async fn settings_that_can_not_be_are_refused_by_field() {
         "settings.quota.bytes_burst",
     ];
     assert_eq!(fields(refused(set("acme", "", wrong)).await), all);
-    let of_app =
-        Settings { quota: Some(TenantQuota { events_burst: Some(1), ..TenantQuota::default() }), ..zone("UTC") };
-    assert_eq!(fields(refused(set("acme", "ios", of_app)).await), ["settings.quota"]);
     let none = SetSettingsRequest { tenant_id: "acme".into(), ..SetSettingsRequest::default() };
     assert_eq!(fields(refused(none).await), ["settings"]);
     assert_eq!(fields(refused(set("", "ios", zone("UTC"))).await), ["tenant_id"]);

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use admin::service;
+use admin::{Prices, Terms, service};
 use api::v1::admin_service_client::AdminServiceClient;
 use mesh::{
     HttpService,
@@ -43,7 +43,8 @@ impl World {
         }
         let signer = SigningKey::derive(&[1; 32], "context");
         let cache = storage::open_cache("memory:").await.unwrap();
-        let service = service(directory.clone(), cache.clone(), None, None, 400, signer.clone(), || NOW_MS);
+        let terms = Terms { retention_days: 400, prices: Prices::default() };
+        let service = service(directory.clone(), cache.clone(), None, None, terms, signer.clone(), || NOW_MS);
         Self { directory, cache, service, signer, _folder: folder }
     }
 

@@ -49,3 +49,17 @@ export function useAnswer<T>(
     again: () => setCount((n) => n + 1),
   };
 }
+
+const EVERY_MS = 5_000;
+
+/** Asks again every 5 seconds, after the answer to the last time. */
+export function useAnswerEvery<T>(key: string, ask: (signal: AbortSignal) => Promise<T>): Answer<T> {
+  const answer = useAnswer(key, ask);
+  const { again, isWaiting } = answer;
+  useEffect(() => {
+    if (isWaiting) return;
+    const timer = window.setTimeout(again, EVERY_MS);
+    return () => window.clearTimeout(timer);
+  });
+  return answer;
+}

@@ -36,7 +36,17 @@ export function inZone(text: string, zone: string): Date | undefined {
   return new Date(wall - offset(guess, zone));
 }
 
-export const ZONES: readonly string[] = ["UTC", ...Intl.supportedValuesOf("timeZone").filter((zone) => zone !== "UTC")];
+/** Names of today that browsers know and don't list: they list the ones before. */
+const RENAMED = [
+  ...["Africa/Asmara", "America/Argentina/Buenos_Aires", "America/Argentina/Catamarca", "America/Argentina/Cordoba"],
+  ...["America/Argentina/Jujuy", "America/Argentina/Mendoza", "America/Atikokan", "America/Indiana/Indianapolis"],
+  ...["America/Kentucky/Louisville", "America/Nuuk", "Asia/Ho_Chi_Minh", "Asia/Kathmandu", "Asia/Kolkata"],
+  ...["Asia/Yangon", "Atlantic/Faroe", "Europe/Kyiv", "Pacific/Chuuk", "Pacific/Kanton", "Pacific/Pohnpei"],
+].filter(isZone);
+
+export const ZONES: readonly string[] = [
+  ...new Set(["UTC", ...[...Intl.supportedValuesOf("timeZone"), ...RENAMED].sort()]),
+];
 
 export function isZone(zone: string): boolean {
   try {

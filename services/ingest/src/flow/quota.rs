@@ -1,12 +1,12 @@
-//! What each tenant may send: events and bytes a second, by the configuration or as an operator set it.
+//! What each tenant, and each of its apps, may send: events and bytes a second, by the configuration or as it was set.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mesh::{
-    limits::{Limit, Limits, rate},
+    limits::{Holder, Limit, Limits, rate},
     rate::{OverRate, Rate},
 };
-use model::{Error, TenantId};
+use model::{AppId, Error, TenantId};
 use serde::{Deserialize, Serialize};
 
 /// What a tenant may send whose quota an operator didn't set (`SetTenantQuota`). 0: no limit, which is the default: what a
@@ -34,22 +34,48 @@ pub(crate) struct Size {
     pub(crate) bytes: usize,
 }
 
+/// What a batch costs its tenant, and of that its apps: those that have a limit.
+#[derive(Debug, Clone)]
+pub(crate) struct Sizes {
+    pub(crate) whole: Size,
+    pub(crate) of_apps: Vec<(AppId, Size)>,
+}
+
+impl From<Size> for Sizes {
+    fn from(whole: Size) -> Self {
+        Self { whole, of_apps: Vec::new() }
+    }
+}
+
 /// What a batch was charged.
 pub(crate) struct Charge {
-    tenant: TenantId,
-    /// None: no limit.
-    events: Option<Rate>,
-    bytes: Option<Rate>,
+    parts: Vec<Part>,
     pub(super) size: Size,
 }
 
-/// Why a batch is over its tenant's quota.
+/// What one holder was charged.
+struct Part {
+    holder: Holder,
+    /// None: no limit.
+    events: Option<Rate>,
+    bytes: Option<Rate>,
+    size: Size,
+}
+
+/// Why a batch is over a quota.
 #[derive(Debug)]
-pub(crate) enum Over {
-    /// It fits after this time.
-    For { wait: Duration, unit: &'static str, rate: Rate },
-    /// It never fits.
-    Always { unit: &'static str, units: usize, burst: u64 },
+pub(crate) struct Over {
+    holder: Holder,
+    unit: Unit,
+    units: usize,
+    rate: Rate,
+    pub(super) why: OverRate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Events,
+    Bytes,
 }
 
 pub(crate) struct Quotas {
@@ -66,72 +92,106 @@ impl Quotas {
         Self { options, limits, events, bytes }
     }
 
+    /// Whether it matters of which apps a tenant's events are.
+    pub(crate) fn are_of_apps(&self, tenant: &TenantId) -> bool {
+        self.limits.any_of_apps(tenant)
+    }
+
     /// Charges a batch whole, or not at all.
-    pub(crate) async fn charge(&self, tenant: &TenantId, size: Size) -> Result<Charge, Over> {
-        let (quota, o) = (self.limits.of(tenant), &self.options);
-        let charge = Charge {
-            tenant: tenant.clone(),
-            events: rate((quota.events_per_second, o.events_per_second), (quota.events_burst, o.events_burst)),
-            bytes: rate((quota.bytes_per_second, o.bytes_per_second), (quota.bytes_burst, o.bytes_burst)),
-            size,
-        };
-        let events = take(&self.events, tenant, charge.events, size.events, "events").await;
-        let bytes = take(&self.bytes, tenant, charge.bytes, size.bytes, "bytes").await;
-        let (events, bytes) = (events.err(), bytes.err());
-        match (&events, &bytes) {
-            (None, Some(_)) => give_back(&self.events, tenant, charge.events, size.events),
-            (Some(_), None) => give_back(&self.bytes, tenant, charge.bytes, size.bytes),
-            _ => {}
+    pub(crate) async fn charge(&self, tenant: &TenantId, sizes: &Sizes) -> Result<Charge, Over> {
+        let o = &self.options;
+        let configured = ((o.events_per_second, o.events_burst), (o.bytes_per_second, o.bytes_burst));
+        let of_apps = sizes.of_apps.iter().map(|(app, size)| (Holder::app(tenant, app), *size, ((0, 0), (0, 0))));
+        let mut charge = Charge { parts: Vec::with_capacity(1 + sizes.of_apps.len()), size: sizes.whole };
+        for (holder, size, (events, bytes)) in [(tenant.into(), sizes.whole, configured)].into_iter().chain(of_apps) {
+            let quota = self.limits.of(&holder);
+            let part = Part {
+                events: rate((quota.events_per_second, events.0), (quota.events_burst, events.1)),
+                bytes: rate((quota.bytes_per_second, bytes.0), (quota.bytes_burst, bytes.1)),
+                holder,
+                size,
+            };
+            if let Err(over) = self.take(&part).await {
+                self.give_back(&charge);
+                return Err(over);
+            }
+            charge.parts.push(part);
         }
-        worse(events, bytes).map_or(Ok(charge), Err)
+        Ok(charge)
     }
 
     pub(crate) fn give_back(&self, charge: &Charge) {
-        give_back(&self.events, &charge.tenant, charge.events, charge.size.events);
-        give_back(&self.bytes, &charge.tenant, charge.bytes, charge.size.bytes);
+        charge.parts.iter().for_each(|part| {
+            self.give_back_of(part, Unit::Events);
+            self.give_back_of(part, Unit::Bytes);
+        });
     }
 
     /// The refusal of a batch that is over.
-    pub(crate) fn refusal(&self, tenant: &TenantId, over: Over) -> Error {
-        match over {
-            Over::For { wait, unit: "events", rate } => self.events.refusal(tenant, rate, wait),
-            Over::For { wait, rate, .. } => self.bytes.refusal(tenant, rate, wait),
-            Over::Always { unit, units, burst } => {
-                let reason = if unit == "events" { "TOO_MANY" } else { "TOO_LONG" };
+    pub(crate) fn refusal(&self, over: &Over) -> Error {
+        let Over { holder, unit, units, rate, why } = over;
+        match why {
+            OverRate::For(wait) => self.limit(*unit).refusal(holder, *rate, *wait),
+            OverRate::Always => {
+                let (reason, unit) = match unit {
+                    Unit::Events => ("TOO_MANY", "events"),
+                    Unit::Bytes => ("TOO_LONG", "bytes"),
+                };
+                let (kind, burst) = (holder.kind(), rate.burst);
                 let what = format!(
-                    "the batch has {units} {unit}, and the tenant's quota lets {burst} come at once: send smaller batches"
+                    "the batch has {units} {unit}, and the {kind}'s quota lets {burst} come at once: send smaller batches"
                 );
                 Error::invalid("events", reason, what)
             }
         }
     }
-}
 
-fn give_back(limit: &Limit, tenant: &TenantId, rate: Option<Rate>, units: usize) {
-    if let Some(rate) = rate {
-        limit.give_back(tenant, rate, units as u64);
+    fn limit(&self, unit: Unit) -> &Limit {
+        match unit {
+            Unit::Events => &self.events,
+            Unit::Bytes => &self.bytes,
+        }
+    }
+
+    /// Takes both, or neither.
+    async fn take(&self, part: &Part) -> Result<(), Over> {
+        let events = self.take_of(part, Unit::Events).await.err();
+        let bytes = self.take_of(part, Unit::Bytes).await.err();
+        match (&events, &bytes) {
+            (None, Some(_)) => self.give_back_of(part, Unit::Events),
+            (Some(_), None) => self.give_back_of(part, Unit::Bytes),
+            _ => {}
+        }
+        worse(events, bytes).map_or(Ok(()), Err)
+    }
+
+    async fn take_of(&self, part: &Part, unit: Unit) -> Result<(), Over> {
+        let (Some(rate), units) = part.of(unit) else { return Ok(()) };
+        let taken = self.limit(unit).take(&part.holder, rate, units as u64).await;
+        taken.map_err(|why| Over { holder: part.holder.clone(), unit, units, rate, why })
+    }
+
+    fn give_back_of(&self, part: &Part, unit: Unit) {
+        if let (Some(rate), units) = part.of(unit) {
+            self.limit(unit).give_back(&part.holder, rate, units as u64);
+        }
     }
 }
 
-async fn take(
-    limit: &Limit,
-    tenant: &TenantId,
-    rate: Option<Rate>,
-    units: usize,
-    unit: &'static str,
-) -> Result<(), Over> {
-    let Some(rate) = rate else { return Ok(()) };
-    limit.take(tenant, rate, units as u64).await.map_err(|over| match over {
-        OverRate::For(wait) => Over::For { wait, unit, rate },
-        OverRate::Always => Over::Always { unit, units, burst: rate.burst },
-    })
+impl Part {
+    fn of(&self, unit: Unit) -> (Option<Rate>, usize) {
+        match unit {
+            Unit::Events => (self.events, self.size.events),
+            Unit::Bytes => (self.bytes, self.size.bytes),
+        }
+    }
 }
 
 /// What can't ever be rather than what can later; of two that can later the later.
 fn worse(a: Option<Over>, b: Option<Over>) -> Option<Over> {
-    match (&a, &b) {
-        (Some(Over::Always { .. }), _) | (_, None) => a,
-        (Some(Over::For { wait, .. }), Some(Over::For { wait: other, .. })) if wait >= other => a,
+    match (a.as_ref().map(|over| &over.why), b.as_ref().map(|over| &over.why)) {
+        (Some(OverRate::Always), _) | (_, None) => a,
+        (Some(OverRate::For(wait)), Some(OverRate::For(other))) if wait >= other => a,
         _ => b,
     }
 }

@@ -1,4 +1,5 @@
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use model::AppId;
 use storage::{AllSettings, Quota, Settings};
 
 use super::*;
@@ -19,7 +20,7 @@ fn flow(quota: QuotaOptions, options: FlowOptions) -> Flow {
 
 /// Nobody else is asked, so it is said at once.
 fn admit(flow: &Flow, tenant: &TenantId, size: Size) -> Result<Admission, Error> {
-    flow.admit(tenant, size).now_or_never().unwrap()
+    flow.admit(tenant, &size.into()).now_or_never().unwrap()
 }
 
 /// 100 events and 1000 bytes a second, as many again twice at once.
@@ -101,6 +102,31 @@ async fn what_an_operator_sets_counts_field_by_field_and_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_has_its_own_within_its_tenant_s() {
+    let (flow, a) = (limited(), tenant("a"));
+    let quota = Quota { events_per_second: Some(1), events_burst: Some(20), ..Quota::default() };
+    let (shop, blog) = (AppId::new("shop").unwrap(), AppId::new("blog").unwrap());
+    assert!(!flow.quotas.are_of_apps(&a));
+    let settings = Settings { quota, ..Settings::default() };
+    flow.quotas.limits.set(AllSettings::of([(Some(a.clone()), Some(shop.clone()), settings)]));
+    assert!(flow.quotas.are_of_apps(&a));
+    let admit = |app: &AppId, events| {
+        let sizes = Sizes { whole: size(events, 10), of_apps: vec![(app.clone(), size(events, 10))] };
+        flow.admit(&a, &sizes).now_or_never().unwrap()
+    };
+    let used = admit(&shop, 20).unwrap();
+    let error = refusal(admit(&shop, 1));
+    assert_eq!(&*error.limit.as_ref().unwrap().subject, "tenants/a/apps/shop");
+    assert_eq!(error.retry_after, Some(Duration::from_millis(1_001)), "{error}");
+    assert!(refusal(admit(&shop, 21)).message.contains("the app's quota lets 20 come at once"));
+    admit(&blog, 180).unwrap(); // what the shop was refused wasn't charged to the tenant
+    let error = refusal(admit(&blog, 1));
+    assert_eq!(&*error.limit.as_ref().unwrap().subject, "tenants/a", "of which 200 are used up");
+    flow.give_back(&used);
+    admit(&shop, 20).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_of_several_processes_lets_its_part_in() {
     let quota = QuotaOptions { events_per_second: 100, processes: 4, ..QuotaOptions::default() };
     let (flow, a) = (flow(quota, FlowOptions::default()), tenant("a"));
@@ -114,7 +140,7 @@ async fn a_stream_waits_for_its_quota_but_not_for_ever() {
     let (flow, a) = (limited(), tenant("a"));
     admit(&flow, &a, size(200, 1)).unwrap();
     let started = Instant::now();
-    flow.admit_in_time(&a, size(200, 1)).await.unwrap();
+    flow.admit_in_time(&a, &size(200, 1).into()).await.unwrap();
     assert_eq!(started.elapsed(), Duration::from_secs(2));
 
     // Ten minutes' worth: it is told at once, not after the pause.
@@ -122,7 +148,7 @@ async fn a_stream_waits_for_its_quota_but_not_for_ever() {
     set(&flow, &a, slow);
     admit(&flow, &a, size(300, 1)).unwrap();
     let started = Instant::now();
-    let error = refusal(flow.admit_in_time(&a, size(600, 1)).await);
+    let error = refusal(flow.admit_in_time(&a, &size(600, 1).into()).await);
     assert_eq!(started.elapsed(), Duration::ZERO);
     assert!(error.retry_after.unwrap() > Duration::from_secs(30), "{error}");
 }
@@ -153,7 +179,7 @@ async fn who_waits_gets_room_in_turn_and_who_gave_up_takes_none() {
     let held = admit(&flow, &tenant("a"), size(1, 500)).unwrap();
     let wait = |name: &'static str, bytes| {
         let flow = Arc::clone(&flow);
-        tokio::spawn(async move { flow.admit_in_time(&tenant(name), size(1, bytes)).await })
+        tokio::spawn(async move { flow.admit_in_time(&tenant(name), &size(1, bytes).into()).await })
     };
     let given_up = wait("a", 400);
     let waiting: Vec<_> = (0..3).map(|_| wait("a", 100)).collect();
@@ -176,7 +202,7 @@ async fn who_waits_gets_room_in_turn_and_who_gave_up_takes_none() {
 
     let _held = admit(&flow, &tenant("a"), size(1, 500)).unwrap();
     let started = Instant::now();
-    let error = refusal(flow.admit_in_time(&tenant("a"), size(1, 100)).await);
+    let error = refusal(flow.admit_in_time(&tenant("a"), &size(1, 100).into()).await);
     assert_eq!((started.elapsed(), error.retry_after), (Duration::from_secs(30), Some(LATER)));
 }
 
@@ -187,7 +213,7 @@ async fn who_gave_up_is_passed_over() {
     let held = admit(&flow, &tenant("a"), size(1, 900)).unwrap();
     let wait = |name: &'static str| {
         let flow = Arc::clone(&flow);
-        tokio::spawn(async move { flow.admit_in_time(&tenant(name), size(1, 200)).await })
+        tokio::spawn(async move { flow.admit_in_time(&tenant(name), &size(1, 200).into()).await })
     };
     let gone = [wait("b"), wait("c")];
     tokio::task::yield_now().await;
@@ -233,7 +259,8 @@ async fn room_is_neither_exceeded_nor_lost() {
             let (bytes, starts, works, gives_up) = (below(3_000) as usize, below(5_000), below(20), below(100));
             tokio::spawn(async move {
                 sleep(Duration::from_millis(starts)).await;
-                let admitted = flow.admit_in_time(&tenant, size(1, bytes));
+                let sizes = size(1, bytes).into();
+                let admitted = flow.admit_in_time(&tenant, &sizes);
                 let gives_up = Duration::from_millis(gives_up);
                 if let Ok(Ok(_room)) = timeout(gives_up, admitted).await {
                     assert!(flow.budget.in_flight() <= 10_000);
@@ -262,7 +289,7 @@ async fn a_pipeline_that_is_behind_gets_fewer_batches_and_then_none() {
 
     let waiting = tokio::spawn({
         let flow = Arc::clone(&flow);
-        async move { flow.admit_in_time(&tenant("a"), size(1, 1)).await }
+        async move { flow.admit_in_time(&tenant("a"), &size(1, 1).into()).await }
     });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
@@ -273,7 +300,7 @@ async fn a_pipeline_that_is_behind_gets_fewer_batches_and_then_none() {
 
     flow.lag.set(Duration::from_secs(3_600));
     let started = Instant::now();
-    refusal(flow.admit_in_time(&a, size(1, 1)).await);
+    refusal(flow.admit_in_time(&a, &size(1, 1).into()).await);
     assert_eq!(started.elapsed(), Duration::from_secs(30));
 }
 

@@ -312,7 +312,7 @@ async fn every_route_is_charged_and_what_the_log_refuses_is_not() {
     let left = Size { events: 3_000 - 1 - 1_000 - 500, bytes: 1 };
     let more = Size { events: left.events + 100, ..left };
     let flow = world.publisher.flow();
-    assert!(flow.admit(&modest.scope.tenant, more).await.is_err(), "all three were charged");
+    assert!(flow.admit(&modest.scope.tenant, &more.into()).await.is_err(), "all three were charged");
 
     world.log.close().await.unwrap();
     for _ in 0..10 {
@@ -320,6 +320,6 @@ async fn every_route_is_charged_and_what_the_log_refuses_is_not() {
         assert_eq!(error.code, model::ErrorCode::Unavailable);
         assert!(world.publisher.identify(&modest, &identify).await.is_err());
     }
-    assert!(flow.admit(&modest.scope.tenant, left).await.is_ok(), "and nothing for what the log refused");
+    assert!(flow.admit(&modest.scope.tenant, &left.into()).await.is_ok(), "and nothing for what the log refused");
     assert_eq!(flow.in_flight(), 0);
 }

@@ -9,6 +9,10 @@ use std::{
 };
 
 use api::v1;
+use load::{
+    Times,
+    open_loop::{self, Schedule},
+};
 use model::DAY_MS;
 use serde::Serialize;
 use storage::warehouse::schema::DEFAULT_DATABASE;
@@ -17,10 +21,8 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     dashboards::{between, tiles},
     house::{APP, House, READER},
-    open_loop::{self, Schedule},
     read::Ask,
     skew,
-    stats::Times,
 };
 use crate::{
     connection::{Connection, Query},

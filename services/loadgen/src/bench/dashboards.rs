@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::{convert::time_to_wire, v1};
+use load::Times;
 use model::DAY_MS;
 use serde::Serialize;
 use storage::warehouse::schema::DEFAULT_DATABASE;
@@ -11,7 +12,6 @@ use tokio::time::{Instant, sleep};
 use super::{
     house::{APP, House, READER},
     read::{Ask, measure},
-    stats::Times,
 };
 use crate::{connection::Query, error::LoadError};
 

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use api::raw::Batch;
+use load::{
+    Times, now_ms,
+    open_loop::{self, Schedule},
+};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
     house::{APP, House, Peaks, fresh},
-    open_loop::{self, Schedule},
     rows::Rows,
-    stats::Times,
 };
-use crate::{connection::Connection, demo::now_ms, error::LoadError, publish::verdict};
+use crate::{connection::Connection, error::LoadError, publish::verdict};
 
 /// Events in a call: what an SDK gathers in a moment.
 pub(crate) const BATCH_EVENTS: u64 = 100;

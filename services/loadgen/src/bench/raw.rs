@@ -5,16 +5,16 @@
 //! costs more buys that.
 
 use clickhouse::{Client, Row as ClickHouseRow};
+use load::{
+    now_ms,
+    shop::{Form, KINDS, NUMBERS, TEXTS},
+};
 use model::{DAY_MS, PropertyKind, Slot, record::ValueRef};
 use serde::Serialize;
 use storage::warehouse::{EventColumns, EventRow, Warehouse};
 
 use super::rows::{Row, Rows};
-use crate::{
-    demo::now_ms,
-    error::LoadError,
-    events::{Form, KINDS, NUMBERS, TEXTS},
-};
+use crate::error::LoadError;
 
 /// Rows in a block.
 pub(crate) const BLOCK_ROWS: u64 = 50_000;

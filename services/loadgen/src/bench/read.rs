@@ -6,18 +6,15 @@ use api::{
     convert::time_to_wire,
     v1::{self, explain_request},
 };
+use load::Times;
 use model::{DAY_MS, HOUR_MS};
 use serde::Serialize;
 use storage::warehouse::QuerySettings;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    house::{APP, House, READER},
-    stats::Times,
-};
+use super::house::{APP, House, READER};
 use crate::{
     connection::{Connection, Query},
-    demo::seed_sql,
     error::LoadError,
 };
 
@@ -273,6 +270,17 @@ fn equal(field: &str, value: &str) -> v1::Filter {
 fn filter(field: &str, op: v1::FilterOp, value: &str) -> v1::Filter {
     let value = v1::Value { kind: Some(v1::value::Kind::String(value.to_owned())) };
     v1::Filter { field: field.to_owned(), op: op.into(), values: vec![value] }
+}
+
+/// Active users, sessions and load times of paying users, by day and country.
+fn seed_sql(app: &str) -> String {
+    format!(
+        "SELECT date_trunc('day', timestamp) as date, country, COUNT(DISTINCT user_id) as active_users, \
+         AVG(session_duration) as avg_session, PERCENTILE(0.95, load_time) as p95_load_time \
+         FROM events \
+         WHERE app_id = '{app}' AND timestamp > now() - INTERVAL 30 DAY AND user_plan IN ('pro', 'enterprise') \
+         GROUP BY date, country ORDER BY date DESC"
+    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use load::{Machine, Times};
 use serde::Serialize;
 
 use super::{
@@ -9,12 +10,10 @@ use super::{
     dashboards::Dashboards,
     house::Peaks,
     latency::Latency,
-    machine::Machine,
     read::Reading,
     skew::Skew,
-    stats::Times,
     stored::Stored,
-    victim::Victim,
+    victim::{Victim, Waits},
     write::{EndToEnd, Raw},
 };
 
@@ -166,14 +165,20 @@ fn skewed(text: &mut String, skew: &Skew) {
 fn beside_noise(text: &mut String, victim: &Victim) {
     let Victim { calls_per_second: calls, noisy_calls_per_second: noisy, noisy_quota_per_second: quota, .. } = victim;
     line(text, &format!("\na tenant with {calls} calls/s, in ms"), &["P50", "P99", "max", "ratio P99"]);
-    let (alone, beside) = (&victim.alone, &victim.beside);
-    for (what, alone, beside) in
-        [("acknowledged", &alone.acknowledge, &beside.acknowledge), ("answered", &alone.answer, &beside.answer)]
-    {
-        let ratio = format!("{:.2}", beside.p99_ms / alone.p99_ms.max(f64::EPSILON));
-        line(text, &format!("  {what}, alone"), &[&ms(alone.p50_ms), &ms(alone.p99_ms), &ms(alone.max_ms), "1.00"]);
-        let name = format!("  {what}, beside {noisy} calls/s");
-        line(text, &name, &[&ms(beside.p50_ms), &ms(beside.p99_ms), &ms(beside.max_ms), &ratio]);
+    type Of = fn(&Waits) -> &Times;
+    let ways: [(&str, Of); 2] = [("acknowledged", |waits| &waits.acknowledge), ("answered", |waits| &waits.answer)];
+    for (what, of) in ways {
+        let alone = of(&victim.alone);
+        for (beside, waits) in [
+            ("alone".to_owned(), &victim.alone),
+            (format!("beside a quota of {quota}"), &victim.within_quota),
+            (format!("beside {noisy} calls/s"), &victim.beside),
+        ] {
+            let times = of(waits);
+            let ratio = format!("{:.2}", times.p99_ms / alone.p99_ms.max(f64::EPSILON));
+            let name = format!("  {what}, {beside}");
+            line(text, &name, &[&ms(times.p50_ms), &ms(times.p99_ms), &ms(times.max_ms), &ratio]);
+        }
     }
     let name = format!("  of those let in a second (quota {quota})");
     line(text, &name, &[&format!("{:.0}", victim.noisy_let_in_per_second)]);

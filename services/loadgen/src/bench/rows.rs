@@ -1,8 +1,7 @@
 //! The rows that every way of writing gets.
 
 use api::raw::Event;
-
-use crate::events::{Density, Made, User, Users, Week, wire};
+use load::shop::{Density, Made, User, Users, Week, wire};
 
 /// Different events; after them they come again under other ids.
 const POOL: u64 = 100_000;

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use api::v1::{self, admin_service_client::AdminServiceClient};
+use futures::TryFutureExt;
+use load::{
+    Times,
+    open_loop::{self, Schedule},
+};
 use serde::Serialize;
 use storage::warehouse::{Cell, QuerySettings};
 
 use super::{
     house::{APP, House},
     latency::{self, SAMPLE_EVERY},
-    open_loop::{self, Schedule},
     rows::Rows,
-    stats::Times,
 };
 use crate::{connection::Connection, error::LoadError};
 
@@ -66,7 +69,7 @@ pub(crate) async fn measure(
         let first = large_first + call * latency::BATCH_EVENTS;
         latency::publish(rows, first, latency::BATCH_EVENTS, large.clone(), None)
     });
-    let (fresh_beside_large, large_load) = tokio::try_join!(steady(next), large_load)?;
+    let (fresh_beside_large, large_load) = tokio::try_join!(steady(next), large_load.err_into())?;
     for (_, answered) in large_load {
         answered?;
     }

@@ -6,18 +6,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use load::{
+    now_ms,
+    shop::{Density, Form, Made, NUMBERS, TEXTS, User, Users, Week, wire},
+};
 use model::DAY_MS;
 use serde::Serialize;
 use serde_json::json;
 use storage::warehouse::{Cell, QuerySettings};
 
 use super::{house::House, write};
-use crate::{
-    connection::Connection,
-    demo::now_ms,
-    error::LoadError,
-    events::{Density, Form, Made, NUMBERS, TEXTS, User, Users, Week, wire},
-};
+use crate::{connection::Connection, error::LoadError};
 
 /// What was stored, in bytes.
 #[derive(Debug, Serialize)]

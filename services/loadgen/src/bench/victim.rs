@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use api::v1::{self, admin_service_client::AdminServiceClient};
+use futures::TryFutureExt;
+use load::{
+    Times,
+    open_loop::{self, Schedule},
+};
 use serde::Serialize;
 use tonic::Code;
 
 use super::{
     house::{APP, House},
     latency,
-    open_loop::{self, Schedule},
     rows::Rows,
     skew,
-    stats::Times,
 };
 use crate::{connection::Connection, error::LoadError};
 
@@ -29,6 +32,9 @@ const BATCH_EVENTS: u64 = 20;
 pub(crate) struct Victim {
     pub(crate) calls_per_second: u64,
     pub(crate) alone: Waits,
+    /// Beside as much as the noisy tenant's quota lets in: that costs what it costs.
+    pub(crate) within_quota: Waits,
+    /// Beside ten times that: more than before is what refusing costs.
     pub(crate) beside: Waits,
     pub(crate) noisy_calls_per_second: u64,
     pub(crate) noisy_quota_per_second: u64,
@@ -66,14 +72,22 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
     warmed?;
     house.settle().await?;
 
-    let (calm, loud) = (Schedule::of(CALLS, seconds), Schedule::of(QUOTA * TIMES, seconds));
+    let calm = Schedule::of(CALLS, seconds);
     let alone = waits(rows, first, &victim, calm, 1).await?;
     house.settle().await?;
-    let noise = open_loop::run(loud, |number| {
+    let noise = |rate, round| {
         let noisy = noisy.clone();
-        async move { let_in(call(rows, first, noisy, number, 2).await) }
-    });
-    let (beside, noise) = tokio::try_join!(waits(rows, first, &victim, calm, 3), noise)?;
+        open_loop::run(Schedule::of(rate, seconds), move |number| {
+            let noisy = noisy.clone();
+            async move { let_in(call(rows, first, noisy, number, round).await) }
+        })
+    };
+    // A little less than the quota: an open loop isn't even.
+    let within = noise(QUOTA * 9 / 10, 2);
+    let (within_quota, _) = tokio::try_join!(waits(rows, first, &victim, calm, 3), within.err_into())?;
+    house.settle().await?;
+    let loud = noise(QUOTA * TIMES, 4);
+    let (beside, noise) = tokio::try_join!(waits(rows, first, &victim, calm, 5), loud.err_into())?;
     house.settle().await?;
     let mut let_in = 0_u64;
     for (_, passed) in noise {
@@ -82,6 +96,7 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
     Ok(Victim {
         calls_per_second: CALLS,
         alone,
+        within_quota,
         beside,
         noisy_calls_per_second: QUOTA * TIMES,
         noisy_quota_per_second: QUOTA,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::raw::Event;
+use load::{now_ms, shop::KINDS};
 use serde::Serialize;
 use storage::warehouse::{Cell, QuerySettings, schema::DAILY_USERS_VIEW};
 use tokio::time::Instant;
@@ -14,9 +15,7 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    demo::now_ms,
     error::LoadError,
-    events::KINDS,
     publish::{self, Batches, Outcome},
 };
 

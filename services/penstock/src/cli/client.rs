@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 
 use super::{
-    AppCommand, AuditCommand, DashboardCommand, ErasureCommand, ExportArguments, KeyCommand, MetricCommand, OfApp,
-    OfTenant, ReconcileArguments, ReplayCommand, ReportCommand, SendArguments, SqlArguments, TailArguments,
-    TenantCommand, TopicCommand, WatchArguments,
+    AppCommand, AuditCommand, BenchArguments, DashboardCommand, DemoArguments, ErasureCommand, ExportArguments,
+    KeyCommand, MetricCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand, ReportCommand, SendArguments,
+    SqlArguments, TailArguments, TenantCommand, TopicCommand, WatchArguments,
 };
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +30,20 @@ pub(crate) enum ClientCommand {
         server: Server,
         #[command(flatten)]
         arguments: SendArguments,
+    },
+    /// Send a made shop's past week, and then what happens in it, until Ctrl-C.
+    Demo {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: DemoArguments,
+    },
+    /// Measure a server: how fast it takes events, answers, and has the one in the other; in an app of its own.
+    Bench {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        arguments: BenchArguments,
     },
     /// Ask a SELECT; with none, ask one after the other in a shell of its own.
     Sql {
@@ -170,6 +184,8 @@ impl ClientCommand {
             Self::Whoami { server }
             | Self::Doctor { server, .. }
             | Self::Send { server, .. }
+            | Self::Demo { server, .. }
+            | Self::Bench { server, .. }
             | Self::Sql { server, .. }
             | Self::Watch { server, .. }
             | Self::Tail { server, .. }

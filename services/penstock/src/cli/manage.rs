@@ -2,6 +2,9 @@
 
 use api::v1::LogRange;
 use clap::{Args, Subcommand};
+use model::Permission;
+
+use super::assignment;
 
 /// Whose.
 #[derive(Debug, Args)]
@@ -120,12 +123,6 @@ pub(crate) struct TenantQuota {
     query_bytes_burst: Option<u64>,
 }
 
-/// `product_name=Acme`.
-fn assignment(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').map(|(field, value)| (field.to_owned(), value.to_owned()));
-    parts.ok_or_else(|| "must be FIELD=VALUE, as product_name=Acme".to_owned())
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum ErasureCommand {
     /// Erase a user: every event, and what is known of the user. It can't be undone; prints the erasure's id.
@@ -223,8 +220,8 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         of: OfTenant,
         /// What it may do: ingest, query, metrics, admin, backfill, operator, export.
-        #[arg(long, value_delimiter = ',', required = true)]
-        can: Vec<String>,
+        #[arg(long, value_delimiter = ',', required = true, value_parser = permission)]
+        can: Vec<Permission>,
         /// The apps it reaches; all if none is named.
         #[arg(long = "app", value_delimiter = ',')]
         apps: Vec<String>,
@@ -241,8 +238,8 @@ pub(crate) enum KeyCommand {
         #[arg(long = "origin", value_delimiter = ',')]
         origins: Vec<String>,
         /// Events of which it reads those alone in which a property has one of these values, as customer=ann,bob; all events if none is named.
-        #[arg(long = "filter", value_name = "PROPERTY=VALUE,...")]
-        filters: Vec<String>,
+        #[arg(long = "filter", value_name = "PROPERTY=VALUE,...", value_parser = assignment)]
+        filters: Vec<(String, String)>,
     },
     /// Make a key in the place of another and print its secret, once; the other is good for a while yet.
     Rotate {
@@ -350,6 +347,11 @@ pub(crate) enum TopicCommand {
         #[arg(long)]
         partitions: u32,
     },
+}
+
+fn permission(word: &str) -> Result<Permission, String> {
+    Permission::from_name(word)
+        .ok_or_else(|| format!("is not one of {}", Permission::ALL.map(Permission::name).join(", ")))
 }
 
 /// `3:100-199`.

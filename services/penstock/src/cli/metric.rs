@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::assignment;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MetricCommand {
     /// List the app's metrics.
@@ -57,8 +59,8 @@ pub(crate) struct Definition {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) unit: String,
     /// The events that count: those in which a field has one of these values, as status=completed,paid. May be given again.
-    #[arg(long = "filter", value_name = "FIELD=VALUE,...")]
-    pub(crate) filters: Vec<String>,
+    #[arg(long = "filter", value_name = "FIELD=VALUE,...", value_parser = assignment)]
+    pub(crate) filters: Vec<(String, String)>,
 }
 
 /// Of which time, and how it is split.

@@ -3,7 +3,7 @@
 //! Processes count by tenant ([`counts`]): events, calls, bytes, what is stored, the time that threads and the warehouse worked for it. CPU time is measured of whole
 //! processes, and shared out by that time. The table ([`prices`]) makes dollars of it. Each sum over all tenants is made of the totals, not of the rows.
 
-mod counts;
+pub(crate) mod counts;
 mod prices;
 
 use std::{fs, time::Duration};

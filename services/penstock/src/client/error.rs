@@ -33,16 +33,16 @@ pub(crate) enum ClientError {
     Underlined { underlined: String, status: Box<Status> },
     #[error("{0}")]
     Mistake(String),
+    #[error("cancelled")]
+    Cancelled,
     #[error("the answer broke off before its end; ask again")]
     NotWhole,
     #[error("the answer can't be written: {0}")]
     Write(#[from] std::io::Error),
     #[error("can't read {path}: {source}")]
     NoFile { path: PathBuf, source: std::io::Error },
-    #[error(
-        "line {line} {why}\nnothing behind it was sent; mend it and send the file again: what was sent counts once"
-    )]
-    BadFile { line: u64, why: String },
+    #[error("{place} {why}\nnothing behind it was sent; mend it and send the file again: what was sent counts once")]
+    BadFile { place: String, why: String },
     #[error("{refused} of {of} events were refused")]
     SomeRefused { refused: u64, of: u64 },
     #[error("broke off after {answered} events: {}", said(.why))]
@@ -83,6 +83,10 @@ fn said(status: &Status) -> String {
 }
 
 impl ClientError {
+    pub(super) fn bad_line(line: u64, why: String) -> Self {
+        Self::BadFile { place: format!("line {line}"), why }
+    }
+
     /// Whether no service of ours was heard: each of their refusals has details.
     pub(super) fn is_unheard(&self) -> bool {
         match self {
@@ -123,6 +127,7 @@ impl ClientError {
             Self::NoKey { .. } | Self::BadKey => "NO_KEY",
             Self::NoServer(_) | Self::Connect { .. } | Self::Unheard { .. } => "UNREACHABLE",
             Self::NotWhole => "NOT_WHOLE",
+            Self::Cancelled => "CANCELLED",
             Self::Write(_) | Self::NoFile { .. } => "FILE",
             Self::BadFile { .. } => "MALFORMED",
             Self::SomeRefused { .. } => "SOME_REFUSED",
@@ -196,6 +201,15 @@ impl Complaint {
     pub(crate) fn new(code: &'static str, message: String) -> Self {
         let text = message.clone();
         Self { code, message, fields: Vec::new(), next: String::new(), retry_after_ms: None, text }
+    }
+
+    /// With what the program ends: as shells say it of what wasn't understood, and of Ctrl-C.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.code {
+            "USAGE" => 2,
+            "CANCELLED" => 130,
+            _ => 1,
+        }
     }
 
     /// What is wrong, and what to do.

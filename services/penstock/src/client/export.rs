@@ -87,7 +87,7 @@ pub(super) async fn export(target: &Target, arguments: ExportArguments, show: &m
                     drop(progress);
                     to.done()?;
                     let Some(file) = &arguments.out else { return Ok(()) };
-                    return show.object(&json!({"file": file, "bytes": bytes}), "");
+                    return show.object(&json!({"file": file.display().to_string(), "bytes": bytes}), "");
                 }
                 Some(ended) => ended,
             },

@@ -44,7 +44,7 @@ pub(super) async fn metric(
         }
         MetricCommand::Define { name, display_name, description, definition, materialize } => {
             let definition = json!({"name": name, "display_name": display_name, "description": description,
-                "formula": definition.formula, "filters": filters(&definition)?, "unit": definition.unit,
+                "formula": definition.formula, "filters": filters(&definition), "unit": definition.unit,
                 "materialize": materialize});
             let known = link.call("MetricsService.GetMetric", json!({"app_id": app, "name": name})).await;
             let mut request = json!({"app_id": app, "definition": definition});
@@ -64,7 +64,7 @@ pub(super) async fn metric(
         MetricCommand::Try { definition, evaluation } => {
             let formula = definition.formula.clone();
             let definition =
-                json!({"name": "value", "formula": formula, "filters": filters(&definition)?, "unit": definition.unit});
+                json!({"name": "value", "formula": formula, "filters": filters(&definition), "unit": definition.unit});
             let request = json!({"app_id": app, "definition": definition, "evaluation": evaluated(&evaluation),
                 "options": {"time_zone": evaluation.time_zone}});
             let answer = link.answer("MetricsService.PreviewMetric", request).await;
@@ -99,14 +99,11 @@ fn evaluated(evaluation: &EvaluationArguments) -> Value {
 }
 
 /// `status=completed`, `amount=5`: several values are alternatives.
-fn filters(definition: &Definition) -> Result<Vec<Value>, ClientError> {
-    let one = |text: &String| {
-        let mistaken =
-            || ClientError::Mistake(format!("{text:?} is not a condition: write FIELD=VALUE,..., as status=completed"));
-        let (field, values) = text.split_once('=').ok_or_else(mistaken)?;
+fn filters(definition: &Definition) -> Vec<Value> {
+    let one = |(field, values): &(String, String)| {
         let values: Vec<_> = values.split(',').map(tagged).collect();
         let op = if values.len() == 1 { "FILTER_OP_EQ" } else { "FILTER_OP_IN" };
-        Ok(json!({"field": field, "op": op, "values": values}))
+        json!({"field": field, "op": op, "values": values})
     };
     definition.filters.iter().map(one).collect()
 }

@@ -16,10 +16,10 @@ const MOST: u64 = 64 << 20;
 
 /// A series and its value.
 #[derive(Debug, Clone)]
-pub(super) struct Metric {
-    pub(super) name: String,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) value: f64,
+pub(crate) struct Metric {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) value: f64,
 }
 
 /// HOST:PORT, of what may be written as a URL.
@@ -40,7 +40,7 @@ pub(super) fn parsed(text: &str) -> Vec<Metric> {
 }
 
 /// `name{label="value",...} value`.
-fn metric(line: &str) -> Option<Metric> {
+pub(crate) fn metric(line: &str) -> Option<Metric> {
     if line.starts_with('#') {
         return None;
     }
@@ -55,13 +55,24 @@ fn metric(line: &str) -> Option<Metric> {
     Some(Metric { name: name.to_owned(), labels: all, value: value.parse().ok()? })
 }
 
-/// A page by HTTP/1.0, which is whole when the connection ends: its status and text.
+/// Asks for a page by HTTP/1.0, whose answer is whole when the connection ends, and reads as much of it as is wanted.
+pub(super) async fn ask(
+    mut stream: TcpStream,
+    host: &str,
+    path: &str,
+    most: u64,
+    said: &mut Vec<u8>,
+) -> io::Result<()> {
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n").as_bytes()).await?;
+    stream.take(most).read_to_end(said).await.map(drop)
+}
+
+/// A page's status and text.
 pub(super) async fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
     let asked = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;
-        let mut said = String::new();
-        stream.take(MOST).read_to_string(&mut said).await?;
+        let mut said = Vec::new();
+        ask(TcpStream::connect(address).await?, address, path, MOST, &mut said).await?;
+        let said = String::from_utf8(said).map_err(io::Error::other)?;
         let status = said.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("it is no HTTP server"))?;
         let body = said.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();

@@ -3,13 +3,9 @@
 use std::{io, time::Duration};
 
 use http::Uri;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
-use super::ClientError;
+use super::{ClientError, ops};
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,26 +30,18 @@ pub(super) enum Found {
     Other,
 }
 
-/// Connects without TLS, asks by HTTP/1.1 what only our servers have, and looks at the answer.
+/// Connects without TLS, asks by HTTP what only our servers have, and looks at the answer.
 pub(super) async fn find(host: &str, port: u16) -> Found {
     let stream = match timeout(PATIENCE, TcpStream::connect((host.trim_matches(['[', ']']), port))).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Found::Nothing(error.kind(), error.to_string()),
         Err(_) => return Found::Nothing(io::ErrorKind::TimedOut, "no connection within 3 s".to_owned()),
     };
-    match timeout(PATIENCE, said(stream, host)).await {
-        Ok(Ok(said)) => of(&said),
-        _ => Found::Silent,
-    }
-}
-
-async fn said(mut stream: TcpStream, host: &str) -> io::Result<Vec<u8>> {
-    let request = format!("GET /livez HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
     let mut said = Vec::new();
-    match stream.take(MOST).read_to_end(&mut said).await {
-        Err(error) if said.is_empty() => Err(error),
-        _ => Ok(said),
+    // What was said before it broke off tells enough.
+    match timeout(PATIENCE, ops::ask(stream, host, "/livez", MOST, &mut said)).await {
+        Ok(_) => of(&said),
+        Err(_) => Found::Silent,
     }
 }
 

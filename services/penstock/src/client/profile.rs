@@ -8,9 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 use super::{
     ClientError, Link, Show, probe,
@@ -259,7 +263,7 @@ pub(crate) async fn login(arguments: ProfileArguments, show: &mut Show) -> Resul
     let key_file = key_file.map(std::path::absolute).transpose()?;
     let source = match &key_file {
         Some(file) => KeySource::File(file.clone()),
-        None => KeySource::Said(asked_for(&server)?),
+        None => KeySource::Said(asked_for(&server).await?),
     };
     let key = match &source {
         KeySource::Said(key) => Some(key.clone()),
@@ -295,22 +299,46 @@ pub(crate) async fn login(arguments: ProfileArguments, show: &mut Show) -> Resul
     show.object(&said, &format!("{name} is kept in {}{use_it}", path.display()))
 }
 
-/// The key, typed without being shown, or piped in.
-fn asked_for(server: &str) -> Result<String, ClientError> {
-    let stdin = io::stdin();
-    let mut key = String::new();
-    if stdin.is_terminal() {
-        write!(io::stderr(), "Key for {server}: ")?;
-        let before = tcgetattr(&stdin).map_err(io::Error::from)?;
+/// A terminal that doesn't show what is typed, until this is dropped.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn new() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Now, &hidden).map_err(io::Error::from)?;
-        let read = stdin.read_line(&mut key);
-        tcsetattr(&stdin, OptionalActions::Now, &before).map_err(io::Error::from)?;
-        writeln!(io::stderr())?;
-        read?;
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0); // the terminal may be gone
+        let _ = writeln!(io::stderr());
+    }
+}
+
+/// The key, typed without being shown, or piped in.
+async fn asked_for(server: &str) -> Result<String, ClientError> {
+    let mut key = String::new();
+    if io::stdin().is_terminal() {
+        let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let _hidden = Hidden::new()?;
+        write!(io::stderr(), "Key for {server}: ")?;
+        let (sender, typed) = oneshot::channel();
+        // Nothing ends a read of a terminal but its user: a thread of the runtime's would be waited for.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = sender.send(io::stdin().read_line(&mut line).map(|_| line)); // nobody waits for it any more
+        });
+        key = tokio::select! {
+            line = typed => line.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?,
+            _ = int.recv() => return Err(ClientError::Cancelled),
+            _ = term.recv() => return Err(ClientError::Cancelled),
+        };
     } else {
-        stdin.lock().read_to_string(&mut key)?;
+        io::stdin().lock().read_to_string(&mut key)?;
     }
     match key.trim() {
         "" => Err(ClientError::BadKey),

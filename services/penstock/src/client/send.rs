@@ -23,14 +23,15 @@ use tonic::{Code, Status, Streaming};
 
 use super::{ClientError, Show, Target, keyed, show::Progress};
 use crate::cli::SendArguments;
-use read::{Line, Source};
-use verdicts::Verdicts;
+pub(super) use read::Line;
+use read::Source;
+pub(super) use verdicts::Verdicts;
 
 /// A batch is cut at either; the server's limits are 10,000 and 1 MiB.
 const BATCH_EVENTS: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Lines that are read ahead.
-const AHEAD: usize = 256;
+pub(super) const AHEAD: usize = 256;
 /// Batches unanswered at once before the server has said how many.
 const FIRST_CREDITS: usize = 16;
 /// Who gets no answer for so long gives up.
@@ -47,14 +48,28 @@ struct Batch {
 
 /// Sends all events, says what became of them, and fails if one was refused.
 pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut Show) -> Result<(), ClientError> {
-    let verdicts = Verdicts::new(arguments.rejected.as_deref())?;
-    let mut connected = Some(keyed(target).await?);
     let source = Source::open(&arguments)?;
-    let (size, read) = (source.size, source.read.clone());
+    let verdicts = Verdicts::new(arguments.rejected.as_deref(), source.counted())?;
+    let connected = keyed(target).await?;
+    let (size, read) = (source.size.filter(|size| *size > 0), source.read.clone());
     let (line_sender, lines) = mpsc::channel(AHEAD);
     std::thread::spawn(move || source.lines(&line_sender));
+    let part = move |_: u64| size.map(|size| read.so_far() as f64 / size as f64);
+    deliver(target, connected, &arguments.app, lines, verdicts, part).await?.finish(show)
+}
+
+/// Sends all lines, wherever it breaks off, and says what became of them. `part` says how much is done of all, by how many are answered.
+pub(super) async fn deliver(
+    target: &Target,
+    connected: super::Keyed,
+    app: &str,
+    lines: mpsc::Receiver<Result<Line, ClientError>>,
+    verdicts: Verdicts,
+    part: impl Fn(u64) -> Option<f64> + Send + 'static,
+) -> Result<Verdicts, ClientError> {
+    let mut connected = Some(connected);
     let mut sending = Sending {
-        app: arguments.app,
+        app: app.to_owned(),
         lines,
         held: None,
         at_end: false,
@@ -63,8 +78,7 @@ pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut S
         credits: FIRST_CREDITS,
         verdicts,
         progress: Progress::new(),
-        size,
-        read,
+        part: Box::new(part),
     };
     let mut heard = Instant::now();
     loop {
@@ -75,7 +89,7 @@ pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut S
         };
         let ended = match channel {
             Ok(channel) => match sending.stream(IngestServiceClient::new(channel)).await? {
-                None => break,
+                None => return Ok(sending.verdicts),
                 Some(ended) => ended,
             },
             Err(ClientError::Connect { source, .. }) => Status::unavailable(source.to_string()), // it was there before
@@ -93,9 +107,6 @@ pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut S
         }
         sleep(error.retry_after.unwrap_or(PAUSE)).await;
     }
-    let Sending { verdicts, progress, .. } = sending;
-    drop(progress);
-    verdicts.finish(show)
 }
 
 /// How far the sending is.
@@ -111,9 +122,7 @@ struct Sending {
     credits: usize,
     verdicts: Verdicts,
     progress: Progress,
-    /// Of the file, and how much of it was read.
-    size: Option<u64>,
-    read: read::Count,
+    part: Box<dyn Fn(u64) -> Option<f64> + Send>,
 }
 
 impl Sending {
@@ -144,9 +153,8 @@ impl Sending {
                     None => self.at_end = true,
                 },
             }
-            let part = self.size.filter(|size| *size > 0).map(|size| self.read.so_far() as f64 / size as f64);
             let verdicts = &self.verdicts;
-            self.progress.show(part, |progress| {
+            self.progress.show((self.part)(verdicts.answered()), |progress| {
                 format!("{verdicts}, {:.0} a second", progress.rate(verdicts.answered() as f64))
             });
         }

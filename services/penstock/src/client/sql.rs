@@ -6,7 +6,7 @@ mod mistake;
 mod shell;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::Write,
     time::{Duration, Instant},
 };
 
@@ -25,19 +25,21 @@ use super::{ClientError, Keyed, Show, Target, keyed, show::Table, watch};
 use crate::cli::{SqlArguments, SqlFormat};
 
 /// Asks what the arguments say, or all that standard input says.
-pub(super) async fn sql(
-    target: &Target,
-    mut arguments: SqlArguments,
-    out: &mut (impl Write + Send),
-) -> Result<(), ClientError> {
+pub(super) async fn sql(target: &Target, mut arguments: SqlArguments, show: &mut Show) -> Result<(), ClientError> {
     let statement = arguments.sql.take();
-    let is_terminal = std::io::stdout().is_terminal();
     let client = QueryServiceClient::new(keyed(target).await?).max_decoding_message_size(usize::MAX);
-    let mut session = Session { client, arguments, is_terminal, is_timed: false };
+    let format = arguments.format.unwrap_or_else(|| usual(show));
+    let mut session = Session { client, arguments, format, is_terminal: show.is_terminal(), is_timed: false };
+    let out = show.out();
     match statement {
         Some(sql) => session.ask(sql.trim_end_matches([';', ' ', '\n']), out).await.map(drop),
         None => shell::run(session, out).await,
     }
+}
+
+/// How answers are written where nobody said it.
+fn usual(show: &Show) -> SqlFormat {
+    if show.is_json() { SqlFormat::Json } else { SqlFormat::Table }
 }
 
 /// The refusal with its fault underlined in the text, if it has a place there.
@@ -50,9 +52,7 @@ pub(super) fn underlined(text: &str, error: ClientError) -> ClientError {
 
 /// Writes an answer that is whole.
 pub(super) fn whole(result: v1::Result, show: &mut Show) -> Result<(), ClientError> {
-    let format = if show.is_json() { SqlFormat::Json } else { SqlFormat::Table };
-    let is_terminal = show.is_terminal();
-    let mut answer = Answer::begin(format, result.columns, is_terminal, show.out())?;
+    let mut answer = Answer::begin(usual(show), result.columns, show.is_terminal(), show.out())?;
     answer.rows(result.rows, show.out())?;
     if result.info.is_some_and(|info| info.truncated) {
         let _ = writeln!(std::io::stderr(), "there are more rows: these are cut off; ask for less, or with a limit");
@@ -64,6 +64,7 @@ pub(super) fn whole(result: v1::Result, show: &mut Show) -> Result<(), ClientErr
 struct Session {
     client: QueryServiceClient<Keyed>,
     arguments: SqlArguments,
+    format: SqlFormat,
     /// Whether a person reads along.
     is_terminal: bool,
     is_timed: bool,
@@ -81,7 +82,7 @@ impl Session {
         while let Some(message) = parts.message().await.map_err(|status| mistake::of(sql, status))? {
             match message.part.and_then(|part| part.part) {
                 Some(Part::Header(header)) => {
-                    answer = Some(Answer::begin(self.arguments.format, header.columns, self.is_terminal, out)?);
+                    answer = Some(Answer::begin(self.format, header.columns, self.is_terminal, out)?);
                 }
                 Some(Part::Rows(batch)) => {
                     rows += batch.rows.len();
@@ -97,7 +98,7 @@ impl Session {
             return Err(ClientError::NotWhole);
         };
         answer.end(out)?;
-        if self.arguments.format == SqlFormat::Table {
+        if self.format == SqlFormat::Table {
             writeln!(out, "({rows} {}{})", if rows == 1 { "row" } else { "rows" }, note(&end))?;
         }
         if self.is_timed {

@@ -352,6 +352,7 @@ fn admin() -> Vec<Attack> {
         push("ListApps", json!({"tenant_id": tenant}));
         push("ListKeys", json!({"tenant_id": tenant}));
         push("GetTenantQuota", json!({"tenant_id": tenant}));
+        push("GetUsage", json!({"tenant_id": tenant}));
         push("GetTenantRetention", json!({"tenant_id": tenant}));
         push("ListAuditEntries", json!({"tenant_id": tenant, "page_size": 1000}));
         push(
@@ -402,6 +403,8 @@ fn admin() -> Vec<Attack> {
     push("CancelReplay", json!({"replay_id": "0"}));
     push("StartReplay", json!({"ranges": [{"partition": 0, "first_offset": "0", "last_offset": "0"}]}));
     push("GetTopic", json!({}));
+    push("GetHealth", json!({}));
+    push("GetUsage", json!({"from": "1969-01-01T00:00:00Z", "to": "2500-01-01T00:00:00Z"}));
     push("GrowTopic", json!({"partitions": 8}));
     push("CreateBackup", json!({}));
     push("ListDeadLetters", json!({"app_id": "shop", "page_token": "0-0-0-0') OR ('1'='1"}));

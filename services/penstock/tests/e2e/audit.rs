@@ -73,6 +73,8 @@ const NOT_NOTED: &[&str] = &[
     "AdminService/GetReplay",
     "AdminService/ListReplays",
     "AdminService/GetTopic",
+    "AdminService/GetHealth",
+    "AdminService/GetUsage",
     "AdminService/ListReports",
     "AdminService/GetReport",
     "AdminService/ListReportRuns",

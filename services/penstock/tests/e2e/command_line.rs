@@ -5,13 +5,22 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Output, Stdio},
+    time::Instant,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+    time::timeout,
+};
 
-use crate::house::{House, PATIENCE};
+use crate::{
+    house::{House, PATIENCE},
+    oracle::python,
+};
 
 /// Somebody with a key of an app of their own, in a folder of their own.
 struct Person<'a> {
@@ -128,6 +137,22 @@ async fn files_are_sent_once_and_what_is_refused_can_be_sent_again() {
     assert!(complaint.contains("line 3 has 1 cells, the header has 2"), "{complaint}");
     let complaint = person.complains(&["send", "nowhere.csv"], "").await;
     assert!(complaint.contains("can't read nowhere.csv"), "{complaint}");
+
+    python::run("parquet.py", &[&person.folder.path().join("sales.parquet")], "");
+    let send = ["send", "sales.parquet", "--column", "user_id=who", "--type", "zip=string", "--event-type", "bill"];
+    let output = person.output(&[&send[..], &["--json"]].concat(), "").await;
+    let (said, complaint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(complaint.contains("row 42: MALFORMED: ratio: must be a number"), "{complaint}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["accepted"], &said["refused"]), (&json!(2_499), &json!({"MALFORMED": 1})), "{complaint}");
+    let sql = "SELECT COUNT(*), SUM(amount), COUNT(paid), COUNT(DISTINCT zip), COUNT(DISTINCT user_id), MAX(due) FROM events WHERE event_type = 'bill'";
+    let answer = house.sql(&person.key, sql, said["position_token"].as_str().unwrap()).await;
+    // Of 2,500 the one that was refused had 1.50.
+    let max = "2026-01-01T00:00:00Z";
+    assert_eq!(answer, [[json!(2_499), json!(12_498.5), json!(2_498), json!(2_499), json!(2_499), json!(max)]]);
+    let nested = ["send", "sales.parquet.nested", "--format", "parquet", "--event-type", "bill"];
+    let complaint = person.complains(&nested, "").await;
+    assert!(complaint.contains("column \"tags\""), "{complaint}");
 }
 
 fn jiff_now() -> String {
@@ -147,7 +172,8 @@ async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
     assert_eq!(table, "item  amount\n----  ------\na,b      1.5\nc         20\nd       NULL\n(3 rows)\n");
     let csv = person.says(&["sql", &format!("{sql};"), "--format", "csv"], "").await;
     assert_eq!(csv, "item,amount\r\n\"a,b\",1.5\r\nc,20.0\r\nd,\r\n");
-    let lines = person.says(&["sql", sql, "--format", "json"], "").await;
+    assert_eq!(person.says(&["sql", sql, "--format", "csv", "--json"], "").await, csv, "what is said wins");
+    let lines = person.says(&["sql", sql, "--json"], "").await;
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let row = |item: &str, amount: Value| json!({"item": item, "amount": amount});
     assert_eq!(lines, [row("a,b", json!(1.5)), row("c", json!(20.0)), row("d", Value::Null)]);
@@ -166,10 +192,58 @@ async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
     assert!(complaint.contains("\n  SELECT SUM(amunt) FROM events\n             ^^^^^ "), "{complaint}");
     assert_eq!(complaint.matches("amunt`").count(), 1, "said once: {complaint}");
     assert!(complaint.contains("amount"), "what would be right: {complaint}");
-    let complaint = person.complains(&["sql"], "\\watch soon\n").await;
+    let output = person.output(&["sql"], "\\watch soon\n").await;
+    let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.contains("nothing was asked yet"), "{complaint}");
+    assert_eq!(output.status.code(), Some(2), "it wasn't understood");
     let complaint = person.complains(&["sql"], &format!("{sql};\n\\watch soon\n")).await;
     assert!(complaint.contains("say \\watch 5"), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_shop_is_shown_and_a_server_measured() {
+    let house = House::start().await;
+    let (folder, key) = (tempfile::tempdir().unwrap(), house.demo_key());
+    let mut demo = program(folder.path());
+    demo.args(["demo", "--app", "xyz123", "--events", "700", "--rate", "300"])
+        .env("PENSTOCK_SERVER", format!("http://{}", house.address));
+    let mut child = demo.env("PENSTOCK_KEY", &key).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.contains("until Ctrl-C") {
+        said += &timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("the shop opens");
+    }
+    assert!(said.starts_with("700 accepted, 0 refused"), "{said}");
+    let sql = "SELECT COUNT(*) FROM events WHERE app_id = 'xyz123'";
+    let end = Instant::now() + PATIENCE;
+    while house.sql(&key, sql, "").await[0][0].as_u64().unwrap() < 1_000 {
+        assert!(Instant::now() < end, "no event comes");
+    }
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert!(timeout(PATIENCE, child.wait()).await.unwrap().unwrap().success());
+    let mut last = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        last = line;
+    }
+    let taken: u64 = last.split(' ').next().unwrap().parse().unwrap();
+    assert!(taken > 200 && last.contains(" accepted, 0 refused in "), "{last}");
+
+    let bench = ["bench", "--events", "2000", "--seconds", "1", "--json"];
+    let output = run(folder.path(), &house.address, &key, &bench, "").await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["taken"]["events_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    let samples = |at: &Value| at["samples"].as_u64().unwrap();
+    let (at_rate, answers) = (&report["at_rate"], &report["answers"]);
+    assert_eq!((samples(&at_rate["acknowledge"]), samples(&answers["answer"])), (10, 10), "{report}");
+    assert_eq!(samples(&at_rate["fresh"]), 10, "{report}");
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0, "{report}");
+    // All of its events, and nobody else's, are in its own app.
+    assert_eq!(house.sql(&key, "SELECT COUNT(*) FROM events WHERE app_id = 'bench'", "").await, [[json!(3_000)]]);
+    let person = Person::new(&house, "quiet").await;
+    let complaint = person.complains(&["bench"], "").await;
+    assert!(complaint.contains("penstock app create bench"), "{complaint}");
 }
 
 #[tokio::test]
@@ -197,6 +271,10 @@ async fn what_needs_no_server_says_json_too() {
     assert_eq!((&made[0]["identity"], &made[1]["identity"]), (&json!("query"), &json!("admin")));
     assert!(folder.path().join(made[1]["key"].as_str().unwrap()).exists());
     std::fs::write(folder.path().join("wrong.toml"), "lisen = 1\n").unwrap();
+    let (_, _, complained) = alone(folder.path(), &["key", "create", "--can", "fly"], "").await;
+    assert!(complained.contains("is not one of ingest, query"), "{complained}");
+    let login = [env!("CARGO_BIN_EXE_penstock"), "login", "north"].map(Path::new);
+    python::run("hidden.py", &login, "");
     let (well, _, line) = alone(folder.path(), &["serve", "--config", "wrong.toml", "--json"], "").await;
     let error: Value = serde_json::from_str(&line).unwrap();
     assert!(!well && error["error"]["code"] == "CONFIG", "{error}");

@@ -108,6 +108,8 @@ async fn what_is_shown_follows_the_events() {
     assert!(seen["refused"].as_str().unwrap().contains("no dashboard"), "{}", seen["refused"]);
     assert_eq!((&seen["underlined"], &seen["isRefused"]), (&json!("amuont"), &json!(true)));
     assert_eq!(seen["metric"], json!(["average_sale", "SUM(amount) / COUNT(*)"]));
+    assert!(seen["tried"].as_str().unwrap().contains("`amount`"), "{}", seen["tried"]);
+    assert_eq!(seen["board"], json!([1, 1, 1]), "what it is about, its range, a SELECT");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,17 +219,26 @@ async fn the_same_in_react_gets_its_tokens_by_itself() {
 async fn an_admin_manages_and_others_do_not_see_it() {
     let house = House::start().await;
     sell(&house).await;
-    let seen = told(&house, "manage", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    let (key, operator) = (house.demo_key(), house.operator_key());
+    let seen = told(&house, "manage", &[("PENSTOCK_KEY", &key), ("PENSTOCK_OPERATOR_KEY", &operator)]).await;
     assert_eq!(
         seen["pages"],
         json!(["Penstock", "Explorer", "SQL", "Live", "Dashboards", "Metrics"]),
         "of a key that may query"
     );
     assert_eq!(seen["refused"], "There is nothing here");
+    assert_eq!(seen["made"], "shop", "by the first admin of a new tenant");
     assert_eq!(seen["counts"], json!(["9", "9", "0", "0", "0", "0"]), "taken and counted, nothing missing");
     assert!(seen["wrong"].as_str().unwrap().contains("five fields"), "{}", seen["wrong"]);
-    assert_eq!(seen["done"], json!(["CreateReport", "CreateApp", "RevokeKey", "CreateKey"]));
-    assert_eq!(seen["verdict"], "All 7 entries hold together");
+    let unset = "as the server is configured";
+    assert_eq!(seen["limits"], json!([unset, unset, "100 a second", "4.0 GB a second", "for ever"]));
+    assert_eq!(seen["isTheirs"], 0, "only operators set what a tenant may, its admins share it out");
+    assert_eq!(seen["isDown"], 0, "the metastore, the log and the warehouse answer");
+    assert!(seen["backwards"].as_str().unwrap().contains("after"), "{}", seen["backwards"]);
+    assert_eq!(seen["done"], json!(["CreateReport", "SetBranding", "SetSettings", "SetSettings"]));
+    assert!(seen["misnamed"].as_str().unwrap().contains("must be a host"), "{}", seen["misnamed"]);
+    assert!(seen["miscoloured"].as_str().unwrap().contains("must be a colour"), "{}", seen["miscoloured"]);
+    assert_eq!(seen["verdict"], "All 12 entries hold together");
 }
 
 #[tokio::test]

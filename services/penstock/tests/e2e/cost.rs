@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{command_line::alone, house::House};
+use crate::{command_line::alone, erasure, house::House};
 
 const ROUNDS: u64 = 40;
 const BATCH: u64 = 20;
@@ -95,4 +95,67 @@ async fn tenants_cost_what_they_send_and_their_costs_add_up() {
     let (rows, _) = cost(&house, &["--range", "1s"]).await;
     let all = of(&rows, "(all)");
     assert_eq!((&all["events"], &all["dollars_a_million_events"]), (&json!(0), &Value::Null), "{rows:?}");
+}
+
+#[tokio::test]
+async fn what_a_tenant_used_is_told_by_day_at_the_installation_s_prices_and_across_restarts() {
+    let prices = "[prices]\ncurrency = \"EUR\"\nmillion_events = 1000.0\nmillion_calls = 10.0\n";
+    let mut house = House::start_with(prices).await;
+    house.tenant("red", "shop", &["ingest"]).await;
+    let wanted =
+        json!({"tenant_id": "red", "permissions": ["PERMISSION_INGEST", "PERMISSION_QUERY", "PERMISSION_ADMIN"]});
+    let (_, made) = house.post(&house.operator_key(), "/v1/keys", &wanted).await;
+    let all = made["secret"].as_str().unwrap().to_owned();
+    let sale = json!([{"event_type": "sale", "user_id": "u"}, {"event_type": "sale", "user_id": "v"}]);
+    let used =
+        async |house: &House, key: &str, query: &str| erasure::get(house, key, &format!("/v1/usage{query}")).await;
+    for turn in 1..=2 {
+        let (status, sent) = house.post(&all, "/v1/events?app_id=shop", &sale).await;
+        assert_eq!(status, 200, "{sent}");
+        let token = sent["position_token"].as_str().unwrap();
+        assert_eq!(
+            house.sql(&all, "SELECT COUNT(*) FROM events WHERE app_id = 'shop'", token).await,
+            [[json!(2 * turn)]]
+        );
+        assert!(house.terminate().success());
+        house.launch().await;
+        let (status, answer) = used(&house, &all, "").await;
+        assert_eq!(status, 200, "{answer}");
+        let days = answer["usage"].as_array().unwrap();
+        // One, unless midnight came.
+        let sum = |field: &str| days.iter().map(|day| count(&day[field])).sum::<f64>();
+        assert_eq!((sum("events"), sum("queries")), (2.0 * f64::from(turn), f64::from(turn)), "{answer}");
+        // The look before is a call too.
+        assert_eq!(sum("calls"), f64::from(3 * turn - 1), "{answer}");
+        for field in ["bytes_in", "bytes_out", "log_bytes", "read_bytes", "role_seconds", "warehouse_seconds"] {
+            assert!(sum(field) > 0.0, "{field}: {answer}");
+        }
+        assert!(days.iter().all(|day| day["tenant_id"] == "red" && day["day"].is_string()), "{answer}");
+        assert_eq!(answer["currency"], "EUR");
+        let cost = sum("events") / 1e6 * 1000.0 + sum("calls") / 1e6 * 10.0;
+        assert!((sum("cost") - cost).abs() < 1e-12, "{answer}: not {cost}");
+    }
+    let operator = house.operator_key();
+    let (_, answer) = used(&house, &operator, "").await;
+    let red = answer["usage"].as_array().unwrap().iter().find(|one| one["tenant_id"] == "red").unwrap();
+    assert_eq!((count(&red["events"]), red.get("day")), (4.0, None), "{answer}");
+    let (_, of_red) = used(&house, &operator, "?tenant_id=red&from=2020-01-01T00:00:00Z&to=2020-02-01T00:00:00Z").await;
+    assert!(of_red.get("usage").is_none_or(|none| none == &json!([])), "{of_red}");
+
+    let other = house.tenant("blue", "shop", &["admin"]).await; // limited to its app
+    for (key, query, status, said) in [
+        (&other, "", 403, "limited to some apps"),
+        (&other, "?tenant_id=red", 403, "its own tenant only"),
+        (&operator, "?tenant_id=nobody", 404, "does not exist"),
+        (&operator, "?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", 400, "must not be after"),
+        (&operator, "?from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", 400, "at most 400 days"),
+    ] {
+        let (got, answer) = used(&house, key, query).await;
+        assert!(got == status && answer.to_string().contains(said), "{query}: {got} {answer}");
+    }
+}
+
+/// JSON has whole numbers of 64 bits as text.
+fn count(value: &Value) -> f64 {
+    value.as_str().map_or_else(|| value.as_f64().unwrap_or_default(), |text| text.parse().unwrap())
 }

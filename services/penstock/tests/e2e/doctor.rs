@@ -121,6 +121,35 @@ async fn a_house_is_well_or_the_doctor_says_what_is_not() {
 
 mod alone {
     use super::*;
+    use crate::erasure::get;
+
+    const ROLES: [&str; 6] = ["admin", "gateway", "ingest", "metrics", "pipeline", "query"];
+
+    /// Waits until exactly these of what a house stands on don't answer its operator, and, where the metastore does, until a process of each
+    /// role said that it is there: after an outage each does so within seconds. Returns how it is then.
+    async fn until_away(house: &House, away: &[&str]) -> Value {
+        let started = Instant::now();
+        loop {
+            let (status, health) = get(house, &house.operator_key(), "/v1/health").await;
+            assert!(started.elapsed() < PATIENCE, "{away:?}: {health}");
+            if status == 200 {
+                let all = health["dependencies"].as_array().unwrap();
+                let silent = all.iter().filter(|one| one["answers"] != true);
+                assert!(
+                    silent.clone().all(|one| one["error"].as_str().is_some_and(|said| !said.is_empty())),
+                    "{health}"
+                );
+                let roles = health["processes"].as_array().into_iter().flatten();
+                let roles = roles.flat_map(|one| one["roles"].as_array().unwrap()).map(|role| role.as_str().unwrap());
+                let are_there =
+                    away.contains(&"metastore") || ROLES.iter().all(|role| roles.clone().any(|r| r == *role));
+                if are_there && silent.map(|one| one["name"].as_str().unwrap()).eq(away.iter().copied()) {
+                    return health;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn of_a_stand_the_doctor_names_the_part_that_is_away() {
@@ -133,6 +162,8 @@ mod alone {
         let arguments = ["--ops".to_owned(), [gateway, query, metrics].join(",")];
         let arguments = arguments.each_ref().map(String::as_str);
         until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
+        let health = until_away(&stand, &[]).await;
+        assert!(!health["partitions"].as_array().unwrap().is_empty(), "{health}");
 
         stand.kill("metrics-1");
         let is_missed =
@@ -147,6 +178,7 @@ mod alone {
         let is_away = |said: &Said| said.fails("warehouse", "a SELECT fails", "warehouse-away");
         let said = until(&stand, &key, &arguments, |said| is_away(said) && said.verdict(&of_query) == "fail").await;
         assert_eq!(said.verdict("key"), "ok");
+        until_away(&stand, &["warehouse"]).await;
         stand.start_again("warehouse");
 
         // What is known of keys lasts a while; the process that asks the metastore says that it fails.
@@ -157,6 +189,7 @@ mod alone {
         let is_failing = |said: &Said| said.fails(&of_admin, "its metastore failed", "metastore-failing");
         let said = until(&stand, &key, &with_admin, is_failing).await;
         assert!(said.fails("admin and metastore", "UNAVAILABLE", "metastore-failing"), "{:?}", said.checks);
+        until_away(&stand, &["metastore"]).await;
         stand.part("postgres", &["up"]);
         // Without an answer to a SELECT there is no lag to be told.
         until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
@@ -166,6 +199,8 @@ mod alone {
         let said = until(&stand, &key, &arguments, |said| said.verdict("lag") == "fail").await;
         assert!(said.fails("lag", "acknowledged until", "pipeline-stopped"), "{:?}", said.checks);
         assert_eq!(said.verdict("warehouse"), "ok", "{:?}", said.checks);
+        let health = until_away(&stand, &["log"]).await;
+        assert!(health.get("partitions").is_none_or(|none| none == &json!([])), "{health}");
         stand.part("kafka", &["start", "1"]);
         until(&stand, &key, &arguments, |said| said.failures().is_empty()).await;
     }

@@ -33,8 +33,12 @@ async fn publish(client: &mut IngestServiceClient<Keyed>, count: usize) -> Resul
 }
 
 async fn set_quota(house: &House, tenant: &str, quota: Value) {
-    let request = house.http.put(format!("http://{}/v1/quota", house.address)).bearer_auth(house.operator_key());
-    let answer = request.json(&json!({"tenant_id": tenant, "quota": quota})).send().await.unwrap();
+    put(house, "quota", json!({"tenant_id": tenant, "quota": quota})).await;
+}
+
+async fn put(house: &House, what: &str, body: Value) {
+    let request = house.http.put(format!("http://{}/v1/{what}", house.address)).bearer_auth(house.operator_key());
+    let answer = request.json(&body).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
 }
 
@@ -103,6 +107,17 @@ async fn a_quota_says_when_to_come_again_and_is_one_tenant_s_own() {
     }
     set_quota(&house, "red", json!({})).await;
     until(&mut red, 10_000, Code::Ok).await;
+
+    // And so an app within its tenant.
+    let quota = json!({"events_per_second": 10, "events_burst": 100});
+    put(&house, "settings", json!({"tenant_id": "red", "app_id": "shop", "settings": {"quota": quota}})).await;
+    let status = until(&mut red, 101, Code::InvalidArgument).await.unwrap();
+    assert!(status.message().contains("the app's quota lets 100 come at once"), "{status:?}");
+    assert_eq!(publish(&mut red, 100).await.unwrap(), 100);
+    let status = publish(&mut red, 50).await.unwrap_err();
+    retry_after(&status);
+    let failure = status.get_error_details().quota_failure().unwrap().violations[0].clone();
+    assert_eq!(failure.subject, "tenants/red/apps/shop");
 }
 
 #[tokio::test]
@@ -290,9 +305,14 @@ async fn calls_that_come_at_once_are_read_only_as_far_as_there_is_room() {
     assert_eq!(house.post(&greedy, "/v1/events", &one).await.0, 200);
 }
 
+/// So many calls of a taker are under way at once.
+const TAKERS: usize = 4;
+
 /// One who takes from both gateways at once as fast as it is let.
 struct Taker {
     taken: Arc<AtomicUsize>,
+    /// The most units that one answer took.
+    largest: Arc<AtomicUsize>,
     /// Limits that refused it, as their names.
     refused: Arc<parking_lot::Mutex<BTreeSet<String>>>,
     tasks: Vec<JoinHandle<()>>,
@@ -307,19 +327,21 @@ impl Taker {
         body: fn(usize) -> Value,
         units: fn(&Value) -> usize,
     ) -> Self {
-        let (taken, refused) = (Arc::<AtomicUsize>::default(), Arc::default());
+        let (taken, largest, refused) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::default());
         let start = |worker: usize| {
-            let (http, key, taken, refused) =
-                (stand.http.clone(), key.to_owned(), Arc::clone(&taken), Arc::clone(&refused));
+            let (http, key) = (stand.http.clone(), key.to_owned());
+            let (taken, largest, refused) = (Arc::clone(&taken), Arc::clone(&largest), Arc::clone(&refused));
             let url = format!("http://{}{path}", stand.gateways()[worker % 2]);
             tokio::spawn(async move {
                 for round in 0.. {
                     let answer =
-                        http.post(&url).bearer_auth(&key).json(&body(round * 4 + worker)).send().await.unwrap();
+                        http.post(&url).bearer_auth(&key).json(&body(round * TAKERS + worker)).send().await.unwrap();
                     let status = answer.status();
                     let answer: Value = answer.json().await.unwrap();
                     if status == 200 {
-                        taken.fetch_add(units(&answer), Ordering::Relaxed);
+                        let units = units(&answer);
+                        taken.fetch_add(units, Ordering::Relaxed);
+                        largest.fetch_max(units, Ordering::Relaxed);
                         continue;
                     }
                     // The pipeline, the warehouse or a place in the queue may be short of something on a busy machine.
@@ -333,8 +355,8 @@ impl Taker {
                 }
             })
         };
-        let tasks = (0..4).map(start).collect();
-        Self { taken, refused, tasks }
+        let tasks = (0..TAKERS).map(start).collect();
+        Self { taken, largest, refused, tasks }
     }
 
     fn taken(&self) -> f64 {
@@ -404,10 +426,13 @@ mod alone {
             let seconds = started.elapsed().as_secs_f64();
             for ((taker, before), (limit, value)) in takers.iter().zip(before).zip(wanted) {
                 let rate = (taker.taken() - before) / seconds / value as f64;
-                println!("{what}: {limit} {rate:.2}");
-                // A burst, of a second here, and what was under way, as much again for four queries, may come beside it when Redis has forgotten what was owed.
+                // A burst, of a second here, may come beside it when Redis has forgotten what was owed; and what was under way, known only at its end,
+                // once as what was forgotten and once as what isn't paid yet. Of queries that is more than a second's, once the engine has merged others' rows into their granules.
+                let under_way = (TAKERS * taker.largest.load(Ordering::Relaxed)) as f64 / value as f64;
+                let most = 1.0 + (1.0 + 2.0 * under_way.max(1.0)) / seconds;
+                println!("{what}: {limit} {rate:.2} of {most:.2}");
                 // A tenant's queries go to one process, whose part is a half.
-                assert!((0.3..=1.0 + 3.0 / seconds).contains(&rate), "{what}: {rate:.2} of {limit}");
+                assert!((0.3..=most).contains(&rate), "{what}: {rate:.2} of {limit}, at most {most:.2}");
                 assert_eq!(*taker.refused.lock(), BTreeSet::from([limit.to_owned()]));
             }
         };

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 /// How long a condition may take before the test fails. Generous: it bounds a hang, it measures nothing.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A running Penstock with the demo tenant (`demo`, app `xyz123`).
 pub struct House {

@@ -6,7 +6,11 @@ use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::Inges
 use futures::stream;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, timeout},
+};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -127,7 +131,10 @@ impl Client {
 
     /// Sends until it is over, some batches twice, one after the other or at once by two routes; now and then a user's plan changes.
     pub async fn run(mut self) -> Books {
+        let mut pace = tokio::time::interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*self.field.over.borrow() {
+            pace.tick().await;
             let batches: Vec<_> = (0..self.random.random_range(1..=8)).map(|_| self.batch(1..=20)).collect();
             match self.random.random_range(0..10) {
                 0 => {
@@ -278,6 +285,8 @@ async fn stream_all(channel: Keyed, batches: &[PublishRequest]) -> Attempt {
 const CLIENTS: u64 = 6;
 /// Users of each client.
 const USERS: u64 = 211;
+/// How often each sends at most. The slower the machine, the longer what reads the whole log: it must not also get longer the faster clients are.
+const PACE: Duration = Duration::from_millis(500);
 
 /// Clients that send, until they are told to settle.
 pub struct Load {

@@ -19,6 +19,7 @@ use crate::{
     every::{Contracts, answer_of},
     house::House,
     oracle::python,
+    replay::number,
 };
 
 #[tokio::test]
@@ -289,6 +290,25 @@ async fn the_operators_port_counts() {
     while !metrics().await.lines().any(|line| line == left) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let find_query = |health: &Value| {
+        let calls = health["processes"][0]["calls"].as_array()?;
+        calls.iter().find(|calls| calls["service"] == "query").cloned()
+    };
+    // Operators without a Prometheus see it too, ten seconds later.
+    let health = loop {
+        let (status, health) = crate::erasure::get(&house, &house.operator_key(), "/v1/health").await;
+        assert_eq!(status, 200, "{health}");
+        if find_query(&health).is_some() {
+            break health;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let of_query = find_query(&health).unwrap();
+    assert_eq!((number(&of_query["calls"]), number(&of_query["failed"])), (5, 0), "{of_query}");
+    let of = |field: &str| of_query[field].as_f64().unwrap();
+    assert!(0.0 < of("p50_seconds") && of("p50_seconds") <= of("p99_seconds"), "{of_query}");
+    let stored: u64 = health["partitions"].as_array().unwrap().iter().map(|one| number(&one["committed"])).sum();
+    assert_eq!((stored, health["partitions"].as_array().unwrap().len()), (2, 4), "{health}");
     let text = metrics().await;
     for line in [
         "penstock_ingest_events_total{verdict=\"accepted\"} 2",

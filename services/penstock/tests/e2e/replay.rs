@@ -58,7 +58,7 @@ pub async fn done(house: &House, id: &str) -> Value {
 }
 
 /// A number of 64 bits: text in JSON, and left out where it is 0.
-fn number(value: &Value) -> u64 {
+pub fn number(value: &Value) -> u64 {
     value.as_str().map_or_else(|| value.as_u64().unwrap_or(0), |text| text.parse().unwrap())
 }
 

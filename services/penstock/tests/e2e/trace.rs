@@ -2,7 +2,10 @@
 
 mod collector;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient};
 use collector::Span;
@@ -82,12 +85,29 @@ async fn one_trace_leads_from_the_caller_to_the_engine() {
     let collector = Collector::start().await;
     let mut house = House::start_with(&collector.configuration(0.0)).await;
     let calls = every_route(&house).await;
+    assert_eq!(exemplars(&house).await, ["penstock_call_seconds", "penstock_query_seconds"]);
     // The end of the process sends what has not been sent.
     assert!(tokio::task::block_in_place(|| house.terminate()).success());
     let spans = collector.spans();
     led(&spans, &calls).unwrap();
     let engine: Vec<_> = spans.iter().filter(|span| span.name == "clickhouse").map(|span| &*span.service).collect();
     assert_eq!(engine, ["penstock-warehouse"; 4]);
+}
+
+/// The histograms that lead from a bucket to the trace of a call in it.
+async fn exemplars(house: &House) -> Vec<String> {
+    let request = house.http.get(format!("http://{}/metrics", house.ops_address));
+    // As Prometheus asks.
+    let accepted = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4";
+    let answer = request.header("accept", accepted).send().await.unwrap();
+    let format = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(format.starts_with("application/openmetrics-text; version=1.0.0"), "{format}");
+    let text = answer.text().await.unwrap();
+    assert!(text.ends_with("\n# EOF\n") && !text.contains("\n\n"));
+    let led = text.lines().filter(|line| line.contains(" # {trace_id=\""));
+    let names: BTreeSet<_> =
+        led.filter_map(|line| line.split_once("_bucket{")).map(|(name, _)| name.to_owned()).collect();
+    names.into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,7 +59,7 @@ impl Engine {
         self.breaker.pass()?;
         let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
         let bytes = self.estimates.expect(&place(&work.plan, answer::route(work.statement.route())), work.extent);
-        let mut spending = self.reading.begin(&tenant, bytes).await?;
+        let mut spending = self.reading.begin(&tenant, work.plan.app(), bytes).await?;
         let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
         let (leave, fresh) = match poll!(enter.as_mut()) {
             std::task::Poll::Ready(leave) => (leave?, fresh),

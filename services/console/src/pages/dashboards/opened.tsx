@@ -4,16 +4,21 @@ import { type ReactNode, useState } from "react";
 import type { App } from "../../api/access";
 import { type Fault, faultOf } from "../../api/fault";
 import { type Dashboard, DashboardSchema, type Tile, TileSchema } from "../../gen/penstock/v1/dashboards_pb";
+import { type TimeRange, TimeRangeSchema } from "../../gen/penstock/v1/query_pb";
 import { useAnswer } from "../../lib/answer";
 import { saved } from "../../lib/csv";
 import type { Field } from "../../lib/fields";
 import { go } from "../../lib/route";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
-import { Input } from "../../ui/field";
+import { Dialog } from "../../ui/dialog";
+import { Input, Select } from "../../ui/field";
 import { PageHead } from "../../ui/panel";
 import { Empty, Failed, Waiting } from "../../ui/states";
-import { toFile } from "./store";
+import { nameOf, rangeWords } from "../explore/reverse";
+import { PERIODS, rangeOf } from "../explore/wire";
+import { Ask } from "./ask";
+import { newTile, toFile } from "./store";
 import { TileView } from "./tile";
 
 interface Props {
@@ -38,10 +43,12 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
   const [kept, setKept] = useState<Dashboard>();
   const [edited, setEdited] = useState<Dashboard>();
   const [fault, setFault] = useState<Fault>();
+  /** The tile whose question is written. */
+  const [asked, setAsked] = useState<Tile>();
   const current = kept ?? opened.value;
   const board = edited ?? current;
 
-  const change = (next: Partial<Pick<Dashboard, "title" | "tiles">>) =>
+  const change = (next: Partial<Pick<Dashboard, "title" | "description" | "tiles" | "range">>) =>
     board && setEdited(create(DashboardSchema, { ...board, ...next }));
   const save = async (dashboard: Dashboard) => {
     try {
@@ -89,7 +96,9 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
       <PageHead
         title={board?.title ?? title}
         about={
-          may("metrics") ? (
+          board?.description ? (
+            board.description
+          ) : may("metrics") ? (
             <>
               Kept by the server as <code>{id}</code>, for everybody who may ask about this app. Tiles follow their
               events.
@@ -121,6 +130,20 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
             value={edited.title}
             onChange={(e) => change({ title: e.target.value })}
           />
+          <Input
+            label="What the dashboard is about"
+            isBare
+            placeholder="What it is about"
+            value={edited.description}
+            onChange={(e) => change({ description: e.target.value })}
+          />
+          <RangeChoice range={edited.range} zone={app.zone} onChange={(range) => change({ range })} />
+          <Button icon="plus" onClick={() => setAsked(create(TileSchema, newTile("sql")))}>
+            SELECT
+          </Button>
+          <Button icon="plus" onClick={() => setAsked(create(TileSchema, newTile("metric")))}>
+            Metric
+          </Button>
           <Button kind="primary" onClick={() => void save(edited)}>
             Save
           </Button>
@@ -141,7 +164,9 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
       {(opened.fault === undefined && board === undefined) || fields === undefined ? <Waiting /> : null}
       {board?.tiles.length === 0 && (
         <Empty icon="dashboard" title="No tile yet">
-          <p>Ask something in the explorer and choose “Add to dashboard”.</p>
+          <p>
+            Ask something in the explorer and choose “Add to dashboard”; or edit this one, and add a SELECT or a metric.
+          </p>
           <Button kind="primary" onClick={() => go("explore", { app: app.id })}>
             Open the explorer
           </Button>
@@ -158,6 +183,7 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
               range={board.range}
               fields={fields}
               isEditing={edited !== undefined}
+              onAsk={() => setAsked(tile)}
               onChange={(next) =>
                 change({
                   tiles: board.tiles.map((one) => (one.id === tile.id ? create(TileSchema, { ...one, ...next }) : one)),
@@ -168,7 +194,55 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
             />
           ))}
       </div>
+      {asked !== undefined && edited !== undefined && (
+        <Dialog title={asked.question.case === "metric" ? "A metric" : "A SELECT"} onClose={() => setAsked(undefined)}>
+          <Ask
+            app={app}
+            fields={fields ?? []}
+            tile={asked}
+            onDone={(tile) => {
+              const isThere = edited.tiles.some((one) => one.id === tile.id);
+              const tiles = isThere
+                ? edited.tiles.map((one) => (one.id === tile.id ? tile : one))
+                : [...edited.tiles, tile];
+              change({ tiles });
+              setAsked(undefined);
+            }}
+          />
+        </Dialog>
+      )}
     </>
+  );
+}
+
+/** Of which time tiles are that say none. */
+function RangeChoice({
+  range,
+  zone,
+  onChange,
+}: {
+  range: TimeRange | undefined;
+  zone: string;
+  onChange(range: TimeRange | undefined): void;
+}) {
+  const name = range === undefined ? "" : (nameOf(range, zone) ?? "own");
+  const options = [
+    { value: "", label: "All time, or each tile's own" },
+    ...Object.entries(PERIODS).map(([value, { label }]) => ({ value, label })),
+    // What was written elsewhere stays until another is chosen.
+    ...(name === "" || name in PERIODS ? [] : [{ value: name, label: rangeWords(range, zone) }]),
+  ];
+  return (
+    <Select
+      label="Range of the dashboard"
+      isBare
+      value={name}
+      options={options}
+      onChange={(chosen) => {
+        const next = rangeOf(chosen, zone);
+        onChange(next && create(TimeRangeSchema, next));
+      }}
+    />
   );
 }
 

@@ -1,7 +1,7 @@
-import { clone, create, fromJson, type JsonValue, toJsonString } from "@bufbuild/protobuf";
+import { clone, create, fromJson, type JsonValue, type MessageInitShape, toJsonString } from "@bufbuild/protobuf";
 import { type Dashboard, DashboardSchema, type Tile, TileSchema, TileView } from "../../gen/penstock/v1/dashboards_pb";
 import { EvaluationSchema } from "../../gen/penstock/v1/metrics_pb";
-import { type TimeRange, TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
+import { Grain, type TimeRange, TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
 import type { Field } from "../../lib/fields";
 import type { Question } from "../../lib/follow";
 import { read, write } from "../../lib/store";
@@ -44,6 +44,18 @@ export function tileOf(draft: Draft, title: string, { fields, zone }: Ground): T
     timeZone: draft.zone,
     ...(query && { question: { case: "query", value: query } }),
   });
+}
+
+/** A tile whose question is yet to be written. */
+export function newTile(sort: "sql" | "metric"): MessageInitShape<typeof TileSchema> {
+  const common = { id: newId(), width: 2, view: sort === "sql" ? TileView.TABLE : TileView.LINE };
+  return sort === "sql"
+    ? { ...common, question: { case: sort, value: { sql: "" } } }
+    : { ...common, question: { case: sort, value: { name: "", evaluation: { grain: Grain.DAY, totals: true } } } };
+}
+
+export function toView(view: View): TileView {
+  return VIEWS[view];
 }
 
 /** What a tile asks of an app; `range` is the dashboard's. */

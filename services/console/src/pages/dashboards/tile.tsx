@@ -24,6 +24,8 @@ interface Props {
   range: TimeRange | undefined;
   fields: readonly Field[];
   isEditing: boolean;
+  /** Its question is to be written anew. */
+  onAsk(): void;
   onChange(change: Partial<Pick<Tile, "title" | "width">>): void;
   onMove(step: 1 | -1): void;
   onRemove(): void;
@@ -32,7 +34,7 @@ interface Props {
 /** Dashboards are looked at, not stared at. */
 const INTERVAL_MS = 2_000;
 
-export function TileView({ app, tile, range, fields, isEditing, onChange, onMove, onRemove }: Props) {
+export function TileView({ app, tile, range, fields, isEditing, onAsk, onChange, onMove, onRemove }: Props) {
   const zone = tile.timeZone || app.zone;
   const asked = `${toJsonString(TileSchema, { ...tile, title: "", width: 0 })} ${range && toJsonString(TimeRangeSchema, range)}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: what it asks is in `asked`
@@ -49,7 +51,8 @@ export function TileView({ app, tile, range, fields, isEditing, onChange, onMove
     [question, tile, app, fields],
   );
   const isFigures = step === undefined && view !== "map" && !shape.isGrouped;
-  const isNamed = names.length > 1 || names[0] !== tile.title;
+  // A metric's tile is called as people call the metric.
+  const isNamed = tile.question.case !== "metric" && (names.length > 1 || names[0] !== tile.title);
   return (
     <section className={`panel tile width-${tile.width} ${isFigures ? "figures" : ""}`} aria-label={tile.title}>
       <header className="tile-head">
@@ -95,6 +98,9 @@ export function TileView({ app, tile, range, fields, isEditing, onChange, onMove
             ]}
             onChange={(width) => onChange({ width: Number(width) })}
           />
+          {tile.question.case !== "query" && (
+            <Button kind="quiet" icon="edit" aria-label={`Question of ${tile.title}`} onClick={onAsk} />
+          )}
           <Button kind="quiet" icon="trash" aria-label={`Remove ${tile.title}`} onClick={onRemove} />
         </div>
       )}

@@ -64,7 +64,7 @@ export function stepOf(grain: Grain): Step | undefined {
 }
 
 /** A range as the explorer writes it, if it can. */
-function nameOf(range: TimeRange | undefined, zone: string): string | undefined {
+export function nameOf(range: TimeRange | undefined, zone: string): string | undefined {
   if (range === undefined) return undefined;
   const same = (name: string) => equals(TimeRangeSchema, create(TimeRangeSchema, rangeOf(name, zone)), range);
   const name = Object.keys(PERIODS).find(same);

@@ -177,7 +177,7 @@ function Events({ live, fault, zone }: { live: Followed; fault: Followed["fault"
     return (
       <Empty icon="live" title="No event in the last hour">
         <p>
-          Send one and it appears here: see “A first event” in the README, or <code>make demo</code>.
+          Send one and it appears here: see “A first event” in the README, or <code>penstock demo</code>.
         </p>
       </Empty>
     );

@@ -1,6 +1,5 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type FormEvent, useState } from "react";
-import { type Fault, faultOf } from "../../api/fault";
+import { useState } from "react";
 import { useAnswer } from "../../lib/answer";
 import { instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
@@ -9,9 +8,10 @@ import { Button } from "../../ui/button";
 import { Combobox } from "../../ui/combobox";
 import { Dialog } from "../../ui/dialog";
 import { Input } from "../../ui/field";
+import { DialogForm } from "../../ui/form";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
-import { Listed, Wrong } from "../../ui/states";
+import { Listed } from "../../ui/states";
 
 export function Apps() {
   const { api, renew } = useSession();
@@ -79,19 +79,13 @@ export function Apps() {
 
 function Make({ onMade }: { onMade(id: string): void }) {
   const { api } = useSession();
-  const [app, setApp] = useState({ appId: "", displayName: "", timeZone: "UTC" });
-  const [fault, setFault] = useState<Fault>();
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    try {
-      await api.admin.createApp({ app });
-      onMade(app.appId);
-    } catch (error) {
-      setFault(faultOf(error));
-    }
+  const [app, setApp] = useState({ appId: "", displayName: "", timeZone: "" });
+  const submit = async () => {
+    await api.admin.createApp({ app });
+    onMade(app.appId);
   };
   return (
-    <form className="dialog-body" onSubmit={(event) => void submit(event)}>
+    <DialogForm label="Add the app" isReady={app.appId !== ""} onSubmit={submit}>
       <Input
         label="Id"
         placeholder="shop"
@@ -110,16 +104,11 @@ function Make({ onMade }: { onMade(id: string): void }) {
         <Combobox
           label="Time zone"
           value={app.timeZone}
-          choices={ZONES.map((value) => ({ value }))}
-          onChange={(timeZone) => isZone(timeZone) && setApp({ ...app, timeZone })}
+          choices={[{ value: "", note: "the tenant's" }, ...ZONES.map((value) => ({ value }))]}
+          placeholder="the tenant's"
+          onChange={(timeZone) => (timeZone === "" || isZone(timeZone)) && setApp({ ...app, timeZone })}
         />
       </div>
-      <Wrong text={fault?.message} />
-      <div className="dialog-actions">
-        <Button type="submit" kind="primary" disabled={app.appId === ""}>
-          Add the app
-        </Button>
-      </div>
-    </form>
+    </DialogForm>
   );
 }

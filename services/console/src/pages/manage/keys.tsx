@@ -93,11 +93,12 @@ export function Keys({ app }: { app: App }) {
   );
 }
 
-function Secret({ text, onClose }: { text: string; onClose(): void }) {
+/** A key's text, which is shown once. */
+export function Secret({ text, onClose }: { text: string; onClose(): void }) {
   return (
     <div className="notice secret" role="status">
       <p>
-        <strong>This is the key's text. It is shown only now:</strong> put it where the program finds it.
+        <strong>This is the key's text. It is shown only now:</strong> put it where it is needed.
       </p>
       <input
         className="input mono"

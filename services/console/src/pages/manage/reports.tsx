@@ -1,5 +1,5 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type FormEvent, useState } from "react";
+import { useState } from "react";
 import type { App } from "../../api/access";
 import { type Fault, faultOf } from "../../api/fault";
 import { tableOf } from "../../api/values";
@@ -11,6 +11,7 @@ import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Input } from "../../ui/field";
+import { DialogForm } from "../../ui/form";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty, Failed, Listed, Waiting, Wrong } from "../../ui/states";
@@ -154,19 +155,13 @@ function Make({ app, onMade }: { app: App; onMade(): void }) {
   const [sql, setSql] = useState(
     "SELECT event_type, COUNT(*) AS events FROM events WHERE timestamp > now() - INTERVAL 1 DAY GROUP BY event_type",
   );
-  const [fault, setFault] = useState<Fault>();
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    try {
-      const question = { question: { case: "sql" as const, value: { sql, appId: app.id } } };
-      await api.admin.createReport({ report: { ...report, appId: app.id, timeZone: app.zone, question } });
-      onMade();
-    } catch (error) {
-      setFault(faultOf(error));
-    }
+  const submit = async () => {
+    const question = { question: { case: "sql" as const, value: { sql, appId: app.id } } };
+    await api.admin.createReport({ report: { ...report, appId: app.id, timeZone: app.zone, question } });
+    onMade();
   };
   return (
-    <form className="dialog-body" onSubmit={(event) => void submit(event)}>
+    <DialogForm label="Add the report" onSubmit={submit}>
       <Input
         label="Name"
         placeholder="Events of yesterday"
@@ -196,12 +191,6 @@ function Make({ app, onMade }: { app: App; onMade(): void }) {
         value={report.webhookUrl}
         onChange={(event) => setReport({ ...report, webhookUrl: event.target.value })}
       />
-      <Wrong text={fault?.message} />
-      <div className="dialog-actions">
-        <Button type="submit" kind="primary">
-          Add the report
-        </Button>
-      </div>
-    </form>
+    </DialogForm>
   );
 }

@@ -3,30 +3,30 @@ import { useMemo } from "react";
 import type { App } from "../../api/access";
 import type { OverTime } from "../../charts/series";
 import { TimeChart } from "../../charts/time";
-import type { ReconcileResponse, TenantQuota } from "../../gen/penstock/v1/admin_pb";
+import type { ReconcileResponse } from "../../gen/penstock/v1/admin_pb";
 import { useAnswer } from "../../lib/answer";
-import { bytes, glance, instant } from "../../lib/format";
+import { glance, instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty, Failed, Waiting } from "../../ui/states";
+import { LIMITS, limitOf } from "./limits";
+import { daysOf } from "./settings";
+import { Used } from "./used";
 
 const DAY_MS = 86_400_000;
 
 /** What came in, whether all of it is accounted for, and what may come. */
 export function Usage({ app }: { app: App }) {
-  const { api } = useSession();
+  const { access, api } = useSession();
   const account = useAnswer(app.id, async (signal) => {
     const now = Date.now();
     const range = { from: timestampFromMs(now - DAY_MS), to: timestampFromMs(now) };
     return api.admin.reconcile({ appId: app.id, ...range }, { signal });
   });
   const limits = useAnswer(app.id, async (signal) => {
-    const [quota, retention] = await Promise.all([
-      api.admin.getTenantQuota({}, { signal }),
-      api.admin.getTenantRetention({ appId: app.id }, { signal }),
-    ]);
-    return { quota: quota.quota, days: retention.effectiveDays };
+    const { effective } = await api.admin.getSettings({ tenantId: access.tenant, appId: app.id }, { signal });
+    return effective;
   });
   return (
     <>
@@ -43,10 +43,24 @@ export function Usage({ app }: { app: App }) {
         {account.value === undefined && account.fault === undefined && <Waiting what="Comparing log and warehouse" />}
         {account.value !== undefined && <Account account={account.value} zone={app.zone} />}
       </Panel>
+      <Used tenantId={access.tenant} />
       <Panel title="Limits">
         {limits.fault !== undefined && <Failed fault={limits.fault} again={limits.again} />}
         {limits.value === undefined && limits.fault === undefined && <Waiting />}
-        {limits.value !== undefined && <Limits quota={limits.value.quota} days={limits.value.days} />}
+        {limits.value !== undefined && (
+          <dl className="facts">
+            {LIMITS.map((limit) => (
+              <div key={limit.rate}>
+                <dt>{limit.label}</dt>
+                <dd>{limitOf(limits.value?.quota, limit)}</dd>
+              </div>
+            ))}
+            <div>
+              <dt>Events are kept</dt>
+              <dd>{daysOf(limits.value)}</dd>
+            </div>
+          </dl>
+        )}
       </Panel>
     </>
   );
@@ -108,26 +122,5 @@ function Account({ account, zone }: { account: ReconcileResponse; zone: string }
         {account.settledUntil && ` · settled until ${instant(timestampDate(account.settledUntil), zone)}`}
       </p>
     </>
-  );
-}
-
-function Limits({ quota, days }: { quota: TenantQuota | undefined; days: number }) {
-  const rate = (value: bigint | undefined, show: (value: number) => string) =>
-    value === undefined ? "the server's setting" : value === 0n ? "no limit" : `${show(Number(value))} a second`;
-  return (
-    <dl className="facts">
-      <div>
-        <dt>Events</dt>
-        <dd>{rate(quota?.eventsPerSecond, glance)}</dd>
-      </div>
-      <div>
-        <dt>Bytes</dt>
-        <dd>{rate(quota?.bytesPerSecond, bytes)}</dd>
-      </div>
-      <div>
-        <dt>Events are kept</dt>
-        <dd>{days === 0 ? "for ever" : `${days} days`}</dd>
-      </div>
-    </dl>
   );
 }

@@ -9,14 +9,14 @@ use crate::client::{
     ops::{self, Metric},
 };
 
-const WORK: &str = "penstock_tenant_work_nanoseconds_total";
-const INSERT: &str = "penstock_tenant_insert_nanoseconds_total";
-const QUERY: &str = "penstock_tenant_query_seconds_sum";
-const EVENTS: &str = "penstock_tenant_events_total";
-const CALLS: &str = "penstock_tenant_calls_total";
-const BYTES: &str = "penstock_tenant_body_bytes_total";
+pub(crate) const WORK: &str = "penstock_tenant_work_nanoseconds_total";
+pub(crate) const INSERT: &str = "penstock_tenant_insert_nanoseconds_total";
+pub(crate) const QUERY: &str = "penstock_tenant_query_seconds_sum";
+pub(crate) const EVENTS: &str = "penstock_tenant_events_total";
+pub(crate) const CALLS: &str = "penstock_tenant_calls_total";
+pub(crate) const BYTES: &str = "penstock_tenant_body_bytes_total";
 const STORED: &str = "penstock_tenant_stored_events_total";
-const RECORDS: &str = "penstock_tenant_stored_record_bytes_total";
+pub(crate) const RECORDS: &str = "penstock_tenant_stored_record_bytes_total";
 /// Counted for each tenant, with the one label beside its name that matters.
 const OF_TENANTS: [(&str, &str); 8] = [
     (WORK, ""),

@@ -8,6 +8,9 @@ use crate::client::{
     ops::{self, Metric, USUAL},
 };
 
+/// What a process may take for its health as its callers see it, in seconds. Beyond that they go elsewhere if others are quicker.
+const SLOW_CHECK_S: f64 = 0.25;
+
 /// Processes as they were before anything was asked of the server: what fails meanwhile shows.
 pub(super) struct Before {
     is_named: bool,
@@ -154,7 +157,13 @@ impl Process {
             let verdict = if well == 0.0 { Verdict::Fail } else { Verdict::Warn };
             (verdict, format!("reaches {well} of {of} processes of the {role} role"), "role-away")
         };
-        away.map(finding).collect()
+        let slow = self.of("penstock_upstream_check_seconds").filter(|metric| metric.value > SLOW_CHECK_S);
+        let out_of_breath = |metric: &Metric| {
+            let of = |label| metric.labels.get(label).map_or("", String::as_str);
+            let why = format!("waits {:.1} s for the health of {} at {}", metric.value, of("role"), of("address"));
+            (Verdict::Warn, why, "role-away")
+        };
+        away.map(finding).chain(slow.map(out_of_breath)).collect()
     }
 
     fn failures(&self, before: &Self, part: &str, verdict: Verdict, page: &'static str) -> Option<Finding> {
@@ -210,6 +219,7 @@ mod tests {
                 "role-away",
             ),
             ("penstock_upstream_healthy{role=\"query\",address=\"a\"} 0", Verdict::Fail, "role-away"),
+            ("penstock_upstream_check_seconds{role=\"query\",address=\"a\"} 0.8", Verdict::Warn, "role-away"),
             ("penstock_metastore_failures_total 5", Verdict::Fail, "metastore-failing"),
             ("penstock_cache_failures_total 1", Verdict::Warn, "cache-failing"),
         ] {

@@ -1,6 +1,8 @@
 //! Events out of lines.
 
+mod columns;
 mod csv;
+mod parquet;
 mod types;
 
 use std::{
@@ -25,7 +27,7 @@ use crate::cli::{Input, SendArguments};
 const LINE_BYTES: u64 = 512 << 10;
 
 /// What a line says.
-pub(super) enum Line {
+pub(in crate::client) enum Line {
     /// An event, with an id.
     Event { number: u64, event: v1::Event },
     /// Something else.
@@ -67,7 +69,16 @@ impl Source {
             }
         };
         let extension = path.and_then(Path::extension);
-        let by_name = if extension.is_some_and(|e| e.eq_ignore_ascii_case("csv")) { Input::Csv } else { Input::Ndjson };
+        let by_name = match extension {
+            Some(e) if e.eq_ignore_ascii_case("csv") => Input::Csv,
+            Some(e) if e.eq_ignore_ascii_case("parquet") => Input::Parquet,
+            _ => Input::Ndjson,
+        };
+        let format = arguments.format.unwrap_or(by_name);
+        if matches!(format, Input::Parquet) && path.is_none() {
+            let what = "Parquet is read from its end, and so from a file: penstock send FILE.parquet";
+            return Err(ClientError::Mistake(what.to_owned()));
+        }
         let read = Count::default();
         // What comes by standard input a second time is new; a file is the same file.
         let mut ids = Ids(Xxh3::with_seed(if path.is_some() { 0 } else { rand::random() }));
@@ -79,9 +90,14 @@ impl Source {
             size,
             read,
             arguments: arguments.clone(),
-            format: arguments.format.unwrap_or(by_name),
+            format,
             ids,
         })
+    }
+
+    /// What its events are counted by.
+    pub(super) fn counted(&self) -> &'static str {
+        if matches!(self.format, Input::Parquet) { "row" } else { "line" }
     }
 
     /// Reads until the end, or until nobody listens.
@@ -89,6 +105,10 @@ impl Source {
         let sent = match self.format {
             Input::Csv => csv::lines(self, lines),
             Input::Ndjson => ndjson(self, lines),
+            Input::Parquet => {
+                let path = self.arguments.file.clone().unwrap_or_default();
+                parquet::lines(self, &path, lines)
+            }
         };
         if let Err(error) = sent {
             let _ = lines.blocking_send(Err(error)); // nobody listens any more
@@ -104,7 +124,7 @@ fn ndjson(mut source: Source, lines: &Lines) -> Result<(), ClientError> {
         text.clear();
         allowed.0.store(source.read.so_far() + LINE_BYTES, Ordering::Relaxed);
         let read = input.read_until(b'\n', &mut text);
-        if read.map_err(|source| ClientError::BadFile { line: number, why: source.to_string() })? == 0 {
+        if read.map_err(|error| ClientError::bad_line(number, error.to_string()))? == 0 {
             break;
         }
         source.ids.take(&text);

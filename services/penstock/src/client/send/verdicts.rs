@@ -21,19 +21,28 @@ use super::{ClientError, Show};
 const MOST_SAID: u64 = 20;
 
 /// Counts, and where refusals go.
-pub(super) struct Verdicts {
+pub(in crate::client) struct Verdicts {
     accepted: u64,
     refused: BTreeMap<String, u64>,
     /// The last that was given; it covers all before it.
     pub(super) position_token: String,
     file: Option<BufWriter<File>>,
+    /// What is counted where events come from: lines, or rows.
+    counted: &'static str,
     begun: Instant,
 }
 
 impl Verdicts {
-    pub(super) fn new(file: Option<&Path>) -> io::Result<Self> {
+    pub(in crate::client) fn new(file: Option<&Path>, counted: &'static str) -> io::Result<Self> {
         let file = file.map(File::create).transpose()?.map(BufWriter::new);
-        Ok(Self { accepted: 0, refused: BTreeMap::new(), position_token: String::new(), file, begun: Instant::now() })
+        Ok(Self {
+            accepted: 0,
+            refused: BTreeMap::new(),
+            position_token: String::new(),
+            file,
+            counted,
+            begun: Instant::now(),
+        })
     }
 
     pub(super) fn accepted(&mut self, count: u64, position_token: String) {
@@ -58,13 +67,13 @@ impl Verdicts {
                     Ok(event) => json_of(event),
                     Err(text) => Map::from_iter([("text".to_owned(), text.into())]),
                 };
-                let why = json!({"line": line, "code": code, "field": field, "message": message});
+                let why = json!({(self.counted): line, "code": code, "field": field, "message": message});
                 event.insert("rejected".to_owned(), why);
                 writeln!(file, "{}", Value::from(event))
             }
             None if count < MOST_SAID => {
                 let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
-                writeln!(io::stderr(), "line {line}: {code}: {place}{message}")
+                writeln!(io::stderr(), "{} {line}: {code}: {place}{message}", self.counted)
             }
             None if count == MOST_SAID => {
                 writeln!(
@@ -82,7 +91,7 @@ impl Verdicts {
     }
 
     /// Says it all.
-    pub(super) fn finish(mut self, show: &mut Show) -> Result<(), ClientError> {
+    pub(in crate::client) fn finish(mut self, show: &mut Show) -> Result<(), ClientError> {
         if let Some(file) = &mut self.file {
             file.flush()?;
         }

@@ -66,7 +66,7 @@ pub(super) async fn run(mut session: Session, out: &mut (impl Write + Send)) -> 
                     let is_other_app = matches!(task, Task::App(_));
                     let done = tokio::select! {
                         done = session.perform(task, &mut shell, out) => done,
-                        _ = signal::ctrl_c() => Err(ClientError::Mistake("cancelled".to_owned())),
+                        _ = signal::ctrl_c() => Err(ClientError::Cancelled),
                     };
                     if let Err(error) = done {
                         let _ = writeln!(std::io::stderr(), "{error}"); // there is nowhere else to say it
@@ -209,7 +209,7 @@ impl Session {
             }
             Task::Format(name) => match SqlFormat::from_str(&name, true) {
                 Ok(format) => {
-                    self.arguments.format = format;
+                    self.format = format;
                     Ok(())
                 }
                 Err(_) => mistaken(format!("{name:?} is no format: say \\format table, csv, json or arrow")),

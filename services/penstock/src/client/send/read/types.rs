@@ -35,6 +35,17 @@ impl Kind {
         [Self::Bool, Self::Number, Self::Time].into_iter().find(all).filter(|_| !is_empty).unwrap_or(Self::String)
     }
 
+    /// Whether a value is one of these as it is.
+    pub(super) fn holds(self, value: &v1::value::Kind) -> bool {
+        use v1::value::Kind as Wire;
+        match (self, value) {
+            (Self::Number, Wire::Number(x)) => x.is_finite(),
+            (Self::Number, Wire::Integer(whole)) => (-MOST_EXACT..=MOST_EXACT).contains(whole),
+            (Self::Bool, Wire::Bool(_)) | (Self::Time, Wire::Time(_)) | (Self::String, Wire::String(_)) => true,
+            _ => false,
+        }
+    }
+
     /// A cell's value.
     pub(super) fn read(self, name: &str, text: &str) -> Result<v1::value::Kind, Error> {
         use v1::value::Kind as Wire;

@@ -31,43 +31,55 @@ const DEVICES: [(&str, &str, &str, u32, u32); 8] = [
 
 /// Somebody who sends events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) id: String,
-    pub(crate) country: &'static str,
-    pub(crate) plan: &'static str,
+pub struct User {
+    /// Its id.
+    pub id: String,
+    /// ISO code.
+    pub country: &'static str,
+    /// free, pro or enterprise.
+    pub plan: &'static str,
     /// Hours that the user's clock is ahead of UTC.
-    pub(crate) utc_offset_hours: i64,
-    pub(crate) language: &'static str,
-    pub(crate) currency: &'static str,
-    pub(crate) device: &'static str,
-    pub(crate) os: &'static str,
-    pub(crate) browser: &'static str,
-    pub(crate) screen_width: u32,
+    pub utc_offset_hours: i64,
+    /// ISO code.
+    pub language: &'static str,
+    /// ISO code.
+    pub currency: &'static str,
+    /// phone, desktop or tablet.
+    pub device: &'static str,
+    /// Operating system.
+    pub os: &'static str,
+    /// Its name.
+    pub browser: &'static str,
+    /// In pixels.
+    pub screen_width: u32,
 }
 
 /// All of them, in the order of their activity: the first ones come most often.
 #[derive(Debug, Clone)]
-pub(crate) struct Users(Vec<User>);
+pub struct Users(Vec<User>);
 
 impl Users {
-    pub(crate) const COUNT: usize = 3_000;
+    /// How many there are.
+    pub const COUNT: usize = 3_000;
 
     /// The seed's users.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0075_7365_7273);
         Self((0..Self::COUNT).map(|i| user(seed, i, &mut rng)).collect())
     }
 
-    pub(crate) fn get(&self, place: usize) -> &User {
+    /// The user at a place below [`Self::COUNT`].
+    pub fn get(&self, place: usize) -> &User {
         &self.0[place]
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &User> {
+    /// One after another.
+    pub fn iter(&self) -> impl Iterator<Item = &User> {
         self.0.iter()
     }
 
     /// Somebody; a tenth of the users is behind a third of the draws.
-    pub(crate) fn draw(&self, rng: &mut impl Rng) -> usize {
+    pub fn draw(&self, rng: &mut impl Rng) -> usize {
         let x: f64 = rng.random();
         ((x * x * self.0.len() as f64) as usize).min(self.0.len() - 1)
     }

@@ -6,15 +6,20 @@ use serde::Serialize;
 
 /// What many times come to, in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Times {
-    pub(crate) samples: usize,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
-    pub(crate) max_ms: f64,
+pub struct Times {
+    /// How many there were.
+    pub samples: usize,
+    /// Half of them took no longer.
+    pub p50_ms: f64,
+    /// 99 in a hundred took no longer.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
 }
 
 impl Times {
-    pub(crate) fn of(mut samples: Vec<Duration>) -> Self {
+    /// Of all samples, in any order.
+    pub fn of(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
         let ms = |q| percentile(&samples, q).unwrap_or_default().as_nanos() as f64 / 1e6;
         Self { samples: samples.len(), p50_ms: ms(0.5), p99_ms: ms(0.99), max_ms: ms(1.0) }

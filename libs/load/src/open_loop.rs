@@ -7,35 +7,37 @@
 use std::time::Duration;
 
 use tokio::{
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 
-use crate::error::LoadError;
-
 /// When each call is due.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     /// Calls are spread evenly, this many over `span`.
-    pub(crate) calls: u64,
-    pub(crate) span: Duration,
+    pub calls: u64,
+    /// In so long.
+    pub span: Duration,
 }
 
 impl Schedule {
     /// So many calls a second.
-    pub(crate) fn of(calls_per_second: u64, seconds: u64) -> Self {
+    pub fn of(calls_per_second: u64, seconds: u64) -> Self {
         Self { calls: (calls_per_second * seconds).max(1), span: Duration::from_secs(seconds) }
     }
 
     /// When the call is due, from the start on. Computed from its number: no rounding adds up.
-    pub(crate) fn due(&self, call: u64) -> Duration {
+    pub fn due(&self, call: u64) -> Duration {
         let ns = self.span.as_nanos() * u128::from(call) / u128::from(self.calls.max(1));
         Duration::from_nanos(ns as u64)
     }
 }
 
 /// Makes every call at its time and waits for all of them. Returns for each, in no order, when it was due and what it returned.
-pub(crate) async fn run<T, F>(schedule: Schedule, call: impl Fn(u64) -> F) -> Result<Vec<(Instant, T)>, LoadError>
+///
+/// # Errors
+/// If a call panics.
+pub async fn run<T, F>(schedule: Schedule, call: impl Fn(u64) -> F) -> Result<Vec<(Instant, T)>, JoinError>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

@@ -13,19 +13,19 @@ use super::{Form, Made, NUMBERS, TEXTS, User, week::WEEK_MS};
 const FIRST_MONDAY_MS: i64 = 4 * DAY_MS;
 
 /// When the event happens in the seven days up to `now_ms`, UTC ms. What would lie ahead of it happened a week ago.
-pub(crate) fn time_in_last_week(event: &Made, now_ms: i64) -> i64 {
+pub fn time_in_last_week(event: &Made, now_ms: i64) -> i64 {
     let monday_ms = (now_ms - FIRST_MONDAY_MS).div_euclid(WEEK_MS) * WEEK_MS + FIRST_MONDAY_MS;
     let at_ms = monday_ms + event.at_ms;
     if at_ms > now_ms { at_ms - WEEK_MS } else { at_ms }
 }
 
 /// The id of an event.
-pub(crate) fn event_id(seed: u64, number: u64) -> String {
+pub fn event_id(seed: u64, number: u64) -> String {
     format!("{seed:x}-{number:012x}")
 }
 
 /// The id of an event as a random UUID: what most clients send.
-pub(crate) fn uuid(seed: u64, number: u64) -> String {
+pub fn uuid(seed: u64, number: u64) -> String {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
     let bits =
@@ -35,7 +35,7 @@ pub(crate) fn uuid(seed: u64, number: u64) -> String {
 }
 
 /// The message, written as it goes out. The app is the batch's.
-pub(crate) fn event(made: &Made, user: &User, event_id: &str, timestamp_ms: i64) -> Event {
+pub fn event(made: &Made, user: &User, event_id: &str, timestamp_ms: i64) -> Event {
     let mut event = Event::new(made.event_type).with_id(event_id).by(&user.id).at(timestamp_ms);
     for ((name, form), value) in NUMBERS.iter().zip(made.numbers) {
         if let Some(value) = value {
@@ -51,7 +51,7 @@ pub(crate) fn event(made: &Made, user: &User, event_id: &str, timestamp_ms: i64)
 }
 
 /// What is known of a user.
-pub(crate) fn identify(user: &User, app: &str) -> v1::IdentifyRequest {
+pub fn identify(user: &User, app: &str) -> v1::IdentifyRequest {
     let text = |text: &str| v1::Value { kind: Some(Kind::String(text.to_owned())) };
     v1::IdentifyRequest {
         app_id: app.to_owned(),
@@ -77,7 +77,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::events::{Density, Users, Week};
+    use crate::shop::{Density, Users, Week};
 
     /// A Wednesday, 12:34 UTC.
     const NOW_MS: i64 = 1_790_166_840_000;

@@ -6,20 +6,24 @@ use serde::Serialize;
 
 /// Facts of the machine. What the kernel doesn't tell is empty or 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Machine {
-    pub(crate) cores: usize,
-    pub(crate) cpu: String,
-    pub(crate) memory_bytes: u64,
-    pub(crate) kernel: String,
+pub struct Machine {
+    /// Threads that run at once.
+    pub cores: usize,
+    /// Its name.
+    pub cpu: String,
+    /// Of main memory.
+    pub memory_bytes: u64,
+    /// Its release.
+    pub kernel: String,
     /// Type of the file system that the data lie on.
-    pub(crate) file_system: String,
+    pub file_system: String,
     /// Processes that ran or waited to run before the start, on average over a minute. Much above 0: others were at work too.
-    pub(crate) load_before: f64,
+    pub load_before: f64,
 }
 
 impl Machine {
-    /// This one, with the file system that `data` lies on.
-    pub(crate) fn here(data: &Path) -> Self {
+    /// This one, with the file system that `data` lies on, if there is any.
+    pub fn here(data: Option<&Path>) -> Self {
         let field = |file: &str, name: &str| {
             let text = text(file);
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
@@ -31,7 +35,7 @@ impl Machine {
             cpu: field("/proc/cpuinfo", "model name"),
             memory_bytes: memory.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024,
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
-            file_system: file_system(&text("/proc/self/mounts"), data),
+            file_system: data.map_or_else(String::new, |data| file_system(&text("/proc/self/mounts"), data)),
             load_before: text("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         }
     }
