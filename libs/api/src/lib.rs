@@ -69,11 +69,24 @@ pub fn is_read(path: &str) -> bool {
 
 /// Whether what is called at `path`, by gRPC or by HTTP as the contract maps it, answers with a stream.
 pub fn is_stream(path: &str) -> bool {
-    static STREAMS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    static STREAMS: LazyLock<(HashSet<String>, Vec<String>)> = LazyLock::new(|| {
         let streams = methods().into_iter().filter(MethodDescriptor::is_server_streaming);
-        streams.flat_map(|method| [Some(grpc_path(&method)), posted_to(&method)]).flatten().collect()
+        let paths = streams.flat_map(|method| [Some(grpc_path(&method)), posted_to(&method)]).flatten();
+        let (templates, whole): (Vec<_>, Vec<_>) = paths.partition(|path| path.contains('{'));
+        (whole.into_iter().collect(), templates)
     });
-    STREAMS.contains(path)
+    let (whole, templates) = &*STREAMS;
+    whole.contains(path) || templates.iter().any(|template| fits(template, path))
+}
+
+/// Whether a path is one of a template's, as in `/v1/apps/{app_id}/metrics/{name}:subscribe`.
+fn fits(template: &str, path: &str) -> bool {
+    let same = |template: &str, part: &str| match template.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        Some((_, verb)) => part.len() > verb.len() && part.ends_with(verb),
+        None => template == part,
+    };
+    let (mut wanted, mut parts) = (template.split('/'), path.split('/'));
+    wanted.by_ref().all(|wanted| parts.next().is_some_and(|part| same(wanted, part))) && parts.next().is_none()
 }
 
 fn methods() -> Vec<MethodDescriptor> {
@@ -117,6 +130,12 @@ mod tests {
             ("/penstock.v1.IngestService/PublishStream", true),
             ("/v1/sql:stream", true),
             ("/v1/subscribe", true),
+            ("/penstock.v1.MetricsService/SubscribeMetric", true),
+            ("/v1/apps/shop/metrics/revenue:subscribe", true),
+            ("/v1/apps/shop/metrics/revenue:evaluate", false),
+            ("/v1/apps/shop/metrics/:subscribe", false),
+            ("/v1/apps/shop/metrics/a/b:subscribe", false),
+            ("/v1/apps/shop/metrics", false),
             ("/penstock.v1.QueryService/Sql", false),
             ("/v1/sql", false),
             ("", false),

@@ -9,6 +9,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1375,11 +1376,215 @@ func (x *EvaluateResponse) GetVersion() uint32 {
 	return 0
 }
 
+// A metric whose answer is wanted as it changes.
+type SubscribeMetricRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app. Required.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The metric's name. Required.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The version. 0: the newest, whenever that is another one.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// How to evaluate it. Ranges relative to now move on with every push, and every 10 s where no event arrives.
+	Evaluation *Evaluation `protobuf:"bytes,4,opt,name=evaluation,proto3" json:"evaluation,omitempty"`
+	// What the first answer waits for, and the zone. `max_staleness` has no meaning here.
+	Options *ReadOptions `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
+	// The least time from one push to the next, 0.2 s to an hour. Default: 1 s. It takes longer where the query does.
+	MinInterval   *durationpb.Duration `protobuf:"bytes,6,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeMetricRequest) Reset() {
+	*x = SubscribeMetricRequest{}
+	mi := &file_penstock_v1_metrics_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeMetricRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeMetricRequest) ProtoMessage() {}
+
+func (x *SubscribeMetricRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_metrics_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeMetricRequest.ProtoReflect.Descriptor instead.
+func (*SubscribeMetricRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_metrics_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SubscribeMetricRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *SubscribeMetricRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SubscribeMetricRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SubscribeMetricRequest) GetEvaluation() *Evaluation {
+	if x != nil {
+		return x.Evaluation
+	}
+	return nil
+}
+
+func (x *SubscribeMetricRequest) GetOptions() *ReadOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *SubscribeMetricRequest) GetMinInterval() *durationpb.Duration {
+	if x != nil {
+		return x.MinInterval
+	}
+	return nil
+}
+
+// A push. Who takes them slowly gets fewer of them, and always the newest state.
+type SubscribeMetricResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one is set.
+	//
+	// Types that are valid to be assigned to Push:
+	//
+	//	*SubscribeMetricResponse_State
+	//	*SubscribeMetricResponse_Change
+	//	*SubscribeMetricResponse_Heartbeat
+	Push isSubscribeMetricResponse_Push `protobuf_oneof:"push"`
+	// The version that was evaluated.
+	Version       uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeMetricResponse) Reset() {
+	*x = SubscribeMetricResponse{}
+	mi := &file_penstock_v1_metrics_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeMetricResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeMetricResponse) ProtoMessage() {}
+
+func (x *SubscribeMetricResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_metrics_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeMetricResponse.ProtoReflect.Descriptor instead.
+func (*SubscribeMetricResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_metrics_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SubscribeMetricResponse) GetPush() isSubscribeMetricResponse_Push {
+	if x != nil {
+		return x.Push
+	}
+	return nil
+}
+
+func (x *SubscribeMetricResponse) GetState() *LiveState {
+	if x != nil {
+		if x, ok := x.Push.(*SubscribeMetricResponse_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeMetricResponse) GetChange() *LiveChange {
+	if x != nil {
+		if x, ok := x.Push.(*SubscribeMetricResponse_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeMetricResponse) GetHeartbeat() *Heartbeat {
+	if x != nil {
+		if x, ok := x.Push.(*SubscribeMetricResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeMetricResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type isSubscribeMetricResponse_Push interface {
+	isSubscribeMetricResponse_Push()
+}
+
+type SubscribeMetricResponse_State struct {
+	// The whole answer, in place of all before: the first push, the first one of another version, and later ones where a change would be no smaller or one was missed.
+	State *LiveState `protobuf:"bytes,1,opt,name=state,proto3,oneof"`
+}
+
+type SubscribeMetricResponse_Change struct {
+	// How the answer differs from that of the push before.
+	Change *LiveChange `protobuf:"bytes,2,opt,name=change,proto3,oneof"`
+}
+
+type SubscribeMetricResponse_Heartbeat struct {
+	// Sent when nothing else was for 5 s.
+	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
+}
+
+func (*SubscribeMetricResponse_State) isSubscribeMetricResponse_Push() {}
+
+func (*SubscribeMetricResponse_Change) isSubscribeMetricResponse_Push() {}
+
+func (*SubscribeMetricResponse_Heartbeat) isSubscribeMetricResponse_Push() {}
+
 var File_penstock_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_metrics_proto_rawDesc = "" +
 	"\n" +
-	"\x19penstock/v1/metrics.proto\x12\vpenstock.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18penstock/v1/common.proto\x1a\x17penstock/v1/query.proto\"\xea\x01\n" +
+	"\x19penstock/v1/metrics.proto\x12\vpenstock.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18penstock/v1/common.proto\x1a\x17penstock/v1/query.proto\"\xea\x01\n" +
 	"\x10MetricDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
@@ -1481,7 +1686,23 @@ const file_penstock_v1_metrics_proto_rawDesc = "" +
 	"\aoptions\x18\x05 \x01(\v2\x18.penstock.v1.ReadOptionsR\aoptions\"Y\n" +
 	"\x10EvaluateResponse\x12+\n" +
 	"\x06result\x18\x01 \x01(\v2\x13.penstock.v1.ResultR\x06result\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion2\xc2\t\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\x88\x02\n" +
+	"\x16SubscribeMetricRequest\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x127\n" +
+	"\n" +
+	"evaluation\x18\x04 \x01(\v2\x17.penstock.v1.EvaluationR\n" +
+	"evaluation\x122\n" +
+	"\aoptions\x18\x05 \x01(\v2\x18.penstock.v1.ReadOptionsR\aoptions\x12<\n" +
+	"\fmin_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vminInterval\"\xd6\x01\n" +
+	"\x17SubscribeMetricResponse\x12.\n" +
+	"\x05state\x18\x01 \x01(\v2\x16.penstock.v1.LiveStateH\x00R\x05state\x121\n" +
+	"\x06change\x18\x02 \x01(\v2\x17.penstock.v1.LiveChangeH\x00R\x06change\x126\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x16.penstock.v1.HeartbeatH\x00R\theartbeat\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversionB\x06\n" +
+	"\x04push2\xdd\n" +
+	"\n" +
 	"\x0eMetricsService\x12y\n" +
 	"\fCreateMetric\x12 .penstock.v1.CreateMetricRequest\x1a!.penstock.v1.CreateMetricResponse\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/apps/{app_id}/metrics\x12\x8b\x01\n" +
 	"\fUpdateMetric\x12 .penstock.v1.UpdateMetricRequest\x1a!.penstock.v1.UpdateMetricResponse\"6\x82\xd3\xe4\x93\x020:\x01*2+/v1/apps/{app_id}/metrics/{definition.name}\x12w\n" +
@@ -1491,7 +1712,8 @@ const file_penstock_v1_metrics_proto_rawDesc = "" +
 	"\fDeleteMetric\x12 .penstock.v1.DeleteMetricRequest\x1a!.penstock.v1.DeleteMetricResponse\"(\x82\xd3\xe4\x93\x02\"* /v1/apps/{app_id}/metrics/{name}\x12\x8b\x01\n" +
 	"\x0eValidateMetric\x12\".penstock.v1.ValidateMetricRequest\x1a#.penstock.v1.ValidateMetricResponse\"0\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/apps/{app_id}/metrics:validate\x90\x02\x01\x12\x87\x01\n" +
 	"\rPreviewMetric\x12!.penstock.v1.PreviewMetricRequest\x1a\".penstock.v1.PreviewMetricResponse\"/\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/apps/{app_id}/metrics:preview\x90\x02\x01\x12\x80\x01\n" +
-	"\bEvaluate\x12\x1c.penstock.v1.EvaluateRequest\x1a\x1d.penstock.v1.EvaluateResponse\"7\x82\xd3\xe4\x93\x02.:\x01*\")/v1/apps/{app_id}/metrics/{name}:evaluate\x90\x02\x01b\x06proto3"
+	"\bEvaluate\x12\x1c.penstock.v1.EvaluateRequest\x1a\x1d.penstock.v1.EvaluateResponse\"7\x82\xd3\xe4\x93\x02.:\x01*\")/v1/apps/{app_id}/metrics/{name}:evaluate\x90\x02\x01\x12\x98\x01\n" +
+	"\x0fSubscribeMetric\x12#.penstock.v1.SubscribeMetricRequest\x1a$.penstock.v1.SubscribeMetricResponse\"8\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/apps/{app_id}/metrics/{name}:subscribe\x90\x02\x010\x01b\x06proto3"
 
 var (
 	file_penstock_v1_metrics_proto_rawDescOnce sync.Once
@@ -1505,7 +1727,7 @@ func file_penstock_v1_metrics_proto_rawDescGZIP() []byte {
 	return file_penstock_v1_metrics_proto_rawDescData
 }
 
-var file_penstock_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_penstock_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_penstock_v1_metrics_proto_goTypes = []any{
 	(*MetricDefinition)(nil),           // 0: penstock.v1.MetricDefinition
 	(*Metric)(nil),                     // 1: penstock.v1.Metric
@@ -1529,31 +1751,37 @@ var file_penstock_v1_metrics_proto_goTypes = []any{
 	(*PreviewMetricResponse)(nil),      // 19: penstock.v1.PreviewMetricResponse
 	(*EvaluateRequest)(nil),            // 20: penstock.v1.EvaluateRequest
 	(*EvaluateResponse)(nil),           // 21: penstock.v1.EvaluateResponse
-	(*Filter)(nil),                     // 22: penstock.v1.Filter
-	(*timestamppb.Timestamp)(nil),      // 23: google.protobuf.Timestamp
-	(*Dimension)(nil),                  // 24: penstock.v1.Dimension
-	(*TimeRange)(nil),                  // 25: penstock.v1.TimeRange
-	(Grain)(0),                         // 26: penstock.v1.Grain
-	(*OrderBy)(nil),                    // 27: penstock.v1.OrderBy
-	(*Comparison)(nil),                 // 28: penstock.v1.Comparison
-	(Fill)(0),                          // 29: penstock.v1.Fill
-	(*Top)(nil),                        // 30: penstock.v1.Top
-	(*Column)(nil),                     // 31: penstock.v1.Column
-	(*ReadOptions)(nil),                // 32: penstock.v1.ReadOptions
-	(*Result)(nil),                     // 33: penstock.v1.Result
+	(*SubscribeMetricRequest)(nil),     // 22: penstock.v1.SubscribeMetricRequest
+	(*SubscribeMetricResponse)(nil),    // 23: penstock.v1.SubscribeMetricResponse
+	(*Filter)(nil),                     // 24: penstock.v1.Filter
+	(*timestamppb.Timestamp)(nil),      // 25: google.protobuf.Timestamp
+	(*Dimension)(nil),                  // 26: penstock.v1.Dimension
+	(*TimeRange)(nil),                  // 27: penstock.v1.TimeRange
+	(Grain)(0),                         // 28: penstock.v1.Grain
+	(*OrderBy)(nil),                    // 29: penstock.v1.OrderBy
+	(*Comparison)(nil),                 // 30: penstock.v1.Comparison
+	(Fill)(0),                          // 31: penstock.v1.Fill
+	(*Top)(nil),                        // 32: penstock.v1.Top
+	(*Column)(nil),                     // 33: penstock.v1.Column
+	(*ReadOptions)(nil),                // 34: penstock.v1.ReadOptions
+	(*Result)(nil),                     // 35: penstock.v1.Result
+	(*durationpb.Duration)(nil),        // 36: google.protobuf.Duration
+	(*LiveState)(nil),                  // 37: penstock.v1.LiveState
+	(*LiveChange)(nil),                 // 38: penstock.v1.LiveChange
+	(*Heartbeat)(nil),                  // 39: penstock.v1.Heartbeat
 }
 var file_penstock_v1_metrics_proto_depIdxs = []int32{
-	22, // 0: penstock.v1.MetricDefinition.filters:type_name -> penstock.v1.Filter
+	24, // 0: penstock.v1.MetricDefinition.filters:type_name -> penstock.v1.Filter
 	0,  // 1: penstock.v1.Metric.definition:type_name -> penstock.v1.MetricDefinition
-	23, // 2: penstock.v1.Metric.created_at:type_name -> google.protobuf.Timestamp
-	24, // 3: penstock.v1.Evaluation.dimensions:type_name -> penstock.v1.Dimension
-	22, // 4: penstock.v1.Evaluation.filters:type_name -> penstock.v1.Filter
-	25, // 5: penstock.v1.Evaluation.range:type_name -> penstock.v1.TimeRange
-	26, // 6: penstock.v1.Evaluation.grain:type_name -> penstock.v1.Grain
-	27, // 7: penstock.v1.Evaluation.order_by:type_name -> penstock.v1.OrderBy
-	28, // 8: penstock.v1.Evaluation.comparison:type_name -> penstock.v1.Comparison
-	29, // 9: penstock.v1.Evaluation.fill:type_name -> penstock.v1.Fill
-	30, // 10: penstock.v1.Evaluation.top:type_name -> penstock.v1.Top
+	25, // 2: penstock.v1.Metric.created_at:type_name -> google.protobuf.Timestamp
+	26, // 3: penstock.v1.Evaluation.dimensions:type_name -> penstock.v1.Dimension
+	24, // 4: penstock.v1.Evaluation.filters:type_name -> penstock.v1.Filter
+	27, // 5: penstock.v1.Evaluation.range:type_name -> penstock.v1.TimeRange
+	28, // 6: penstock.v1.Evaluation.grain:type_name -> penstock.v1.Grain
+	29, // 7: penstock.v1.Evaluation.order_by:type_name -> penstock.v1.OrderBy
+	30, // 8: penstock.v1.Evaluation.comparison:type_name -> penstock.v1.Comparison
+	31, // 9: penstock.v1.Evaluation.fill:type_name -> penstock.v1.Fill
+	32, // 10: penstock.v1.Evaluation.top:type_name -> penstock.v1.Top
 	0,  // 11: penstock.v1.CreateMetricRequest.definition:type_name -> penstock.v1.MetricDefinition
 	1,  // 12: penstock.v1.CreateMetricResponse.metric:type_name -> penstock.v1.Metric
 	0,  // 13: penstock.v1.UpdateMetricRequest.definition:type_name -> penstock.v1.MetricDefinition
@@ -1563,37 +1791,45 @@ var file_penstock_v1_metrics_proto_depIdxs = []int32{
 	1,  // 17: penstock.v1.ListMetricVersionsResponse.metrics:type_name -> penstock.v1.Metric
 	0,  // 18: penstock.v1.ValidateMetricRequest.definition:type_name -> penstock.v1.MetricDefinition
 	17, // 19: penstock.v1.ValidateMetricResponse.problems:type_name -> penstock.v1.Problem
-	31, // 20: penstock.v1.ValidateMetricResponse.column:type_name -> penstock.v1.Column
+	33, // 20: penstock.v1.ValidateMetricResponse.column:type_name -> penstock.v1.Column
 	0,  // 21: penstock.v1.PreviewMetricRequest.definition:type_name -> penstock.v1.MetricDefinition
 	2,  // 22: penstock.v1.PreviewMetricRequest.evaluation:type_name -> penstock.v1.Evaluation
-	32, // 23: penstock.v1.PreviewMetricRequest.options:type_name -> penstock.v1.ReadOptions
-	33, // 24: penstock.v1.PreviewMetricResponse.result:type_name -> penstock.v1.Result
+	34, // 23: penstock.v1.PreviewMetricRequest.options:type_name -> penstock.v1.ReadOptions
+	35, // 24: penstock.v1.PreviewMetricResponse.result:type_name -> penstock.v1.Result
 	2,  // 25: penstock.v1.EvaluateRequest.evaluation:type_name -> penstock.v1.Evaluation
-	32, // 26: penstock.v1.EvaluateRequest.options:type_name -> penstock.v1.ReadOptions
-	33, // 27: penstock.v1.EvaluateResponse.result:type_name -> penstock.v1.Result
-	3,  // 28: penstock.v1.MetricsService.CreateMetric:input_type -> penstock.v1.CreateMetricRequest
-	5,  // 29: penstock.v1.MetricsService.UpdateMetric:input_type -> penstock.v1.UpdateMetricRequest
-	7,  // 30: penstock.v1.MetricsService.GetMetric:input_type -> penstock.v1.GetMetricRequest
-	9,  // 31: penstock.v1.MetricsService.ListMetrics:input_type -> penstock.v1.ListMetricsRequest
-	11, // 32: penstock.v1.MetricsService.ListMetricVersions:input_type -> penstock.v1.ListMetricVersionsRequest
-	13, // 33: penstock.v1.MetricsService.DeleteMetric:input_type -> penstock.v1.DeleteMetricRequest
-	15, // 34: penstock.v1.MetricsService.ValidateMetric:input_type -> penstock.v1.ValidateMetricRequest
-	18, // 35: penstock.v1.MetricsService.PreviewMetric:input_type -> penstock.v1.PreviewMetricRequest
-	20, // 36: penstock.v1.MetricsService.Evaluate:input_type -> penstock.v1.EvaluateRequest
-	4,  // 37: penstock.v1.MetricsService.CreateMetric:output_type -> penstock.v1.CreateMetricResponse
-	6,  // 38: penstock.v1.MetricsService.UpdateMetric:output_type -> penstock.v1.UpdateMetricResponse
-	8,  // 39: penstock.v1.MetricsService.GetMetric:output_type -> penstock.v1.GetMetricResponse
-	10, // 40: penstock.v1.MetricsService.ListMetrics:output_type -> penstock.v1.ListMetricsResponse
-	12, // 41: penstock.v1.MetricsService.ListMetricVersions:output_type -> penstock.v1.ListMetricVersionsResponse
-	14, // 42: penstock.v1.MetricsService.DeleteMetric:output_type -> penstock.v1.DeleteMetricResponse
-	16, // 43: penstock.v1.MetricsService.ValidateMetric:output_type -> penstock.v1.ValidateMetricResponse
-	19, // 44: penstock.v1.MetricsService.PreviewMetric:output_type -> penstock.v1.PreviewMetricResponse
-	21, // 45: penstock.v1.MetricsService.Evaluate:output_type -> penstock.v1.EvaluateResponse
-	37, // [37:46] is the sub-list for method output_type
-	28, // [28:37] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	34, // 26: penstock.v1.EvaluateRequest.options:type_name -> penstock.v1.ReadOptions
+	35, // 27: penstock.v1.EvaluateResponse.result:type_name -> penstock.v1.Result
+	2,  // 28: penstock.v1.SubscribeMetricRequest.evaluation:type_name -> penstock.v1.Evaluation
+	34, // 29: penstock.v1.SubscribeMetricRequest.options:type_name -> penstock.v1.ReadOptions
+	36, // 30: penstock.v1.SubscribeMetricRequest.min_interval:type_name -> google.protobuf.Duration
+	37, // 31: penstock.v1.SubscribeMetricResponse.state:type_name -> penstock.v1.LiveState
+	38, // 32: penstock.v1.SubscribeMetricResponse.change:type_name -> penstock.v1.LiveChange
+	39, // 33: penstock.v1.SubscribeMetricResponse.heartbeat:type_name -> penstock.v1.Heartbeat
+	3,  // 34: penstock.v1.MetricsService.CreateMetric:input_type -> penstock.v1.CreateMetricRequest
+	5,  // 35: penstock.v1.MetricsService.UpdateMetric:input_type -> penstock.v1.UpdateMetricRequest
+	7,  // 36: penstock.v1.MetricsService.GetMetric:input_type -> penstock.v1.GetMetricRequest
+	9,  // 37: penstock.v1.MetricsService.ListMetrics:input_type -> penstock.v1.ListMetricsRequest
+	11, // 38: penstock.v1.MetricsService.ListMetricVersions:input_type -> penstock.v1.ListMetricVersionsRequest
+	13, // 39: penstock.v1.MetricsService.DeleteMetric:input_type -> penstock.v1.DeleteMetricRequest
+	15, // 40: penstock.v1.MetricsService.ValidateMetric:input_type -> penstock.v1.ValidateMetricRequest
+	18, // 41: penstock.v1.MetricsService.PreviewMetric:input_type -> penstock.v1.PreviewMetricRequest
+	20, // 42: penstock.v1.MetricsService.Evaluate:input_type -> penstock.v1.EvaluateRequest
+	22, // 43: penstock.v1.MetricsService.SubscribeMetric:input_type -> penstock.v1.SubscribeMetricRequest
+	4,  // 44: penstock.v1.MetricsService.CreateMetric:output_type -> penstock.v1.CreateMetricResponse
+	6,  // 45: penstock.v1.MetricsService.UpdateMetric:output_type -> penstock.v1.UpdateMetricResponse
+	8,  // 46: penstock.v1.MetricsService.GetMetric:output_type -> penstock.v1.GetMetricResponse
+	10, // 47: penstock.v1.MetricsService.ListMetrics:output_type -> penstock.v1.ListMetricsResponse
+	12, // 48: penstock.v1.MetricsService.ListMetricVersions:output_type -> penstock.v1.ListMetricVersionsResponse
+	14, // 49: penstock.v1.MetricsService.DeleteMetric:output_type -> penstock.v1.DeleteMetricResponse
+	16, // 50: penstock.v1.MetricsService.ValidateMetric:output_type -> penstock.v1.ValidateMetricResponse
+	19, // 51: penstock.v1.MetricsService.PreviewMetric:output_type -> penstock.v1.PreviewMetricResponse
+	21, // 52: penstock.v1.MetricsService.Evaluate:output_type -> penstock.v1.EvaluateResponse
+	23, // 53: penstock.v1.MetricsService.SubscribeMetric:output_type -> penstock.v1.SubscribeMetricResponse
+	44, // [44:54] is the sub-list for method output_type
+	34, // [34:44] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_metrics_proto_init() }
@@ -1603,13 +1839,18 @@ func file_penstock_v1_metrics_proto_init() {
 	}
 	file_penstock_v1_common_proto_init()
 	file_penstock_v1_query_proto_init()
+	file_penstock_v1_metrics_proto_msgTypes[23].OneofWrappers = []any{
+		(*SubscribeMetricResponse_State)(nil),
+		(*SubscribeMetricResponse_Change)(nil),
+		(*SubscribeMetricResponse_Heartbeat)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_metrics_proto_rawDesc), len(file_penstock_v1_metrics_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

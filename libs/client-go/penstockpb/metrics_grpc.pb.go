@@ -27,6 +27,7 @@ const (
 	MetricsService_ValidateMetric_FullMethodName     = "/penstock.v1.MetricsService/ValidateMetric"
 	MetricsService_PreviewMetric_FullMethodName      = "/penstock.v1.MetricsService/PreviewMetric"
 	MetricsService_Evaluate_FullMethodName           = "/penstock.v1.MetricsService/Evaluate"
+	MetricsService_SubscribeMetric_FullMethodName    = "/penstock.v1.MetricsService/SubscribeMetric"
 )
 
 // MetricsServiceClient is the client API for MetricsService service.
@@ -56,6 +57,10 @@ type MetricsServiceClient interface {
 	PreviewMetric(ctx context.Context, in *PreviewMetricRequest, opts ...grpc.CallOption) (*PreviewMetricResponse, error)
 	// Evaluates a metric by its name.
 	Evaluate(ctx context.Context, in *EvaluateRequest, opts ...grpc.CallOption) (*EvaluateResponse, error)
+	// Evaluates a metric by its name, and then says how the answer changes as events arrive, for as long as the caller listens; begins, is refused and ends as
+	// QueryService.Subscribe does. Who asks for the newest version gets the next one within seconds of its definition, as a whole answer. Ends with NOT_FOUND
+	// when the metric is deleted.
+	SubscribeMetric(ctx context.Context, in *SubscribeMetricRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeMetricResponse], error)
 }
 
 type metricsServiceClient struct {
@@ -156,6 +161,25 @@ func (c *metricsServiceClient) Evaluate(ctx context.Context, in *EvaluateRequest
 	return out, nil
 }
 
+func (c *metricsServiceClient) SubscribeMetric(ctx context.Context, in *SubscribeMetricRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeMetricResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MetricsService_ServiceDesc.Streams[0], MetricsService_SubscribeMetric_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SubscribeMetricRequest, SubscribeMetricResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MetricsService_SubscribeMetricClient = grpc.ServerStreamingClient[SubscribeMetricResponse]
+
 // MetricsServiceServer is the server API for MetricsService service.
 // All implementations must embed UnimplementedMetricsServiceServer
 // for forward compatibility.
@@ -183,6 +207,10 @@ type MetricsServiceServer interface {
 	PreviewMetric(context.Context, *PreviewMetricRequest) (*PreviewMetricResponse, error)
 	// Evaluates a metric by its name.
 	Evaluate(context.Context, *EvaluateRequest) (*EvaluateResponse, error)
+	// Evaluates a metric by its name, and then says how the answer changes as events arrive, for as long as the caller listens; begins, is refused and ends as
+	// QueryService.Subscribe does. Who asks for the newest version gets the next one within seconds of its definition, as a whole answer. Ends with NOT_FOUND
+	// when the metric is deleted.
+	SubscribeMetric(*SubscribeMetricRequest, grpc.ServerStreamingServer[SubscribeMetricResponse]) error
 	mustEmbedUnimplementedMetricsServiceServer()
 }
 
@@ -219,6 +247,9 @@ func (UnimplementedMetricsServiceServer) PreviewMetric(context.Context, *Preview
 }
 func (UnimplementedMetricsServiceServer) Evaluate(context.Context, *EvaluateRequest) (*EvaluateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Evaluate not implemented")
+}
+func (UnimplementedMetricsServiceServer) SubscribeMetric(*SubscribeMetricRequest, grpc.ServerStreamingServer[SubscribeMetricResponse]) error {
+	return status.Error(codes.Unimplemented, "method SubscribeMetric not implemented")
 }
 func (UnimplementedMetricsServiceServer) mustEmbedUnimplementedMetricsServiceServer() {}
 func (UnimplementedMetricsServiceServer) testEmbeddedByValue()                        {}
@@ -403,6 +434,17 @@ func _MetricsService_Evaluate_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MetricsService_SubscribeMetric_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SubscribeMetricRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MetricsServiceServer).SubscribeMetric(m, &grpc.GenericServerStream[SubscribeMetricRequest, SubscribeMetricResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MetricsService_SubscribeMetricServer = grpc.ServerStreamingServer[SubscribeMetricResponse]
+
 // MetricsService_ServiceDesc is the grpc.ServiceDesc for MetricsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -447,6 +489,12 @@ var MetricsService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _MetricsService_Evaluate_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "SubscribeMetric",
+			Handler:       _MetricsService_SubscribeMetric_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "penstock/v1/metrics.proto",
 }

@@ -197,6 +197,10 @@ tell(async (visit) => {
     await page.getByRole("region", { name: "Average sale" }).getByText("last 7 days").count(),
     await page.getByRole("region", { name: "By hand", exact: true }).getByRole("cell", { name: "paid" }).count(),
   ];
+  // It follows its events as the others do.
+  const followed = page.getByRole("region", { name: "Average sale" }).locator(".totals dd");
+  await send([sale(1_000), sale(1_000), sale(1_000)]);
+  await followed.filter({ hasNotText: "€45.25" }).waitFor({ timeout: 15_000 });
 
   return {
     live,

@@ -103,7 +103,8 @@ pub fn is_read(request: &Request) -> bool {
     request.method() == Method::GET
         || api::is_read(path)
         || (path.starts_with("/v1/")
-            && (Target::of(path) == Some(Target::Query) || matches!(verb, Some("evaluate" | "preview" | "validate"))))
+            && (Target::of(path) == Some(Target::Query)
+                || matches!(verb, Some("evaluate" | "subscribe" | "preview" | "validate"))))
 }
 
 #[cfg(test)]
@@ -120,6 +121,7 @@ mod tests {
             (Method::POST, "/penstock.v1.QueryService/Sql", true),
             (Method::POST, "/v1/sql:stream", true),
             (Method::POST, "/v1/apps/x/metrics/m:evaluate", true),
+            (Method::POST, "/v1/apps/x/metrics/m:subscribe", true),
             (Method::GET, "/v1/keys", true),
             (Method::POST, "/v1/apps/x/metrics", false),
             (Method::DELETE, "/v1/keys/k", false),

@@ -6,6 +6,7 @@ use api::v1::{
 };
 use formula::Formula;
 use model::{AppId, Error, Metric, Permission};
+use storage::App;
 
 use crate::{
     call::Call,
@@ -39,13 +40,26 @@ impl Metrics {
         call: &Call,
         request: EvaluateRequest,
     ) -> Result<EvaluateResponse, Error> {
-        let app = self.target_of_evaluation(call, &request).await?;
-        let metric = self.named(&app, &request.name, request.version).await?;
-        let (version, origin) = (metric.version, Origin::store(metric.filters.len()));
-        let rested = self.rested(&app, &metric.name, &metric.formula, "name").await?;
-        let query = typed_query(&app.id, metric, rested.on, request.evaluation.unwrap_or_default())?;
-        let result = self.ask(call, query, origin, request.options).await?;
+        let EvaluateRequest { app_id, name, version, evaluation, options } = request;
+        let evaluation = evaluation.unwrap_or_default();
+        let app = self.target_of_evaluation(call, &app_id, &name, &evaluation).await?;
+        let metric = self.named(&app, &name, version).await?;
+        let version = metric.version;
+        let (query, origin) = self.query_of(&app, metric, evaluation).await?;
+        let result = self.ask(call, query, origin, options).await?;
         Ok(EvaluateResponse { result: Some(result), version })
+    }
+
+    /// What is asked to evaluate a metric that is kept.
+    pub(crate) async fn query_of(
+        &self,
+        app: &App,
+        metric: Metric,
+        evaluation: Evaluation,
+    ) -> Result<(TypedQuery, Origin), Error> {
+        let origin = Origin::store(metric.filters.len());
+        let rested = self.rested(app, &metric.name, &metric.formula, "name").await?;
+        Ok((typed_query(&app.id, metric, rested.on, evaluation)?, origin))
     }
 
     async fn ask(
@@ -61,12 +75,7 @@ impl Metrics {
 }
 
 /// The query whose one measure is the metric. Its filters are the metric's, then the evaluation's.
-pub(crate) fn typed_query(
-    app: &AppId,
-    metric: Metric,
-    on: Vec<Formula>,
-    evaluation: Evaluation,
-) -> Result<TypedQuery, Error> {
+fn typed_query(app: &AppId, metric: Metric, on: Vec<Formula>, evaluation: Evaluation) -> Result<TypedQuery, Error> {
     let Evaluation { dimensions, filters, range, grain, order_by, limit, having, comparison, fill, top, totals } =
         evaluation;
     if limit > MAX_ROWS {

@@ -4,6 +4,7 @@
 //! definition is held against the app's properties by the same language that queries are compiled with (`definition`), and kept
 //! as an immutable version (`define`, `read`). To be evaluated it becomes a typed query with one measure, which the query
 //! service answers under the caller's own context (`evaluate`, `upstream`): a metric has no compiler and no plan of its own.
+//! So it is followed (`subscribe`): the query service's pushes, passed on, from another question once the metric has become another.
 //! A formula can name other metrics (`references`): their versions are fixed when it is kept, and the query brings them along.
 //! What the query service finds at fault is told by the fields of the request that the caller made (`origin`). While the
 //! metastore can't be reached, metrics and apps are what they were within the last minute (`known`).
@@ -22,6 +23,7 @@ mod origin;
 mod read;
 mod references;
 mod service;
+mod subscribe;
 mod target;
 mod tiles;
 mod upstream;
@@ -35,6 +37,7 @@ use api::v1::{
 };
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use storage::Metastore;
+use tokio_util::sync::CancellationToken;
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -46,11 +49,17 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// The service, in gRPC, in JSON, and as Grafana asks it.
 ///
 /// It takes calls whose context `key` signed, and asks `query` (the query service, here or elsewhere) with contexts that the
-/// same key signs. It reads the time (UTC ms) from `now_ms`.
-pub fn service(store: Arc<dyn Metastore>, query: HttpService, key: SigningKey, now_ms: fn() -> i64) -> HttpService {
+/// same key signs. It reads the time (UTC ms) from `now_ms`. Subscriptions end once `stop` is cancelled.
+pub fn service(
+    store: Arc<dyn Metastore>,
+    query: HttpService,
+    key: SigningKey,
+    now_ms: fn() -> i64,
+    stop: CancellationToken,
+) -> HttpService {
     let upstream = upstream::Upstream::new(query, key.clone(), now_ms);
-    let known = known::Known::new(Arc::clone(&store), now_ms);
-    let metrics = Arc::new(service::Metrics { store, known, upstream, now_ms });
+    let known = Arc::new(known::Known::new(Arc::clone(&store), now_ms));
+    let metrics = Arc::new(service::Metrics { store, known, upstream, now_ms, stop });
     let grpc = MetricsServiceServer::from_arc(Arc::clone(&metrics))
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)

@@ -7,23 +7,29 @@ use api::{
     v1::{
         CreateMetricRequest, CreateMetricResponse, DeleteMetricRequest, DeleteMetricResponse, EvaluateRequest,
         EvaluateResponse, GetMetricRequest, GetMetricResponse, ListMetricVersionsRequest, ListMetricVersionsResponse,
-        ListMetricsRequest, ListMetricsResponse, PreviewMetricRequest, PreviewMetricResponse, UpdateMetricRequest,
-        UpdateMetricResponse, ValidateMetricRequest, ValidateMetricResponse, metrics_service_server::MetricsService,
+        ListMetricsRequest, ListMetricsResponse, PreviewMetricRequest, PreviewMetricResponse, SubscribeMetricRequest,
+        SubscribeMetricResponse, UpdateMetricRequest, UpdateMetricResponse, ValidateMetricRequest,
+        ValidateMetricResponse, metrics_service_server::MetricsService,
     },
 };
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use model::Error;
 use storage::{MetaError, Metastore};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
 use crate::{call::Call, known::Known, upstream::Upstream};
 
 /// What every method works on.
+#[derive(Clone)]
 pub(crate) struct Metrics {
     pub(crate) store: Arc<dyn Metastore>,
-    pub(crate) known: Known,
+    pub(crate) known: Arc<Known>,
     pub(crate) upstream: Upstream,
     pub(crate) now_ms: fn() -> i64,
+    /// What goes on for long ends with the process.
+    pub(crate) stop: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -92,6 +98,17 @@ impl MetricsService for Metrics {
     async fn evaluate(&self, request: Request<EvaluateRequest>) -> Result<Response<EvaluateResponse>, Status> {
         let (call, message) = take(request)?;
         answer(self.evaluate_stored(&call, message).await)
+    }
+
+    type SubscribeMetricStream = BoxStream<'static, Result<SubscribeMetricResponse, Status>>;
+
+    async fn subscribe_metric(
+        &self,
+        request: Request<SubscribeMetricRequest>,
+    ) -> Result<Response<Self::SubscribeMetricStream>, Status> {
+        let (call, message) = take(request)?;
+        let pushes = self.subscribe(call, message).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(pushes.map_err(|e| to_status(&e)).boxed()))
     }
 }
 

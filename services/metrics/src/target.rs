@@ -1,9 +1,6 @@
 //! The app that a call is about.
 
-use api::{
-    convert::app_from_wire,
-    v1::{EvaluateRequest, Evaluation},
-};
+use api::{convert::app_from_wire, v1::Evaluation};
 use formula::Context;
 use model::{AppSchema, Error, ErrorCode, Evaluates, Permission};
 use storage::App;
@@ -15,13 +12,18 @@ use crate::{
 
 impl Metrics {
     /// [`Self::target`] of an evaluation, also for whoever may evaluate some metrics and nothing else.
-    pub(crate) async fn target_of_evaluation(&self, call: &Call, request: &EvaluateRequest) -> Result<App, Error> {
+    pub(crate) async fn target_of_evaluation(
+        &self,
+        call: &Call,
+        app_id: &str,
+        metric: &str,
+        evaluation: &Evaluation,
+    ) -> Result<App, Error> {
         if let Some(allowed) = &call.context.scope.evaluates {
-            let EvaluateRequest { name, evaluation, .. } = request;
-            within(allowed, name, &evaluation.clone().unwrap_or_default())
+            within(allowed, metric, evaluation)
                 .map_err(|why| Error::new(ErrorCode::PermissionDenied, format!("this token {why}")))?;
         }
-        self.app_of(call, Permission::Query, &request.app_id).await
+        self.app_of(call, Permission::Query, app_id).await
     }
 
     /// The app, if the caller has the permission, the key reaches the app, and it exists. Whether an app out of reach exists isn't told.
@@ -56,8 +58,9 @@ impl Metrics {
 }
 
 /// Whether a metric may be evaluated so; if not, what the token doesn't do.
-fn within(allowed: &Evaluates, metric: &String, evaluation: &Evaluation) -> Result<(), String> {
-    let lacks = |names: &Option<Vec<String>>, name: &String| names.as_ref().is_some_and(|names| !names.contains(name));
+fn within(allowed: &Evaluates, metric: &str, evaluation: &Evaluation) -> Result<(), String> {
+    let lacks =
+        |names: &Option<Vec<String>>, name: &str| names.as_ref().is_some_and(|all| all.iter().all(|n| n != name));
     if lacks(&allowed.metrics, metric) {
         return Err(format!("doesn't evaluate the metric {metric:.100}"));
     }

@@ -13,8 +13,6 @@ use storage::App;
 use crate::{
     call::Call,
     definition::{self, metric_name},
-    evaluate::typed_query,
-    origin::Origin,
     service::Metrics,
 };
 
@@ -193,9 +191,7 @@ impl Metrics {
             ErrorCode::NotFound => Error::invalid("name", "UNKNOWN_METRIC", error.message),
             _ => error,
         })?;
-        let origin = Origin::store(metric.filters.len());
-        let rested = self.rested(app, &metric.name, &metric.formula, "name").await?;
-        let query = typed_query(&app.id, metric, rested.on, evaluation.unwrap_or_default())?;
+        let (query, origin) = self.query_of(app, metric, evaluation.unwrap_or_default()).await?;
         let tried = self.explain(call, app, time_zone, explain_request::Question::Query(query)).await;
         tried.map_err(|refusal| origin.told(refusal))
     }

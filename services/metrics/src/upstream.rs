@@ -2,7 +2,10 @@
 
 use api::{
     status::from_status,
-    v1::{ExplainRequest, QueryRequest, Result as Answer, query_service_client::QueryServiceClient},
+    v1::{
+        ExplainRequest, QueryRequest, Result as Answer, SubscribeRequest, SubscribeResponse,
+        query_service_client::QueryServiceClient,
+    },
 };
 use mesh::{
     HttpService,
@@ -11,6 +14,7 @@ use mesh::{
     upstream::Affinity,
 };
 use model::{Error, ErrorCode};
+use tonic::Streaming;
 use tracing::error;
 
 use crate::{MAX_ANSWER_BYTES, call::Call};
@@ -19,6 +23,7 @@ use crate::{MAX_ANSWER_BYTES, call::Call};
 const CONTEXT_LIFE_MS: i64 = 30_000;
 
 /// The query service, in this process or another.
+#[derive(Clone)]
 pub(crate) struct Upstream {
     query: HttpService,
     key: SigningKey,
@@ -43,6 +48,16 @@ impl Upstream {
         explained.map(drop).map_err(|status| refused(&status))
     }
 
+    /// Subscribes as the caller.
+    pub(crate) async fn subscribe(
+        &self,
+        call: &Call,
+        request: SubscribeRequest,
+    ) -> Result<Streaming<SubscribeResponse>, Error> {
+        let pushes = self.client().subscribe(self.request(call, request)).await;
+        pushes.map(tonic::Response::into_inner).map_err(|status| refused(&status))
+    }
+
     fn client(&self) -> QueryServiceClient<HttpService> {
         QueryServiceClient::new(self.query.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
@@ -62,7 +77,7 @@ impl Upstream {
 }
 
 /// The query service's refusal as ours. The caller is known here: if only the query service doesn't know it, the two disagree.
-fn refused(status: &tonic::Status) -> Error {
+pub(crate) fn refused(status: &tonic::Status) -> Error {
     let refusal = from_status(status);
     if refusal.code == ErrorCode::Unauthenticated {
         error!(%refusal, "the query service doesn't accept this service's contexts");

@@ -109,7 +109,8 @@ impl Services {
         }
         let query = here.get(&Role::Query).cloned().unwrap_or_else(|| elsewhere(Role::Query));
         if roles.has(Role::Metrics) {
-            let metrics = metrics_service::service(Arc::clone(meta), query.clone(), context_key.clone(), now_ms);
+            let (meta, key) = (Arc::clone(meta), context_key.clone());
+            let metrics = metrics_service::service(meta, query.clone(), key, now_ms, stop.clone());
             here.insert(Role::Metrics, metrics);
         }
         let mut desk = None;

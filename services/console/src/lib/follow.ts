@@ -8,7 +8,7 @@ import type { Column, ResultInfo, Row } from "../gen/penstock/v1/common_pb";
 import type { Evaluation } from "../gen/penstock/v1/metrics_pb";
 import type { LiveChange, LiveState, SubscribeRequestSchema } from "../gen/penstock/v1/query_pb";
 
-/** What can be followed, and metrics, which are asked again. */
+/** What can be followed. */
 export type Question =
   | NonNullable<MessageInitShape<typeof SubscribeRequestSchema>["question"]>
   | { case: "metric"; value: { appId: string; name: string; version: number; evaluation: Evaluation } };
@@ -29,7 +29,6 @@ const STREAMS = 4;
 const streams = new Map<string, number>();
 /** How often is asked what finds no stream free. */
 const ASK_MS = 5_000;
-const METRIC_MS = 30_000;
 const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
 
 /** Rows by their keys, as pushes change them. */
@@ -98,9 +97,16 @@ async function ask(api: Api, question: Question, zone: string, signal: AbortSign
   return { table: tableOf(result), info: result?.info, behind: "", fault: undefined };
 }
 
+function subscribe(api: Api, question: Question, zone: string, intervalMs: number, signal: AbortSignal) {
+  const common = { options: { timeZone: zone }, minInterval: durationFromMs(intervalMs) };
+  return question.case === "metric"
+    ? api.metrics.subscribeMetric({ ...question.value, ...common }, { signal })
+    : api.query.subscribe({ question, ...common }, { signal });
+}
+
 /**
  * Follows an answer for as long as it is looked at; subscribes again when the server went away. Where the server's streams are all taken, it asks
- * every 5 s until one is free; of a metric every 30 s.
+ * every 5 s until one is free.
  */
 export async function follow(
   api: Api,
@@ -112,20 +118,18 @@ export async function follow(
 ) {
   let live = NOTHING;
   for (let failures = 0; !signal.aborted; failures += 1) {
-    const isMetric = question.case === "metric";
-    const isStreaming = !isMetric && taken(api.server);
+    const isStreaming = taken(api.server);
     try {
-      if (isMetric || !isStreaming) {
+      if (!isStreaming) {
         live = await ask(api, question, zone, signal);
         if (signal.aborted) return;
         tell(live);
         failures = -1;
-        await pause(isMetric ? METRIC_MS : ASK_MS);
+        await pause(ASK_MS);
         continue;
       }
       const rows = new Rows();
-      const request = { question, options: { timeZone: zone }, minInterval: durationFromMs(intervalMs) };
-      for await (const { push } of api.query.subscribe(request, { signal })) {
+      for await (const { push } of subscribe(api, question, zone, intervalMs, signal)) {
         failures = 0;
         if (push.case === "state") rows.state(push.value);
         if (push.case === "change") rows.change(push.value);

@@ -8,5 +8,6 @@ mod define;
 mod evaluate;
 mod json;
 mod query;
+mod subscribe;
 mod validate;
 mod world;

@@ -9,6 +9,7 @@ use api::v1::{
     explain_request::Question,
     query_service_server::{QueryService, QueryServiceServer},
 };
+use futures::channel::mpsc::{UnboundedSender, unbounded};
 use mesh::{
     HttpService,
     context::{CallContext, RequireContext, of_grpc},
@@ -33,11 +34,21 @@ pub(crate) struct Recorder {
     asked: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<Mutex<Result<Answer, Error>>>,
     explained: Arc<Mutex<Vec<ExplainRequest>>>,
+    subscribed: Arc<Mutex<Vec<(SubscribeRequest, Pusher)>>>,
 }
+
+/// What a subscriber is pushed.
+pub(crate) type Pusher = UnboundedSender<Result<SubscribeResponse, Status>>;
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { asked: Arc::default(), answer: Arc::new(Mutex::new(Ok(Answer::default()))), explained: Arc::default() }
+        let answer = Arc::new(Mutex::new(Ok(Answer::default())));
+        Self { asked: Arc::default(), answer, explained: Arc::default(), subscribed: Arc::default() }
+    }
+
+    /// What was subscribed to since the last call.
+    pub(crate) fn subscribed(&self) -> Vec<(SubscribeRequest, Pusher)> {
+        std::mem::take(&mut self.subscribed.lock())
     }
 
     /// What it says from now on.
@@ -90,8 +101,12 @@ impl QueryService for Recorder {
     }
 
     type SubscribeStream = BoxStream<SubscribeResponse>;
-    async fn subscribe(&self, _: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
-        Err(not_asked_for())
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        of_grpc(&request)?.require(Permission::Query).map_err(|e| api::status::to_status(&e))?;
+        self.answer.lock().clone().map_err(|e| api::status::to_status(&e))?;
+        let (pusher, pushes) = unbounded();
+        self.subscribed.lock().push((request.into_inner(), pusher));
+        Ok(Response::new(Box::pin(pushes)))
     }
 
     type ExportStream = BoxStream<ExportResponse>;
@@ -118,5 +133,5 @@ impl QueryService for Recorder {
 }
 
 fn not_asked_for() -> Status {
-    Status::unimplemented("metrics are evaluated by Query alone, and tiles tried by Explain")
+    Status::unimplemented("metrics are evaluated by Query, followed by Subscribe, and tiles tried by Explain")
 }

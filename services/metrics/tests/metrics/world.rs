@@ -11,6 +11,7 @@ use mesh::{
 use model::{AppId, AppSet, Error, ErrorCode, Permission, Priority, PropertyKind, Scope, TenantId};
 use storage::{App, Metastore, Tenant};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::query::Recorder;
@@ -22,6 +23,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Metastore>,
     pub(crate) query: Recorder,
     pub(crate) service: HttpService,
+    pub(crate) stop: CancellationToken,
     signer: SigningKey,
     _folder: TempDir,
 }
@@ -47,8 +49,9 @@ impl World {
         let signer = SigningKey::derive(&[1; 32], "context");
         let query = Recorder::new();
         let asked = query.service(signer.clone(), || NOW_MS);
-        let service = metrics_service::service(store.clone(), asked, signer.clone(), || NOW_MS);
-        let world = Self { store, query, service, signer, _folder: folder };
+        let stop = CancellationToken::new();
+        let service = metrics_service::service(store.clone(), asked, signer.clone(), || NOW_MS, stop.clone());
+        let world = Self { store, query, service, stop, signer, _folder: folder };
         let sent =
             [("purchase_amount", PropertyKind::Number), ("status", PropertyKind::String), ("gift", PropertyKind::Bool)];
         world.register(&sent).await;

@@ -56,6 +56,7 @@ const NOT_NOTED: &[&str] = &[
     "MetricsService/ListMetricVersions",
     "MetricsService/PreviewMetric",
     "MetricsService/Evaluate",
+    "MetricsService/SubscribeMetric",
     "DashboardService/ListDashboards",
     "DashboardService/GetDashboard",
     "AdminService/ListTenants",

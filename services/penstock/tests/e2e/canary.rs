@@ -198,7 +198,11 @@ impl World {
             }
             16 => {
                 let evaluation = json!({"dimensions": [{"expression": "secret"}], "limit": 5});
-                method("MetricsService/Evaluate", json!({"app_id": "shop", "name": name, "evaluation": evaluation}))
+                let ways = ["Evaluate", "SubscribeMetric"].choose(random).unwrap();
+                method(
+                    &format!("MetricsService/{ways}"),
+                    json!({"app_id": "shop", "name": name, "evaluation": evaluation}),
+                )
             }
             17 => {
                 let reads = ["GetMetric", "ListMetricVersions", "DeleteMetric"].choose(random).unwrap();

@@ -26,8 +26,8 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Its stream never ends: the first message is taken for all.
-const ENDLESS: &str = "QueryService/Subscribe";
+/// Their streams never end: the first message is taken for all.
+const ENDLESS: [&str; 2] = ["QueryService/Subscribe", "MetricsService/SubscribeMetric"];
 
 /// Headers of a call.
 pub type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -74,7 +74,7 @@ impl Contracts {
                     match answers.message().await {
                         Ok(Some(message)) => {
                             messages.push(serde_json::to_value(message).unwrap());
-                            if name == ENDLESS {
+                            if ENDLESS.contains(&name) {
                                 break None;
                             }
                         }
@@ -113,7 +113,7 @@ impl Contracts {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
-        Some(if name == ENDLESS { beginning_of(response).await } else { answer_of(response).await })
+        Some(if ENDLESS.contains(&name) { beginning_of(response).await } else { answer_of(response).await })
     }
 
     fn mapping(&self, name: &str) -> Option<(http::Method, String)> {

@@ -132,6 +132,10 @@ async fn no_way_of_asking_leads_past_a_key_s_filters() {
     for (key, wanted) in [(&ann, 450.0), (&portal.whole, 901.0)] {
         let answer = portal.ask(key, &format!("/v1/apps/{APP}/metrics/sales:evaluate"), json!({})).await;
         assert_eq!(rows(&answer["result"]), [[json!(wanted)]]);
+        let path = format!("/v1/apps/{APP}/metrics/sales:subscribe");
+        let body = json!({"options": {"position_token": portal.token, "max_wait_ms": 30_000}});
+        let push: Value = serde_json::from_str(&portal.lines(key, &path, body, 1).await).unwrap();
+        assert_eq!(rows(&push["state"]["result"]), [[json!(wanted)]]);
     }
 
     // Streams, subscriptions and exports.

@@ -290,6 +290,72 @@ async fn browsers_get_events_and_everyone_else_lines() {
     }
 }
 
+/// A metric is followed by its name: over events, into its next version, to its end.
+async fn a_metric_is_followed(house: &House, tenant: &str) {
+    let key = house.tenant(tenant, "shop", &["ingest", "query", "metrics"]).await;
+    let metrics = "/v1/apps/shop/metrics";
+    let definition = |formula: &str| json!({"definition": {"name": "all", "formula": formula}, "base_version": 1});
+    assert_eq!(house.post(&key, metrics, &json!({"definition": definition("COUNT(*)")["definition"]})).await.0, 200);
+    let token = send(house, &key, &["a", "b"]).await;
+    let options = json!({"position_token": token, "max_wait_ms": 30_000});
+    let url = format!("http://{}{metrics}/all", house.address);
+    let request = house.http.post(format!("{url}:subscribe")).bearer_auth(&key);
+    let mut answer = request.json(&json!({"options": options, "min_interval": "0.2s"})).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut line = String::new();
+    let mut next = async || {
+        while !line.contains('\n') {
+            let chunk = timeout(PATIENCE, answer.chunk()).await.expect("there is a heartbeat at least").unwrap();
+            line.push_str(std::str::from_utf8(&chunk.expect("a stream ends with its error")).unwrap());
+        }
+        let (first, rest) = line.split_once('\n').unwrap();
+        let push: Value = serde_json::from_str(first).unwrap_or_else(|e| panic!("{first}: {e}"));
+        line = rest.to_owned();
+        push
+    };
+    let mut until = async |wanted: &dyn Fn(&Value) -> bool| {
+        let started = Instant::now();
+        loop {
+            let push = next().await;
+            if wanted(&push) {
+                return push;
+            }
+            assert!(started.elapsed() < PATIENCE, "{push}");
+        }
+    };
+    let value = |push: &Value| {
+        let part =
+            if push["state"].is_object() { &push["state"]["result"]["rows"] } else { &push["change"]["upserted"] };
+        let value = part[0]["values"][0].as_object()?.values().next()?;
+        value.as_f64().or_else(|| value.as_str()?.parse().ok())
+    };
+    let first = until(&|_| true).await;
+    assert_eq!((value(&first), &first["version"]), (Some(2.0), &json!(1)), "{first}");
+    send(house, &key, &["a"]).await;
+    until(&|push| value(push) == Some(3.0)).await;
+
+    let changed = house.http.patch(&url).bearer_auth(&key).json(&definition("COUNT(*) * 100")).send().await.unwrap();
+    assert_eq!(changed.status(), 200);
+    until(&|push| push["version"] == 2 && push["state"].is_object()).await;
+    send(house, &key, &["a"]).await;
+    until(&|push| value(push) == Some(400.0)).await;
+
+    assert_eq!(house.http.delete(&url).bearer_auth(&key).send().await.unwrap().status(), 200);
+    let ended = until(&|push| push["error"].is_object()).await;
+    assert_eq!((&ended["error"]["status"], &ended["error"]["code"]), (&json!("NOT_FOUND"), &json!(404)), "{ended}");
+    assert_eq!(ended["error"]["details"][0]["reason"], "NOT_FOUND", "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metric_is_followed_through_its_versions() {
+    a_metric_is_followed(&House::start().await, "metric").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_so_is_a_metric_on_a_cluster() {
+    a_metric_is_followed(&*stand::shared().await, "metric").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_says_which_limit() {
     let limits = "tenant_max_subscriptions = 3\ntenant_max_live_questions = 1\nmax_rows = 3";

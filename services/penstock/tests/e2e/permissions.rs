@@ -31,6 +31,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("MetricsService/ListMetricVersions", &["query"]),
     ("MetricsService/PreviewMetric", &["query"]),
     ("MetricsService/Evaluate", &["query"]),
+    ("MetricsService/SubscribeMetric", &["query"]),
     ("DashboardService/ListDashboards", &["query"]),
     ("DashboardService/GetDashboard", &["query"]),
     ("DashboardService/PutDashboard", &["metrics"]),

@@ -178,6 +178,15 @@ async fn a_token_of_metrics_evaluates_these_by_its_dimensions_and_asks_nothing_e
     assert!(status == 403 && message.contains("evaluates metrics"), "{message}");
     let preview = json!({"definition": {"name": "x", "formula": "MAX(amount)"}});
     assert_eq!(portal.house.post(&token, &format!("/v1/apps/{APP}/metrics:preview"), &preview).await.0, 403);
+    let followed = async |metric: &str| {
+        let url = format!("http://{}/v1/apps/{APP}/metrics/{metric}:subscribe", portal.house.address);
+        let mut answer = portal.house.http.post(url).bearer_auth(&token).json(&json!({})).send().await.unwrap();
+        let first = answer.chunk().await.unwrap().unwrap();
+        (answer.status().as_u16(), serde_json::from_slice::<Value>(&first).unwrap())
+    };
+    let (status, push) = followed("sales").await;
+    assert_eq!((status, rows(&push["state"]["result"])), (200, vec![vec![json!(10.0)]]), "{push}");
+    assert_eq!(followed("buyers").await.0, 403);
     let any = signer.token(kid, claims(json!({"dimensions": ["store"]})));
     assert_eq!(portal.evaluate(&any, "buyers", json!({})).await, Ok(vec![vec![json!(1)]]));
     assert_eq!(portal.count(&any).await.unwrap_err().0, 403);
