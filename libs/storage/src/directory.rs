@@ -131,12 +131,13 @@ pub trait Directory: Send + Sync + 'static {
     async fn revoke_key(&self, tenant: &TenantId, id: &str, at_ms: i64) -> Result<(), MetaError>;
 
     /// Sets what holds for a tenant's app, without an app for the tenant, without both for the installation. Without any value it takes back what was
-    /// set. `NotFound` without the tenant or the app.
+    /// set. `NotFound` without the tenant or the app; `Conflict` if there is an etag, and what is set there has another.
     async fn set_settings(
         &self,
         tenant: Option<&TenantId>,
         app: Option<&AppId>,
         setting: Setting,
+        etag: Option<&str>,
     ) -> Result<(), MetaError>;
 
     /// What is set there, and at wider places. Nothing for what isn't there.

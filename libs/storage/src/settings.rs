@@ -94,6 +94,12 @@ impl Settings {
     /// The time zone where none is set.
     pub const TIME_ZONE: &str = "UTC";
 
+    /// What tells it from other settings.
+    pub fn etag(&self) -> String {
+        let text = serde_json::to_vec(self).expect("settings are plain values");
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&text))
+    }
+
     /// This, with what it doesn't set as `wider` has it.
     #[must_use]
     pub fn within(self, wider: &Self) -> Self {

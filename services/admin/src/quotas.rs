@@ -24,7 +24,7 @@ impl Admin {
             || Error::invalid("quota", "REQUIRED", "must be the quota; without any field it takes back what was set");
         let quota = from_wire("quota", request.quota.as_ref().ok_or_else(required)?)?;
         let acting = self.acting(caller, "AdminService/SetTenantQuota");
-        acting.set_settings(Some(&tenant), None, Setting::Quota(quota)).await.map_err(stored)?;
+        acting.set_settings(Some(&tenant), None, Setting::Quota(quota), None).await.map_err(stored)?;
         info!(by = caller.key_id(), %tenant, ?quota, "set a quota");
         Ok(SetTenantQuotaResponse { quota: Some(to_wire(quota)) })
     }

@@ -42,7 +42,7 @@ impl Admin {
         check_days("days", request.days)?;
         let acting = self.acting(caller, "AdminService/SetTenantRetention");
         let days = Setting::RetentionDays(request.days);
-        acting.set_settings(Some(&tenant), app.as_ref(), days).await.map_err(stored)?;
+        acting.set_settings(Some(&tenant), app.as_ref(), days, None).await.map_err(stored)?;
         info!(by = caller.key_id(), %tenant, ?app, days = ?request.days, "set a retention");
         let (days, effective_days) = self.kept(&tenant, app.as_ref()).await?;
         Ok(SetTenantRetentionResponse { days, effective_days })

@@ -24,6 +24,7 @@ struct Held {
     set: v1::Settings,
     effective: v1::Settings,
     origins: Vec<SettingOrigin>,
+    etag: String,
 }
 
 impl Admin {
@@ -36,6 +37,7 @@ impl Admin {
         let required = || {
             Error::invalid("settings", "REQUIRED", "must be the settings; without any field it takes back what was set")
         };
+        let etag = Some(request.etag).filter(|etag| !etag.is_empty());
         let wanted = checked(request.settings.ok_or_else(required)?)?;
         if app.is_none() && !caller.reaches_all() {
             return Err(denied("this key is limited to some apps: say in `app_id` which of them it is about"));
@@ -60,10 +62,10 @@ impl Admin {
             }
         };
         let acting = self.acting(caller, "AdminService/SetSettings");
-        acting.set_settings(tenant.as_ref(), app.as_ref(), setting).await.map_err(stored)?;
+        acting.set_settings(tenant.as_ref(), app.as_ref(), setting, etag.as_deref()).await.map_err(stored)?;
         info!(by = caller.key_id(), ?tenant, ?app, "set settings");
-        let Held { set, effective, origins } = self.held(tenant.as_ref(), app.as_ref()).await?;
-        Ok(SetSettingsResponse { settings: Some(set), effective: Some(effective), origins })
+        let Held { set, effective, origins, etag } = self.held(tenant.as_ref(), app.as_ref()).await?;
+        Ok(SetSettingsResponse { settings: Some(set), effective: Some(effective), origins, etag })
     }
 
     pub(crate) async fn settings(
@@ -77,8 +79,8 @@ impl Admin {
             (Some(tenant), None) => self.require_tenant(tenant).await?,
             _ => {}
         }
-        let Held { set, effective, origins } = self.held(tenant.as_ref(), app.as_ref()).await?;
-        Ok(GetSettingsResponse { settings: Some(set), effective: Some(effective), origins })
+        let Held { set, effective, origins, etag } = self.held(tenant.as_ref(), app.as_ref()).await?;
+        Ok(GetSettingsResponse { settings: Some(set), effective: Some(effective), origins, etag })
     }
 
     async fn held(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Held, Error> {
@@ -89,7 +91,7 @@ impl Admin {
         effective.default_priority = effective.default_priority.or(Some(most)).max(Some(most));
         effective.time_zone.get_or_insert_with(|| Settings::TIME_ZONE.to_owned());
         effective.retention_days.get_or_insert(self.retention_days);
-        Ok(Held { set: to_wire(set), effective: to_wire(&effective), origins: origins(&layers) })
+        Ok(Held { set: to_wire(set), effective: to_wire(&effective), origins: origins(&layers), etag: set.etag() })
     }
 }
 

@@ -126,6 +126,23 @@ tell(async (visit) => {
   await visit.check(page, "settings of an app, changed");
   await page.getByRole("button", { name: "Save" }).click();
   await row("Calls 100 a second the app").waitFor();
+  // Who saves what was changed meanwhile overwrites nothing.
+  await page.getByRole("button", { name: "Change Demo app" }).click();
+  await page.getByLabel("Calls a second").fill("90");
+  const theirs = await fetch(`${visit.origin}/v1/settings`, {
+    method: "PUT",
+    headers: { authorization: `Bearer ${given("PENSTOCK_KEY")}`, "content-type": "application/json" },
+    body: JSON.stringify({
+      app_id: "xyz123",
+      settings: { quota: { requests_per_second: 100 }, default_priority: "PRIORITY_INTERACTIVE" },
+    }),
+  });
+  if (!theirs.ok) throw new Error(await theirs.text());
+  await page.getByRole("button", { name: "Save" }).click();
+  const meanwhile = await page.getByRole("dialog").getByRole("alert").textContent();
+  await visit.check(page, "settings, changed by two");
+  await page.keyboard.press("Escape");
+  await row("Priority of queries interactive the app").waitFor();
   await page.getByRole("button", { name: "Change All apps of demo" }).click();
   const isTheirs = await page.getByLabel(/Highest priority|Calls a second/).count();
   await page.getByRole("combobox", { name: "Time zone" }).fill("Asia/Kathmandu");
@@ -188,6 +205,7 @@ tell(async (visit) => {
     counts,
     limits,
     isTheirs,
+    meanwhile,
     isDown,
     backwards,
     misnamed,

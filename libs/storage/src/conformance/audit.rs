@@ -69,10 +69,10 @@ async fn a_change_is_noted_with_what_it_changed(store: &dyn Metastore) {
     by(1).create_tenant(&a_tenant("acme")).await.unwrap();
     by(2).create_app(&an_app("web")).await.unwrap();
     let quota = Setting::Quota(Quota { events_burst: Some(7), ..Quota::default() });
-    by(3).set_settings(Some(&acme), None, quota).await.unwrap();
-    by(4).set_settings(Some(&acme), Some(&web), Setting::RetentionDays(Some(30))).await.unwrap();
-    by(5).set_settings(Some(&acme), None, Setting::RetentionDays(Some(9))).await.unwrap();
-    by(6).set_settings(Some(&acme), None, Setting::RetentionDays(None)).await.unwrap();
+    by(3).set_settings(Some(&acme), None, quota, None).await.unwrap();
+    by(4).set_settings(Some(&acme), Some(&web), Setting::RetentionDays(Some(30)), None).await.unwrap();
+    by(5).set_settings(Some(&acme), None, Setting::RetentionDays(Some(9)), None).await.unwrap();
+    by(6).set_settings(Some(&acme), None, Setting::RetentionDays(None), None).await.unwrap();
     let mut metric: Metric = serde_json::from_value(json!({
         "name": "n", "display_name": "n", "description": "", "formula": "COUNT(*)", "filters": [], "unit": "",
         "materialize": false, "version": 1, "created_at_ms": 7}))
@@ -122,8 +122,8 @@ async fn what_changes_nothing_leaves_nothing(store: &dyn Metastore) {
     assert!(by.create_tenant(&a_tenant("acme")).await.is_err());
     assert!(by.create_app(&App { tenant: tenant("nobody"), ..an_app("web") }).await.is_err());
     assert!(by.revoke_key(&tenant("acme"), "k", 1).await.is_err());
-    by.set_settings(Some(&tenant("acme")), None, Setting::Quota(Quota::default())).await.unwrap();
-    by.set_settings(Some(&tenant("acme")), None, Setting::RetentionDays(None)).await.unwrap();
+    by.set_settings(Some(&tenant("acme")), None, Setting::Quota(Quota::default()), None).await.unwrap();
+    by.set_settings(Some(&tenant("acme")), None, Setting::RetentionDays(None), None).await.unwrap();
     assert!(!by.delete_report(&tenant("acme"), "r").await.unwrap());
     for chain in [None, Some("acme"), Some("beta"), Some("nobody")] {
         assert_eq!(whole(store, chain).await, [], "{chain:?}");
@@ -195,11 +195,11 @@ async fn many_processes_make_one_chain(url: &str) {
                     0 => by.create_app(&an_app(&format!("a{i}"))).await.unwrap(),
                     1 => {
                         let quota = Quota { events_burst: Some(i as u64), ..Quota::default() };
-                        by.set_settings(Some(&tenant("acme")), None, Setting::Quota(quota)).await.unwrap();
+                        by.set_settings(Some(&tenant("acme")), None, Setting::Quota(quota), None).await.unwrap();
                     }
                     2 => {
                         let days = Setting::RetentionDays(Some(i as u32));
-                        by.set_settings(Some(&tenant("acme")), None, days).await.unwrap();
+                        by.set_settings(Some(&tenant("acme")), None, days, None).await.unwrap();
                     }
                     _ => {
                         let change = Change { object: "x".into(), after: json!({"i": i}), ..Change::default() };

@@ -11,6 +11,7 @@ pub(super) async fn settings(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     what_is_not_set_is_as_the_next_wider_place_has_it(&*new().await).await;
     a_part_is_set_and_the_rest_stays(&*new().await).await;
     an_app_s_days_begin_where_the_nearest_place_says(&*new().await).await;
+    who_read_what_is_no_longer_set_changes_nothing(&*new().await).await;
     a_change_is_noted_with_what_it_was_before(new().await).await;
 }
 
@@ -26,7 +27,7 @@ async fn without_zones(store: &dyn Metastore) {
 }
 
 async fn set(store: &dyn Metastore, of: Option<&str>, id: Option<&str>, setting: Setting) -> Result<(), MetaError> {
-    store.set_settings(of.map(tenant).as_ref(), id.map(app).as_ref(), setting).await
+    store.set_settings(of.map(tenant).as_ref(), id.map(app).as_ref(), setting, None).await
 }
 
 async fn at(store: &dyn Metastore, of: Option<&str>, id: Option<&str>) -> Layers {
@@ -107,6 +108,28 @@ async fn what_is_not_set_is_as_the_next_wider_place_has_it(store: &dyn Metastore
     set(store, Some("acme"), None, Setting::All(Settings::default())).await.unwrap();
     set(store, None, None, Setting::All(Settings::default())).await.unwrap();
     assert_eq!(at(store, Some("acme"), Some("web")).await, Layers { app: of_web, ..Layers::default() });
+}
+
+async fn who_read_what_is_no_longer_set_changes_nothing(store: &dyn Metastore) {
+    without_zones(store).await;
+    let of_days = |days| Settings { retention_days: Some(days), ..Settings::default() };
+    for id in [None, Some("web")] {
+        let (of, id) = (tenant("acme"), id.map(app));
+        let set = async |days, etag: String| {
+            store.set_settings(Some(&of), id.as_ref(), Setting::All(of_days(days)), Some(&etag)).await
+        };
+        let own = async || store.settings(Some(&of), id.as_ref()).await.unwrap().own(Some(&of), id.as_ref()).clone();
+        let first = own().await.etag();
+        set(1, first.clone()).await.unwrap();
+        let late = set(2, first).await;
+        assert!(matches!(late, Err(MetaError::Conflict(_))), "{late:?}");
+        assert_eq!(own().await, of_days(1));
+        let (left, right) = tokio::join!(set(3, own().await.etag()), set(4, of_days(1).etag()));
+        assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
+        set(5, own().await.etag()).await.unwrap();
+        store.set_settings(Some(&of), id.as_ref(), Setting::RetentionDays(Some(6)), None).await.unwrap();
+        assert_eq!(own().await, of_days(6), "without an etag it replaces what there is");
+    }
 }
 
 async fn a_part_is_set_and_the_rest_stays(store: &dyn Metastore) {

@@ -127,8 +127,9 @@ impl Directory for SqlMetastore {
         tenant: Option<&TenantId>,
         app: Option<&AppId>,
         setting: Setting,
+        etag: Option<&str>,
     ) -> Result<(), MetaError> {
-        settings::set(self, tenant, app, setting).await
+        settings::set(self, tenant, app, setting, etag).await
     }
 
     async fn settings(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Layers, MetaError> {

@@ -19,6 +19,7 @@ pub(super) async fn set(
     tenant: Option<&TenantId>,
     app: Option<&AppId>,
     setting: Setting,
+    etag: Option<&str>,
 ) -> Result<(), MetaError> {
     let (of, id) = place(tenant, app);
     let mut changing = store.changing(tenant).await?;
@@ -33,6 +34,9 @@ pub(super) async fn set(
     }
     let layers = layered(changing.fetch_all(query(sql::LAYERS).bind(of).bind(id)).await?, zone)?;
     let before = layers.own(tenant, app).clone();
+    if etag.is_some_and(|etag| etag != before.etag()) {
+        return Err(MetaError::Conflict("what is set there".to_owned()));
+    }
     let (object, mut after) = match setting {
         Setting::All(settings) => ("settings", Settings { quota: settings.quota.bounded(), ..settings }),
         Setting::OfAdmins(Settings { time_zone, allowed_origins, default_priority, .. }) => {

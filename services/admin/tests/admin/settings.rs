@@ -2,12 +2,12 @@ use api::v1::{
     GetSettingsRequest, Priority, SetSettingsRequest, SetTenantQuotaRequest, SetTenantRetentionRequest, SettingOrigin,
     Settings, SettingsLevel, TenantQuota,
 };
-use model::ErrorCode::{NotFound, PermissionDenied};
+use model::ErrorCode::{Conflict, NotFound, PermissionDenied};
 
 use crate::world::{World, admin, admin_of, code, fields, method, operator};
 
 fn set(tenant: &str, app: &str, settings: Settings) -> SetSettingsRequest {
-    SetSettingsRequest { tenant_id: tenant.into(), app_id: app.into(), settings: Some(settings) }
+    SetSettingsRequest { tenant_id: tenant.into(), app_id: app.into(), settings: Some(settings), etag: String::new() }
 }
 
 fn get(tenant: &str, app: &str) -> GetSettingsRequest {
@@ -108,7 +108,18 @@ async fn an_admin_sets_what_is_its_tenant_s_and_never_more_than_it_was_given() {
         Settings { max_priority: given.max_priority, retention_days: given.retention_days, quota: given.quota, ..both };
     assert_eq!(answer.settings, Some(both.clone()), "what is left out stays");
     let again = world.call(&chief, set("acme", "", both.clone()), method!(set_settings)).await.unwrap();
-    assert_eq!(again.settings, Some(both));
+    assert_eq!(again.settings, Some(both.clone()));
+    // Who read what is no longer set changes nothing.
+    let read = world.call(&chief, get("acme", ""), method!(get_settings)).await.unwrap();
+    let at_once = |zone: &str| SetSettingsRequest {
+        etag: read.etag.clone(),
+        ..set("acme", "", Settings { time_zone: zone.into(), ..both.clone() })
+    };
+    let first = world.call(&chief, at_once("Asia/Tokyo"), method!(set_settings)).await.unwrap();
+    assert_ne!(first.etag, read.etag);
+    assert_eq!(code(world.call(&chief, at_once("Asia/Seoul"), method!(set_settings)).await), Conflict);
+    let now = world.call(&chief, get("acme", ""), method!(get_settings)).await.unwrap();
+    assert_eq!((now.etag, now.settings.unwrap().time_zone), (first.etag, "Asia/Tokyo".to_owned()));
 
     let bytes = TenantQuota { bytes_per_second: Some(10), ..TenantQuota::default() };
     for (app, settings) in [

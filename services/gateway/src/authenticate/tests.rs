@@ -228,8 +228,9 @@ impl Directory for Counting {
         tenant: Option<&TenantId>,
         app: Option<&AppId>,
         set: Setting,
+        etag: Option<&str>,
     ) -> Result<(), MetaError> {
-        self.store.set_settings(tenant, app, set).await
+        self.store.set_settings(tenant, app, set, etag).await
     }
     async fn settings(&self, tenant: Option<&TenantId>, app: Option<&AppId>) -> Result<Layers, MetaError> {
         self.store.settings(tenant, app).await

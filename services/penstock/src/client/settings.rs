@@ -28,6 +28,8 @@ pub(super) async fn settings(
         }
         let mut request = place;
         request["settings"] = settings;
+        // What somebody else sets just now isn't taken back.
+        request["etag"] = answer["etag"].take();
         answer = link.call("AdminService.SetSettings", request).await?;
     }
     if show.is_json() {

@@ -1,3 +1,4 @@
+import { Code } from "@connectrpc/connect";
 import { type FormEvent, useState } from "react";
 import { type Fault, faultOf } from "../../api/fault";
 import type { Settings } from "../../gen/penstock/v1/admin_pb";
@@ -21,13 +22,15 @@ interface Props {
   appId: string;
   /** As they are set for just this. */
   set: Settings;
+  /** Of just these: who saved others meanwhile isn't overwritten. */
+  etag: string;
   /** What is left empty is as this has it, as "the tenant". */
   wider: string;
   onChanged(): void;
 }
 
 /** Settings, to be set. What somebody may not set is left out, and it stays. */
-export function Change({ tenantId, appId, set, wider, onChanged }: Props) {
+export function Change({ tenantId, appId, set, etag, wider, onChanged }: Props) {
   const { api, may } = useSession();
   const [timeZone, setTimeZone] = useState(set.timeZone);
   const [origins, setOrigins] = useState(set.allowedOrigins.join(", "));
@@ -51,10 +54,12 @@ export function Change({ tenantId, appId, set, wider, onChanged }: Props) {
       ...(setsLimits && { quota: quota ?? {} }),
     };
     try {
-      await api.admin.setSettings({ tenantId, appId, settings });
+      await api.admin.setSettings({ tenantId, appId, settings, etag });
       onChanged();
     } catch (error) {
-      setFault(faultOf(error));
+      const fault = faultOf(error);
+      const isOther = fault.code === Code.Aborted;
+      setFault(isOther ? { ...fault, message: `${fault.message}: close this to see it, and change that` } : fault);
     }
   };
   const priority = (label: string, hint: string, value: Priority, onChange: (value: Priority) => void) => (

@@ -127,11 +127,18 @@ export function Place({ level, title, tenantId, appId, changes, onChanged, actio
       {held.value === undefined && held.fault === undefined && <Waiting />}
       {held.value !== undefined && <Held label={title} held={held.value} />}
       {isChanging && held.value?.settings !== undefined && (
-        <Dialog title={title} onClose={() => setChanging(false)}>
+        <Dialog
+          title={title}
+          onClose={() => {
+            setChanging(false);
+            held.again();
+          }}
+        >
           <Change
             tenantId={tenantId}
             appId={appId}
             set={held.value.settings}
+            etag={held.value.etag}
             wider={widerOf(level)}
             onChanged={() => {
               setChanging(false);
