@@ -5,6 +5,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ["docs/start/index.md", "docs/reference/cli.md", "docs/operations.md", "docs/reference/language.md"]
-PATIENCE_S = 120
+PATIENCE_S = 300
+# What commands find where they are run: the sources of the clients, and of what these are generated.
+SOURCES = ["proto", "libs/client-go", "libs/client-python", "libs/client-typescript"]
 # By itself curl ends well where the server refuses.
 CURL = 'curl() { command curl --fail-with-body "$@"; }'
 
@@ -33,24 +36,29 @@ def blocks(page):
 
 def run(program, page):
     """The page's commands; why they failed, if they did."""
-    with tempfile.TemporaryDirectory(prefix="penstock-docs-") as place:
+    with tempfile.TemporaryDirectory(prefix="penstock-docs-") as temporary:
+        place = pathlib.Path(temporary)
         listen, ops, host = free_ports(3)
         serve = [program, "serve", "--demo", "--text-logs", "--data", ".penstock", "--listen", f"127.0.0.1:{listen}", "--ops-listen", f"127.0.0.1:{ops}"]
         engine = os.environ.get("PENSTOCK_ENGINE", str(ROOT / ".tools/engine/libchdb.so"))
-        bin = pathlib.Path(place, "bin")
+        bin = place / "bin"
         bin.mkdir()
         (bin / "penstock").symlink_to(program)
         env = {**os.environ, "PENSTOCK_ENGINE": engine, "PATH": f"{bin}:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{place}/config",
                "PENSTOCK_SERVER": f"http://127.0.0.1:{listen}"}
+        listed = subprocess.run(["git", "ls-files", *SOURCES], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for file in map(pathlib.Path, listed.splitlines()):
+            (place / file.parent).mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, place / file)
         with open(f"{place}/server.log", "wb") as log:
             server = subprocess.Popen(serve, cwd=place, env=env, stdout=log, stderr=log)
         commands = blocks(page).replace("127.0.0.1:7070", f"127.0.0.1:{listen}").replace("8080", str(host))
         try:
-            key, until = pathlib.Path(place, ".penstock/demo.key"), time.monotonic() + PATIENCE_S
+            key, until = place / ".penstock/demo.key", time.monotonic() + PATIENCE_S
             ready = ["curl", "-sfo", "/dev/null", f"http://127.0.0.1:{ops}/readyz"]
             while not key.exists() or subprocess.run(ready).returncode:
                 if server.poll() is not None or time.monotonic() > until:
-                    return "the server does not start:\n" + pathlib.Path(place, "server.log").read_text()
+                    return "the server does not start:\n" + (place / "server.log").read_text()
                 time.sleep(0.1)
             with open(f"{place}/output", "wb") as output:
                 shell = subprocess.Popen(
@@ -65,7 +73,7 @@ def run(program, page):
                     os.killpg(shell.pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            said = pathlib.Path(place, "output").read_text()
+            said = (place / "output").read_text()
             return f"{said}\n{failed}" if failed else None
         finally:
             server.terminate()

@@ -20,6 +20,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,11 +80,15 @@ type Client struct {
 // New makes a client. It connects when it has something to say.
 func New(options Options) (*Client, error) {
 	options.Address = orDefault(options.Address, orDefault(os.Getenv("PENSTOCK_ADDRESS"), "127.0.0.1:7070"))
-	options.Key = orDefault(options.Key, os.Getenv("PENSTOCK_KEY"))
+	// What comes out of a file ends with its line.
+	options.Key = strings.TrimSpace(orDefault(options.Key, os.Getenv("PENSTOCK_KEY")))
 	options.App = orDefault(options.App, os.Getenv("PENSTOCK_APP"))
 	options.Timeout = orDefault(options.Timeout, 30*time.Second)
 	if options.Key == "" {
 		return nil, errors.New("penstock: a key is needed: Options.Key, or PENSTOCK_KEY in the environment")
+	}
+	if strings.ContainsFunc(options.Key, func(r rune) bool { return r < '!' || r > '~' }) {
+		return nil, errors.New("penstock: the key has a character that none has: give what was shown when it was made, and nothing else")
 	}
 	if options.OnRejected == nil {
 		options.OnRejected = logRejection

@@ -71,6 +71,22 @@ func same[T any](t *testing.T, got, want T) {
 	}
 }
 
+func TestAKeyOutOfAFileIsGoodAndWhatNoCallCouldCarryIsRefusedAtOnce(t *testing.T) {
+	client, err := New(Options{Key: " pnsk_live_x\r\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(context.Background())
+	if client.options.Key != "pnsk_live_x" {
+		t.Errorf("%q", client.options.Key)
+	}
+	for _, wrong := range []string{" \n", "a b", "a\nb", "pnsk_l\u00efve", "a\x00"} {
+		if _, err := New(Options{Key: wrong}); err == nil {
+			t.Errorf("%q is a key", wrong)
+		}
+	}
+}
+
 func TestWhatIsAcknowledgedIsGoneAndTheRestIsThereAtTheNextStart(t *testing.T) {
 	dir := t.TempDir()
 	queue := opened(t, dir, strings.Split("abcdefghij", "")...)

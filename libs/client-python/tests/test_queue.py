@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 from penstock import errors
+from penstock.calls import Settings
 from penstock.sender import EVENT, Event, Flushed, Identity, Limits, Rejection, Sender, encoded_event, encoded_identity
 from penstock.store import Files, Memory
 from penstock.v1 import ingest_pb2
@@ -19,6 +20,17 @@ NEVER = 3600.0
 
 def record(text: str) -> bytes:
     return bytes([EVENT]) + text.encode()
+
+
+class KeyTest(unittest.TestCase):
+    def test_a_key_out_of_a_file_is_good_and_what_no_call_could_carry_is_refused_at_once(self) -> None:
+        def key(given: str) -> str:
+            return Settings.of(None, given, None, 1.0, False).key
+
+        self.assertEqual(key(" pnsk_live_x\r\n"), "pnsk_live_x")
+        for wrong in ("", " \n", "a b", "a\nb", "pnsk_l\u00efve", "a\x00"):
+            with self.assertRaises(ValueError, msg=repr(wrong)):
+                key(wrong)
 
 
 class FilesTest(unittest.TestCase):

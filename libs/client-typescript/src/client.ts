@@ -73,9 +73,9 @@ export class BaseClient {
   #waiting = 0;
 
   constructor(options: ClientOptions, { transport, store, queueBytes }: Surroundings) {
-    const { key } = options;
+    const key = typeof options.key === "string" ? plain(options.key) : options.key;
     const authorize: Interceptor = (next) => async (request) => {
-      request.header.set("authorization", `Bearer ${typeof key === "string" ? key : await key()}`);
+      request.header.set("authorization", `Bearer ${typeof key === "string" ? key : plain(await key())}`);
       return next(request);
     };
     const made = transport([authorize]);
@@ -374,6 +374,14 @@ export class Export implements AsyncIterable<Uint8Array> {
   async text(): Promise<string> {
     return new TextDecoder().decode(await this.bytes());
   }
+}
+
+/** The key alone: what comes out of a file ends with its line. */
+function plain(given: string): string {
+  const key = given.trim();
+  if (!/^[!-~]+$/.test(key))
+    throw new TypeError("the key is empty, or has a character that none has: give what was shown when it was made, and nothing else");
+  return key;
 }
 
 function watermark({ watermark }: ExportResponse): Partial<Info> {

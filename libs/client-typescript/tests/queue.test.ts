@@ -9,6 +9,7 @@ import { create } from "@bufbuild/protobuf";
 
 import { Closed, InvalidArgument, PenstockError, ResourceExhausted, Unauthenticated, Unavailable } from "../src/errors.js";
 import { Files } from "../src/files.js";
+import { Client } from "../src/node.js";
 import { AcknowledgementSchema, type Event as WireEvent, type IdentifyRequest } from "../src/gen/penstock/v1/ingest_pb.js";
 import { EVENT, Memory } from "../src/queue.js";
 import { type Limits, type Rejection, Sender, type Wire, encodedEvent, encodedIdentity } from "../src/sender.js";
@@ -41,6 +42,11 @@ function left(dir: string): string[] {
   files.close();
   return found;
 }
+
+test("a key out of a file is good, and what no call could carry is refused at once", async () => {
+  await new Client({ key: " pnsk_live_x\r\n" }).close();
+  for (const key of [" \n", "a b", "a\nb", "pnsk_l\u00efve", "a\0"]) assert.throws(() => new Client({ key }), TypeError, JSON.stringify(key));
+});
 
 test("what is acknowledged is gone, and the rest is there at the next start", () => {
   const dir = scratch();

@@ -164,10 +164,13 @@ impl Builder {
     pub async fn connect(self) -> Result<Client, Error> {
         let set = |given: Option<String>, name: &str| given.or_else(|| env::var(name).ok()).unwrap_or_default();
         let key = set(self.key, "PENSTOCK_KEY");
+        let key = key.trim(); // what comes out of a file ends with its line
         if key.is_empty() {
             return Err(Error::Invalid("a key is needed: Builder::key, or PENSTOCK_KEY".to_owned()));
         }
-        let bearer = format!("Bearer {key}").parse().map_err(|_| Error::Invalid("the key is none".to_owned()))?;
+        let other = "the key has a character that none has: give what was shown when it was made, and nothing else";
+        let bearer = Some(format!("Bearer {key}")).filter(|_| key.bytes().all(|byte| byte.is_ascii_graphic()));
+        let bearer = bearer.and_then(|bearer| bearer.parse().ok()).ok_or_else(|| Error::Invalid(other.to_owned()))?;
         let mut address = set(self.address, "PENSTOCK_ADDRESS");
         if address.is_empty() {
             "127.0.0.1:7070".clone_into(&mut address);
@@ -378,5 +381,19 @@ pub(crate) async fn within<T>(
     match timeout(limit, call).await {
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_) => Err(Error::late()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_out_of_a_file_is_good_and_what_no_call_could_carry_is_refused_at_once() {
+        let connect = |key: &str| Client::builder().address("127.0.0.1:1").key(key).connect();
+        assert!(connect(" pnsk_live_x\r\n").await.is_ok());
+        for wrong in ["", " \n", "a b", "a\nb", "pnsk_l\u{ef}ve", "a\0"] {
+            assert!(matches!(connect(wrong).await, Err(Error::Invalid(_))), "{wrong:?}");
+        }
     }
 }

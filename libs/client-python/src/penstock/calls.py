@@ -92,9 +92,11 @@ class Settings:
     ) -> Settings:
         """Settings; what isn't given comes from the environment."""
         address = address or os.environ.get("PENSTOCK_ADDRESS", "127.0.0.1:7070")
-        key = key or os.environ.get("PENSTOCK_KEY", "")
+        key = (key or os.environ.get("PENSTOCK_KEY", "")).strip()  # what comes out of a file ends with its line
         if not key:
             raise ValueError("a key is needed: Client(key=...), or PENSTOCK_KEY in the environment")
+        if not all("!" <= character <= "~" for character in key):
+            raise ValueError("the key has a character that none has: give what was shown when it was made, and nothing else")
         app = os.environ.get("PENSTOCK_APP", "") if app is None else app
         return cls(address, key, app, timeout, read_your_writes)
 
