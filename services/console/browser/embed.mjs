@@ -28,9 +28,14 @@ tell(async (visit) => {
           buyers: await visit.rows(tile("Buyers").locator("table")),
         },
       };
-      const plot = await charts.first().locator(".u-over").boundingBox();
-      if (plot !== null) await page.mouse.move(plot.x + plot.width - 40, plot.y + 40);
-      seen[`${customer} under the pointer`] = await charts.first().locator(".tip p").textContent();
+      const plot = charts.first().locator(".u-over");
+      const point = async () => {
+        const width = await plot.evaluate((over) => over.clientWidth);
+        await plot.hover({ position: { x: width - 40, y: 40 } });
+      };
+      const tip = charts.first().locator(".tip p");
+      await point();
+      seen[`${customer} under the pointer`] = await tip.textContent();
       await visit.check(page, `embedded for ${customer}`);
       await visit.picture(page, `embedded-${customer}`);
       if (customer === "ann") {
@@ -42,10 +47,13 @@ tell(async (visit) => {
           properties: { customer: "ann", store: "north", amount: 5, land: "DE" },
         };
         const headers = { authorization: `Bearer ${given("PENSTOCK_KEY")}`, "content-type": "application/json" };
+        await point();
         await fetch(`${visit.origin}/v1/events`, { method: "POST", headers, body: JSON.stringify([sale]) });
         const now = charts.first().locator(".total", { hasText: "15" });
         await now.waitFor();
         seen.later = await now.textContent();
+        // It is another picture under a pointer that rests.
+        seen.pointed = await tip.filter({ hasText: "15" }).textContent();
         await tile("By country").getByRole("img", { name: "Germany: 15" }).waitFor();
         await tile("Buyers").getByRole("row", { name: "ann 15" }).waitFor();
         await tile("Revenue and sales").locator(".total", { hasText: "15" }).waitFor();

@@ -13,10 +13,21 @@ export interface Hover {
   readonly width: number;
 }
 
+/** Where the pointer is in a plot. */
+export interface Pointer {
+  readonly left: number;
+  readonly top: number;
+}
+
+/** Where it is in this one; undefined if it isn't there. What is drawn in its place goes on from there. */
+export function pointerIn({ cursor: { left = -1, top = -1 } }: uPlot): Pointer | undefined {
+  return left < 0 ? undefined : { left, top };
+}
+
 /** Steps of an axis for whole numbers: 1, 2, 5, 10 and so on. */
 const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 
-/** Draws into an element, in the colours that hold there. */
+/** Draws into an element, in the colours that hold there. `pointer` is where it was in what was drawn there before. */
 export function draw(
   element: HTMLElement,
   data: OverTime,
@@ -24,6 +35,7 @@ export function draw(
   height: number,
   theme: Theme,
   onHover: (hover: Hover | undefined) => void,
+  pointer?: Pointer,
 ): uPlot {
   const styles = getComputedStyle(element);
   const [ink, grid] = [styles.getPropertyValue("--ink-2").trim(), styles.getPropertyValue("--line").trim()];
@@ -114,6 +126,7 @@ export function draw(
         }),
       ],
       hooks: {
+        ready: [(plot) => pointer && plot.setCursor(pointer)],
         setCursor: [
           (plot) => {
             const { idx, left } = plot.cursor;

@@ -3,7 +3,7 @@ import "uplot/dist/uPlot.min.css";
 import { bucket, withUnit } from "../lib/format";
 import { useTheme } from "../lib/theme";
 import { colourName } from "./palette";
-import { type Drawing, draw, type Hover } from "./plot";
+import { type Drawing, draw, type Hover, type Pointer, pointerIn } from "./plot";
 import type { OverTime, Series } from "./series";
 
 interface Props {
@@ -17,6 +17,7 @@ interface Props {
 /** Lines, stacked columns or shares of the whole over time, on a canvas: 10,000 points are no work for it. */
 export function TimeChart({ data, drawing, label, height = 300, hasLegend = true }: Props) {
   const box = useRef<HTMLDivElement>(null);
+  const pointer = useRef<Pointer>(undefined);
   const theme = useTheme();
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
   const [hover, setHover] = useState<Hover>();
@@ -28,11 +29,12 @@ export function TimeChart({ data, drawing, label, height = 300, hasLegend = true
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
-    const drawn = draw(element, { ...data, series: visible }, drawing, height, theme, setHover);
+    const drawn = draw(element, { ...data, series: visible }, drawing, height, theme, setHover, pointer.current);
     const resized = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height }));
     resized.observe(element);
     return () => {
       resized.disconnect();
+      pointer.current = pointerIn(drawn);
       drawn.destroy();
     };
   }, [data, visible, drawing, height, theme]);

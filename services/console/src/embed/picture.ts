@@ -4,7 +4,7 @@ import type { Fault } from "../api/fault";
 import { numberOf } from "../api/values";
 import { element } from "../charts/dom";
 import { drawMap } from "../charts/map";
-import { draw } from "../charts/plot";
+import { draw, pointerIn } from "../charts/plot";
 import { byCountry, loadWorld } from "../charts/world";
 import { change, instant, withUnit } from "../lib/format";
 import type { Theme } from "../lib/theme";
@@ -54,6 +54,7 @@ export class Picture {
     const names = namesIn(shape, rows);
     const head = this.head(subject, names, answer);
     const step = subject.isNumber ? undefined : shape.step;
+    const pointer = this.drawn && pointerIn(this.drawn);
     this.release();
     if (rows.rows.length === 0 || totals?.every((value) => value === null))
       return this.put(head, element("p", { class: "state" }, "No data in this time. It comes as events arrive."));
@@ -70,7 +71,7 @@ export class Picture {
     const tip = tooltip({ ...data, series });
     this.put(head, element("div", { class: "plot" }, box, tip.node), legend(series));
     const drawing = view === "bar" ? "columns" : view === "share" ? "share" : "line";
-    const drawn = draw(box, { ...data, series }, drawing, height, theme, tip.show);
+    const drawn = draw(box, { ...data, series }, drawing, height, theme, tip.show, pointer);
     this.drawn = drawn;
     this.resized = new ResizeObserver(() => drawn.setSize({ width: box.clientWidth, height }));
     this.resized.observe(box);

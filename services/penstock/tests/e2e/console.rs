@@ -194,6 +194,7 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
         (&seen["ann under the pointer"], &seen["bob under the pointer"]),
         (&json!("Revenue 10"), &json!("Revenue 100"))
     );
+    assert_eq!(seen["pointed"], "Revenue 15", "which the pointer still shows");
     assert_eq!((&seen["later"], &seen["expired"]), (&json!("15"), &json!("told")));
     assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
     assert!(seen["mistake"].as_str().unwrap().contains("did you mean `store`"), "{}", seen["mistake"]);
@@ -232,13 +233,14 @@ async fn an_admin_manages_and_others_do_not_see_it() {
     assert!(seen["wrong"].as_str().unwrap().contains("five fields"), "{}", seen["wrong"]);
     let unset = "as the server is configured";
     assert_eq!(seen["limits"], json!([unset, unset, "100 a second", "4.0 GB a second", "for ever"]));
+    assert!(seen["meanwhile"].as_str().unwrap().contains("changed meanwhile"), "{}", seen["meanwhile"]);
     assert_eq!(seen["isTheirs"], 0, "only operators set what a tenant may, its admins share it out");
     assert_eq!(seen["isDown"], 0, "the metastore, the log and the warehouse answer");
     assert!(seen["backwards"].as_str().unwrap().contains("after"), "{}", seen["backwards"]);
     assert_eq!(seen["done"], json!(["CreateReport", "SetBranding", "SetSettings", "SetSettings"]));
     assert!(seen["misnamed"].as_str().unwrap().contains("must be a host"), "{}", seen["misnamed"]);
     assert!(seen["miscoloured"].as_str().unwrap().contains("must be a colour"), "{}", seen["miscoloured"]);
-    assert_eq!(seen["verdict"], "All 12 entries hold together");
+    assert_eq!(seen["verdict"], "All 13 entries hold together");
 }
 
 #[tokio::test]
