@@ -88,8 +88,22 @@ fn explain(headers: &mut HeaderMap) {
     let _ = api::status::explained(status).add_header(headers);
 }
 
-/// The error body of Google's JSON APIs: `{"error": {"code", "status", "message", "details"}}`.
+/// A failure under its HTTP status, with when to come again.
 fn json_error(status: &Status) -> Response {
+    let mut response = json_response(http_status(status), &error_body(status));
+    if let Some(delay) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+        let seconds = delay.as_secs_f64().ceil().max(1.0) as u64;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn http_status(status: &Status) -> StatusCode {
+    StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The error body of Google's JSON APIs: `{"error": {"code", "status", "message", "details"}}`.
+pub(crate) fn error_body(status: &Status) -> Value {
     let details = status.get_error_details();
     let mut list = Vec::new();
     if let Some(info) = details.error_info() {
@@ -102,8 +116,7 @@ fn json_error(status: &Status) -> Response {
         let violations: Vec<Value> = bad.field_violations.iter().map(violation).collect();
         list.push(json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}));
     }
-    let retry = details.retry_info().and_then(|retry| retry.retry_delay);
-    if let Some(delay) = retry {
+    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
         list.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo",
             "retryDelay": format!("{:.3}s", delay.as_secs_f64())}));
     }
@@ -115,16 +128,8 @@ fn json_error(status: &Status) -> Response {
         let violations: Vec<Value> = quota.violations.iter().map(violation).collect();
         list.push(json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}));
     }
-    let http =
-        StatusCode::from_u16(api::status::http_status(status.code())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = json!({"error": {"code": http.as_u16(), "status": api::status::code_name(status.code()),
-        "message": status.message(), "details": list}});
-    let mut response = json_response(http, &body);
-    if let Some(delay) = retry {
-        let seconds = delay.as_secs_f64().ceil().max(1.0) as u64;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+    json!({"error": {"code": http_status(status).as_u16(), "status": api::status::code_name(status.code()),
+        "message": status.message(), "details": list}})
 }
 
 /// A JSON body under a status.

@@ -296,15 +296,11 @@ impl Lines {
     }
 
     fn frame(self, message: Result<String, tonic::Status>) -> Bytes {
-        let error = |status: tonic::Status| {
-            let status = serde_json::json!({"status": format!("{:?}", status.code()), "message": status.message()});
-            serde_json::json!({ "error": status })
-        };
         let text = match (self, message) {
             (Self::Ndjson, Ok(json)) => json + "\n",
-            (Self::Ndjson, Err(status)) => format!("{}\n", error(status)),
+            (Self::Ndjson, Err(status)) => format!("{}\n", protocol::error_body(&status)),
             (Self::Events, Ok(json)) => format!("data: {json}\n\n"),
-            (Self::Events, Err(status)) => format!("event: error\ndata: {}\n\n", error(status)),
+            (Self::Events, Err(status)) => format!("event: error\ndata: {}\n\n", protocol::error_body(&status)),
         };
         text.into()
     }
