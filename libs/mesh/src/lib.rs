@@ -9,6 +9,7 @@
 pub mod body;
 pub mod context;
 pub mod deadline;
+mod error_reports;
 pub mod exemplar;
 mod idle;
 pub mod lately;

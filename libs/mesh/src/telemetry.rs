@@ -1,8 +1,10 @@
 //! Logs, traces and metrics, set up once for the process.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
     io::{IsTerminal, stderr},
+    panic::{self, PanicHookInfo},
     time::Duration,
 };
 
@@ -15,9 +17,10 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
+use sentry_tracing::ErrorLayer;
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinSet, time::interval};
-use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing::{Level, Metadata, error, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, FilterFn, filter_fn},
@@ -25,7 +28,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::exemplar;
+use crate::{error_reports::ErrorReports, exemplar};
 
 /// What is observed and where it goes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +40,10 @@ pub struct TelemetryOptions {
     pub log_format: LogFormat,
     /// Where traces go by OTLP over gRPC, as in `http://localhost:4317`; nowhere if unset.
     pub otlp_endpoint: Option<String>,
+    /// Where errors and panics are reported by Sentry's protocol: a DSN, as in `https://KEY@sentry.example.com/1`; nowhere if unset.
+    pub sentry_dsn: Option<String>,
+    /// What reports call this installation.
+    pub sentry_environment: String,
     /// Which part of the calls is traced whose callers don't say, from 0 to 1. Who calls with a `traceparent` has decided.
     pub trace_sample_ratio: f64,
 }
@@ -57,6 +64,8 @@ impl Default for TelemetryOptions {
             log: "info,fjall=warn,lsm_tree=warn,sqlx=warn,hyper=warn,h2=warn".to_owned(),
             log_format: LogFormat::Json,
             otlp_endpoint: None,
+            sentry_dsn: None,
+            sentry_environment: "production".to_owned(),
             trace_sample_ratio: 0.01,
         }
     }
@@ -71,6 +80,9 @@ pub enum TelemetryError {
     /// The endpoint can't be used.
     #[error("telemetry.otlp_endpoint: {0}")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// Errors can't be reported there.
+    #[error("telemetry.sentry_dsn: {0}")]
+    Reports(String),
     /// The ratio is none.
     #[error("telemetry.trace_sample_ratio: must be from 0 to 1, not {0}")]
     Ratio(f64),
@@ -85,6 +97,7 @@ pub struct Telemetry {
     #[cfg(target_os = "linux")]
     process: Collector,
     tracer: Option<SdkTracerProvider>,
+    _reports: Option<ErrorReports>,
     /// Ends with this.
     _upkeep: JoinSet<()>,
 }
@@ -117,7 +130,7 @@ pub(crate) const SECONDS: [f64; 15] =
 /// Of each tenant only what the objectives ask: there are hundreds of them.
 const FEW_SECONDS: [f64; 3] = [0.2, 0.5, 2.0];
 
-/// Sets up the process's logs (to standard error), traces and metrics. Call it once, inside the async runtime.
+/// Sets up the process's logs (to standard error), traces, metrics and error reports. Call it once, inside the async runtime.
 pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry, TelemetryError> {
     let setup = |e: &dyn std::fmt::Display| TelemetryError::SetUp(e.to_string());
     let prometheus = PrometheusBuilder::new()
@@ -140,19 +153,36 @@ pub fn init(service_name: &str, options: &TelemetryOptions) -> Result<Telemetry,
         let steps = filter_fn(is_step).with_max_level_hint(LevelFilter::DEBUG);
         tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock")).with_filter(steps)
     });
+    let report =
+        |dsn| ErrorReports::open(dsn, &options.sentry_environment, service_name).map_err(TelemetryError::Reports);
+    let _reports = options.sentry_dsn.as_deref().map(report).transpose()?;
+    let errors = _reports.as_ref().map(|_| ErrorLayer::new().with_filter(LevelFilter::ERROR));
     tracing_subscriber::registry()
         .with(logs.with_filter(filter.or(trace_ids())))
         .with(traces)
+        .with(errors)
         .try_init()
         .map_err(|e| setup(&e))?;
+    panic::set_hook(Box::new(log_panic));
     let _upkeep = JoinSet::from_iter([upkeep(prometheus.clone())]);
     Ok(Telemetry {
         prometheus,
         #[cfg(target_os = "linux")]
         process: Collector::default(),
         tracer,
+        _reports,
         _upkeep,
     })
+}
+
+/// A panic is an error as any other in the log, and in reports.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture(); // as RUST_BACKTRACE says
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let what = info.payload_as_str().unwrap_or("no text");
+    error!(thread = thread.name(), location, panic = what, backtrace, "a thread panicked");
 }
 
 /// Puts what histograms were told into their buckets. Until then each value is kept, so this must go on in a house that nobody watches.

@@ -3,75 +3,14 @@
 use std::time::Instant;
 
 use hmac::{Hmac, KeyInit, Mac};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use std::{collections::HashMap, sync::Arc};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpListener,
-};
 
 use crate::{
     house::{House, PATIENCE, rows},
+    receiver::{Delivery, Receiver},
     stand,
 };
-
-/// What a receiver was sent.
-#[derive(Clone)]
-struct Delivery {
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-/// A receiver that is ill for its first messages.
-struct Receiver {
-    url: String,
-    deliveries: Arc<Mutex<Vec<Delivery>>>,
-}
-
-impl Receiver {
-    async fn start(ill_for: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook?x=1", listener.local_addr().unwrap());
-        let deliveries = Arc::new(Mutex::new(Vec::new()));
-        let received = Arc::clone(&deliveries);
-        tokio::spawn(async move {
-            loop {
-                let mut connection = BufReader::new(listener.accept().await.unwrap().0);
-                let (mut line, mut headers) = (String::new(), HashMap::new());
-                connection.read_line(&mut line).await.unwrap();
-                assert_eq!(line.trim(), "POST /hook?x=1 HTTP/1.1");
-                loop {
-                    line.clear();
-                    connection.read_line(&mut line).await.unwrap();
-                    let Some((name, value)) = line.trim().split_once(": ") else { break };
-                    headers.insert(name.to_lowercase(), value.to_owned());
-                }
-                let mut body = vec![0; headers["content-length"].parse().unwrap()];
-                connection.read_exact(&mut body).await.unwrap();
-                let before = {
-                    let mut received = received.lock();
-                    received.push(Delivery { headers, body });
-                    received.len() - 1
-                };
-                let status = if before < ill_for { "503 Service Unavailable" } else { "204 No Content" };
-                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-                connection.write_all(answer.as_bytes()).await.unwrap();
-            }
-        });
-        Self { url, deliveries }
-    }
-
-    async fn until(&self, count: usize) -> Vec<Delivery> {
-        let started = Instant::now();
-        while self.deliveries.lock().len() < count {
-            assert!(started.elapsed() < 2 * PATIENCE, "{} of {count} came", self.deliveries.lock().len());
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        self.deliveries.lock().clone()
-    }
-}
 
 /// As the contract says that it is made.
 fn signature(secret: &str, delivery: &Delivery) -> String {
@@ -108,7 +47,9 @@ async fn a_report_is_asked_kept_and_sent_until_it_is_taken() {
     let definition = json!({"definition": {"name": "sales", "formula": "COUNT(*)"}});
     let (status, answer) = house.post(&key, "/v1/apps/shop/metrics", &definition).await;
     assert_eq!(status, 200, "{answer}");
-    let receiver = Receiver::start(2).await;
+    let receiver =
+        Receiver::start("/hook?x=1", |before| if before < 2 { "503 Service Unavailable" } else { "204 No Content" })
+            .await;
     let sql = json!({"sql": {"sql": "SELECT event_type, COUNT(*) AS n FROM events GROUP BY event_type"}});
     let (status, made) = house.post(&key, "/v1/reports", &every_minute(sql, &receiver.url)).await;
     assert_eq!(status, 200, "{made}");
