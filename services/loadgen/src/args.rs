@@ -55,6 +55,10 @@ pub(crate) struct BenchArguments {
     /// The seed of the made events.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Take this for the highest sustained rate, of which a large tenant and the others have their shares, in events a second: so that two builds are compared under
+    /// one load. Default: what was measured.
+    #[arg(long)]
+    pub(crate) sustained: Option<f64>,
     /// Measure these parts alone, after writing and what they need.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,

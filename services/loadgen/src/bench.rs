@@ -112,7 +112,7 @@ async fn measure(
     let mut skewed = None;
     if arguments.measures(Part::Skew) {
         say("one large tenant among many");
-        let rate = penstock.queryable_per_second;
+        let rate = arguments.sustained.unwrap_or(penstock.queryable_per_second);
         skewed = Some(skew::measure(house, rows, next, rate, arguments.seconds).await?);
     }
     let mut beside = None;
