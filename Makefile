@@ -35,7 +35,7 @@ test: test-build ## Run every test, on the real engine, with real clients and a 
 	$(call beside,test-alone) RUST_TEST_THREADS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) cargo test --workspace --locked -- --skip alone::; wait $$beside
 
 test-build: console # and fetch what they use
-	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run; wait $$beside
+	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run $(TARGETS); wait $$beside
 
 test-alone: # those that disturb a cluster, and mostly wait: told at the end
 	@cargo test --workspace --locked --test e2e -- alone:: > target/test-alone.log 2>&1 || failed=1; cat target/test-alone.log; test -z "$${failed:-}"
@@ -46,10 +46,12 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 	PENSTOCK_CANARIES=$${PENSTOCK_CANARIES:-100000} cargo test --locked -p penstock --test e2e canary -- --nocapture
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
-.PHONY: lint
-lint: buf console ## Check format, lints, contracts, dependencies, the console's types, and what deploy has
+.PHONY: lint checks
+lint: console ## Check format, lints, contracts, dependencies, the console's types, and what deploy has
+	$(call beside,checks) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
+
+checks: buf console deny deploy-lint # all of lint but clippy
 	cargo fmt --all --check
-	$(call beside,deny deploy-lint) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
 	deploy/tools/breaking.sh
