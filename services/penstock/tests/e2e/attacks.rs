@@ -284,6 +284,7 @@ fn metrics() -> Vec<Attack> {
             push("GetMetric", json!({"app_id": app, "name": name}));
             push("ListMetricVersions", json!({"app_id": app, "name": name}));
             push("Evaluate", json!({"app_id": app, "name": name}));
+            push("SubscribeMetric", json!({"app_id": app, "name": name}));
             push("DeleteMetric", json!({"app_id": app, "name": name}));
             let changed = json!({"name": name, "formula": "COUNT(*)"});
             push("UpdateMetric", json!({"app_id": app, "definition": changed, "base_version": 1}));
@@ -297,6 +298,7 @@ fn metrics() -> Vec<Attack> {
         push("GetMetric", json!({"app_id": "shop", "name": name}));
         push("ListMetricVersions", json!({"app_id": "shop", "name": name}));
         push("Evaluate", json!({"app_id": "shop", "name": name}));
+        push("SubscribeMetric", json!({"app_id": "shop", "name": name}));
         push("DeleteMetric", json!({"app_id": "shop", "name": name}));
     }
     push("ListMetrics", json!({"app_id": "shop"}));
@@ -305,7 +307,9 @@ fn metrics() -> Vec<Attack> {
         push("PreviewMetric", json!({"app_id": "shop", "definition": definition(expression)}));
         for filter in filters(expression) {
             let evaluation = json!({"filters": [filter], "dimensions": [{"expression": expression}]});
-            push("Evaluate", json!({"app_id": "shop", "name": "revenue", "evaluation": evaluation}));
+            for method in ["Evaluate", "SubscribeMetric"] {
+                push(method, json!({"app_id": "shop", "name": "revenue", "evaluation": evaluation}));
+            }
         }
     }
     attacks

@@ -202,7 +202,7 @@ async fn names_of_others_answer_as_names_that_do_not_exist() {
             .map(|a| (a.code, a.messages.iter().map(|m| m.to_string().replace(name, "?")).collect::<String>()))
             .collect::<Vec<_>>()
     };
-    let of_metrics = ["GetMetric", "Evaluate", "ListMetricVersions", "DeleteMetric"];
+    let of_metrics = ["GetMetric", "Evaluate", "SubscribeMetric", "ListMetricVersions", "DeleteMetric"];
     let of_metrics = of_metrics.map(|method| (format!("MetricsService/{method}"), "name"));
     let of_dashboards = ["GetDashboard", "DeleteDashboard"];
     let of_dashboards = of_dashboards.map(|method| (format!("DashboardService/{method}"), "dashboard_id"));
