@@ -131,7 +131,11 @@ verify: lint test bench deploy-check docs-check ## Everything, with what takes t
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 	cd libs/client-go && go test -race ./...
 
-.PHONY: chaos soak
+.PHONY: chaos soak upgrade
+upgrade: engine backends console ## Upgrade the stand under load from the program of the commit FROM to this one, role by role; writes target/upgrade.md
+	cargo build --release --locked -p penstock
+	BEFORE=$$(deploy/tools/before.sh "$${FROM:?a commit, as in make upgrade FROM=v0.1.0}") PENSTOCK=$(PENSTOCK) deploy/check/upgrade.py
+
 chaos: engine backends ## Disturb every part of the stand under load, and say what users saw; writes target/chaos.md
 	@deploy/tools/faketime.sh > /dev/null
 	cargo build --release --locked -p penstock
