@@ -29,17 +29,18 @@ pub fn json() -> SerializeOptions {
     SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(false)
 }
 
-/// The contract's message of that name as JSON text without what is at its default: how such a thing is kept where people may look at it.
+/// The contract's message of that name as JSON text without what is at its default: how such a thing is kept where people may look at it. An
+/// error says what of it has no JSON: a time or a duration out of its range, which only Protobuf can bring.
 ///
 /// # Panics
 /// If the contracts have no such message.
-pub fn to_text<M: Message>(name: &str, message: &M) -> String {
+pub fn to_text<M: Message>(name: &str, message: &M) -> Result<String, String> {
     let descriptor = POOL.get_message_by_name(&format!("penstock.v1.{name}")).expect("the contracts have it");
     let message = DynamicMessage::decode(descriptor, &*message.encode_to_vec()).expect("it is one of these");
     let (mut text, plain) = (Vec::new(), json().skip_default_fields(true));
     let written = message.serialize_with_options(&mut serde_json::Serializer::new(&mut text), &plain);
-    written.expect("a message has JSON");
-    String::from_utf8(text).expect("JSON is UTF-8")
+    written.map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(text).expect("JSON is UTF-8"))
 }
 
 /// What [`to_text`] wrote; what a newer program put into it besides is left out. An error says what else it is.

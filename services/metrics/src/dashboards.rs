@@ -91,7 +91,8 @@ impl Metrics {
         // What the server gives is no part of it.
         let plain = v1::Dashboard { etag: String::new(), updated_at: None, updated_by: String::new(), ..given };
         let dashboard = checked(plain, &app)?;
-        let content = api::to_text(NAME, &dashboard);
+        let content = api::to_text(NAME, &dashboard)
+            .map_err(|error| Error::invalid("dashboard", "MALFORMED", format!("has what can't be kept: {error}")))?;
         if content.len() > MOST_BYTES {
             let description = format!("must have at most {MOST_BYTES} bytes as JSON, not {}", content.len());
             return Err(Error::invalid("dashboard", "TOO_LARGE", description));

@@ -110,6 +110,15 @@ async fn what_is_no_dashboard_is_refused_by_its_fields() {
     assert_eq!(fields(put(&world, &analyst(), dashboard(vec![tile("a", Question::Sql(long))])).await), ["dashboard"]);
     let none = PutDashboardRequest { app_id: "shop".into(), dashboard: None };
     assert_eq!(fields(world.send(&analyst(), none, method!(put_dashboard)).await), ["dashboard"]);
+    // Only Protobuf can bring what no text says.
+    for seconds in [i64::MAX, i64::MIN] {
+        let last = Some(Duration { seconds, nanos: 0 });
+        let ranged = Dashboard { range: Some(TimeRange { last, ..TimeRange::default() }), ..dashboard(Vec::new()) };
+        assert_eq!(fields(put(&world, &analyst(), ranged).await), ["dashboard"]);
+        let from = Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let ranged = Dashboard { range: Some(TimeRange { from, ..TimeRange::default() }), ..dashboard(Vec::new()) };
+        assert_eq!(fields(put(&world, &analyst(), ranged).await), ["dashboard"]);
+    }
     assert_eq!(world.query.explained().len(), 0, "only what has the form of one is tried");
 }
 
