@@ -7,9 +7,12 @@ use prost_reflect::{
     DescriptorPool, DeserializeOptions, DynamicMessage, MethodDescriptor, SerializeOptions, prost::Message,
 };
 
+use template::Template;
+
 pub mod convert;
 pub mod raw;
 pub mod status;
+pub mod template;
 
 /// The messages, clients and servers generated from `proto/penstock/v1`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
@@ -70,24 +73,13 @@ pub fn is_read(path: &str) -> bool {
 
 /// Whether what is called at `path`, by gRPC or by HTTP as the contract maps it, answers with a stream.
 pub fn is_stream(path: &str) -> bool {
-    static STREAMS: LazyLock<(HashSet<String>, Vec<String>)> = LazyLock::new(|| {
-        let streams = methods().into_iter().filter(MethodDescriptor::is_server_streaming);
-        let paths = streams.flat_map(|method| [Some(grpc_path(&method)), posted_to(&method)]).flatten();
-        let (templates, whole): (Vec<_>, Vec<_>) = paths.partition(|path| path.contains('{'));
-        (whole.into_iter().collect(), templates)
+    static STREAMS: LazyLock<(HashSet<String>, Vec<Template>)> = LazyLock::new(|| {
+        let streams: Vec<_> = methods().into_iter().filter(MethodDescriptor::is_server_streaming).collect();
+        let posted = streams.iter().filter_map(posted_to).map(|path| Template::parse(&path));
+        (streams.iter().map(grpc_path).collect(), posted.collect())
     });
-    let (whole, templates) = &*STREAMS;
-    whole.contains(path) || templates.iter().any(|template| fits(template, path))
-}
-
-/// Whether a path is one of a template's, as in `/v1/apps/{app_id}/metrics/{name}:subscribe`.
-fn fits(template: &str, path: &str) -> bool {
-    let same = |template: &str, part: &str| match template.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-        Some((_, verb)) => part.len() > verb.len() && part.ends_with(verb),
-        None => template == part,
-    };
-    let (mut wanted, mut parts) = (template.split('/'), path.split('/'));
-    wanted.by_ref().all(|wanted| parts.next().is_some_and(|part| same(wanted, part))) && parts.next().is_none()
+    let (grpc, posted) = &*STREAMS;
+    grpc.contains(path) || posted.iter().any(|template| template.matches(path).is_some())
 }
 
 fn methods() -> Vec<MethodDescriptor> {

@@ -7,6 +7,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use api::template::{Template, Variables, percent_decode};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -19,9 +20,6 @@ use crate::{
     Body, HttpService, Request, Response, body,
     protocol::{self, Protocol},
 };
-
-mod template;
-use template::{Template, Variables};
 
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -103,7 +101,7 @@ impl Transcoder {
             let (name, text) = named.ok_or_else(|| {
                 Error::invalid("query", "MALFORMED", format!("{pair:?} is not a parameter, as in `name=value`"))
             })?;
-            set(&mut message, name, &template::percent_decode(text))?;
+            set(&mut message, name, &percent_decode(&text.replace('+', " ")))?;
         }
         for (name, text) in variables {
             set(&mut message, &name, &text)?;

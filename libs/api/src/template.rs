@@ -2,11 +2,11 @@
 //! `:verb` at the end.
 
 /// What a path says: (field path, decoded text).
-pub(super) type Variables = Vec<(String, String)>;
+pub type Variables = Vec<(String, String)>;
 
 /// A parsed path template.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub struct Template {
     segments: Vec<Segment>,
     verb: Option<String>,
 }
@@ -18,7 +18,8 @@ enum Segment {
 }
 
 impl Template {
-    pub(super) fn parse(path: &str) -> Self {
+    /// What the contract has as a path.
+    pub fn parse(path: &str) -> Self {
         let (path, verb) = split_verb(path);
         let segments = path.trim_start_matches('/').split('/').map(|segment| {
             match segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) {
@@ -30,7 +31,7 @@ impl Template {
     }
 
     /// The variables of a path that fits.
-    pub(super) fn matches(&self, path: &str) -> Option<Variables> {
+    pub fn matches(&self, path: &str) -> Option<Variables> {
         let (path, verb) = split_verb(path);
         if verb != self.verb.as_deref() {
             return None;
@@ -58,8 +59,8 @@ fn split_verb(path: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `%41` and `+` decoded; what isn't UTF-8 becomes U+FFFD, which no name contains.
-pub(super) fn percent_decode(text: &str) -> String {
+/// `%41` decoded; what isn't UTF-8 becomes U+FFFD, which no name contains.
+pub fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
@@ -73,7 +74,6 @@ pub(super) fn percent_decode(text: &str) -> String {
                 at += 3;
                 continue;
             }
-            (b'+', _) => out.push(b' '),
             (byte, _) => out.push(byte),
         }
         at += 1;
@@ -107,8 +107,8 @@ mod tests {
         check("/v1/apps/{app_id}/metrics/{name}", "/v1/apps/x/metrics/r:evaluate", None);
         check(
             "/v1/apps/{app_id}/metrics/{d.name}",
-            "/v1/apps/x/metrics/%zz%4",
-            Some(&[("app_id", "x"), ("d.name", "%zz%4")]),
+            "/v1/apps/x+y/metrics/%zz%4",
+            Some(&[("app_id", "x+y"), ("d.name", "%zz%4")]),
         );
     }
 }
