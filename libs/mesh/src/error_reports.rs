@@ -112,38 +112,47 @@ impl Postman {
         while let Ok(item) = waiting.recv() {
             match item {
                 Item::Report(_) if Instant::now() < silent_until => count("dropped"),
-                Item::Report(envelope) => match timeout(PATIENCE, self.post(&envelope)).await {
-                    Ok(Ok(())) => count("sent"),
-                    Ok(Err(pause)) => {
-                        count("failed");
+                Item::Report(envelope) => {
+                    let outcome = timeout(PATIENCE, self.post(&envelope)).await.ok().flatten();
+                    count(if matches!(outcome, Some(Outcome::Taken)) { "sent" } else { "failed" });
+                    if let Some(Outcome::TooMany { pause }) = outcome {
                         silent_until = Instant::now() + pause;
                     }
-                    Err(_) => count("failed"),
-                },
+                }
                 Item::Flush(done) => drop(done.try_send(())),
             }
         }
     }
 
-    /// Sends it, or says for how long to send nothing.
-    async fn post(&self, envelope: &Envelope) -> Result<(), Duration> {
+    /// What the server says to it, if it answers.
+    async fn post(&self, envelope: &Envelope) -> Option<Outcome> {
         let mut body = Vec::new();
-        envelope.to_writer(&mut body).map_err(|_| Duration::ZERO)?;
+        envelope.to_writer(&mut body).ok()?;
         let request = Request::post(&self.address)
             .header(header::CONTENT_TYPE, "application/x-sentry-envelope")
             .header(header::USER_AGENT, AGENT)
             .header("x-sentry-auth", &self.authorization)
             .body(Full::new(Bytes::from(body)))
-            .map_err(|_| Duration::ZERO)?;
-        let answer = self.client.request(request).await.map_err(|_| Duration::ZERO)?;
+            .ok()?;
+        let answer = self.client.request(request).await.ok()?;
         match answer.status() {
-            status if status.is_success() => Ok(()),
+            status if status.is_success() => Some(Outcome::Taken),
             StatusCode::TOO_MANY_REQUESTS => {
-                let after =
-                    answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                Err(after.map_or(PAUSE, Duration::from_secs))
+                let after = answer.headers().get(header::RETRY_AFTER);
+                let seconds = after.and_then(|value| value.to_str().ok()?.parse().ok());
+                Some(Outcome::TooMany { pause: seconds.map_or(PAUSE, Duration::from_secs) })
             }
-            _ => Err(Duration::ZERO),
+            _ => Some(Outcome::Refused),
         }
     }
+}
+
+/// What the server says to a report.
+enum Outcome {
+    Taken,
+    /// It wants none for so long.
+    TooMany {
+        pause: Duration,
+    },
+    Refused,
 }
