@@ -82,6 +82,13 @@ pub fn is_stream(path: &str) -> bool {
     grpc.contains(path) || posted.iter().any(|template| template.matches(path).is_some())
 }
 
+/// Whether the gRPC method at `path` takes a stream. HTTP maps none of these.
+pub fn takes_stream(path: &str) -> bool {
+    static TAKERS: LazyLock<HashSet<String>> =
+        LazyLock::new(|| methods().iter().filter(|method| method.is_client_streaming()).map(grpc_path).collect());
+    TAKERS.contains(path)
+}
+
 fn methods() -> Vec<MethodDescriptor> {
     POOL.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }

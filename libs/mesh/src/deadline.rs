@@ -23,6 +23,14 @@ pub fn parse(text: &str) -> Option<Duration> {
     })
 }
 
+/// The header's value for that much time, rounded down to what eight digits can say.
+pub fn format(left: Duration) -> String {
+    match left.as_millis() {
+        ms if ms < 100_000_000 => format!("{ms}m"),
+        ms => format!("{}S", (ms / 1_000).min(99_999_999)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +39,10 @@ mod tests {
     fn timeouts_are_read_as_grpc_writes_them() {
         assert_eq!(parse("100m"), Some(Duration::from_millis(100)));
         assert_eq!(parse("2H"), Some(Duration::from_secs(7200)));
+        for (left, text) in [(0, "0m"), (99_999_999, "99999999m"), (100_000_500, "100000S")] {
+            assert_eq!(format(Duration::from_millis(left)), text);
+        }
+        assert_eq!(format(Duration::MAX), "99999999S");
         for bad in ["", "m", "1", "1x", "-1m", "123456789m", "1.5S", "ä"] {
             assert_eq!(parse(bad), None, "{bad}");
         }

@@ -203,3 +203,22 @@ pub enum Priority {
     /// Off-peak work.
     Background,
 }
+
+impl Priority {
+    /// Every one, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Interactive, Self::Scheduled, Self::Background];
+
+    /// Its name, as people and tables have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Scheduled => "scheduled",
+            Self::Background => "background",
+        }
+    }
+
+    /// The priority of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.name() == name)
+    }
+}

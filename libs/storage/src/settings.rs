@@ -205,6 +205,13 @@ impl AllSettings {
         app.and_then(|app| of_tenant.apps.get(app)).unwrap_or(&of_tenant.settings)
     }
 
+    /// Whether pages of this origin are named by anybody's.
+    pub fn name_origin(&self, origin: &[u8]) -> bool {
+        let tenants = self.tenants.values().flat_map(|t| t.apps.values().chain([&t.settings]));
+        let names = |settings: &Settings| settings.allowed_origins.iter().any(|named| named.as_bytes() == origin);
+        tenants.chain([&self.installation]).any(names)
+    }
+
     /// The same of all apps of a tenant that have something of their own.
     pub fn of_apps(&self, tenant: &TenantId) -> impl Iterator<Item = &Settings> {
         self.tenants.get(tenant).into_iter().flat_map(|of_tenant| of_tenant.apps.values())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use mesh::{Request, context::CallContext};
 use model::{Error, Permission, Priority, Scope};
 use storage::{Key, Settings};
@@ -23,7 +24,10 @@ pub(crate) fn whence(request: &Request) -> Result<Whence, Error> {
     request.extensions().get().copied().ok_or_else(|| Error::internal("a call comes from nowhere"))
 }
 
-/// How urgent a call may be, and is if it doesn't say.
+/// The header in which a call says how urgent it is: `interactive`, `scheduled` or `background`.
+const PRIORITY: &str = "x-priority";
+
+/// How urgent a call may be, and is unless its message says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Urgency {
     pub(crate) most: Priority,
@@ -35,6 +39,15 @@ impl Urgency {
     pub(crate) fn of(key: &Key, settings: &Settings) -> Self {
         let most = settings.max_priority.unwrap_or_default().max(key.scope.priority);
         Self { most, default: settings.default_priority.unwrap_or_default().max(most) }
+    }
+
+    /// As the call's header asks, as far as it may.
+    pub(crate) fn asked(self, headers: &HeaderMap) -> Result<Self, Error> {
+        let Some(asked) = headers.get(PRIORITY) else { return Ok(self) };
+        let asked = asked.to_str().ok().and_then(Priority::from_name).ok_or_else(|| {
+            Error::invalid(PRIORITY, "NOT_ALLOWED", "must be `interactive`, `scheduled` or `background`")
+        })?;
+        Ok(Self { default: asked.max(self.most), ..self })
     }
 }
 
@@ -95,7 +108,16 @@ mod tests {
                 last_used_at_ms: None,
             };
             let settings = Settings { max_priority, default_priority, ..Settings::default() };
-            assert_eq!(Urgency::of(&key, &settings), Urgency { most, default });
+            let urgency = Urgency::of(&key, &settings);
+            assert_eq!(urgency, Urgency { most, default });
+            for (asked, got) in [("interactive", most), ("background", Background)] {
+                let headers = [(PRIORITY.parse().unwrap(), asked.parse().unwrap())].into_iter().collect();
+                assert_eq!(urgency.asked(&headers).unwrap(), Urgency { most, default: got });
+            }
         }
+        let urgency = Urgency { most: Scheduled, default: Scheduled };
+        assert_eq!(urgency.asked(&HeaderMap::new()).unwrap(), urgency);
+        let headers = [(PRIORITY.parse().unwrap(), "urgent".parse().unwrap())].into_iter().collect();
+        assert_eq!(urgency.asked(&headers).unwrap_err().violations[0].field, PRIORITY);
     }
 }

@@ -1,19 +1,29 @@
 //! The caller's `grpc-timeout`, kept for the head and the body of the response.
 //!
-//! tonic's own covers headers only and ends as CANCELLED. Passing time is taken off the header, so each service sees what is left.
-
-use std::time::Duration;
+//! tonic's own covers headers only and ends as CANCELLED. The service behind is told what is left once the call goes there.
 
 use http::HeaderValue;
 use mesh::{
     Request, Response,
-    deadline::{HEADER, parse},
+    deadline::{HEADER, format, parse},
     protocol::Protocol,
 };
 use model::{Error, ErrorCode};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{ending::ending, middleware::Next};
+
+/// When the caller's time is over.
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+/// Takes the time that has passed off the header.
+pub(crate) fn tell_rest(request: &mut Request) {
+    let Some(Deadline(at)) = request.extensions().get().copied() else { return };
+    let left = format(at.saturating_duration_since(Instant::now()));
+    let left = HeaderValue::try_from(left).expect("digits and a letter are a header value");
+    request.headers_mut().insert(HEADER, left);
+}
 
 /// Runs the rest of the stack within the caller's time.
 pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Response, Error> {
@@ -23,7 +33,7 @@ pub(crate) async fn deadline(mut request: Request, next: Next) -> Result<Respons
             Error::invalid(HEADER, "MALFORMED", "must be up to 8 digits and a unit out of H M S m u n")
         })?;
     let deadline = Instant::now() + timeout;
-    request.headers_mut().insert(HEADER, format(timeout));
+    request.extensions_mut().insert(Deadline(deadline));
     let protocol = Protocol::of(&request);
     match timeout_at(deadline, next.run(request)).await {
         Ok(response) => Ok(ending(response?, protocol, async move {
@@ -38,18 +48,10 @@ fn exceeded() -> Error {
     Error::new(ErrorCode::DeadlineExceeded, "the deadline passed before the answer was complete")
 }
 
-fn format(left: Duration) -> HeaderValue {
-    let text = match left.as_millis() {
-        ms if ms < 100_000_000 => format!("{ms}m"),
-        ms => format!("{}S", (ms / 1000).min(99_999_999)),
-    };
-    HeaderValue::try_from(text).expect("digits and a letter are a header value")
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{convert::Infallible, sync::Arc, task::Poll};
+    use std::{convert::Infallible, sync::Arc, task::Poll, time::Duration};
 
     use bytes::Bytes;
     use http_body::Frame;
@@ -76,6 +78,18 @@ mod tests {
         let body = service.oneshot(in_five_seconds()).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(started.elapsed(), Duration::from_secs(5));
         assert_eq!(body.trailers().unwrap()["grpc-status"], "4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_next_is_told_what_is_left() {
+        let slow = Stacked::new(|mut request: Request| async move {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            tell_rest(&mut request);
+            let left = request.headers()[HEADER].to_str().unwrap().to_owned();
+            Ok::<_, Error>(http::Response::builder().header("left", left).body(Body::empty()).unwrap())
+        });
+        let response = middleware::layer(deadline).layer(slow).oneshot(in_five_seconds()).await.unwrap();
+        assert_eq!(response.headers()["left"], "3800m");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ mod embed;
 mod ending;
 mod middleware;
 mod observe;
+mod patience;
 mod public;
 mod shared_keys;
 mod shed;
@@ -33,13 +34,15 @@ pub use uses::Uses;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Calls under way at once, of all tenants.
+    /// Calls under way at once, of all tenants. Background calls are let in up to half of them, scheduled up to three quarters, and one tenant's up
+    /// to four times as many as are free.
     pub max_calls: usize,
     /// Calls a second of one tenant, sustained, of all gateways together; 0: no limit.
     pub tenant_calls_per_second: u32,
     /// Calls that a tenant may make at once after a pause. 0: what may come in ten seconds.
     pub tenant_burst: u32,
-    /// Origins whose pages may call by grpc-web and JSON; `*` for all. Calls carry a key in a header, never a cookie.
+    /// Origins whose pages may call by grpc-web and JSON, beside those that settings of the installation, of tenants and of apps name; `*` for all.
+    /// Calls carry a key in a header, never a cookie.
     pub allowed_origins: Vec<String>,
     /// Networks of proxies whose `x-forwarded-for` says who called them, as "10.0.0.0/8". Of everybody else that header counts for nothing.
     pub trusted_hops: Vec<Network>,

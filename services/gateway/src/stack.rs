@@ -24,12 +24,13 @@ use crate::{
     call,
     call::Urgency,
     console,
-    deadline::deadline,
+    deadline::{self, deadline},
     ending::ending,
     middleware::{Next, Stacked, layer},
     observe::{observe, rescue},
+    patience::patience,
     shared_keys::SharedKeys,
-    shed::Load,
+    shed::{Load, Shares},
     target::{Target, tell_segment},
     trace::trace,
     unknown::Unknown,
@@ -93,9 +94,9 @@ impl Services {
 pub fn service(parts: Parts) -> HttpService {
     let Parts { directory, cache, cache_key, context_key, name, uses, services, options, now_ms } = parts;
     let room = Load::new(options.max_calls * 2);
-    let load = Load::new(options.max_calls);
+    let load = Shares::new(options.max_calls);
     let limits = Limits::follow(Arc::clone(&cache), Arc::clone(&directory), ("gateway", name), 0);
-    let places = Arc::clone(&limits);
+    let (places, origins) = (Arc::clone(&limits), Arc::clone(&limits));
     let calls = (options.tenant_calls_per_second.into(), options.tenant_burst.into());
     let calls = Arc::new((Limit::new(&limits, "requests_per_second", "requests"), limits, calls));
     let unknown = Unknown::new(options.unknown_keys_per_second, options.address_unknown_keys_per_second);
@@ -116,6 +117,8 @@ pub fn service(parts: Parts) -> HttpService {
         .layer(layer(move |request, next| memory_guard(Arc::clone(&room), request, next)))
         // The caller's time runs from here; waiting for anything below counts.
         .layer(layer(deadline))
+        // A message that doesn't come keeps no place, in what is counted above and below.
+        .layer(layer(patience))
         // Load balancers ask for health without a key.
         .layer(layer(move |request, next| public_first(public.clone(), request, next)))
         // Where the call comes from, which bounds what keys that nobody knows may cost.
@@ -128,7 +131,7 @@ pub fn service(parts: Parts) -> HttpService {
         .layer(layer(scope))
         // The tenant's own limit comes before shedding, so that a noisy tenant never sheds its neighbours.
         .layer(layer(move |request, next| tenant_limit(Arc::clone(&calls), request, next)))
-        // What is left may still be too much for this process: the least urgent goes first.
+        // What is left may still be too much for this process: the least urgent goes first, and who has many under way.
         .layer(layer(move |request, next| load_shed(Arc::clone(&load), request, next)))
         // Last: the key is taken off, the signed context put on.
         .layer(layer(move |request, next| sign(context_key.clone(), now_ms, request, next)))
@@ -139,7 +142,7 @@ pub fn service(parts: Parts) -> HttpService {
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|error| Protocol::Json.error(&error))) }
     });
     // grpc-web is only another framing: it becomes gRPC before any layer looks, and CORS answers browsers before that.
-    let cors = cors(&options.allowed_origins);
+    let cors = cors(&options.allowed_origins, origins);
     let web =
         ServiceBuilder::new().layer(cors.clone()).layer(tonic_web::GrpcWebLayer::new()).service(answering.clone());
     let plain = ServiceBuilder::new().layer(cors).service(answering.clone());
@@ -223,7 +226,8 @@ async fn place(
     let settings = all.at(&key.scope.tenant, key.scope.apps.single());
     call::whence(&request)?.check(&key, settings, request.headers())?;
     uses.note(&key.id, now_ms());
-    request.extensions_mut().insert(Urgency::of(&key, settings));
+    let urgency = Urgency::of(&key, settings).asked(request.headers())?;
+    request.extensions_mut().insert(urgency);
     next.run(request).await
 }
 
@@ -268,8 +272,8 @@ async fn tenant_limit(calls: Arc<Calls>, request: Request, next: Next) -> Result
     next.run(request).await
 }
 
-async fn load_shed(load: Arc<Load>, request: Request, next: Next) -> Result<Response, Error> {
-    let _underway = load.enter(call::urgency(&request)?.most)?;
+async fn load_shed(load: Arc<Shares>, request: Request, next: Next) -> Result<Response, Error> {
+    let _underway = load.enter(&call::key(&request)?.scope.tenant, call::urgency(&request)?.default)?;
     next.run(request).await
 }
 
@@ -284,6 +288,7 @@ async fn sign(key: SigningKey, now_ms: fn() -> i64, mut request: Request, next: 
     headers.remove(header::AUTHORIZATION);
     headers.remove("x-api-key");
     headers.insert(CONTEXT_HEADER, context.to_header(&key));
+    deadline::tell_rest(&mut request);
     next.run(request).await
 }
 
@@ -292,7 +297,7 @@ async fn route(services: Arc<Services>, request: Request) -> Result<Response, Er
     Ok(explained(service.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})))
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
+fn cors(origins: &[String], limits: Arc<Limits>) -> CorsLayer {
     let exposed =
         ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"].map(HeaderName::from_static);
     let layer =
@@ -300,5 +305,10 @@ fn cors(origins: &[String]) -> CorsLayer {
     if origins.iter().any(|origin| origin == "*") {
         return layer.allow_origin(Any);
     }
-    layer.allow_origin(AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok())))
+    let origins: Arc<[String]> = origins.into();
+    // Which tenant asks is not known before there is a key: whether its keys may be used by that page is checked with them.
+    layer.allow_origin(AllowOrigin::async_predicate(move |origin: HeaderValue, _| async move {
+        let listed = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        listed || limits.known_settings().await.is_ok_and(|all| all.name_origin(origin.as_bytes()))
+    }))
 }

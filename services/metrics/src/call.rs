@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use mesh::{
     context::{self, CallContext},
+    deadline,
     trace::TRACEPARENT,
 };
 use model::{Act, Error, TenantId};
+use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 
-/// What is passed on beside the context: how long the caller waits, and the trace that the call is part of.
-const PASSED_ON: [&str; 3] = ["grpc-timeout", TRACEPARENT, "tracestate"];
+/// What is passed on beside the context and what is left of the caller's time: the trace that the call is part of.
+const PASSED_ON: [&str; 2] = [TRACEPARENT, "tracestate"];
 
 /// A call under way.
 pub(crate) struct Call {
     pub(crate) context: Arc<CallContext>,
+    /// How long the caller waits.
+    deadline: Option<Instant>,
     passed_on: Vec<(&'static str, MetadataValue<Ascii>)>,
 }
 
@@ -24,7 +28,9 @@ impl Call {
         let context = context::of(request.extensions())?;
         let metadata = request.metadata();
         let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, metadata.get(name)?.clone())));
-        Ok(Self { context, passed_on: passed_on.collect() })
+        let timeout = metadata.get(deadline::HEADER).and_then(|value| value.to_str().ok()).and_then(deadline::parse);
+        let deadline = timeout.map(|left| Instant::now() + left);
+        Ok(Self { context, deadline, passed_on: passed_on.collect() })
     }
 
     /// The tenant whose key was shown.
@@ -40,6 +46,10 @@ impl Call {
 
     /// The metadata for a call that this one leads to.
     pub(crate) fn passed_on(&self) -> impl Iterator<Item = (&'static str, MetadataValue<Ascii>)> {
-        self.passed_on.iter().cloned()
+        let left = self.deadline.and_then(|deadline| {
+            let left = deadline::format(deadline.saturating_duration_since(Instant::now()));
+            Some((deadline::HEADER, left.parse().ok()?))
+        });
+        self.passed_on.iter().cloned().chain(left)
     }
 }

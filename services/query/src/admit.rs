@@ -27,7 +27,7 @@ pub use hours::Hours;
 
 use crate::Options;
 use fair::{Ask, Bounds, Fair, Full, QUANTUM, Standing};
-use shown::{Shown, name};
+use shown::Shown;
 
 /// The least and the most that a refusal tells to wait.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
@@ -218,8 +218,8 @@ impl Inner {
         } else {
             format!("the house is full: {running} of its {} places are in use", self.places)
         };
-        metrics::counter!("penstock_query_refused_total", "class" => name(class)).increment(1);
-        let message = format!("this query {what}, at place {place} of the {} queue; {why}", name(class));
+        metrics::counter!("penstock_query_refused_total", "class" => class.name()).increment(1);
+        let message = format!("this query {what}, at place {place} of the {} queue; {why}", class.name());
         let retry = self.wait(state, standing).clamp(RETRY.0, RETRY.1);
         Error { retry_after: Some(retry), ..Error::new(ErrorCode::ResourceExhausted, message) }
     }

@@ -297,7 +297,7 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let (statement, extent) = (plan.compile()?, Extent::of(&times, self.now_ms()));
-        let work = Work { plan, statement, extent, by_states: None, class, max_execution_ms, traceparent };
+        let work = Work { plan, statement, extent, by_states: None, class, max_execution_ms, until: None, traceparent };
         self.run_once(work, fresh, frontier).await
     }
 
@@ -329,7 +329,7 @@ impl Engine {
         let (fresh, _) = self.freshness.ready(wanted.as_ref(), &caller.options, None).await?;
         self.admission.in_time(plan.tenant(), caller.class, caller.deadline)?;
         let frontier = Frontier::new(fresh.at, fresh.reached.clone());
-        let work = self.work_without_states(&plan, None, caller)?;
+        let work = Work { until: caller.deadline, ..self.work_without_states(&plan, None, caller)? };
         let running = self.run(work, fresh, &frontier, started).await?;
         let columns = columns(&running.work.plan);
         let header = v1::Result { columns, rows: Vec::new(), info: Some(running.info(false)) };
@@ -376,6 +376,7 @@ impl Engine {
             by_states: Some((of_times.to_vec(), found.life)),
             class: caller.class,
             max_execution_ms: self.options.max_execution_ms,
+            until: None,
             traceparent: caller.traceparent.clone(),
         })
     }
@@ -390,13 +391,13 @@ impl Engine {
         let plan = times.map_or_else(|| plan.clone(), |times| plan.over(times));
         let (statement, traceparent) = (plan.compile()?, caller.traceparent.clone());
         let (class, max_execution_ms) = (caller.class, self.options.max_execution_ms);
-        Ok(Work { plan, statement, extent, by_states: None, class, max_execution_ms, traceparent })
+        Ok(Work { plan, statement, extent, by_states: None, class, max_execution_ms, until: None, traceparent })
     }
 
     /// The work of an export, whose readers may be slow.
     pub(crate) fn export_work(&self, plan: &SealedPlan, caller: &Caller) -> Result<Work, Error> {
         let max_execution_ms = self.options.export_max_execution_ms;
-        Ok(Work { max_execution_ms, ..self.work_without_states(plan, None, caller)? })
+        Ok(Work { max_execution_ms, until: caller.deadline, ..self.work_without_states(plan, None, caller)? })
     }
 
     /// What a plan is expected to read from this route.

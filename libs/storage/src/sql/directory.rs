@@ -140,7 +140,7 @@ impl From<&Key> for KeyRow {
             environment: key.environment.name().to_owned(),
             apps,
             permissions: names.join(" "),
-            priority: priority_name(key.scope.priority).to_owned(),
+            priority: key.scope.priority.name().to_owned(),
             networks: (!key.places.networks.is_empty()).then(|| array(&key.places.networks)),
             origins: (!key.places.origins.is_empty()).then(|| array(&key.places.origins)),
             filters: (!key.scope.filters.is_empty()).then(|| array(&key.scope.filters)),
@@ -176,7 +176,8 @@ impl TryFrom<KeyRow> for Key {
                 TenantId::new(&row.tenant).map_err(damaged)?,
                 apps,
                 permissions,
-                priority_from_name(&row.priority)?,
+                Priority::from_name(&row.priority)
+                    .ok_or_else(|| damaged(format_args!("priority {:?}", row.priority)))?,
             )
         };
         Ok(Self {
@@ -202,19 +203,4 @@ fn array<T: Serialize>(members: &[T]) -> String {
 
 fn of_array<T: DeserializeOwned>(json: &str) -> Result<Vec<T>, MetaError> {
     serde_json::from_str(json).map_err(damaged)
-}
-
-const PRIORITIES: [Priority; 3] = [Priority::Interactive, Priority::Scheduled, Priority::Background];
-
-const fn priority_name(priority: Priority) -> &'static str {
-    match priority {
-        Priority::Interactive => "interactive",
-        Priority::Scheduled => "scheduled",
-        Priority::Background => "background",
-    }
-}
-
-fn priority_from_name(name: &str) -> Result<Priority, MetaError> {
-    let found = PRIORITIES.into_iter().find(|p| priority_name(*p) == name);
-    found.ok_or_else(|| damaged(format_args!("priority {name:?}")))
 }

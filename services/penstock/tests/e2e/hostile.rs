@@ -192,6 +192,30 @@ async fn connections_that_say_nothing_or_too_slowly_take_no_room_for_long() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies_leave_places_to_others() {
+    let stand = Stand::with("[gateway]\nmax_calls = 40\n").await;
+    let post = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", stand.attacker);
+    let body = format!("{post}content-type: application/json\r\ncontent-length: 1000\r\n\r\n[");
+    let bodies = stand.beside("slow bodies", stand.connections(200, body.as_bytes())).await;
+    let question = json!({"sql": "SELECT COUNT(*) FROM events", "app_id": "shop"});
+    let started = Instant::now();
+    let refusal = loop {
+        let (status, answer) = stand.house.post(&stand.attacker, "/v1/sql", &question).await;
+        if status == 429 {
+            break answer.to_string();
+        }
+        assert!(started.elapsed() < PATIENCE, "they take no places: {status}, {answer}");
+    };
+    assert!(refusal.contains("of your calls are under way") && refusal.contains("RetryInfo"), "{refusal}");
+    stand.neighbour_calls("while slow bodies have their places").await;
+    drop(bodies);
+    let started = Instant::now();
+    while stand.house.post(&stand.attacker, "/v1/sql", &question).await.0 != 200 {
+        assert!(started.elapsed() < PATIENCE, "the places never come free");
+    }
+}
+
 /// The HTTP status of a call with this body, and what it says of itself as gRPC.
 async fn grpc(house: &House, key: &str, kind: &str, encoding: &str, body: Vec<u8>) -> (u16, Option<String>) {
     let request = http::Request::post(format!("http://{}{PUBLISH}", house.address))

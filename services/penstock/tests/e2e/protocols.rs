@@ -1,6 +1,6 @@
 //! One port, every protocol: health, reflection, grpc-web, CORS, and how what is not there is answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::v1::{
     SqlQuery, SqlRequest, SqlResponse, SqlStreamRequest, SqlStreamResponse, SubscribeRequest,
@@ -17,7 +17,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     every::{Contracts, answer_of},
-    house::House,
+    house::{House, PATIENCE},
     oracle::python,
     replay::number,
 };
@@ -220,6 +220,21 @@ async fn a_browser_may_ask_before_it_calls() {
         let answer = request.bearer_auth(closed.demo_key()).send().await.unwrap();
         assert_eq!(answer.headers().contains_key("access-control-allow-origin"), allowed, "{origin}");
     }
+    // A tenant's own pages are asked about before its key comes.
+    closed.tenant("acme", "shop", &["query"]).await;
+    let body = json!({"tenant_id": "acme", "settings": {"allowed_origins": ["https://acme.example"]}});
+    let set = closed.http.put(format!("http://{}/v1/settings", closed.address)).bearer_auth(closed.operator_key());
+    assert_eq!(set.json(&body).send().await.unwrap().status(), 200);
+    let may = async |origin: &str| {
+        let asked = closed.http.request(Method::OPTIONS, format!("http://{}/v1/sql", closed.address));
+        let asked = asked.header("origin", origin).header("access-control-request-method", "POST");
+        asked.send().await.unwrap().headers().contains_key("access-control-allow-origin")
+    };
+    let started = Instant::now();
+    while !may("https://acme.example").await {
+        assert!(started.elapsed() < PATIENCE, "its pages may not call");
+    }
+    assert!(may("https://dash.example").await && !may("https://evil.example").await);
 }
 
 #[tokio::test]

@@ -91,19 +91,30 @@ async fn who_can_not_have_its_turn_is_told_where_it_stood_why_and_when_to_come_a
     let mut streams = client(&house).await;
     let busy = open(&mut streams, stream_of(&large())).await;
     let question = "SELECT COUNT(*) AS n FROM events";
-    for (key, priority, class, why) in [
-        (house.demo_key(), "PRIORITY_INTERACTIVE", "interactive", "the tenant has all of its 1 places in use"),
-        (rival.clone(), "PRIORITY_UNSPECIFIED", "interactive", "the house is full: 1 of its 1 places are in use"),
-        (rival, "PRIORITY_BACKGROUND", "background", "background work is closed while half of the 1 places are in use"),
+    let closed = "background work is closed while half of the 1 places are in use";
+    for (key, header, priority, class, why) in [
+        (house.demo_key(), "", "PRIORITY_INTERACTIVE", "interactive", "the tenant has all of its 1 places in use"),
+        (rival.clone(), "", "PRIORITY_UNSPECIFIED", "interactive", "the house is full: 1 of its 1 places are in use"),
+        (rival.clone(), "", "PRIORITY_BACKGROUND", "background", closed),
+        (rival.clone(), "background", "PRIORITY_UNSPECIFIED", "background", closed),
+        (rival.clone(), "background", "PRIORITY_SCHEDULED", "scheduled", "the house is full"),
     ] {
         let app = if key == house.demo_key() { "xyz123" } else { "shop" };
         let body = json!({"sql": question, "app_id": app, "options": {"priority": priority}});
-        let (status, refusal) = house.post(&key, "/v1/sql", &body).await;
-        assert_eq!(status, 429, "{refusal}");
-        let text = refusal.to_string();
+        let mut request = house.http.post(format!("http://{}/v1/sql", house.address)).bearer_auth(&key).json(&body);
+        if !header.is_empty() {
+            request = request.header("x-priority", header);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 429, "{header}, {priority}");
+        let text = answer.text().await.unwrap();
         assert!(text.contains(&format!("at place 1 of the {class} queue; {why}")), "{text}");
         assert!(text.contains("RESOURCE_EXHAUSTED") && text.contains("RetryInfo"), "{text}");
     }
+    let request = house.http.post(format!("http://{}/v1/sql", house.address)).bearer_auth(&rival);
+    let answer = request.header("x-priority", "urgent").json(&json!({"sql": question})).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    assert!(answer.text().await.unwrap().contains("must be `interactive`, `scheduled` or `background`"));
     drop(busy);
     let started = Instant::now();
     while sql(&house, question, json!({})).await.0 != 200 {

@@ -33,9 +33,9 @@ static OF_TENANTS: LazyLock<PerTenant<OfTenant>> = LazyLock::new(|| {
 impl Default for Shown {
     fn default() -> Self {
         Self(CLASSES.map(|class| OfClass {
-            waiting: gauge!("penstock_query_waiting", "class" => name(class)),
-            running: gauge!("penstock_query_running", "class" => name(class)),
-            waited: histogram!("penstock_query_wait_seconds", "class" => name(class)),
+            waiting: gauge!("penstock_query_waiting", "class" => class.name()),
+            running: gauge!("penstock_query_running", "class" => class.name()),
+            waited: histogram!("penstock_query_wait_seconds", "class" => class.name()),
         }))
     }
 }
@@ -60,13 +60,5 @@ impl Shown {
         let of_tenant = OF_TENANTS.of(tenant);
         of_tenant.seconds.record(seconds);
         of_tenant.read_bytes.increment(read_bytes);
-    }
-}
-
-pub(super) const fn name(class: Priority) -> &'static str {
-    match class {
-        Priority::Interactive => "interactive",
-        Priority::Scheduled => "scheduled",
-        Priority::Background => "background",
     }
 }

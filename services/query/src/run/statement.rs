@@ -30,7 +30,18 @@ pub(crate) struct Work {
     pub(super) by_states: Option<(Vec<Range<i64>>, i64)>,
     pub(super) class: Priority,
     pub(super) max_execution_ms: u64,
+    /// When the one caller whom it is for stops waiting. What is shared ends when nobody waits for it.
+    pub(super) until: Option<Instant>,
     pub(super) traceparent: Option<String>,
+}
+
+impl Work {
+    /// From now on.
+    fn max_execution_time(&self) -> Duration {
+        let left = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        // A second more: the caller's own deadline says better what happened.
+        Duration::from_millis(self.max_execution_ms).min(left.saturating_add(Duration::from_secs(1)))
+    }
 }
 
 /// A query that runs.
@@ -82,7 +93,7 @@ impl Engine {
         });
         let settings = QuerySettings {
             query_id,
-            max_execution_time: Some(Duration::from_millis(work.max_execution_ms)),
+            max_execution_time: Some(work.max_execution_time()),
             max_memory_bytes: Some(self.options.max_memory_bytes),
             max_threads: (work.class == Priority::Background).then_some(1),
             priority: Some(work.class as u32 + 1),
