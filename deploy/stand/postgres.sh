@@ -3,11 +3,12 @@
 #
 #   postgres.sh up DIR     starts it, makes it first if it isn't there, and prints its URL; again: the same data and address
 #   postgres.sh down DIR   stops it
+#   postgres.sh empty DIR  takes everything out of it
 #   postgres.sh hold DIR   up; then, when standard input ends, as it does when the caller dies: down, and DIR is deleted
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/alive.sh"
-usage() { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ $# = 2 ] || usage
 
 # PostgreSQL doesn't run as root: there another user owns the data.
@@ -65,11 +66,19 @@ down() {
   if alive "$dir/pid"; then "${as[@]}" "$programs/pg_ctl" --pgdata="$dir/data" --mode=fast --silent --wait stop; fi
 }
 
+empty() {
+  local programs
+  programs=$("$here/../tools/postgres.sh")
+  "$programs/psql" --quiet --set=ON_ERROR_STOP=1 --dbname="$(cat "$dir/url")" \
+    --command='SET client_min_messages = warning' --command='DROP SCHEMA public CASCADE' --command='CREATE SCHEMA public'
+}
+
 mkdir -p "$2"
 dir=$(cd "$2" && pwd)
 case "$1" in
   up) up ;;
   down) down ;;
+  empty) empty ;;
   hold)
     trap '' HUP INT TERM # the end of standard input is the only end
     up

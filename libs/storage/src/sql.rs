@@ -3,6 +3,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod brandings;
+mod copy;
 pub(crate) mod dashboards;
 mod database;
 pub(crate) mod directory;

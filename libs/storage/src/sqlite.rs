@@ -72,21 +72,24 @@ impl SqliteDatabase {
         self.readers.acquire().await
     }
 
-    /// Writes everything as of one instant into a new file, and runs the statements there.
-    pub(crate) async fn copy_into(&self, into: &Path, then: &[&'static str]) -> Result<bool, Error> {
+    /// Writes everything as of one instant into a new file.
+    pub(crate) async fn copy_into(&self, into: &Path) -> Result<(), Error> {
         let copy = sqlx::query("VACUUM INTO $1").bind(into.display().to_string());
-        copy.execute(&mut *self.reader().await?).await?;
-        let mut copy = SqliteConnection::connect_with(&options(into)).await?;
-        for statement in then {
-            sqlx::query(*statement).execute(&mut copy).await?;
-        }
-        copy.close().await?;
-        Ok(true)
+        copy.execute(&mut *self.reader().await?).await.map(drop)
     }
 
     pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
+}
+
+/// A metastore that lies still as one file, made if it isn't there, with its tables up to date.
+pub(crate) async fn file(path: &Path) -> Result<SqliteConnection, MetaError> {
+    let options = options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Delete);
+    let mut file = SqliteConnection::connect_with(&options).await?;
+    let outcome = MIGRATIONS.run_direct(None, &mut file, false).await;
+    migrated(outcome, &MIGRATIONS)?;
+    Ok(file)
 }
 
 /// On a full disk SQLite ends a transaction by itself. sqlx goes on to think that the connection has one, and can never begin another.

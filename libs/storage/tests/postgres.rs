@@ -130,6 +130,12 @@ async fn audit() {
     conformance::audit(async || new_database(server()).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance::snapshots(async || new_database(server()).await, dir.path()).await;
+}
+
 #[tokio::test]
 async fn an_audit_entry_can_not_be_changed_by_mistake() {
     let url = new_database(server()).await;

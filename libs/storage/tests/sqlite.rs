@@ -131,6 +131,13 @@ async fn audit() {
     conformance::audit(async || folders.address()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots() {
+    let folders = Folders::new();
+    let dir = TempDir::new().unwrap();
+    conformance::snapshots(async || folders.address(), dir.path()).await;
+}
+
 #[tokio::test]
 async fn an_audit_entry_can_not_be_changed_by_mistake() {
     let folder = TempDir::new().unwrap();

@@ -177,11 +177,7 @@ impl Making {
 
     /// The copy, and how far each partition is committed by it.
     async fn copied(&self, file: &Path, topic: &Topic) -> Result<(Vec<u8>, Vec<(PartitionId, Offset)>), Error> {
-        if !self.meta.snapshot(file).await.map_err(stored)? {
-            let what =
-                "the metastore is PostgreSQL, which has tools of its own: docs/operations.md says in which order";
-            return Err(conflict(what));
-        }
+        self.meta.snapshot(file).await.map_err(stored)?;
         // Before it is opened, which may write beside it.
         let bytes = tokio::fs::read(file).await.map_err(|e| Error::internal(format!("a copy can't be read: {e}")))?;
         let copy = storage::open(&format!("sqlite://{}", file.display())).await.map_err(stored)?;

@@ -12,8 +12,8 @@ use storage::{Warehouse, warehouse::BackupManifest};
 
 use crate::{
     cold::bucket,
-    config::{Config, ConfigError, WarehouseUrl},
-    stores::{WAREHOUSE_START, embedded_warehouse},
+    config::{Config, ConfigError},
+    stores::{WAREHOUSE_START, warehouse},
     wire::StartError,
 };
 
@@ -56,8 +56,8 @@ impl BackupOptions {
     }
 }
 
-/// The metastore while it is written.
-const HALF: &str = "meta.db.restored";
+/// The metastore's copy while it is read.
+const COPY: &str = "metastore.restored";
 
 /// Makes a house of the backup of that name, where the configuration says and nothing is yet but perhaps the event log. Returns what
 /// there is to say.
@@ -67,56 +67,55 @@ pub(crate) async fn restore(config: &Config, id: &str) -> Result<String, StartEr
     if id.is_empty() || !id.chars().all(plain) {
         return refuse(format!("{id:?} is no backup's name: CreateBackup tells it, as 20260131T235959Z-0a1b2c"));
     }
-    let (Some(metastore), WarehouseUrl::Embedded(dir)) =
-        (config.metastore.strip_prefix("sqlite://"), config.warehouse_url()?)
-    else {
-        return refuse("it restores a house of its own, with SQLite and the embedded warehouse; for servers see docs/operations.md".to_owned());
+    let file = config.metastore.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path)));
+    let there = match file {
+        // One that isn't there is not made before there is something to put into it.
+        Some(file) => file.exists().then(|| format!("{} exists; move it away, or name another --data", file.display())),
+        None => {
+            let empty = storage::open(&config.metastore).await?.is_empty().await?;
+            (!empty).then(|| "the metastore keeps one; name an empty database".to_owned())
+        }
     };
-    let metastore = Path::new(metastore);
-    if metastore.exists() {
-        return refuse(format!(
-            "there is a house already: {} exists; move it away, or name another --data",
-            metastore.display()
-        ));
+    if let Some(what) = there {
+        return refuse(format!("there is a house already: {what}"));
     }
-    let file = |source, path: &Path| StartError::File { path: path.to_owned(), source };
-    fs::create_dir_all(&config.data).map_err(|e| file(e, &config.data))?;
-    let (warehouse, supervisor) = embedded_warehouse(dir, config)?;
+    fs::create_dir_all(&config.data).map_err(|source| StartError::File { path: config.data.clone(), source })?;
+    let (warehouse, supervisor) = warehouse(config)?;
     let done = async {
         warehouse.wait_ready(WAREHOUSE_START).await?;
         if warehouse.is_there().await? {
-            return refuse(format!("{} has events already: move it away", dir.display()));
+            return refuse("the warehouse has events already: move them away".to_owned());
         }
         warehouse.restore(id).await?;
-        refill(config, &warehouse, metastore).await
+        let copy = config.data.join(COPY);
+        let done = refill(config, &warehouse, &copy).await;
+        let _ = fs::remove_file(&copy); // it may not be there yet
+        done
     };
     let done = done.await;
-    supervisor.shutdown().await;
+    if let Some(supervisor) = supervisor {
+        supervisor.shutdown().await;
+    }
     done
 }
 
 /// The metastore out of the warehouse that was restored, and the warehouse as that one says.
-async fn refill(config: &Config, warehouse: &Warehouse, metastore: &Path) -> Result<String, StartError> {
+async fn refill(config: &Config, warehouse: &Warehouse, file: &Path) -> Result<String, StartError> {
     let missing = || StartError::Restore("the backup has no copy of the metastore: it is not whole".to_owned());
     let manifest = warehouse.backup_file(BackupManifest::NAME).await?.ok_or_else(missing)?;
     let manifest = BackupManifest::from_json(&manifest).ok_or_else(missing)?;
     let copy = warehouse.backup_file(BackupManifest::METASTORE).await?.ok_or_else(missing)?;
     warehouse.migrate().await?;
-    // Under another name until all is right: whoever begins again finds no house.
-    let half = config.data.join(HALF);
-    let file = |source, path: &Path| StartError::File { path: path.to_owned(), source };
-    fs::write(&half, &copy).map_err(|e| file(e, &half))?;
+    fs::write(file, &copy).map_err(|source| StartError::File { path: file.to_owned(), source })?;
     let BackupManifest { version, topic, ends, reaches_ms } = manifest;
     let cut = warehouse.cut(topic.incarnation, &ends).await?;
     warehouse.drop_backup_files().await?;
-    fs::rename(&half, metastore).map_err(|e| file(e, metastore))?;
-    let synced = fs::File::open(metastore).and_then(|file| file.sync_all());
-    synced.and_then(|()| fs::File::open(&config.data)?.sync_all()).map_err(|e| file(e, metastore))?;
+    // Last, and all at once: whoever begins again finds no house.
+    storage::open(&config.metastore).await?.fill(file).await?;
     let reaches = Timestamp::from_millisecond(reaches_ms).unwrap_or_default();
     Ok(format!(
         "Restored what version {version} backed up: everything that was received before {reaches}.\n\
          {cut} rows that the metastore did not know yet were taken out; what the event log has comes again from there.\n\
-         Erasures that were asked for later must be asked for again. Start it: penstock serve --data {}\n",
-        config.data.display()
+         Erasures that were asked for later must be asked for again. Start it with this configuration: penstock serve\n"
     ))
 }

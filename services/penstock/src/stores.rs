@@ -1,10 +1,6 @@
 //! What the roles of a process stand on: the event log, the metastore, the warehouse.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chdb::{Health, Supervisor};
@@ -211,26 +207,24 @@ impl Incarnations for Lives {
     }
 }
 
-/// A warehouse of this process's own, which is not ready yet.
-pub(crate) fn embedded_warehouse(dir: &Path, config: &Config) -> Result<(Warehouse, Supervisor), StartError> {
+/// The warehouse that the configuration names, which is not ready yet; one of this process's own with who keeps it running.
+pub(crate) fn warehouse(config: &Config) -> Result<(Warehouse, Option<Supervisor>), StartError> {
     let database = storage::warehouse::schema::DEFAULT_DATABASE;
-    let embedded = warehouse::start(dir, config)?;
-    let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
-    Ok((warehouse, embedded.supervisor))
-}
-
-async fn open_warehouse(config: &Config, needed: bool) -> Result<(Option<Warehouse>, Option<Supervisor>), StartError> {
-    let database = storage::warehouse::schema::DEFAULT_DATABASE;
-    let (warehouse, supervisor) = match config.warehouse_url()? {
+    match config.warehouse_url()? {
         WarehouseUrl::Embedded(dir) => {
-            let (warehouse, supervisor) = embedded_warehouse(dir, config)?;
-            (warehouse, Some(supervisor))
+            let embedded = warehouse::start(dir, config)?;
+            let warehouse = Warehouse::new(&embedded.url, database, "default", Some(&embedded.access_key))?;
+            Ok((warehouse, Some(embedded.supervisor)))
         }
         WarehouseUrl::Http(url) => {
             let password = Some(config.warehouse_password.as_str()).filter(|p| !p.is_empty());
-            (Warehouse::new(url, database, &config.warehouse_user, password)?, None)
+            Ok((Warehouse::new(url, database, &config.warehouse_user, password)?, None))
         }
-    };
+    }
+}
+
+async fn open_warehouse(config: &Config, needed: bool) -> Result<(Option<Warehouse>, Option<Supervisor>), StartError> {
+    let (warehouse, supervisor) = warehouse(config)?;
     if needed {
         warehouse.wait_ready(WAREHOUSE_START).await?;
         warehouse.migrate().await?;

@@ -7,7 +7,18 @@ use crate::{MetaError, Snapshots};
 
 #[async_trait]
 impl Snapshots for SqlMetastore {
-    async fn snapshot(&self, into: &Path) -> Result<bool, MetaError> {
-        Ok(self.database.copy_into(into).await?)
+    async fn snapshot(&self, into: &Path) -> Result<(), MetaError> {
+        self.database.copy_into(into).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, MetaError> {
+        self.database.is_empty().await
+    }
+
+    async fn fill(&self, from: &Path) -> Result<(), MetaError> {
+        if !self.is_empty().await? {
+            return Err(MetaError::AlreadyExists("what the metastore keeps".to_owned()));
+        }
+        self.database.fill(from).await
     }
 }

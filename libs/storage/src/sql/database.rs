@@ -1,10 +1,7 @@
 //! One way to run a statement on either database. Where they differ stands here, and in how each is opened.
 
-use std::path::Path;
-
 use sqlx::{Error, FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, postgres::PgRow, sqlite::SqliteRow};
 
-use super::states;
 use crate::{
     postgres::{PostgresDatabase, within},
     sqlite::SqliteDatabase,
@@ -102,14 +99,6 @@ impl Database {
     /// Reads the first row.
     pub(crate) async fn fetch_optional<R: Row>(&self, statement: Statement) -> Result<Option<R>, Error> {
         Ok(self.fetch_all(statement).await?.into_iter().next())
-    }
-
-    /// Everything as of one instant but states, into a new file; `false` where the database is no file.
-    pub(crate) async fn copy_into(&self, into: &Path) -> Result<bool, Error> {
-        match self {
-            Self::Sqlite(database) => database.copy_into(into, &[states::NEXT_LIVES, states::FORGET_ALL]).await,
-            Self::Postgres(_) => Ok(false),
-        }
     }
 
     /// A transaction that may write. In SQLite it has the one write lock from here on. In PostgreSQL each of its statements sees

@@ -147,6 +147,57 @@ async fn a_backup_lies_in_a_bucket_and_is_restored_from_there() {
     check(&house, &key, BATCH).await;
 }
 
+mod alone {
+    use super::*;
+    use crate::{
+        alone::faults::{self, PROCESSES},
+        load::{all_may_be_retried, seed},
+        stand,
+    };
+
+    /// Everything but Kafka is lost, and clients go on trying: what was acknowledged is counted once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cluster_comes_back_from_a_backup_made_under_load() {
+        let (stand, seed) = (stand::alone().await, seed());
+        let mut load = faults::load(&stand, seed);
+        load.progress(40).await;
+        let backup = tokio::task::spawn_blocking(penstock(&stand, &["backup"])).await.unwrap();
+        assert!(backup.status.success(), "{backup:?}");
+        let id = String::from_utf8(backup.stdout).unwrap().trim().to_owned();
+        load.progress(40).await;
+        for name in PROCESSES.iter().filter(|name| **name != "warehouse") {
+            stand.kill(name);
+        }
+        let config = stand.data().join("admin-1/penstock.toml");
+        let restore = || {
+            let arguments = ["restore", &id, "--config", config.to_str().unwrap()];
+            Command::new(env!("CARGO_BIN_EXE_penstock")).args(arguments).output().unwrap()
+        };
+        for (lost, still) in [("", "there is a house already"), ("metastore", "the warehouse has events already")] {
+            if lost == "metastore" {
+                stand.part("postgres", &["empty"]);
+            }
+            let refused = restore();
+            let told = String::from_utf8_lossy(&refused.stderr);
+            assert!(!refused.status.success() && told.contains(still), "{told}");
+        }
+        stand.warehouse("DROP DATABASE penstock SYNC").await;
+        let restored = restore();
+        assert!(restored.status.success(), "{restored:?}");
+        for name in ["admin-1", "metrics-1", "query-1", "query-2", "ingest-1", "ingest-2"] {
+            stand.start_again(name);
+        }
+        for name in ["pipeline-1", "pipeline-2", "pipeline-3", "gateway-1", "gateway-2"] {
+            stand.start_again(name);
+        }
+        load.progress(40).await;
+        let books = load.settle(&stand).await;
+        all_may_be_retried(&books);
+        let events: u64 = books.iter().map(|b| b.events).sum();
+        println!("{events} events, {}", String::from_utf8(restored.stdout).unwrap());
+    }
+}
+
 /// Answers from the events, from what is kept by day, and from the books agree.
 async fn check(house: &House, key: &str, events: u64) {
     let n = events.to_string();

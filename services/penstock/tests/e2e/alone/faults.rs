@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What may be killed at any time.
-const PROCESSES: [&str; 12] = [
+pub const PROCESSES: [&str; 12] = [
     "gateway-1",
     "gateway-2",
     "ingest-1",
