@@ -2,12 +2,15 @@
 """Whether the Helm chart holds: Helm lints it and renders it in every size, Kubernetes' schemas take what comes, the program takes the configuration of
 every role, the pieces fit each other, and checkov finds nothing but what is said here. PENSTOCK names the program."""
 
+import functools
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
+import tomllib
+import urllib.parse
 
 import kubernetes_validate
 import yaml
@@ -17,6 +20,7 @@ CHART = ROOT / "deploy/helm/penstock"
 SIZES = sorted((ROOT / "deploy/helm/sizes").glob("*.yaml"))
 CASES = ROOT / "deploy/check/chart"
 KUBERNETES = "1.33"
+ROLES = ("gateway", "ingest", "pipeline", "query", "metrics", "admin")
 PENSTOCK = os.environ.get("PENSTOCK", ROOT / "target/release/penstock")
 # Their schemas are their operators'. (Checked once by hand, as docs/production.md says.)
 OPERATORS = ("cert-manager.io/", "clickhouse.altinity.com/", "clickhouse-keeper.altinity.com/", "monitoring.coreos.com/")
@@ -28,17 +32,31 @@ CHECKOV = {
 }
 
 
+@functools.cache
+def tool():
+    return subprocess.run([ROOT / "deploy/tools/gotool.sh", "helm"], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def helm(*arguments):
-    tool = subprocess.run([ROOT / "deploy/tools/gotool.sh", "helm"], check=True, capture_output=True, text=True).stdout.strip()
-    done = subprocess.run([tool, *arguments], capture_output=True, text=True)
+    done = subprocess.run([tool(), *arguments], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stdout + done.stderr)
     return done.stdout
 
 
-def render(*values):
-    options = [part for file in values for part in ("-f", str(file))]
-    return helm("template", "penstock", str(CHART), "--namespace", "penstock", "--kube-version", KUBERNETES, *options)
+def template(*values, change=()):
+    files = [part for file in values for part in ("-f", str(file))]
+    return ["template", "penstock", str(CHART), "--namespace", "penstock", "--kube-version", KUBERNETES, *files, *(part for it in change for part in ("--set", it))]
+
+
+def render(*values, change=()):
+    return [it for it in yaml.safe_load_all(helm(*template(*values, change=change))) if it]
+
+
+def check_refused(change, why):
+    done = subprocess.run([tool(), *template(CASES / "all.yaml", change=[change])], capture_output=True, text=True)
+    if done.returncode == 0 or why not in done.stderr:
+        sys.exit(f"{change} is to be refused and told {why!r}: {done.stderr or 'it was rendered'}")
 
 
 def validate(what, objects):
@@ -88,6 +106,20 @@ def check_roles(what, objects):
             sys.exit(f"{what}: {name}: {taken.stderr}")
 
 
+def check_egress(what, objects):
+    """What the configuration has each role call on its own is open to it: its receivers of traces and errors."""
+    policies = {it["spec"]["podSelector"]["matchLabels"].get("app.kubernetes.io/component"): it for it in of(objects, "NetworkPolicy").values()}
+    secrets = of(objects, "Secret")
+    if not policies or "penstock-config" not in secrets:
+        return
+    telemetry = tomllib.loads(secrets["penstock-config"]["stringData"]["penstock.toml"]).get("telemetry", {})
+    called = [urllib.parse.urlsplit(telemetry[name]).port or 443 for name in ("otlp_endpoint", "sentry_dsn") if name in telemetry]
+    for role in ROLES:
+        anywhere = {port["port"] for rule in policies[role]["spec"]["egress"] if "to" not in rule for port in rule["ports"]}
+        if closed := set(called) - anywhere:
+            sys.exit(f"{what}: {role} may not reach the ports {closed}, where its configuration sends traces and errors")
+
+
 def check_scaling(objects):
     """What autoscalers ask for is what the adapter offers, and the adapter what Prometheus records."""
     adapter = yaml.safe_load((ROOT / "deploy/helm/prometheus-adapter.yaml").read_text())
@@ -107,10 +139,10 @@ def check_scaling(objects):
             sys.exit(f"the adapter wants {name}, which nothing records")
 
 
-def checkov(text):
+def checkov(objects):
     with tempfile.TemporaryDirectory() as home:
         file = pathlib.Path(home) / "chart.yaml"
-        file.write_text(text)
+        file.write_text(yaml.safe_dump_all(objects))
         program = ROOT / ".tools/checkov/bin/checkov"
         options = ["--framework", "kubernetes", "--quiet", "--compact", "--skip-download", "--skip-check", ",".join(CHECKOV)]
         done = subprocess.run([program, "--file", file, *options], capture_output=True, text=True, env={**os.environ, "LOG_LEVEL": "ERROR"})
@@ -122,14 +154,15 @@ def main():
     helm("lint", "--strict", str(CHART), "--kube-version", KUBERNETES, "-f", str(CASES / "all.yaml"))
     rendered = {size.stem: render(size, CASES / "all.yaml") for size in SIZES}
     rendered["least"] = render(CASES / "least.yaml")
-    for what, text in rendered.items():
-        objects = [it for it in yaml.safe_load_all(text) if it]
+    for what, objects in rendered.items():
         validate(what, objects)
         check_roles(what, objects)
+        check_egress(what, objects)
         check_scaling(objects)
         if what != "least":  # which leaves to its house what checkov looks for
-            checkov(text)
+            checkov(objects)
         print(f"{what}: {len(objects)} objects hold")
+    check_refused("networkPolicies.sentryPort=0", "sentryPort: extraConfig has telemetry.sentry_dsn")
 
 
 if __name__ == "__main__":
