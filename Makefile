@@ -71,11 +71,12 @@ images: ## Build the container images, with SBOM (needs docker)
 	docker buildx build -f deploy/images/Dockerfile --target whole --sbom=true --provenance=true -t penstock-whole:0.1.0 .
 
 .PHONY: deploy-lint deploy-check
-deploy-lint: ## Check alerts by their tests, dashboards, runbooks, links and images
+deploy-lint: ## Check alerts by their tests, dashboards, runbooks, links, images and the order of an upgrade
 	@deploy/tools/venv.sh check
 	.tools/check/bin/hadolint deploy/images/Dockerfile
 	deploy/monitoring/grafana/dashboards.py check
 	deploy/sizing/sizing.py check
+	deploy/check/turn.py
 	.tools/check/bin/python deploy/check/monitoring.py
 	$$(deploy/tools/prometheus.sh)/promtool check config --syntax-only deploy/monitoring/prometheus/prometheus.yml
 	$$(deploy/tools/prometheus.sh)/promtool test rules deploy/monitoring/prometheus/tests/*.yml

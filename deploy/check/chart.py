@@ -120,6 +120,26 @@ def check_egress(what, objects):
             sys.exit(f"{what}: {role} may not reach the ports {closed}, where its configuration sends traces and errors")
 
 
+def check_order(what, objects):
+    """Each pod waits for its turn in an upgrade, by the name that all processes of the release have, and may ask them."""
+    processes = of(objects, "Service")["penstock-processes"]["spec"]
+    if not processes["publishNotReadyAddresses"]:
+        sys.exit(f"{what}: who isn't ready yet can't be found by those who wait")
+    policies, peer = of(objects, "NetworkPolicy"), {"podSelector": {"matchLabels": processes["selector"]}}
+    for name, workload in (of(objects, "Deployment") | of(objects, "StatefulSet")).items():
+        pod = workload["spec"]["template"]
+        turn, labels = pod["spec"]["initContainers"][0], pod["metadata"]["labels"]
+        role = labels["app.kubernetes.io/component"]
+        if turn["image"] != pod["spec"]["containers"][0]["image"] or turn["args"] != [role, "penstock-processes", "$(POD_IP)"]:
+            sys.exit(f"{what}: {name} doesn't wait for its turn: {turn}")
+        if not processes["selector"].items() <= labels.items():
+            sys.exit(f"{what}: {name} is not among the processes that others wait for")
+        for way, end in ("ingress", "from"), ("egress", "to"):
+            rules = policies[name]["spec"][way] if policies else []
+            if policies and not any(rule["ports"] == [{"port": "ops"}] and rule.get(end) == [peer] for rule in rules):
+                sys.exit(f"{what}: {name}'s network policy keeps those apart who wait for each other ({way})")
+
+
 def check_scaling(objects):
     """What autoscalers ask for is what the adapter offers, and the adapter what Prometheus records."""
     adapter = yaml.safe_load((ROOT / "deploy/helm/prometheus-adapter.yaml").read_text())
@@ -158,10 +178,13 @@ def main():
         validate(what, objects)
         check_roles(what, objects)
         check_egress(what, objects)
+        check_order(what, objects)
         check_scaling(objects)
         if what != "least":  # which leaves to its house what checkov looks for
             checkov(objects)
         print(f"{what}: {len(objects)} objects hold")
+    if "penstock-processes" in str(render(CASES / "all.yaml", change=["upgrade.inOrder=false"])):
+        sys.exit("somebody waits for a turn although upgrade.inOrder is false")
     check_refused("networkPolicies.sentryPort=0", "sentryPort: extraConfig has telemetry.sentry_dsn")
 
 

@@ -129,6 +129,22 @@ spec:
               - { key: {{ .label.key }}, operator: In, values: [{{ .label.value | quote }}] }
   {{- end }}
   {{- end }}
+  {{- if .root.Values.upgrade.inOrder }}
+  initContainers:
+    - name: turn
+      image: {{ include "penstock.image" .root }}
+      imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+      command: [turn]
+      args: [{{ .role }}, {{ .root.Release.Name }}-processes, $(POD_IP)]
+      env:
+        - name: POD_IP
+          valueFrom: { fieldRef: { fieldPath: status.podIP } }
+      resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 128Mi } }
+      securityContext:
+        allowPrivilegeEscalation: false
+        readOnlyRootFilesystem: true
+        capabilities: { drop: [ALL] }
+  {{- end }}
   containers:
     - name: {{ .role }}
       image: {{ include "penstock.image" .root }}
