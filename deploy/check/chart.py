@@ -38,7 +38,7 @@ def tool():
 
 
 def helm(*arguments):
-    done = subprocess.run([tool(), *arguments], capture_output=True, text=True)
+    done = subprocess.run([tool(), *arguments], capture_output=True, text=True, cwd=ROOT)
     if done.returncode != 0:
         sys.exit(done.stdout + done.stderr)
     return done.stdout
@@ -159,6 +159,12 @@ def check_scaling(objects):
             sys.exit(f"the adapter wants {name}, which nothing records")
 
 
+def check_page():
+    """The command of docs/production.md, with values of ours for the house's own."""
+    said = re.search(r"^helm install (.*?)(?: +#.*)?$", (ROOT / "docs/production.md").read_text(), re.MULTILINE)[1]
+    helm("template", *said.replace("ours.yaml", str(CASES / "all.yaml")).split(), "--kube-version", KUBERNETES)
+
+
 def checkov(objects):
     with tempfile.TemporaryDirectory() as home:
         file = pathlib.Path(home) / "chart.yaml"
@@ -185,6 +191,7 @@ def main():
         print(f"{what}: {len(objects)} objects hold")
     if "penstock-processes" in str(render(CASES / "all.yaml", change=["upgrade.inOrder=false"])):
         sys.exit("somebody waits for a turn although upgrade.inOrder is false")
+    check_page()
     check_refused("networkPolicies.sentryPort=0", "sentryPort: extraConfig has telemetry.sentry_dsn")
 
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ["docs/start/index.md", "docs/reference/cli.md", "docs/operations.md", "docs/reference/language.md"]
+PAGES = ["docs/start/index.md", "docs/reference/cli.md", "docs/operations.md", "docs/reference/language.md", "docs/sizing.md", "README.md"]
 PATIENCE_S = 300
 # What commands find where they are run: the sources of the clients, and of what these are generated.
 SOURCES = ["proto", "libs/client-go", "libs/client-python", "libs/client-typescript"]
@@ -44,15 +44,20 @@ def run(program, page):
         bin = place / "bin"
         bin.mkdir()
         (bin / "penstock").symlink_to(program)
+        (place / ".tools").symlink_to(ROOT / ".tools")
         env = {**os.environ, "PENSTOCK_ENGINE": engine, "PATH": f"{bin}:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{place}/config",
                "PENSTOCK_SERVER": f"http://127.0.0.1:{listen}"}
         listed = subprocess.run(["git", "ls-files", *SOURCES], cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for file in map(pathlib.Path, listed.splitlines()):
             (place / file.parent).mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, place / file)
+        commands = blocks(page).replace("8080", str(host))
+        for said, port in (7070, listen), (7071, ops):
+            commands = commands.replace(f"127.0.0.1:{said}", f"127.0.0.1:{port}")
+        if others := set(re.findall(r"127\.0\.0\.1:\d{1,4}\b", commands)):
+            return f"they speak to {others}, where nothing is"
         with open(f"{place}/server.log", "wb") as log:
             server = subprocess.Popen(serve, cwd=place, env=env, stdout=log, stderr=log)
-        commands = blocks(page).replace("127.0.0.1:7070", f"127.0.0.1:{listen}").replace("8080", str(host))
         try:
             key, until = place / ".penstock/demo.key", time.monotonic() + PATIENCE_S
             ready = ["curl", "-sfo", "/dev/null", f"http://127.0.0.1:{ops}/readyz"]
@@ -82,7 +87,7 @@ def run(program, page):
 
 program = str(pathlib.Path(sys.argv[1]).resolve())
 wrong = []
-for page in filter(lambda page: (ROOT / page).exists(), PAGES):
+for page in PAGES:
     if why := run(program, page):
         wrong.append(f"{page}: its commands don't do what it says\n{why}")
     elif "-v" in sys.argv:
