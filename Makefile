@@ -33,6 +33,7 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 .PHONY: test test-build test-alone
 test: test-build ## Run every test, on the real engine, with real clients and a real browser
 	deploy/docs/spoken.py target/debug/penstock
+	deploy/docs/settings.py check target/debug/penstock
 	$(call beside,test-alone) RUST_TEST_THREADS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) cargo test --workspace --locked -- --skip alone::; wait $$beside
 
 test-build: console # and fetch what they use
@@ -48,10 +49,10 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint checks
-lint: console ## Check format, lints, contracts, dependencies, the console's types, and what deploy has
+lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, and the documentation's links
 	$(call beside,checks) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 
-checks: buf console deny deploy-lint # all of lint but clippy
+checks: buf console deny deploy-lint docs # all of lint but clippy
 	cargo fmt --all --check
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
@@ -101,10 +102,9 @@ rehearse: engine backends ## Rehearse a morning of tenfold load on the stand, wo
 docs: buf ## Build the documentation into target/docs, and check its links
 	@deploy/tools/docs.sh
 
-docs-check: docs engine console ## Run the commands of the documentation, and hold its settings against the program
+docs-check: docs engine console ## Run the commands of the documentation on a server of its own
 	cargo build --release --locked -p penstock
 	deploy/docs/commands.py $(PENSTOCK)
-	deploy/docs/settings.py check $(PENSTOCK)
 
 .PHONY: fmt
 fmt: buf console ## Format code and contracts
