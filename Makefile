@@ -61,7 +61,7 @@ checks: buf console deny deploy-lint docs # all of lint but clippy
 	cd services/console && npm run --silent check
 
 .PHONY: release reproducible
-release: console cyclonedx ## Build a release into target/release-build/dist: the program, its SBOM (CycloneDX), changelog, checksums
+release: console cyclonedx ## Build a release into target/release-build/dist: the program, its SBOM (CycloneDX), licences, changelog, checksums
 	deploy/tools/release.sh target/release-build
 
 reproducible: console cyclonedx ## Build a release in two folders and compare: takes two release builds

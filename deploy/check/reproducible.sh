@@ -12,6 +12,7 @@ build() { # FOLDER: prints the checksums
   # What isn't compiled here comes as it is: tools, and the console, whose own checksum is what it was built of.
   ln -s "$root/.tools" "$1/.tools"
   cp -r "$root/services/console/dist" "$1/services/console/dist"
+  ln -s "$root/services/console/node_modules" "$1/services/console/node_modules"
   "$1/deploy/tools/release.sh" "$1/target" >&2
   cat "$1/target/dist/SHA256SUMS"
   rm -rf "$1"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A release: release.sh TARGET puts penstock, what it is made of (CycloneDX), the changelog, the licence and SHA256SUMS into TARGET/dist. The same commit
+# A release: release.sh TARGET puts penstock, what it is made of (CycloneDX), all licences, the changelog and SHA256SUMS into TARGET/dist. The same commit
 # is to give the same program in whatever folder it is built, by the toolchain of rust-toolchain.toml and one C compiler: no path and no time is in it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -28,5 +28,6 @@ install -m 644 LICENSE CHANGELOG.md "$dist"
 # It names the crates of this repository by the folder that it was made in.
 sed "s#path+file://$PWD#path+file:///penstock#g" services/penstock/penstock.cdx.json > "$dist/penstock.cdx.json"
 find libs services -name penstock.cdx.json -delete
-(cd "$dist" && sha256sum CHANGELOG.md LICENSE penstock penstock.cdx.json > SHA256SUMS)
+deploy/tools/contents.py "$dist/penstock.cdx.json" "$dist/THIRD-PARTY-NOTICES.txt"
+(cd "$dist" && sha256sum CHANGELOG.md LICENSE THIRD-PARTY-NOTICES.txt penstock penstock.cdx.json > SHA256SUMS)
 echo "$dist"
