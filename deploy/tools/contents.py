@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a release is made of, beside what cargo-cyclonedx says: `contents.py SBOM NOTICES` adds to SBOM (CycloneDX, of the crates) the packages that the console's pages are
-made of and the engine that the program loads, and writes NOTICES, the licences of all three. Wants the crates' sources, as a build leaves them, and the console's node_modules."""
+made of and the engine that the program loads, and writes NOTICES, the licences of all three; without arguments it only tries. Wants the crates' sources, as a build leaves
+them, and the console's node_modules."""
 
 import base64
 import json
@@ -64,11 +65,16 @@ def component(name, version, licence, integrity, **more):
     }
 
 
-def complete(sbom):
-    """The crates' SBOM, and what else there is; the program needs each."""
+def beside():
+    """What there is beside crates."""
+    for name, version, licence, _, integrity in console():
+        yield component(name, version, licence, integrity, scope="required")
+    yield component(*engine(), description="ClickHouse as a library, which the program loads where its warehouse is embedded; not in the program", scope="optional")
+
+
+def complete(sbom, added):
+    """The crates' SBOM, and what else the program needs."""
     told = json.loads(sbom.read_text())
-    added = [component(name, version, licence, integrity, scope="required") for name, version, licence, _, integrity in console()]
-    added.append(component(*engine(), description="ClickHouse as a library, which the program loads where its warehouse is embedded; not in the program", scope="optional"))
     told["components"] += added
     root = told["metadata"]["component"]["bom-ref"]
     needs = next(it for it in told["dependencies"] if it["ref"] == root)
@@ -101,9 +107,10 @@ def notices():
 
 
 def main():
-    sbom, target = map(pathlib.Path, sys.argv[1:])
-    complete(sbom)
-    target.write_text("".join(notices()))
+    added, text = list(beside()), "".join(notices())
+    if len(sys.argv) > 1:
+        complete(pathlib.Path(sys.argv[1]), added)
+        pathlib.Path(sys.argv[2]).write_text(text)
 
 
 if __name__ == "__main__":
