@@ -61,7 +61,7 @@ pub(crate) enum Command {
     },
     /// Make certificates for the roles, and an authority that signs them: for development.
     Certs(CertsArguments),
-    /// Print the whole configuration as it would be used.
+    /// Print the whole configuration as it would be used, with HIDDEN for its passwords.
     Config(ServeArguments),
     /// Make a house of a backup, where none is yet; `serve` starts it then.
     Restore {

@@ -233,16 +233,70 @@ impl Config {
         (self.log_days > 0 && self.log.starts_with("embedded:")).then(|| i64::from(self.log_days) * model::DAY_MS)
     }
 
+    /// The same without what nobody should see who reads along.
+    pub(crate) fn without_secrets(mut self) -> Self {
+        for address in [&mut self.log, &mut self.metastore, &mut self.cache, &mut self.warehouse] {
+            *address = without_password(address);
+        }
+        let is_secret = |name: &str| ["password", "secret", "pem"].iter().any(|part| name.contains(part));
+        let properties = self.kafka.properties.iter_mut().filter(|(name, _)| is_secret(name)).map(|(_, value)| value);
+        let own = [&mut self.warehouse_password].into_iter().chain(&mut self.telemetry.sentry_dsn);
+        for secret in own.chain(properties).filter(|secret| !secret.is_empty()) {
+            *secret = HIDDEN.to_owned();
+        }
+        self
+    }
+
     /// The configuration as a file that `read` takes.
     pub(crate) fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration is a table of plain values")
     }
 }
 
+/// What stands in the place of a secret.
+const HIDDEN: &str = "HIDDEN";
+
+/// An address as `postgres://USER:HIDDEN@HOST/DATABASE`.
+fn without_password(address: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = address.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        // A password that is not %-encoded may have an @ and a / in it.
+        let at = rest[..end].rfind('@').or_else(|| rest.rfind('@'))?;
+        let (user, _) = rest[..at].split_once(':')?;
+        Some(format!("{scheme}://{user}:{HIDDEN}{}", &rest[at..]))
+    };
+    hidden().unwrap_or_else(|| address.to_owned())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_secret() {
+        let mut config = Config::default().complete().unwrap();
+        let plain = config.to_toml();
+        assert_eq!(Config::default().complete().unwrap().without_secrets().to_toml(), plain, "nothing is hidden");
+        config.warehouse_password = "hush".to_owned();
+        config.metastore = "postgres://u:hush@db:5432/x?sslmode=require".to_owned();
+        config.cache = "redis://:hu/s@hush@cache/0".to_owned();
+        config.warehouse = "https://ch.example:8443".to_owned();
+        config.telemetry.sentry_dsn = Some("https://hush@errors.example/1".to_owned());
+        let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        config.kafka.properties = [property("sasl.password", "hush"), property("sasl.username", "me")].into();
+        let shown = config.without_secrets().to_toml();
+        assert!(!shown.contains("hush"), "{shown}");
+        for there in [
+            "postgres://u:HIDDEN@db:5432/x?sslmode=require",
+            "redis://:HIDDEN@cache/0",
+            "https://ch.example:8443",
+            "\"me\"",
+        ] {
+            assert!(shown.contains(there), "{there}: {shown}");
+        }
+    }
 
     #[test]
     fn what_is_printed_is_read_again_and_a_typo_is_refused() {

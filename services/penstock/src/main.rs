@@ -103,7 +103,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(made.iter().try_for_each(|identity| show.object(&json!(identity), &identity.to_string()))?)
         }
         Command::Config(arguments) => {
-            let config = arguments.config()?;
+            let config = arguments.config()?.without_secrets();
             Ok(show.object(&json!(config), config.to_toml().trim_end())?)
         }
         Command::Restore { backup, arguments } => {
