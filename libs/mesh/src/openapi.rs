@@ -37,7 +37,7 @@ pub fn document(descriptors: &[u8], services: &[&str], others: &[(&str, Value)])
     schemas.insert("Error".to_owned(), error());
     json!({
         "openapi": "3.1.0",
-        "info": {"title": "Penstock", "version": "v1", "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        "info": {"title": "Analytics API", "version": "v1", "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": "Fields may be left out where nothing is said against it. Each path stands for a gRPC method of the same \
                 contracts, on the same port."},
         "servers": [{"url": "/"}],

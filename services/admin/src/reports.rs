@@ -19,7 +19,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use mesh::{HttpService, signed::SigningKey};
 use model::{AppId, Error, ErrorCode};
 use prost::Message;
-use storage::{Directory, Ledger, ReportTerms, Reports, Settings};
+use storage::{Audit, Directory, Ledger, ReportTerms, Reports, Settings};
 use tracing::info;
 
 pub use runner::Reporter;
@@ -44,6 +44,8 @@ pub struct DeskParts {
     pub reports: Arc<dyn Reports>,
     /// Whose keys are good.
     pub directory: Arc<dyn Directory>,
+    /// Where it is noted to whom answers were sent.
+    pub audit: Arc<dyn Audit>,
     /// Says who is at it.
     pub ledger: Arc<dyn Ledger>,
     /// Answers questions.

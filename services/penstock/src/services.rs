@@ -118,6 +118,7 @@ impl Services {
             let parts = admin::DeskParts {
                 reports: Arc::clone(meta) as _,
                 directory: Arc::clone(meta) as _,
+                audit: Arc::clone(meta) as _,
                 ledger: Arc::clone(meta) as _,
                 query: query.clone(),
                 metrics: here.get(&Role::Metrics).cloned().unwrap_or_else(|| elsewhere(Role::Metrics)),

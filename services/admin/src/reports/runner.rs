@@ -9,15 +9,17 @@ use std::{sync::Arc, time::Duration};
 use api::v1;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures::{StreamExt, stream};
-use model::{DAY_MS, Error, ErrorCode, Scope};
+use model::{Act, DAY_MS, Error, ErrorCode, Scope};
 use prost::Message;
-use storage::{Key, Leased, MetaError, Report, ReportRun};
+use storage::{Change, Key, Leased, MetaError, Report, ReportRun};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Desk, ask::Asking, run_to_wire, schedule::Schedule, webhook};
 use crate::Options;
 
+/// How the audit log calls what is done here.
+const SENT: &str = "penstock reports";
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How much is looked at in one round, and done at once.
@@ -78,7 +80,7 @@ impl Reporter {
         if run.progress.finished_at_ms.is_none() {
             self.answer(&report, &mut run).await?;
         } else {
-            self.deliver(&report, &mut run).await;
+            self.deliver(&report, &mut run).await?;
         }
         self.desk.parts.reports.note_run(&run).await?;
         let before_ms = self.now_ms() - i64::from(self.options.report_days) * DAY_MS;
@@ -123,7 +125,10 @@ impl Reporter {
         Ok(key)
     }
 
-    async fn deliver(&self, report: &Report, run: &mut ReportRun) {
+    async fn deliver(&self, report: &Report, run: &mut ReportRun) -> Result<(), MetaError> {
+        if run.progress.deliveries == 0 {
+            self.note(report, run).await?;
+        }
         run.progress.deliveries += 1;
         let message = v1::ReportRun { delivery_failure: String::new(), ..run_to_wire(report, run) };
         let body = mesh::transcode::message_json(api::DESCRIPTORS, "penstock.v1.ReportRun", &message.encode_to_vec());
@@ -153,6 +158,16 @@ impl Reporter {
                 ((progress.deliveries < ATTEMPTS).then(|| now_ms + pause_ms(progress.deliveries)), why)
             }
         };
+        Ok(())
+    }
+
+    /// Notes that an answer goes out, before it does.
+    async fn note(&self, report: &Report, run: &ReportRun) -> Result<(), MetaError> {
+        let (key_id, key_tenant) = (report.terms.key_id.clone(), report.tenant.to_string());
+        let act = Act { method: SENT.to_owned(), key_id, key_tenant, at_ms: self.now_ms(), ..Act::default() };
+        let object = format!("reports/{}/runs/{}", report.id, run.id);
+        let change = Change { object, app: report.app.to_string(), ..Change::default() };
+        self.desk.parts.audit.note(Some(&report.tenant), &act, &change).await
     }
 }
 

@@ -97,7 +97,8 @@ impl Webhooks {
         let signature = signature(message.secret, message.id, seconds, &message.body);
         let request = Request::post(message.url)
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("penstock/", env!("CARGO_PKG_VERSION")))
+            // A tenant's receiver may not know whose product this is.
+            .header(header::USER_AGENT, concat!("webhook/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", message.id)
             .header("webhook-timestamp", seconds.to_string())
             .header("webhook-signature", signature)

@@ -85,6 +85,11 @@ async fn a_report_is_asked_kept_and_sent_until_it_is_taken() {
     let (_, runs) = get(&house, &key, &format!("/v1/reports/{metric_id}/runs")).await;
     assert_eq!(rows(&runs["runs"][0]["result"]), [[json!(3)]], "{runs}");
 
+    let (_, audit) = get(&house, &key, "/v1/audit").await;
+    let sent = format!("reports/{id}/runs/{}", first.headers["webhook-id"]);
+    let noted = audit["entries"].as_array().unwrap().iter().filter(|entry| entry["object"] == json!(sent));
+    assert_eq!(noted.map(|entry| &entry["method"]).collect::<Vec<_>>(), ["penstock reports"], "once: {audit}");
+
     let other = house.tenant("other", "shop", &["query", "admin"]).await;
     let (_, listed) = get(&house, &other, "/v1/reports").await;
     assert_eq!(listed["reports"], json!([]), "another tenant's");
