@@ -18,7 +18,7 @@ pub(crate) use data::{
 };
 pub(crate) use manage::{
     AppCommand, AuditCommand, ErasureCommand, KeyCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand,
-    ReportCommand, TenantCommand, TopicCommand,
+    ReportCommand, Signs, TenantCommand, TopicCommand,
 };
 pub(crate) use metric::{Definition, EvaluationArguments, MetricCommand};
 

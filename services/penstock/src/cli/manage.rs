@@ -1,7 +1,9 @@
 //! What can be managed.
 
+use std::path::PathBuf;
+
 use api::v1::LogRange;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use model::Permission;
 
 use super::assignment;
@@ -213,6 +215,13 @@ pub(crate) enum AppCommand {
     },
 }
 
+/// How a key signs embed tokens: the `alg` of their headers.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Signs {
+    Hs256,
+    Eddsa,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key and print its secret, once.
@@ -240,6 +249,15 @@ pub(crate) enum KeyCommand {
         /// Events of which it reads those alone in which a property has one of these values, as customer=ann,bob; all events if none is named.
         #[arg(long = "filter", value_name = "PROPERTY=VALUE,...", value_parser = assignment)]
         filters: Vec<(String, String)>,
+        /// From when on it is no longer good, as 2027-01-31T00:00:00Z; never if unset.
+        #[arg(long)]
+        expires: Option<jiff::Timestamp>,
+        /// Have it sign embed tokens: by a secret that is printed once and that the server keeps too, or by Ed25519.
+        #[arg(long, value_enum)]
+        signs: Option<Signs>,
+        /// File with the public key, as `openssl pkey -pubout` writes it; whoever signs keeps the private one.
+        #[arg(long, value_name = "FILE", required_if_eq("signs", "eddsa"))]
+        public_key: Option<PathBuf>,
     },
     /// Make a key in the place of another and print its secret, once; the other is good for a while yet.
     Rotate {

@@ -1,7 +1,8 @@
 //! Tenants, apps, keys, reports, replays and partitions: the Admin service from a terminal.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, path::Path, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use model::Permission;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -11,7 +12,7 @@ use super::{
     settings::settings,
     show::{Column, Progress, text, word},
 };
-use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, TenantCommand, TopicCommand};
+use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, Signs, TenantCommand, TopicCommand};
 
 /// How often it is asked how far something is.
 const LOOK: Duration = Duration::from_millis(500);
@@ -171,7 +172,8 @@ const KEYS: [Column; 6] = [
 pub(super) async fn key(target: &Target, command: KeyCommand, show: &mut Show) -> Result<(), ClientError> {
     let mut link = Link::open(target).await?;
     match command {
-        KeyCommand::Create { of, can, apps, name, test, cidrs, origins, filters } => {
+        KeyCommand::Create { of, can, apps, name, test, cidrs, origins, filters, expires, signs, public_key } => {
+            let public_key = public_key.map(|file| ed25519(&file)).transpose()?;
             let permission = |known: Permission| format!("PERMISSION_{}", known.name().to_uppercase());
             let filter = |(property, values): (String, String)| json!({"property": property, "values": values.split(',').collect::<Vec<_>>()});
             let request = json!({
@@ -183,9 +185,21 @@ pub(super) async fn key(target: &Target, command: KeyCommand, show: &mut Show) -
                 "allowed_cidrs": cidrs,
                 "allowed_origins": origins,
                 "filters": filters.into_iter().map(filter).collect::<Vec<_>>(),
+                "expires_at": expires.map(|at| at.to_string()),
+                "kind": match signs {
+                    None => "KEY_KIND_BEARER",
+                    Some(Signs::Hs256) => "KEY_KIND_HS256",
+                    Some(Signs::Eddsa) => "KEY_KIND_EDDSA",
+                },
+                "public_key": public_key.unwrap_or_default(),
             });
             let made = link.call("AdminService.CreateKey", request).await?;
-            show.object(&made, &text(&made["secret"]))
+            let said = match (signs, text(&made["secret"]), text(&made["key"]["key_id"])) {
+                (None, secret, _) => secret,
+                (Some(Signs::Hs256), secret, id) => format!("kid     {id}\nsecret  {secret}"),
+                (Some(Signs::Eddsa), _, id) => format!("kid     {id}"),
+            };
+            show.object(&made, &said)
         }
         KeyCommand::Rotate { key_id, of, overlap_hours } => {
             let overlap = format!("{}s", u32::from(overlap_hours) * 3_600);
@@ -203,6 +217,21 @@ pub(super) async fn key(target: &Target, command: KeyCommand, show: &mut Show) -
             show.object(&json!({"key_id": key_id, "revoked": true}), &format!("{key_id} revoked"))
         }
     }
+}
+
+/// The 32 bytes of the public key in a PEM file, in base64.
+fn ed25519(file: &Path) -> Result<String, ClientError> {
+    /// What stands before them: RFC 8410, section 4.
+    const BEFORE: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let pem = std::fs::read_to_string(file).map_err(|source| ClientError::NoFile { path: file.to_owned(), source })?;
+    let body: String = pem.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
+    let der = BASE64.decode(body).ok().filter(|_| pem.contains("-----BEGIN PUBLIC KEY-----"));
+    let key = der.as_deref().and_then(|der| der.strip_prefix(&BEFORE)).filter(|key| key.len() == 32);
+    let key = key.ok_or_else(|| {
+        let what = "is no Ed25519 public key; `openssl genpkey -algorithm ed25519` makes a private one, and `openssl pkey -pubout` its public one";
+        ClientError::Mistake(format!("{} {what}", file.display()))
+    })?;
+    Ok(BASE64.encode(key))
 }
 
 /// Whether a key is good, and until when.

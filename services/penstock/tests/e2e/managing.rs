@@ -196,6 +196,25 @@ async fn tenants_are_set_up_and_what_was_done_is_proven() {
     let admin = Person::new(&house, made.trim().to_owned());
     let of_acme = |arguments: &[&'static str]| [arguments, &acme].concat();
 
+    // Keys that sign embed tokens; of the one the server has the secret too, of the other the public half alone.
+    let signs = ["key", "create", "--can", "query", "--expires", "2100-01-01T00:00:00Z", "--signs"];
+    let told = admin.says(&[&signs[..], &["hs256"]].concat()).await;
+    let words: Vec<_> = told.split_whitespace().collect();
+    assert!(words.len() == 4 && words[0] == "kid" && words[2] == "secret" && words[3].len() == 43, "{told}");
+    let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    std::fs::write(house.data().join("public.pem"), pem).unwrap();
+    let file = house.data().join("public.pem").display().to_string();
+    let told = admin.says(&[&signs[..], &["eddsa", "--public-key", &file]].concat()).await;
+    assert!(told.starts_with("kid ") && !told.contains("secret"), "{told}");
+    let keys = admin.objects(&["key", "list"]).await;
+    let of = |kid: &str| keys.iter().find(|key| key["key_id"] == *kid).unwrap().clone();
+    let (hs256, eddsa) = (of(words[1]), of(told.split_whitespace().nth(1).unwrap()));
+    assert_eq!((&hs256["kind"], &eddsa["kind"]), (&json!("KEY_KIND_HS256"), &json!("KEY_KIND_EDDSA")));
+    assert_eq!(eddsa["expires_at"], "2100-01-01T00:00:00Z");
+    std::fs::write(&file, pem.replace("MCow", "MCox")).unwrap();
+    let (_, complaint) = admin.fails(&[&signs[..], &["eddsa", "--public-key", &file]].concat()).await;
+    assert!(complaint.contains("is no Ed25519 public key"), "{complaint}");
+
     let quota = of_acme(&["tenant", "quota", "--events-per-second", "100", "--bytes-burst", "5000"]);
     assert_eq!(operator.says(&quota).await, "events_per_second: 100\nbytes_burst: 5000\n");
     assert_eq!(admin.objects(&["tenant", "quota"]).await[0]["events_per_second"], 100);
