@@ -62,7 +62,14 @@ pub struct Options {
 pub fn service(options: Options) -> HttpService {
     let stop = CancellationToken::new();
     let (known, endpoints) = watch::channel(None);
-    tokio::spawn(discovery::follow(options.addresses, options.role, options.tls, known, stop.child_token()));
+    tokio::spawn(discovery::follow(
+        options.addresses,
+        discovery::Dns,
+        options.role,
+        options.tls,
+        known,
+        stop.child_token(),
+    ));
     let upstream = Arc::new(Upstream {
         role: options.role,
         endpoints,

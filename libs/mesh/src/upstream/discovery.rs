@@ -1,6 +1,6 @@
 //! Where a role's processes are: a list of `HOST:PORT`, each name with as many addresses as DNS gives it.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, io, net::SocketAddr, str::FromStr, time::Duration};
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -79,25 +79,40 @@ impl Addresses {
     }
 
     /// What the names stand for now. A name that can't be resolved is reported and makes the whole unknown.
-    async fn resolve(&self) -> Option<BTreeSet<SocketAddr>> {
+    async fn resolve(&self, look_up: &impl LookUp) -> Option<BTreeSet<SocketAddr>> {
         let resolved = join_all(self.0.iter().map(|(host, port)| async move {
-            let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+            let found = look_up.look_up(host, *port).await;
             found.inspect_err(|error| warn!(host, %error, "can't resolve a name of the mesh")).ok()
         }));
         resolved.await.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().collect())
     }
 }
 
+/// What names stand for.
+pub(super) trait LookUp: Sync {
+    fn look_up(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}
+
+/// As this machine resolves them.
+pub(super) struct Dns;
+
+impl LookUp for Dns {
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    }
+}
+
 /// Keeps `endpoints` as the names say until `stop`; what can't be resolved leaves them as they were.
 pub(super) async fn follow(
     addresses: Addresses,
+    look_up: impl LookUp,
     role: &'static str,
     tls: Option<Tls>,
     endpoints: watch::Sender<Endpoints>,
     stop: CancellationToken,
 ) {
     loop {
-        if let Some(found) = addresses.resolve().await {
+        if let Some(found) = addresses.resolve(&look_up).await {
             let old = endpoints.borrow().clone().unwrap_or_default();
             let known: BTreeSet<_> = old.iter().map(|endpoint| endpoint.address).collect();
             if known != found || found.is_empty() {
@@ -118,7 +133,48 @@ pub(super) async fn follow(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use parking_lot::Mutex;
+
     use super::*;
+
+    /// What a headless service has now; none if DNS is away.
+    struct Pods(Mutex<Option<Vec<SocketAddr>>>);
+
+    impl LookUp for &Pods {
+        async fn look_up(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            self.0.lock().clone().ok_or_else(|| io::Error::other("no such name"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_s_addresses_are_followed_and_those_that_stay_keep_their_connections() {
+        let [a, b, c] = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(|text| text.parse::<SocketAddr>().unwrap());
+        let pods: &Pods = Box::leak(Box::new(Pods(Mutex::new(Some(vec![a, b])))));
+        let (endpoints, mut seen) = watch::channel(None);
+        let stop = CancellationToken::new();
+        let of = "query:7080".parse().unwrap();
+        let following = tokio::spawn(follow(of, pods, "query", None, endpoints, stop.clone()));
+        let at =
+            |known: &Endpoints| known.iter().flat_map(|all| all.iter()).map(|e| e.address).collect::<BTreeSet<_>>();
+        let two = seen.wait_for(|known| known.is_some()).await.unwrap().clone();
+        assert_eq!(at(&two), BTreeSet::from([a, b]));
+        // DNS goes away for a while: they are as they were.
+        for (now, expected) in [(None, None), (Some(vec![b, c]), Some([b, c])), (Some(vec![b, c]), None)] {
+            *pods.0.lock() = now;
+            seen.mark_unchanged();
+            tokio::time::sleep(2 * RESOLVE_EVERY).await;
+            assert_eq!(seen.has_changed().unwrap(), expected.is_some());
+            if let Some(expected) = expected {
+                assert_eq!(at(&seen.borrow()), BTreeSet::from(expected));
+            }
+        }
+        let next = seen.borrow().clone();
+        let of_b =
+            |known: &Endpoints| known.iter().flat_map(|all| all.iter()).find(|e| e.address == b).cloned().unwrap();
+        assert!(std::sync::Arc::ptr_eq(&of_b(&two), &of_b(&next)), "a connection that is there is kept");
+        stop.cancel();
+        following.await.unwrap();
+    }
 
     #[test]
     fn lists_are_read_as_they_are_written() {

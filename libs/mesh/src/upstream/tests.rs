@@ -323,22 +323,22 @@ impl Authority {
     }
 
     fn identity(&self, dir: &Path, role: &str) -> TlsOptions {
+        std::fs::write(dir.join(format!("{role}.ca")), self.0.pem()).unwrap();
+        self.certify(dir, role);
+        let path = |name: &str| dir.join(format!("{role}.{name}"));
+        TlsOptions { authority: path("ca"), certificate: path("pem"), key: path("key") }
+    }
+
+    /// Writes a new certificate and its key.
+    fn certify(&self, dir: &Path, role: &str) {
         let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let issuer = rcgen::Issuer::new(parameters, &self.1);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
             rcgen::CertificateParams::new(vec![role_name(role)]).unwrap().signed_by(&key, &issuer).unwrap();
-        let write = |name: &str, text: String| {
-            let path = dir.join(format!("{role}.{name}"));
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        TlsOptions {
-            authority: write("ca", self.0.pem()),
-            certificate: write("pem", certificate.pem()),
-            key: write("key", key.serialize_pem()),
-        }
+        std::fs::write(dir.join(format!("{role}.pem")), certificate.pem()).unwrap();
+        std::fs::write(dir.join(format!("{role}.key")), key.serialize_pem()).unwrap();
     }
 }
 
@@ -403,4 +403,77 @@ async fn new_certificates_are_used_without_a_restart_and_bad_ones_are_not() {
     assert_eq!(send(&upstream(&[process.address], Some(old_gateway)), get("/")).await.0, 503);
     stop.cancel();
     following.await.unwrap();
+}
+
+/// Both ends get certificates of another authority, as an installation would do it: first both trust both, then both are certified anew, then
+/// the old one is trusted no more.
+#[tokio::test]
+async fn certificates_rotate_and_no_call_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    let [server, client] = ["query", "gateway"].map(|role| Tls::load(&old.identity(dir.path(), role)).unwrap());
+    let stop = CancellationToken::new();
+    let following = [&server, &client].map(|tls| tokio::spawn(tls.clone().follow(stop.clone())));
+    let process = Process::start("query", Some(server)).await;
+    let lasting = upstream(&[process.address], Some(client.clone()));
+    until(&lasting, || get("/"), "query ").await;
+
+    let (over, calls) = (CancellationToken::new(), Arc::<AtomicUsize>::default());
+    let (ended, made) = (over.clone(), Arc::clone(&calls));
+    let (address, by) = (process.address, client.clone());
+    let calling = tokio::spawn(async move {
+        while !ended.is_cancelled() {
+            assert_eq!(
+                send(&lasting, get("/")).await,
+                (http::StatusCode::OK, "query ".to_owned()),
+                "on a connection that is there"
+            );
+            let anew = upstream(&[address], Some(by.clone()));
+            assert_eq!(send(&anew, get("/")).await.0, 200, "by a handshake of now");
+            made.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    // What is written is used once a process with these certificates, and none but these, is let in or finds the server.
+    let outsider = |authority: &Authority, trusted: &str, to: &str| {
+        let other = tempfile::tempdir().unwrap();
+        let options = authority.identity(other.path(), to);
+        std::fs::write(&options.authority, trusted).unwrap();
+        Tls::load(&options).unwrap()
+    };
+    let (both, roles) = (format!("{}{}", old.0.pem(), new.0.pem()), ["query", "gateway"]);
+    for role in roles {
+        std::fs::write(dir.path().join(format!("{role}.ca")), &both).unwrap();
+    }
+    until(&upstream(&[address], Some(outsider(&new, &both, "gateway"))), || get("/"), "query ").await;
+    let of_new = Process::start("query", Some(outsider(&new, &both, "query"))).await;
+    until(&upstream(&[of_new.address], Some(client.clone())), || get("/"), "query ").await;
+
+    roles.iter().for_each(|role| new.certify(dir.path(), role));
+    until(&upstream(&[address], Some(outsider(&new, &new.0.pem(), "gateway"))), || get("/"), "query ").await;
+    let trusts_new = Process::start("query", Some(outsider(&new, &new.0.pem(), "query"))).await;
+    until(&upstream(&[trusts_new.address], Some(client)), || get("/"), "query ").await;
+
+    for role in roles {
+        std::fs::write(dir.path().join(format!("{role}.ca")), new.0.pem()).unwrap();
+    }
+    let stranger = outsider(&old, &both, "gateway");
+    let refused = tokio::time::timeout(PATIENCE, async {
+        while send(&upstream(&[address], Some(stranger.clone())), get("/")).await.0 == 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    refused.await.expect("the old authority is trusted no more");
+    let before = calls.load(Ordering::SeqCst);
+    let more = tokio::time::timeout(PATIENCE, async {
+        while calls.load(Ordering::SeqCst) < before + 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    more.await.expect("calls go on");
+    over.cancel();
+    calling.await.unwrap();
+    stop.cancel();
+    for following in following {
+        following.await.unwrap();
+    }
 }
