@@ -38,37 +38,60 @@ const BREATH: Duration = Duration::from_millis(10);
 /// A burst that isn't set: what comes in so many seconds.
 const BURST_SECONDS: u64 = 10;
 
-/// Who has a limit: a tenant, or beside that and within it one of its apps.
+/// Customers of tenants are many: when so many holders are known, those customers are forgotten that do nothing right now. What one had leased
+/// is lost to it.
+const MOST_HOLDERS: usize = 100_000;
+
+/// Who has a limit: a tenant, or beside that and within it a part.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// The tenant.
     pub tenant: TenantId,
-    /// Its app; none, the tenant itself.
-    pub app: Option<AppId>,
+    /// None: the tenant itself.
+    pub part: Option<Part>,
+}
+
+/// A part of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// One of its apps.
+    App(AppId),
+    /// One of its own customers, as its tokens call it.
+    Customer(String),
 }
 
 impl From<&TenantId> for Holder {
     fn from(tenant: &TenantId) -> Self {
-        Self { tenant: tenant.clone(), app: None }
+        Self { tenant: tenant.clone(), part: None }
     }
 }
 
 impl Holder {
     /// The tenant's app.
     pub fn app(tenant: &TenantId, app: &AppId) -> Self {
-        Self { tenant: tenant.clone(), app: Some(app.clone()) }
+        Self { tenant: tenant.clone(), part: Some(Part::App(app.clone())) }
+    }
+
+    /// The tenant's customer.
+    pub fn customer(tenant: &TenantId, customer: &str) -> Self {
+        Self { tenant: tenant.clone(), part: Some(Part::Customer(customer.to_owned())) }
     }
 
     /// Of which kind it is.
     pub fn kind(&self) -> &'static str {
-        if self.app.is_some() { "app" } else { "tenant" }
+        match self.part {
+            None => "tenant",
+            Some(Part::App(_)) => "app",
+            Some(Part::Customer(_)) => "customer",
+        }
     }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.app {
-            Some(app) => write!(f, "{}/apps/{app}", self.tenant),
+        match &self.part {
+            Some(Part::App(app)) => write!(f, "{}/apps/{app}", self.tenant),
+            Some(Part::Customer(customer)) => write!(f, "{}/customers/{customer}", self.tenant),
             None => write!(f, "{}", self.tenant),
         }
     }
@@ -117,10 +140,11 @@ impl Limits {
 
     /// What is set for it, where it isn't as the configuration says; of an app what is its own.
     pub fn of(&self, holder: &Holder) -> Quota {
-        let (all, Holder { tenant, app }) = (self.settings(), holder);
-        match app {
+        let (all, Holder { tenant, part }) = (self.settings(), holder);
+        match part {
             None => all.at(tenant, None).quota,
-            Some(app) => all.quotas(tenant).and_then(|quotas| quotas.get(app)).copied().unwrap_or_default(),
+            Some(Part::App(app)) => all.quotas(tenant).and_then(|quotas| quotas.get(app)).copied().unwrap_or_default(),
+            Some(Part::Customer(_)) => Quota::default(), // the token says it
         }
     }
 
@@ -350,7 +374,13 @@ impl Limit {
         let mut buckets = self.buckets.lock();
         match buckets.get(holder) {
             Some(bucket) => Arc::clone(bucket),
-            None => Arc::clone(buckets.entry(holder.clone()).or_default()),
+            None => {
+                if buckets.len() >= MOST_HOLDERS {
+                    let is_customer = |holder: &Holder| matches!(holder.part, Some(Part::Customer(_)));
+                    buckets.retain(|holder, bucket| !is_customer(holder) || Arc::strong_count(bucket) > 1);
+                }
+                Arc::clone(buckets.entry(holder.clone()).or_default())
+            }
         }
     }
 

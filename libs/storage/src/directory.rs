@@ -50,6 +50,9 @@ pub struct Key {
     pub scope: Scope,
     /// From where it may be used.
     pub places: Places,
+    /// Whom of the tenant's own customers a call is of, and how much that may call: of a token, never of the key itself.
+    #[serde(skip)]
+    pub customer: Option<Customer>,
     /// In whose place it was made: that key's id.
     pub rotated_from: Option<String>,
     /// When it was made, UTC ms.
@@ -60,6 +63,15 @@ pub struct Key {
     pub revoked_at_ms: Option<i64>,
     /// When a call with it was last let in, to about a minute, UTC ms. See [`Directory::note_key_uses`].
     pub last_used_at_ms: Option<i64>,
+}
+
+/// One of a tenant's own customers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    /// What the tenant calls it.
+    pub id: String,
+    /// How many calls it may make a second, sustained, with all of its tokens.
+    pub calls_per_second: u64,
 }
 
 /// From where a key may be used.

@@ -44,7 +44,7 @@ pub use audit::{Audit, AuditEntry, AuditExpected, AuditFilter, AuditVerdict, Cha
 pub use brandings::{Branded, Brandings, Hosts};
 pub use cache::{Ask, Cache, CacheError, Lease, PRESENT, open_cache};
 pub use dashboards::{Dashboard, Dashboards};
-pub use directory::{App, Directory, Key, Places, Tenant, kept_from_ms};
+pub use directory::{App, Customer, Directory, Key, Places, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
 pub use leased::Leased;
 pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};

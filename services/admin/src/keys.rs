@@ -27,6 +27,7 @@ pub fn mint(display_name: String, scope: Scope, environment: Environment, create
         environment,
         scope,
         places: Places::default(),
+        customer: None,
         rotated_from: None,
         created_at_ms,
         expires_at_ms: None,

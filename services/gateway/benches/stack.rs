@@ -168,6 +168,7 @@ async fn stack(dir: &tempfile::TempDir, query: HttpService) -> (HttpService, Str
         environment: Environment::Live,
         scope: Scope::new(tenant, AppSet::All, permissions, Priority::Interactive),
         places: Default::default(),
+        customer: None,
         rotated_from: None,
         created_at_ms: now_ms(),
         expires_at_ms: None,

@@ -101,6 +101,7 @@ mod tests {
                 environment: Environment::Live,
                 scope,
                 places: storage::Places::default(),
+                customer: None,
                 rotated_from: None,
                 created_at_ms: 0,
                 expires_at_ms: None,

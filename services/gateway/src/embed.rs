@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
-use model::{AppId, AppSet, Error, ErrorCode, Evaluates, KeyKind, Permission, ReadFilter, Scope};
+use model::{AppId, AppSet, Error, ErrorCode, Evaluates, KeyKind, Permission, Priority, ReadFilter, Scope};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use sha2::Sha256;
-use storage::Key;
+use storage::{Customer, Key};
 
 /// The longest token, in bytes: what it says travels with every call between services, in a header.
 const MOST_BYTES: usize = 4 << 10;
@@ -24,6 +24,8 @@ const MOST_BYTES: usize = 4 << 10;
 const LONGEST_MS: i64 = 24 * 3_600_000;
 /// How much a signer's clock may be ahead.
 const SKEW_MS: i64 = 60_000;
+/// Of a customer's id.
+const MOST_ID_BYTES: usize = 128;
 /// How many metrics, how many dimensions, and how many dashboards a token names.
 const MOST_NAMES: usize = 100;
 
@@ -50,13 +52,14 @@ struct Claims {
     #[serde(default)]
     dashboards: Vec<String>,
     time_zone: Option<String>,
+    priority: Option<Priority>,
+    calls_per_second: Option<u64>,
+    sub: Option<serde_json::Value>,
     // Known, and the signer's own business.
     #[serde(rename = "iat")]
     _iat: Option<IgnoredAny>,
     #[serde(rename = "iss")]
     _iss: Option<IgnoredAny>,
-    #[serde(rename = "sub")]
-    _sub: Option<IgnoredAny>,
     #[serde(rename = "aud")]
     _aud: Option<IgnoredAny>,
     #[serde(rename = "jti")]
@@ -126,7 +129,8 @@ impl<'t> Token<'t> {
             return Err(refused("is not good yet"));
         }
         let expires_at_ms = Some(key.expires_at_ms.map_or(end_ms, |end| end.min(end_ms)));
-        Ok(Key { scope: narrowed(&key.scope, claims)?, expires_at_ms, ..key.clone() })
+        let customer = customer(&claims)?;
+        Ok(Key { scope: narrowed(&key.scope, claims)?, customer, expires_at_ms, ..key.clone() })
     }
 
     fn is_signed_by(&self, key: &Key) -> bool {
@@ -155,9 +159,21 @@ fn claims(text: &str) -> Result<Claims, Error> {
     serde_json::from_slice(&bytes).map_err(|error| {
         refused(&format!(
             "has claims that can't be read: {error}; they are `exp`, `filters` (an object of properties and their values, empty for no filter), and \
-             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards` and `time_zone`"
+             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards`, `time_zone`, `priority` and, beside `sub`, `calls_per_second`"
         ))
     })
+}
+
+/// Whose calls are counted, if the token bounds them.
+fn customer(claims: &Claims) -> Result<Option<Customer>, Error> {
+    let Some(calls_per_second) = claims.calls_per_second else { return Ok(None) };
+    let id = claims.sub.as_ref().and_then(|sub| sub.as_str()).filter(|id| (1..=MOST_ID_BYTES).contains(&id.len()));
+    let id =
+        id.ok_or_else(|| refused("bounds the calls of nobody: `calls_per_second` needs a `sub` of 1 to 128 bytes"))?;
+    if calls_per_second == 0 {
+        return Err(refused("lets no call in: `calls_per_second` must be from 1 on"));
+    }
+    Ok(Some(Customer { id: id.to_owned(), calls_per_second }))
 }
 
 fn narrowed(of: &Scope, claims: Claims) -> Result<Scope, Error> {
@@ -189,6 +205,7 @@ fn narrowed(of: &Scope, claims: Claims) -> Result<Scope, Error> {
     }
     // A dashboard may tell of whom it is made for: nobody's customer sees one that isn't meant for them.
     scope.dashboards = Some(claims.dashboards);
+    scope.priority = of.priority.max(claims.priority.unwrap_or_default());
     // Whether there is such a zone, the question finds out.
     scope.time_zone = claims.time_zone;
     if claims.metrics.is_some() || claims.dimensions.is_some() {

@@ -8,7 +8,7 @@ use mesh::{
     context::CONTEXT_HEADER,
     limits::{Holder, Limit, Limits, rate},
     protocol::{Protocol, explained},
-    rate::OverRate,
+    rate::{OverRate, Rate},
     signed::SigningKey,
     upstream::Affinity,
     work::Account,
@@ -248,26 +248,29 @@ async fn scope(request: Request, next: Next) -> Result<Response, Error> {
 
 async fn tenant_limit(calls: Arc<Calls>, request: Request, next: Next) -> Result<Response, Error> {
     let (limit, limits, configured) = &*calls;
-    let scope = &call::key(&request)?.scope;
-    let mut taken = None;
-    let of_app = scope.apps.single().map(|app| (Holder::app(&scope.tenant, app), (0, 0)));
-    for (holder, (per_second, burst)) in [((&scope.tenant).into(), *configured)].into_iter().chain(of_app) {
+    let key = call::key(&request)?;
+    let (tenant, customer) = (&key.scope.tenant, key.customer.as_ref());
+    let holders = [
+        customer.map(|customer| (Holder::customer(tenant, &customer.id), (customer.calls_per_second, 0))),
+        Some((tenant.into(), *configured)),
+        key.scope.apps.single().map(|app| (Holder::app(tenant, app), (0, 0))),
+    ];
+    let mut taken: [Option<(Holder, Rate)>; 3] = Default::default();
+    for (taking, (holder, (per_second, burst))) in holders.into_iter().flatten().enumerate() {
         let quota = limits.of(&holder);
         // The configured burst belongs to the configured rate.
         let burst = if quota.requests_per_second.is_some() { 0 } else { burst };
         let rate = rate((quota.requests_per_second, per_second), (quota.requests_burst, burst));
         let Some(rate) = rate else { continue };
         if let Err(over) = limit.take(&holder, rate, 1).await {
-            if let Some((tenant, rate)) = &taken {
-                limit.give_back(tenant, *rate, 1);
-            }
+            taken.iter().flatten().for_each(|(holder, rate)| limit.give_back(holder, *rate, 1));
             let wait = match over {
                 OverRate::For(wait) => wait,
                 OverRate::Always => Duration::from_secs(1), // one call fits into any burst
             };
             return Err(limit.refusal(&holder, rate, wait));
         }
-        taken = Some((holder, rate));
+        taken[taking] = Some((holder, rate));
     }
     next.run(request).await
 }

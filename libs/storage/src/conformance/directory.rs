@@ -53,6 +53,7 @@ pub(super) fn a_key(of: &str, id: &str, apps: AppSet, created_at_ms: i64) -> Key
         environment: Environment::Live,
         scope,
         places: Places::default(),
+        customer: None,
         rotated_from: None,
         created_at_ms,
         expires_at_ms: None,

@@ -188,6 +188,7 @@ impl TryFrom<KeyRow> for Key {
             environment: environment.ok_or_else(|| damaged(format_args!("environment {:?}", row.environment)))?,
             scope,
             places,
+            customer: None,
             rotated_from: row.rotated_from,
             created_at_ms: row.created_at_ms,
             expires_at_ms: row.expires_at_ms,

@@ -45,6 +45,7 @@ fn key(text: &KeyText) -> Key {
         environment: text.environment(),
         scope,
         places: Places::default(),
+        customer: None,
         rotated_from: None,
         created_at_ms: 0,
         expires_at_ms: None,

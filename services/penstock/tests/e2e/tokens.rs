@@ -44,7 +44,7 @@ impl Signer {
         format!("{signed}.{}", BASE64URL.encode(self.sign(signed.as_bytes())))
     }
 
-    fn token(&self, kid: &str, claims: Value) -> String {
+    pub fn token(&self, kid: &str, claims: Value) -> String {
         let alg = match self {
             Self::Ed(_) => "EdDSA",
             Self::Hmac(_) => "HS256",
@@ -236,6 +236,43 @@ async fn a_token_reads_the_dashboards_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_customer_has_no_more_calls_and_no_more_urgent_ones_than_its_tokens_say() {
+    let portal = Portal::open().await;
+    let bounded = |(kid, signer): &(String, Signer), customer: &str, jti: u64| {
+        signer.token(kid, claims(json!({"sub": customer, "jti": jti, "calls_per_second": 1})))
+    };
+    // Two tokens by two keys are one customer's.
+    let of_ann = [bounded(&portal.ed, "ann", 1), bounded(&portal.hs, "ann", 2)];
+    let (started, mut let_in) = (std::time::Instant::now(), 0);
+    let (status, refusal) = loop {
+        match portal.count(&of_ann[let_in % 2]).await {
+            Ok(count) => assert_eq!(count, 4),
+            Err(refused) => break refused,
+        }
+        let_in += 1;
+        assert!(let_in < 1_000, "nothing is refused");
+    };
+    assert!(let_in >= 10 && let_in as f64 <= 11.0 + started.elapsed().as_secs_f64(), "{let_in}");
+    assert_eq!(status, 429);
+    assert!(refusal.contains("the customer's 1 requests a second are used up"), "{refusal}");
+    assert_eq!(portal.count(&bounded(&portal.ed, "bob", 3)).await, Ok(4), "another customer of the same tenant");
+    assert_eq!(portal.count(&portal.whole).await, Ok(8), "the tenant itself");
+
+    let asked = async |class: &str| {
+        let url = format!("http://{}/metrics", portal.house.ops_address);
+        let text = portal.house.http.get(url).send().await.unwrap().text().await.unwrap();
+        let line = format!("penstock_query_wait_seconds_count{{class=\"{class}\"}} ");
+        text.lines().find_map(|told| told.strip_prefix(&line)?.parse::<f64>().ok()).unwrap_or_default()
+    };
+    let (interactive, background) = (asked("interactive").await, asked("background").await);
+    let token = portal.ed.1.token(&portal.ed.0, claims(json!({"priority": "background"})));
+    let options = json!({"priority": "PRIORITY_INTERACTIVE"});
+    let question = json!({"sql": "SELECT MAX(store) AS n FROM events", "app_id": APP, "options": options});
+    assert_eq!(portal.house.post(&token, "/v1/sql", &question).await.0, 200);
+    assert_eq!((asked("interactive").await, asked("background").await), (interactive, background + 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_gets_in_that_the_tenant_did_not_sign() {
     let portal = Portal::open().await;
     let ((ed, pair), (hs, _)) = (&portal.ed, &portal.hs);
@@ -275,6 +312,10 @@ async fn nothing_gets_in_that_the_tenant_did_not_sign() {
         (pair.token(ed, claims(json!({"filters": {"customer": []}}))), "a filter without values"),
         (pair.token(ed, claims(json!({"filters": {"customer": {"ne": "bob"}}}))), "a filter that isn't one"),
         (pair.token(ed, claims(json!({"apps": ["other"]}))), "an app out of reach"),
+        (pair.token(ed, claims(json!({"priority": "urgent"}))), "a priority that is none"),
+        (pair.token(ed, claims(json!({"calls_per_second": 5}))), "a bound for nobody"),
+        (pair.token(ed, claims(json!({"calls_per_second": 5, "sub": {"id": 1}}))), "a bound for what is no id"),
+        (pair.token(ed, claims(json!({"calls_per_second": 0, "sub": "u1"}))), "a bound that lets nothing in"),
     ] {
         let refused = portal.count(&token).await;
         assert!(matches!(&refused, Err((401, message)) if !message.contains("host")), "{what}: {refused:?}");
