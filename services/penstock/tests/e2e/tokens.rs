@@ -18,18 +18,23 @@ use crate::house::{House, PATIENCE, rows};
 
 const APP: &str = "portal";
 
-fn now_s() -> u64 {
+pub fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Who signs.
-enum Signer {
+pub enum Signer {
     Ed(Ed25519KeyPair),
     Hmac(Vec<u8>),
     Nobody,
 }
 
 impl Signer {
+    /// With the secret as CreateKey shows it.
+    pub fn hs256(secret: &str) -> Self {
+        Self::Hmac(BASE64URL.decode(secret).unwrap())
+    }
+
     fn sign(&self, text: &[u8]) -> Vec<u8> {
         match self {
             Self::Ed(pair) => pair.sign(text).as_ref().to_vec(),
