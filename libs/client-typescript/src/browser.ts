@@ -2,22 +2,35 @@
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
 import { BaseClient, type ClientOptions } from "./client.js";
+import { Outliving } from "./outliving.js";
 
 export * from "./shared.js";
 
 /** Sends events and asks questions: see `track`, `flush`, `sql`, `query`, `evaluate`, `stream`, `subscribe` and `export`. */
 export class Client extends BaseClient {
   constructor(options: ClientOptions) {
-    // What a page that is left still sends outlives it, up to the 64 KiB that browsers allow.
-    let leaving = false;
-    const send: typeof fetch = (input, init) => fetch(input, { ...init, ...(leaving && { keepalive: true }) });
+    const outliving = new Outliving();
     super(options, {
-      transport: (interceptors) => createGrpcWebTransport({ baseUrl: options.address, interceptors, fetch: send }),
+      transport: (interceptors) => createGrpcWebTransport({ baseUrl: options.address, interceptors, fetch: outliving.fetch }),
       queueBytes: 4 << 20,
+      longest: () => outliving.longest,
     });
+    const hidden = () => globalThis.document?.visibilityState === "hidden";
+    let left = false;
+    // A page that nobody sees may end without a word: what is queued is sent now, piece by piece and in its order.
     globalThis.document?.addEventListener("visibilitychange", () => {
-      leaving = document.visibilityState === "hidden";
-      if (leaving) void this.flush().catch(() => undefined);
+      outliving.wanted = hidden();
+      if (hidden() && !left) this.hurry();
+    });
+    // One that is left hears no answer: what can still be sent is sent at once. Some come back.
+    globalThis.addEventListener?.("pagehide", () => {
+      outliving.wanted = left = true;
+      this.part(outliving.room);
+    });
+    globalThis.addEventListener?.("pageshow", () => {
+      left = false;
+      outliving.wanted = hidden();
+      this.stay();
     });
   }
 }

@@ -17,13 +17,15 @@ import {
   queryToWire,
   shapeToWire,
 } from "./questions.js";
-import { Memory, type Store } from "./queue.js";
+import { Memory, type Store, fieldBytes } from "./queue.js";
 import { type Info, LiveAnswer, type Result, type Row, type Update, columnsFromWire, infoFromWire, resultFromWire, rowFromWire } from "./results.js";
 import { type Event, type Identity, type Limits, type Rejection, Sender, type Wire, encodedEvent, encodedIdentity } from "./sender.js";
 
 /** How often a question is asked while the server can't be reached. */
 const ATTEMPTS = 4;
 const TIMEOUT_MS = 30_000;
+/** What a message has before it on the wire: a flag and its length. */
+const FRAME_BYTES = 5;
 const FORMATS = { arrow: WireFormat.ARROW, csv: WireFormat.CSV, ndjson: WireFormat.NDJSON };
 
 /** What an export writes. */
@@ -54,6 +56,8 @@ export interface Surroundings {
   readonly transport: (interceptors: Interceptor[]) => Transport;
   readonly store?: Store;
   readonly queueBytes: number;
+  /** How many bytes a request with events may have now. Default: as many as a batch has. */
+  readonly longest?: () => number;
 }
 
 /**
@@ -71,11 +75,15 @@ export class BaseClient {
   /** Whoever waits for room, in order. */
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  /** The newest key, for as long as there is no time to ask for a newer one. */
+  #leaving = false;
+  #newestKey = "";
 
-  constructor(options: ClientOptions, { transport, store, queueBytes }: Surroundings) {
+  constructor(options: ClientOptions, { transport, store, queueBytes, longest }: Surroundings) {
     const key = typeof options.key === "string" ? plain(options.key) : options.key;
     const authorize: Interceptor = (next) => async (request) => {
-      request.header.set("authorization", `Bearer ${typeof key === "string" ? key : plain(await key())}`);
+      if (!(this.#leaving && this.#newestKey)) this.#newestKey = typeof key === "string" ? key : plain(await key());
+      request.header.set("authorization", `Bearer ${this.#newestKey}`);
       return next(request);
     };
     const made = transport([authorize]);
@@ -96,6 +104,8 @@ export class BaseClient {
         const named = { ...request, appId: request.appId || appId };
         return (await this.#ingest.identify(named, { timeoutMs, signal })).positionToken;
       },
+      overhead: FRAME_BYTES + fieldBytes(new TextEncoder().encode(appId).length),
+      ...(longest && { longest }),
     };
     this.#sender = new Sender(store ?? new Memory(), wire, limits, options.onRejected ?? logRejection);
   }
@@ -137,6 +147,22 @@ export class BaseClient {
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     await this.#sender.flush(timeoutMs).catch(() => undefined);
     await this.#sender.close(this.#keep);
+  }
+
+  /** What is queued leaves now. */
+  protected hurry(): void {
+    this.#sender.hurry();
+  }
+
+  /** What is queued leaves at once, as far as requests of so many bytes in all can have it, without waiting for an answer or for a newer key. */
+  protected part(bytes: number): void {
+    this.#leaving = true;
+    this.#sender.part(bytes);
+  }
+
+  /** Whoever left is there again. */
+  protected stay(): void {
+    this.#leaving = false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -62,3 +62,22 @@ export function fit(sizes: readonly number[], mostBytes: number): number {
   const beyond = sizes.findIndex((size, i) => (total += size) > mostBytes && i > 0);
   return beyond < 0 ? sizes.length : beyond;
 }
+
+/** The first records that are of one kind: what one request can have. An identity is a request of its own. */
+export function oneKind(records: readonly Uint8Array[]): Uint8Array[] {
+  const kind = records[0]?.[0];
+  if (kind === IDENTIFY) return records.slice(0, 1);
+  const other = records.findIndex((record) => record[0] !== kind);
+  return other < 0 ? records.slice() : records.slice(0, other);
+}
+
+/** What a field of so many bytes takes in a message of the contracts: its number, its length, and itself. */
+export function fieldBytes(bytes: number): number {
+  const lengthBits = 32 - Math.clz32(bytes);
+  return 1 + Math.max(1, Math.ceil(lengthBits / 7)) + bytes;
+}
+
+/** What a record takes in a request. */
+export function recordBytes(record: Uint8Array): number {
+  return fieldBytes(record.length - 1);
+}

@@ -11,7 +11,7 @@ import { Closed, DeadlineExceeded, InvalidArgument, PenstockError, fromRpc } fro
 import type { Value } from "./gen/penstock/v1/common_pb.js";
 import { type Acknowledgement, EventSchema, type Event as WireEvent, IdentifyRequestSchema, type IdentifyRequest } from "./gen/penstock/v1/ingest_pb.js";
 import type { Flushed } from "./questions.js";
-import { EVENT, IDENTIFY, OVERHEAD, type Store } from "./queue.js";
+import { EVENT, IDENTIFY, OVERHEAD, type Store, fieldBytes, fit, oneKind, recordBytes } from "./queue.js";
 import { type Answer, type Properties, eventId, fromValue, toValues } from "./values.js";
 
 const RETRY_FIRST_MS = 100;
@@ -70,6 +70,10 @@ export interface Limits {
 export interface Wire {
   publish(events: WireEvent[], positionToken: string, signal: AbortSignal): Promise<Acknowledgement>;
   identify(request: IdentifyRequest, signal: AbortSignal): Promise<string>;
+  /** What a request has beside its records and its token, in bytes. */
+  readonly overhead?: number;
+  /** How many bytes a request may have now: Infinity unless it is to outlive the page that sends it. */
+  longest?(): number;
 }
 
 /** A promise to be settled from elsewhere. */
@@ -99,6 +103,8 @@ export class Sender {
   #waiting: Later<void>[] = [];
   #failure: PenstockError | undefined;
   #closing = false;
+  /** How many of the first records are on their way in a request that outlives the page. */
+  #outliving = 0;
   /** Breaks off what is under way at the end. */
   readonly #end = new AbortController();
   #running: Promise<void> | undefined;
@@ -161,6 +167,36 @@ export class Sender {
     return later.promise.finally(() => clearTimeout(timer));
   }
 
+  /** Sends what is queued at once, and as long as its requests are to outlive the page also what comes. */
+  hurry(): void {
+    this.#failure = undefined;
+    this.#start();
+    this.#wake?.();
+  }
+
+  /**
+   * Sends the first records at once, as many as fit into requests of so many bytes in all, and waits for nothing: the page that calls this ends.
+   * They stay queued: where it comes back after all they are sent again, and count once. A record that fits nowhere is left out.
+   */
+  part(bytes: number): void {
+    if (this.#closing) return;
+    const queued = this.#store.first(this.#store.records, Number.POSITIVE_INFINITY).slice(this.#outliving);
+    const largest = bytes - this.#overhead;
+    let rest = queued.filter((record) => recordBytes(record) <= largest);
+    while (rest.length > 0) {
+      bytes -= this.#overhead;
+      const batch = oneKind(rest);
+      const beyond = batch.findIndex((record) => (bytes -= recordBytes(record)) < 0);
+      const fitting = beyond < 0 ? batch : batch.slice(0, beyond);
+      if (fitting.length > 0) {
+        const sent: Promise<unknown> = fitting[0]![0] === IDENTIFY ? this.#identify(fitting[0]!) : this.#publish(fitting);
+        sent.catch(() => undefined);
+      }
+      if (beyond >= 0) return;
+      rest = rest.slice(batch.length);
+    }
+  }
+
   /** Ends it. What is still queued is kept where it is, or handed out as rejected. */
   async close(keep: boolean): Promise<void> {
     if (this.#closing) return;
@@ -196,17 +232,21 @@ export class Sender {
     while (this.#store.records > 0 && !this.#failure && !this.#closing) {
       if (attempt === 0) await this.#untilDue();
       if (this.#closing) return;
-      const batch = this.#next();
+      const longest = this.#longest();
+      const batch = this.#next(longest);
+      this.#outliving = Number.isFinite(longest) ? batch.length : 0;
       try {
         const done = await this.#send(batch);
         this.#store.drop(done);
         this.#done += done;
+        this.#outliving = 0;
         attempt = 0;
         for (const waiting of this.#waiting.splice(0)) waiting.resolve();
         this.#settle();
       } catch (cause) {
         const error = fromRpc(cause);
         attempt += 1;
+        this.#outliving = 0;
         if (error.retryable) await this.#pause(error, attempt);
         else this.#fail(error);
       }
@@ -215,28 +255,35 @@ export class Sender {
 
   /** Waits until a batch is to leave. */
   async #untilDue(): Promise<void> {
-    const wanted = () => this.#closing || this.#flushes.length > 0 || this.#waiting.length > 0 || this.#fullBatch();
+    const hurried = () => Number.isFinite(this.#longest());
+    const wanted = () => this.#closing || this.#flushes.length > 0 || this.#waiting.length > 0 || hurried() || this.#fullBatch();
     while (!wanted() && Date.now() < this.#due) await this.#sleep(this.#due - Date.now());
     // Whatever comes from now on has waited for less long.
     this.#due = Date.now() + this.#limits.batchMs;
   }
 
-  /** The first records, of one kind. */
-  #next(): Uint8Array[] {
-    const batch = this.#store.first(this.#limits.batchEvents, this.#limits.batchBytes);
-    const kind = batch[0]![0];
-    if (kind === IDENTIFY) return batch.slice(0, 1);
-    const other = batch.findIndex((record) => record[0] !== kind);
-    return other < 0 ? batch : batch.slice(0, other);
+  /** How many bytes a request may have. */
+  #longest(): number {
+    return this.#wire.longest?.() ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The first records, of one kind: as many as a request may have, and at least one. */
+  #next(longest: number): Uint8Array[] {
+    const batch = oneKind(this.#store.first(this.#limits.batchEvents, this.#limits.batchBytes));
+    return batch.slice(0, fit(batch.map(recordBytes), longest - this.#overhead));
+  }
+
+  /** What a request has beside its records, in bytes. */
+  get #overhead(): number {
+    return (this.#wire.overhead ?? 0) + fieldBytes(this.#token.length);
   }
 
   /** Sends some of a batch; returns how many records have their end. Throws if none has. */
   async #send(batch: Uint8Array[]): Promise<number> {
     if (batch[0]![0] === IDENTIFY) return this.#sendIdentity(batch[0]!);
-    const events = batch.map((record) => fromBinary(EventSchema, record.subarray(1)));
     let acknowledgement;
     try {
-      acknowledgement = await this.#wire.publish(events, this.#token, this.#end.signal);
+      acknowledgement = await this.#publish(batch);
     } catch (cause) {
       const error = fromRpc(cause);
       if (error instanceof InvalidArgument) return this.#refused(batch, error);
@@ -250,11 +297,20 @@ export class Sender {
     return batch.length;
   }
 
-  async #sendIdentity(record: Uint8Array): Promise<number> {
+  #publish(batch: Uint8Array[]): Promise<Acknowledgement> {
+    const events = batch.map((record) => fromBinary(EventSchema, record.subarray(1)));
+    return this.#wire.publish(events, this.#token, this.#end.signal);
+  }
+
+  #identify(record: Uint8Array): Promise<string> {
     const request = fromBinary(IdentifyRequestSchema, record.subarray(1));
     request.positionToken = this.#token;
+    return this.#wire.identify(request, this.#end.signal);
+  }
+
+  async #sendIdentity(record: Uint8Array): Promise<number> {
     try {
-      this.#token = (await this.#wire.identify(request, this.#end.signal)) || this.#token;
+      this.#token = (await this.#identify(record)) || this.#token;
       return 1;
     } catch (cause) {
       const error = fromRpc(cause);

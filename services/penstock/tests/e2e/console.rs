@@ -13,7 +13,7 @@ use crate::house::{House, PATIENCE};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Tells a story in a browser on the house; what it saw.
-async fn told(house: &House, story: &str, with: &[(&str, &str)]) -> Value {
+pub async fn told(house: &House, story: &str, with: &[(&str, &str)]) -> Value {
     let console = Path::new(ROOT).join("services/console");
     assert!(console.join("node_modules/playwright-core").exists(), "the console isn't built: run `make console`");
     let mut command = tokio::process::Command::from(Command::new("node"));

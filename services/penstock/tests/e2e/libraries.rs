@@ -16,7 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::house::{House, PATIENCE, free_address};
+use crate::{
+    console,
+    house::{House, PATIENCE, free_address},
+};
 
 /// A library, by the folder after `client-`, and what it calls its story: one for each way to use it.
 const STORIES: [(&str, &str); 6] = [
@@ -33,6 +36,8 @@ const PERMISSIONS: [&str; 5] = ["ingest", "query", "metrics", "export", "backfil
 const SENT: u64 = 3000;
 /// How many are left on disk.
 const LEFT: u64 = 500;
+/// Fewer events than this, of what a page that is left had queued, are not what browsers let outlive it: 64 KiB.
+const OUTLIVING: u64 = 320;
 /// More bytes than this have an answer among them.
 const ANSWER_BYTES: usize = 100;
 
@@ -128,6 +133,28 @@ async fn what_is_queued_on_disk_outlives_its_process() {
     }
 }
 
+#[tokio::test]
+async fn a_page_that_is_left_sends_what_outlives_it_and_a_hidden_one_all() {
+    let house = House::start().await;
+    let caller = Caller::new(&house, "typescript", "page").await;
+    let with = [("PENSTOCK_KEY", caller.key.as_str()), ("PENSTOCK_APP", caller.app.as_str())];
+    let events = console::told(&house, "leaving", &with).await["events"].as_u64().unwrap();
+    caller.counted("hidden", events, &house).await;
+    for left in ["left", "gone"] {
+        let enough = async {
+            loop {
+                let counts = caller.counts(left, &house).await;
+                if let Some(sent) = counts[0].as_u64().filter(|sent| *sent >= OUTLIVING) {
+                    return (sent, counts);
+                }
+            }
+        };
+        let (sent, counts) = timeout(PATIENCE, enough).await.unwrap_or_else(|_| panic!("not enough of {left} came"));
+        assert!(sent < events, "{left}: {counts:?}");
+        assert_eq!(counts, [json!(sent), json!(sent), json!((sent - 1) as f64)], "the first of {left}, each once");
+    }
+}
+
 /// What every library must have seen.
 fn story() -> Value {
     json!({
@@ -179,9 +206,11 @@ fn checks(library: &str) -> Vec<Command> {
         }
         "rust" => vec![], // its tests are the workspace's
         "typescript" => {
-            let mut queue = Command::new("node");
-            queue.arg("--test").arg(folder.join("dist/tests/queue.test.js"));
-            vec![queue]
+            let mut tests = Command::new("node");
+            tests
+                .arg("--test")
+                .args(["queue", "browser"].map(|name| folder.join(format!("dist/tests/{name}.test.js"))));
+            vec![tests]
         }
         _ => panic!("no library {library}"),
     }
@@ -271,16 +300,21 @@ impl Caller {
 
     /// Each event from 0 on is there, once.
     async fn counted(&self, event_type: &str, wanted: u64, house: &House) {
+        let whole = [json!(wanted), json!(wanted), json!((wanted - 1) as f64)];
+        // Nobody has a token here: what was acknowledged is in the answer soon.
+        let all = async { while self.counts(event_type, house).await[0] != whole[0] {} };
+        let _ = timeout(PATIENCE, all).await;
+        assert_eq!(self.counts(event_type, house).await, whole, "{}", self.library);
+    }
+
+    /// How many events there are, how many have a number of their own, and the last of these.
+    async fn counts(&self, event_type: &str, house: &House) -> Vec<Value> {
         let sql = format!(
             "SELECT COUNT(*) AS events, COUNT(DISTINCT n) AS different, MAX(n) AS last FROM events \
              WHERE app_id = '{}' AND event_type = '{event_type}'",
             self.app
         );
-        // Nobody has a token here: what was acknowledged is in the answer soon.
-        let wanted = [json!(wanted), json!(wanted), json!((wanted - 1) as f64)];
-        let all = async { while house.sql(&self.key, &sql, "").await[0][0] != wanted[0] {} };
-        let _ = timeout(PATIENCE, all).await;
-        assert_eq!(house.sql(&self.key, &sql, "").await, [wanted], "{}", self.library);
+        house.sql(&self.key, &sql, "").await.swap_remove(0)
     }
 }
 
