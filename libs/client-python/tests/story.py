@@ -17,6 +17,7 @@ SQL = "SELECT event_type, COUNT(*) AS events, SUM(amount) AS amount FROM events 
 REVENUE = Query({"revenue": "SUM(amount)"}, ["user_plan"], [Filter("status", "in", ["done", "sent"])], order_by=["-revenue"])
 LIVE = Query({"orders": "COUNT(*)"}, ["user_id"], [Filter("event_type", "=", "order")])
 WRONG = "SELECT COUNT(*) FROM events WHERE nothing("
+WHEN_TOLD = Limits(batch_events=1 << 20, batch_seconds=3600)  # batches leave when a flush or an end wants it
 
 
 def rejected(rejection: Rejection) -> dict[str, Any]:
@@ -124,6 +125,22 @@ def leave(events: int) -> None:
     threading.Event().wait()
 
 
+def end(events: int) -> dict[str, Any]:
+    """Queues so many and ends without a word: the end of the process sends them."""
+    penstock = Client(limits=WHEN_TOLD)
+    for n in range(events):
+        penstock.track("ended", f"u{n % 17}", {"n": n})
+    return {"queued": penstock.pending}
+
+
+async def end_async(events: int) -> dict[str, Any]:
+    """The same with asyncio, whose loop is over by then."""
+    penstock = AsyncClient(limits=WHEN_TOLD)
+    for n in range(events):
+        await penstock.track("ended", f"u{n % 17}", {"n": n})
+    return {"queued": penstock.pending}
+
+
 def resume() -> dict[str, Any]:
     """Sends what another process left."""
     with Client(directory=os.environ["PENSTOCK_DIRECTORY"]) as penstock:
@@ -156,6 +173,8 @@ def main() -> None:
         "async": lambda: asyncio.run(story(AsyncClient)),
         "send": send,
         "leave": leave,
+        "end": end,
+        "end-async": lambda events: asyncio.run(end_async(events)),
         "resume": resume,
         "full": full,
     }

@@ -96,6 +96,13 @@ async function leave(events: number) {
   await new Promise(() => setInterval(() => undefined, 1000));
 }
 
+/** Queues so many and ends without a word: the process lives until they are sent. */
+function end(events: number) {
+  const penstock = client({});
+  for (let n = 0; n < events; n++) void penstock.track({ eventType: "ended", userId: `u${n % 17}`, properties: { n } });
+  return { queued: penstock.pending };
+}
+
 /** Sends what another process left. */
 async function resume() {
   const penstock = client(onDisk());
@@ -124,6 +131,6 @@ async function full(events: number) {
   return { full: queued > 0 && queued < events, all_handed_back: notSent === queued };
 }
 
-const tellings: Record<string, (events: number) => Promise<unknown>> = { story, web: story, send, leave, resume, full };
+const tellings: Record<string, (events: number) => unknown> = { story, web: story, send, leave, end, resume, full };
 const [what = "", events] = process.argv.slice(2);
 console.log(JSON.stringify(await tellings[what]!(Number(events))));

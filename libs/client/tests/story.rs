@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         "story" => story().await,
         "send" => send(events).await,
         "leave" => leave(events).await,
+        "end" => end(events).await,
         "resume" => resume().await,
         "full" => full(events).await,
         _ => Err(format!("there is no telling {what:?}").into()),
@@ -178,6 +179,17 @@ async fn leave(events: usize) -> Told {
     }
     println!("queued");
     pending().await
+}
+
+/// Queues so many and ends as programs do: `close` sends them.
+async fn end(events: usize) -> Told {
+    let client = Client::builder().batch_events(1 << 20).batch_time(Duration::from_secs(3600)).connect().await?;
+    for n in 0..events {
+        client.track(Event::new("ended").user(format!("u{}", n % 17)).property("n", n)).await?;
+    }
+    let queued = client.pending();
+    client.close().await?;
+    Ok(json!({"queued": queued}))
 }
 
 /// Sends what another process left.

@@ -58,6 +58,8 @@ func main() {
 		said = send(ctx, events)
 	case "leave":
 		leave(ctx, events)
+	case "end":
+		said = end(ctx, events)
 	case "resume":
 		said = resume(ctx)
 	case "full":
@@ -201,6 +203,17 @@ func leave(ctx context.Context, events int) {
 	}
 	fmt.Println("queued")
 	<-ctx.Done()
+}
+
+// end queues so many and ends as programs do: its deferred Close sends them.
+func end(ctx context.Context, events int) object {
+	limits := penstock.Limits{BatchEvents: 1 << 20, BatchTime: time.Hour}
+	client := must(penstock.New(penstock.Options{Limits: limits}))
+	defer func() { check(client.Close(ctx)) }()
+	for n := range events {
+		track(ctx, client, penstock.Event{Type: "ended", UserID: fmt.Sprintf("u%d", n%17), Properties: map[string]any{"n": n}})
+	}
+	return object{"queued": client.Pending()}
 }
 
 // resume sends what another process left.

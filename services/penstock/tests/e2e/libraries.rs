@@ -134,6 +134,18 @@ async fn what_is_queued_on_disk_outlives_its_process() {
 }
 
 #[tokio::test]
+async fn what_is_queued_in_memory_is_sent_when_a_program_ends() {
+    let house = House::start().await;
+    let endings = LIBRARIES.map(|library| (library, "end")).into_iter().chain([("python", "end-async")]);
+    for (library, ending) in endings {
+        let caller = Caller::new(&house, library, &format!("{library}-{ending}")).await;
+        let said = json_of(&caller.run(&[ending, &LEFT.to_string()]).await);
+        assert_eq!(said, json!({"queued": LEFT}), "{library}, {ending}: nothing was sent before");
+        caller.counted("ended", LEFT, &house).await;
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_left_sends_what_outlives_it_and_a_hidden_one_all() {
     let house = House::start().await;
     let caller = Caller::new(&house, "typescript", "page").await;
