@@ -386,7 +386,17 @@ pub(crate) async fn within<T>(
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
     use super::*;
+    use crate::Query;
+
+    const SHORT: Duration = Duration::from_millis(100);
+    /// Less than a call takes that nothing is said of, and far more than `SHORT`.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// The first word of HTTP/2.
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
     #[tokio::test]
     async fn a_key_out_of_a_file_is_good_and_what_no_call_could_carry_is_refused_at_once() {
@@ -394,6 +404,45 @@ mod tests {
         assert!(connect(" pnsk_live_x\r\n").await.is_ok());
         for wrong in ["", " \n", "a b", "a\nb", "pnsk_l\u{ef}ve", "a\0"] {
             assert!(matches!(connect(wrong).await, Err(Error::Invalid(_))), "{wrong:?}");
+        }
+    }
+
+    /// The address of a server that says its first word, and then nothing.
+    async fn mute(first_word: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut connection, _)) = listener.accept().await {
+                connection.write_all(first_word).await.unwrap();
+                open.push(connection);
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_call_to_a_server_that_never_answers_ends_when_its_time_is_over() {
+        for first_word in [SETTINGS, &[]] {
+            let builder = Client::builder().address(mute(first_word).await).key("k").timeout(SHORT);
+            let client = builder.on_rejected(|_| ()).connect().await.unwrap();
+            let sql = || client.sql("SELECT COUNT(*) FROM events");
+            let calls = async {
+                let mut ended = vec![
+                    ("sql", sql().await.err()),
+                    ("query", client.query(Query::new().measure("events", "COUNT(*)")).await.err()),
+                    ("evaluate", client.evaluate("buyers").await.err()),
+                    ("stream", sql().stream().next().await.and_then(Result::err)),
+                ];
+                client.track(Event::new("e")).await.unwrap();
+                ended.push(("close", client.close_within(SHORT).await.err()));
+                ended
+            };
+            let ended = timeout(PATIENCE, calls).await.expect("each call ends");
+            for (call, error) in ended {
+                let code = error.as_ref().and_then(Error::code);
+                assert_eq!(code, Some(Code::DeadlineExceeded), "{call} ended with {error:?}");
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What can fail, and what the server says of it.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 const DOMAIN: &str = "penstock";
@@ -133,6 +133,10 @@ impl From<io::Error> for Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
+        // A call whose own time is over tonic calls cancelled.
+        if iter::successors(status.source(), |&error| error.source()).any(|error| error.is::<TimeoutExpired>()) {
+            return Self::late();
+        }
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         let place = |text: &String| {

@@ -43,8 +43,9 @@ _CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),
     # What was away is looked for again soon, not after grpc's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Contrary to its name: how long a connection may take to be made.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 ]
 
 

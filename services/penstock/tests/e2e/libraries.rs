@@ -67,7 +67,7 @@ async fn the_examples_run_as_they_are() {
 }
 
 #[tokio::test]
-async fn each_queue_holds_what_it_promises_by_itself() {
+async fn each_library_holds_what_it_promises_by_itself() {
     for library in LIBRARIES {
         for mut check in checks(library) {
             let output = timeout(PATIENCE, check.output()).await.expect("a check ends").unwrap();
@@ -210,18 +210,21 @@ fn checks(library: &str) -> Vec<Command> {
     match library {
         "go" => vec![program(library, "queue.test")],
         "python" => {
-            let mut queue = program(library, "tests/test_queue.py");
-            queue.env_remove("PENSTOCK_KEY");
+            let tests = ["queue", "deadlines"].map(|name| {
+                let mut test = program(library, &format!("tests/test_{name}.py"));
+                test.env_remove("PENSTOCK_KEY");
+                test
+            });
             let mut types = python(&made("python/tools"));
             types.args(["-m", "mypy", "--cache-dir", "/dev/null"]).current_dir(folder);
-            vec![queue, types]
+            tests.into_iter().chain([types]).collect()
         }
         "rust" => vec![], // its tests are the workspace's
         "typescript" => {
             let mut tests = Command::new("node");
             tests
                 .arg("--test")
-                .args(["queue", "browser"].map(|name| folder.join(format!("dist/tests/{name}.test.js"))));
+                .args(["queue", "browser", "deadlines"].map(|name| folder.join(format!("dist/tests/{name}.test.js"))));
             vec![tests]
         }
         _ => panic!("no library {library}"),
