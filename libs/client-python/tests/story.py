@@ -67,6 +67,7 @@ async def story(client: Callable[..., Any]) -> dict[str, Any]:
     query = await penstock.query(REVENUE)
     metric = await penstock.evaluate("buyers", Query(filters=[Filter("user_plan", "=", "pro")]))
     rows = len([row async for row in penstock.stream("SELECT event_id FROM events")])
+    await frames(penstock)
     table = await penstock.export("SELECT user_id, amount FROM events ORDER BY amount").to_arrow()
     csv = await penstock.export("SELECT MAX(amount) AS most FROM events", "csv").read()
     try:
@@ -83,9 +84,6 @@ async def story(client: Callable[..., Any]) -> dict[str, Any]:
             break
     await penstock.close()
 
-    frame = query.to_pandas()
-    assert [str(kind) for kind in frame.dtypes] == ["str", "float64"], frame.dtypes
-    assert frame["revenue"].tolist() == query.column("revenue")
     assert sql.info.complete_until < datetime.now(timezone.utc)
     return {
         "flushed": [flushed.accepted, flushed.rejected],
@@ -100,6 +98,41 @@ async def story(client: Callable[..., Any]) -> dict[str, Any]:
         "wrong": wrong,
         "live": [len(seen[0]), seen[0]["u0"], len(seen[-1])],
     }
+
+
+async def frames(penstock: Any) -> None:
+    """An answer, and the same as a file, are the same in Arrow, in pandas and in Polars: each column's type, and each value."""
+    import polars
+    from polars.testing import assert_frame_equal
+
+    orders = "SELECT user_id, timestamp, amount, gift, country FROM events WHERE event_type = '{}' ORDER BY amount"
+    answer = await penstock.sql(orders.format("order"))
+    rows = [tuple(row) for row in answer]
+    assert len(rows) == 20 and rows[0][2:] == (0.125, True, None) and rows[1][0] == "u1", rows
+    kinds: dict[str, Any] = {
+        "user_id": polars.String(),
+        "timestamp": polars.Datetime("ms", "UTC"),
+        "amount": polars.Float64(),
+        "gift": polars.Boolean(),
+        "country": polars.String(),
+    }
+    frame = answer.to_polars()
+    assert frame.schema == kinds and frame.rows() == rows, frame
+    assert_frame_equal(await penstock.export(orders.format("order")).to_polars(), frame)
+    none = (await penstock.sql(orders.format("nothing"))).to_polars()
+    assert none.schema == kinds and none.is_empty(), none
+    count = (await penstock.sql(SQL)).to_polars()
+    assert count.schema["events"] == polars.Int64() and count["events"].to_list() == [20], count
+
+    table = answer.to_arrow()
+    assert [str(kind) for kind in table.schema.types] == ["string", "timestamp[ms, tz=UTC]", "double", "bool", "string"], table
+    assert [tuple(row.values()) for row in table.to_pylist()] == rows, table
+    assert (await penstock.export(orders.format("order")).to_arrow()).equals(table)
+    named = answer.to_pandas().drop(columns="country")
+    assert [str(kind) for kind in named.dtypes] == ["str", "datetime64[ms, UTC]", "float64", "bool"], named.dtypes
+    assert [tuple(row) for row in named.itertuples(index=False)] == [row[:4] for row in rows], named
+    file = await penstock.export(orders.format("order")).to_pandas()
+    assert file.drop(columns="country").equals(named), file
 
 
 def send(events: int) -> dict[str, Any]:
