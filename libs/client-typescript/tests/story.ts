@@ -115,20 +115,22 @@ function onDisk(): NodeOptions {
   return { directory: process.env["PENSTOCK_DIRECTORY"]! };
 }
 
-/** Queues without a server until there is no more room. */
+/** Queues without a server until there is no more room, in memory or on disk. Says how many were taken, and how many came back at the end. */
 async function full(events: number) {
   const handedBack: Rejection[] = [];
   const onRejected = (rejection: Rejection) => handedBack.push(rejection);
-  const penstock = client({ whenFull: "throw", limits: { queueBytes: 64 << 10 }, onRejected });
+  const { PENSTOCK_DIRECTORY } = process.env;
+  const where = PENSTOCK_DIRECTORY === undefined ? {} : onDisk();
+  const penstock = client({ ...where, whenFull: "throw", limits: { queueBytes: 64 << 10 }, onRejected });
   let queued = 0;
   try {
-    for (; queued < events; queued++) await penstock.track({ eventType: "full", properties: { pad: "x".repeat(100) } });
+    for (; queued < events; queued++) await penstock.track({ eventType: "full", properties: { n: queued, pad: "x".repeat(100) } });
   } catch (error) {
     if (!(error instanceof QueueFull)) throw error;
   }
   await penstock.close({ timeoutMs: 100 });
   const notSent = handedBack.filter(({ code }) => code === "NOT_SENT").length;
-  return { full: queued > 0 && queued < events, all_handed_back: notSent === queued };
+  return { queued, handed_back: notSent };
 }
 
 const tellings: Record<string, (events: number) => unknown> = { story, web: story, send, leave, end, resume, full };

@@ -36,6 +36,8 @@ const PERMISSIONS: [&str; 5] = ["ingest", "query", "metrics", "export", "backfil
 const SENT: u64 = 3000;
 /// How many are left on disk.
 const LEFT: u64 = 500;
+/// What a queue that gets full may have.
+const QUEUE_BYTES: u64 = 64 << 10;
 /// Fewer events than this, of what a page that is left had queued, are not what browsers let outlive it: 64 KiB.
 const OUTLIVING: u64 = 320;
 /// More bytes than this have an answer among them.
@@ -126,10 +128,29 @@ async fn what_is_queued_on_disk_outlives_its_process() {
         let sent = json_of(&there.run(&["resume"]).await);
         assert_eq!(sent, json!({"accepted": LEFT, "rejected": 0}), "{next} sends what {library} left");
         there.counted("left", LEFT, &house).await;
+    }
+}
 
-        // Without a directory, what finds no room is refused, and what can't be sent is handed back.
-        let full = json_of(&Caller { directory: None, ..away }.run(&["full", &LEFT.to_string()]).await);
-        assert_eq!(full, json!({"full": true, "all_handed_back": true}), "{library}");
+#[tokio::test]
+async fn a_full_queue_takes_no_more_in_memory_or_on_disk() {
+    let house = House::start().await;
+    for (library, next) in LIBRARIES.into_iter().zip(LIBRARIES.into_iter().cycle().skip(1)) {
+        let there = Caller::new(&house, next, &format!("{library}-full")).await;
+        let away = Caller { library, address: free_address(), ..there.clone() };
+        // In memory, what can't be sent is handed back.
+        let [queued, handed_back] = full(&away).await;
+        assert_eq!(handed_back, queued, "{library}");
+
+        // On disk, all stays there for the next client, within the same bound.
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Some(scratch.path().to_owned());
+        let [queued, handed_back] = full(&Caller { directory: directory.clone(), ..away }).await;
+        assert_eq!(handed_back, 0, "{library}");
+        let written: u64 = queue_files(scratch.path()).map(|file| file.metadata().unwrap().len()).sum();
+        assert!((QUEUE_BYTES / 2..=QUEUE_BYTES).contains(&written), "{library} leaves {written} bytes");
+        let sent = json_of(&Caller { directory, ..there.clone() }.run(&["resume"]).await);
+        assert_eq!(sent, json!({"accepted": queued, "rejected": 0}), "{next} sends what {library} had room for");
+        there.counted("full", queued, &house).await;
     }
 }
 
@@ -165,6 +186,14 @@ async fn a_page_that_is_left_sends_what_outlives_it_and_a_hidden_one_all() {
         assert!(sent < events, "{left}: {counts:?}");
         assert_eq!(counts, [json!(sent), json!(sent), json!((sent - 1) as f64)], "the first of {left}, each once");
     }
+}
+
+/// How many events a queue had room for, and how many of them came back at the end.
+async fn full(caller: &Caller) -> [u64; 2] {
+    let said = json_of(&caller.run(&["full", &LEFT.to_string()]).await);
+    let [queued, handed_back] = ["queued", "handed_back"].map(|name| said[name].as_u64().unwrap());
+    assert!((1..LEFT).contains(&queued), "{}: {said}", caller.library);
+    [queued, handed_back]
 }
 
 /// What every library must have seen.
@@ -359,10 +388,15 @@ fn json_of(said: &str) -> Value {
     serde_json::from_str(said).unwrap_or_else(|error| panic!("no JSON: {error}:\n{said}"))
 }
 
+/// What a queue on disk lies in.
+fn queue_files(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "queue"))
+}
+
 /// A record cut off by a crash, at the end of the newest file.
 fn tear(directory: &Path) {
-    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let newest = files.filter(|path| path.extension().is_some_and(|e| e == "queue")).max().unwrap();
+    let newest = queue_files(directory).max().unwrap();
     let mut content = std::fs::read(&newest).unwrap();
     content.extend([80, 0, 0, 0, 1, 2, 3, 4, 0, b'x', b'y']);
     std::fs::write(newest, content).unwrap();
