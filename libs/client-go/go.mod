@@ -1,3 +1,4 @@
+// Client of Penstock, real-time analytics for products that have customers of their own.
 module penstock.dev/client
 
 go 1.26.0
