@@ -6,6 +6,8 @@ export type Kind = "number" | "string" | "bool" | "time";
 export interface Field {
   /** As it is written in formulas and SQL. */
   readonly text: string;
+  /** As events have it, and as filters of keys and tokens take it. */
+  readonly name: string;
   readonly kind: Kind;
   readonly isProperty: boolean;
 }
@@ -21,7 +23,7 @@ const FIELDS: readonly Field[] = (
     ["received_at", "time"],
     ["event_id", "string"],
   ] as const
-).map(([text, kind]) => ({ text, kind, isProperty: false }));
+).map(([text, kind]) => ({ text, name: text, kind, isProperty: false }));
 
 const KINDS: Partial<Record<ColumnType, Kind>> = {
   [ColumnType.NUMBER]: "number",
@@ -44,7 +46,7 @@ export function fieldsOf({ properties }: Pick<DescribeResponse, "properties">): 
     if (kind === undefined) return [];
     // A name with several types needs to say which.
     const text = (times.get(name) ?? 0) > 1 ? `${quoted(name)}::${kind}` : quoted(name);
-    return [{ text, kind, isProperty: true }];
+    return [{ text, name, kind, isProperty: true }];
   });
   return [...FIELDS, ...ours];
 }

@@ -163,6 +163,15 @@ async fn a_product_of_its_own_has_its_name_and_colours_that_can_be_read() {
     assert_eq!(seen["dark"]["accent"], "rgb(255 212 0)", "on dark ground it is as it was chosen");
 }
 
+/// One sale to Ann, two to Bob.
+async fn sell_to_ann_and_bob(house: &House) {
+    let sale = |customer: &str, store: &str, amount: u32| {
+        json!({"app_id": "xyz123", "event_type": "sale", "user_id": customer,
+        "properties": {"customer": customer, "store": store, "amount": amount, "land": if customer == "ann" { "DE" } else { "US" }}})
+    };
+    publish(house, &[sale("ann", "north", 10), sale("bob", "east", 70), sale("bob", "west", 30)]).await;
+}
+
 /// Two customers of a product, Ann and Bob, and a key with which it signs what each may see; tells the story on them.
 async fn told_to_customers(story: &str) -> Value {
     let house = House::start().await;
@@ -170,11 +179,7 @@ async fn told_to_customers(story: &str) -> Value {
     let signing = json!({"permissions": ["PERMISSION_QUERY"], "app_ids": ["xyz123"], "kind": "KEY_KIND_HS256"});
     let (status, made) = house.post(&key, "/v1/keys", &signing).await;
     assert_eq!(status, 200, "{made}");
-    let sale = |customer: &str, store: &str, amount: u32| {
-        json!({"app_id": "xyz123", "event_type": "sale", "user_id": customer,
-        "properties": {"customer": customer, "store": store, "amount": amount, "land": if customer == "ann" { "DE" } else { "US" }}})
-    };
-    publish(&house, &[sale("ann", "north", 10), sale("bob", "east", 70), sale("bob", "west", 30)]).await;
+    sell_to_ann_and_bob(&house).await;
     let [id, secret] = [&made["key"]["key_id"], &made["secret"]].map(|text| text.as_str().unwrap());
     let with = [("PENSTOCK_KEY", &*key), ("KEY_ID", id), ("KEY_SECRET", secret), ("APP", "xyz123")];
     told(&house, story, &with).await
@@ -214,6 +219,27 @@ async fn the_same_in_react_gets_its_tokens_by_itself() {
     assert_eq!(seen["ann"], json!({"total": "10", "chart": north, "tile": north}));
     assert_eq!(seen["bob"], json!({"total": "100", "chart": east_west, "tile": east_west}));
     assert_eq!(seen["renewed"], 1, "a token that is over is got anew, once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_is_shared_and_its_preview_shows_what_the_customer_will_see() {
+    let house = House::start().await;
+    sell_to_ann_and_bob(&house).await;
+    let seen = told(&house, "share", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["all"], json!([["ann", "10"], ["bob", "100"]]), "without a filter");
+    assert_eq!(seen["hidden"], 0, "while a filter has no value yet");
+    assert_eq!(seen["own"], json!([["ann", "10"]]));
+    assert_eq!(
+        seen["result"],
+        json!([{"values": [{"string": "ann"}, {"number": 10}]}]),
+        "by a token that the shown code signed"
+    );
+    let element = r#"<penstock-dashboard app="xyz123" dashboard="sales" token="...">"#;
+    assert_eq!((&seen["element"], &seen["python"]), (&json!(element), &json!(true)));
+    assert_eq!(seen["isSecretKept"], false);
+    assert_eq!(seen["listed"], json!(["embedded dashboards (..., HS256)"]));
+    assert_eq!(seen["later"], json!([0, 0]), "its secret was shown once, and without it nothing can be signed here");
+    assert_eq!(seen["named"], 1, "by the id of a key that an admin made");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { type ReactNode, useState } from "react";
+import { lazy, type ReactNode, Suspense, useState } from "react";
 import type { App } from "../../api/access";
 import { type Fault, faultOf } from "../../api/fault";
 import { type Dashboard, DashboardSchema, type Tile, TileSchema } from "../../gen/penstock/v1/dashboards_pb";
@@ -20,6 +20,8 @@ import { PERIODS, rangeOf } from "../explore/wire";
 import { Ask } from "./ask";
 import { newTile, toFile } from "./store";
 import { TileView } from "./tile";
+
+const Share = lazy(async () => ({ default: (await import("./share")).Share }));
 
 interface Props {
   app: App;
@@ -45,6 +47,7 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
   const [fault, setFault] = useState<Fault>();
   /** The tile whose question is written. */
   const [asked, setAsked] = useState<Tile>();
+  const [isSharing, setSharing] = useState(false);
   const current = kept ?? opened.value;
   const board = edited ?? current;
 
@@ -117,6 +120,11 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
         {board && (
           <Button icon="download" onClick={() => saved(`${board.title}.json`, "application/json", toFile(board))}>
             Export
+          </Button>
+        )}
+        {board && edited === undefined && (
+          <Button icon="share" onClick={() => setSharing(true)}>
+            Share
           </Button>
         )}
       </PageHead>
@@ -194,6 +202,13 @@ export function Opened({ app, id, title, fields, tools, notices, onChanged }: Pr
             />
           ))}
       </div>
+      {isSharing && board !== undefined && (
+        <Dialog title={`${board.title} in a page of yours`} isWide onClose={() => setSharing(false)}>
+          <Suspense fallback={<Waiting />}>
+            <Share app={app} id={id} fields={fields ?? []} />
+          </Suspense>
+        </Dialog>
+      )}
       {asked !== undefined && edited !== undefined && (
         <Dialog title={asked.question.case === "metric" ? "A metric" : "A SELECT"} onClose={() => setAsked(undefined)}>
           <Ask

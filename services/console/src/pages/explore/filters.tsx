@@ -2,6 +2,7 @@ import type { Fault } from "../../api/fault";
 import type { Field } from "../../lib/fields";
 import { shown } from "../../lib/format";
 import { Button } from "../../ui/button";
+import { Chips } from "../../ui/chips";
 import { Combobox } from "../../ui/combobox";
 import { Select } from "../../ui/field";
 import type { FilterDraft, Op } from "./draft";
@@ -147,27 +148,13 @@ function Values({ appId, filter, kind, isMany, place, onChange }: ValuesProps) {
     );
   }
   return (
-    <div className="chips">
-      {filter.values.map((value) => (
-        <span key={value} className="chip">
-          {value}
-          <button
-            type="button"
-            aria-label={`Remove ${value}`}
-            onClick={() => onChange(filter.values.filter((other) => other !== value))}
-          >
-            ×
-          </button>
-        </span>
-      ))}
-      <Combobox
-        label={label}
-        value=""
-        choices={choices.filter(({ value }) => !filter.values.includes(value))}
-        placeholder="add a value"
-        isFree
-        onChange={(value) => value !== "" && onChange([...new Set([...filter.values, value])])}
-      />
-    </div>
+    <Chips
+      label={label}
+      values={filter.values}
+      choices={choices}
+      placeholder="add a value"
+      isFree
+      onChange={onChange}
+    />
   );
 }

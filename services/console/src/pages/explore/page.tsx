@@ -1,5 +1,5 @@
 import { toJsonString } from "@bufbuild/protobuf";
-import { useCallback, useMemo, useState } from "react";
+import { useCallback, useMemo } from "react";
 import type { App } from "../../api/access";
 import { TypedQuerySchema } from "../../gen/penstock/v1/query_pb";
 import { useAnswer } from "../../lib/answer";
@@ -8,8 +8,8 @@ import { useSchema } from "../../lib/schema";
 import { useSession } from "../../lib/session";
 import { Button, Segments } from "../../ui/button";
 import { Combobox } from "../../ui/combobox";
+import { Copy } from "../../ui/copy";
 import { Select } from "../../ui/field";
-import { Icon } from "../../ui/icon";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty } from "../../ui/states";
 import { AddToDashboard } from "./add";
@@ -75,7 +75,7 @@ export function Explore({ app }: { app: App }) {
         about={`Ask about the events of ${app.name}. The address has the whole question: send it to whoever should see it.`}
       >
         {query !== undefined && <AddToDashboard app={app} draft={draft} fields={fields} />}
-        <ShareButton />
+        <Copy label="Copy link" text={() => window.location.href} />
       </PageHead>
       <div className="explore">
         <Panel className="builder">
@@ -195,22 +195,5 @@ function GroupBy({
         </Button>
       )}
     </fieldset>
-  );
-}
-
-function ShareButton() {
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(window.location.href);
-    setCopied(true);
-    window.setTimeout(() => setCopied(false), 1_500);
-  };
-  // Pages that don't come over TLS or from this machine have no clipboard.
-  if (navigator.clipboard === undefined) return null;
-  return (
-    <button type="button" className="button plain" onClick={() => void copy()}>
-      <Icon name={isCopied ? "check" : "copy"} />
-      {isCopied ? "Copied" : "Copy link"}
-    </button>
   );
 }

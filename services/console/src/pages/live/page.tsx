@@ -10,6 +10,7 @@ import { clock, glance, shown } from "../../lib/format";
 import { useLive } from "../../lib/live";
 import { useSchema } from "../../lib/schema";
 import { Button } from "../../ui/button";
+import { Chips } from "../../ui/chips";
 import { Combobox } from "../../ui/combobox";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty, Failed, Waiting } from "../../ui/states";
@@ -100,30 +101,18 @@ function Columns({
   fields: readonly Field[];
   onChange(columns: readonly string[]): void;
 }) {
+  const choices = fields
+    .filter(({ text }) => !FIXED.includes(text))
+    .map(({ text, kind }) => ({ value: text, note: kind }));
   return (
-    <div className="chips">
-      {chosen.map((name) => (
-        <span key={name} className="chip">
-          {name}
-          <button
-            type="button"
-            aria-label={`Hide ${name}`}
-            onClick={() => onChange(chosen.filter((other) => other !== name))}
-          >
-            ×
-          </button>
-        </span>
-      ))}
-      <Combobox
-        label="Add a column"
-        value=""
-        placeholder="add a column"
-        choices={fields
-          .filter(({ text }) => !chosen.includes(text) && !FIXED.includes(text))
-          .map(({ text, kind }) => ({ value: text, note: kind }))}
-        onChange={(name) => onChange([...chosen, name])}
-      />
-    </div>
+    <Chips
+      label="Add a column"
+      values={chosen}
+      choices={choices}
+      placeholder="add a column"
+      removing="Hide"
+      onChange={onChange}
+    />
   );
 }
 

@@ -3,7 +3,8 @@ import { type FormEvent, useState } from "react";
 import type { App } from "../../api/access";
 import { MEANING, type Permission } from "../../api/access";
 import { type Fault, faultOf } from "../../api/fault";
-import { type Key, KeyKind, Permission as Wire } from "../../gen/penstock/v1/admin_pb";
+import { isGood, signs } from "../../api/keys";
+import { type Key, Permission as Wire } from "../../gen/penstock/v1/admin_pb";
 import { useAnswer } from "../../lib/answer";
 import { ago, instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
@@ -12,6 +13,7 @@ import { Dialog } from "../../ui/dialog";
 import { Input } from "../../ui/field";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
+import { Secret } from "../../ui/secret";
 import { Empty, Listed, Wrong } from "../../ui/states";
 
 /** What a tenant's key can be given here, in the order of how often it is. */
@@ -93,28 +95,9 @@ export function Keys({ app }: { app: App }) {
   );
 }
 
-/** A key's text, which is shown once. */
-export function Secret({ text, onClose }: { text: string; onClose(): void }) {
-  return (
-    <div className="notice secret" role="status">
-      <p>
-        <strong>This is the key's text. It is shown only now:</strong> put it where it is needed.
-      </p>
-      <input
-        className="input mono"
-        aria-label="The key's text"
-        readOnly
-        value={text}
-        onFocus={(event) => event.target.select()}
-      />
-      <Button onClick={onClose}>I have it</Button>
-    </div>
-  );
-}
-
 function stateOf(key: Key): string {
   if (key.revokedAt) return "revoked";
-  if (key.expiresAt && timestampDate(key.expiresAt) < new Date()) return "ended";
+  if (!isGood(key)) return "ended";
   return key.expiresAt ? `until ${instant(timestampDate(key.expiresAt), "UTC")}` : "good";
 }
 
@@ -129,7 +112,6 @@ function List({
   onRotate(key: Key): void;
   onRevoke(key: Key): void;
 }) {
-  const isGood = (key: Key) => !["revoked", "ended"].includes(stateOf(key));
   const sorted = [...keys].sort((a, b) => Number(isGood(b)) - Number(isGood(a)));
   return (
     <ListTable label="Keys">
@@ -153,7 +135,7 @@ function List({
               <code>
                 {key.keyId}
                 {key.keyId === own && " (yours)"}
-                {key.kind !== KeyKind.BEARER && key.kind !== KeyKind.UNSPECIFIED && ", signs embed tokens"}
+                {signs(key) && ", signs embed tokens"}
               </code>
             </th>
             <td>{key.permissions.map((permission) => WORDS.get(permission) ?? "operator").join(", ")}</td>

@@ -12,9 +12,9 @@ import { Input, Select } from "../../ui/field";
 import { DialogForm } from "../../ui/form";
 import { List } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
+import { Secret } from "../../ui/secret";
 import { Failed, Listed, Wrong } from "../../ui/states";
 import { Brand } from "./branding";
-import { Secret } from "./keys";
 import { Place } from "./settings";
 import { Used } from "./used";
 
