@@ -18,12 +18,25 @@ tell(async (visit) => {
     await visit.check(page, `signed in, ${theme}`);
     await visit.picture(page, `brand-${theme}`, [1440]);
     const help = (await page.locator("body").textContent()) ?? "";
+    const empty = [];
+    for (const [name, title] of [
+      ["Explorer", "No events match"],
+      ["Live", "No event in the last hour"],
+      ["Usage and health", "No event in the last 24 hours"],
+    ]) {
+      await page.getByRole("link", { name, exact: true }).click();
+      await page.getByRole("heading", { name: title }).waitFor();
+      empty.push((await page.getByRole("main").textContent()) ?? "");
+    }
+    await page.getByRole("link", { name: "documentation" }).waitFor();
+    await visit.check(page, `nothing yet, ${theme}`);
+    await visit.picture(page, `brand-nothing-${theme}`, [1440]);
     const accent = await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue("--accent"));
     seen[theme] = {
       title,
       accent,
       titleInside: await page.title(),
-      isNamed: [words, help].map((text) => /penstock/i.test(text)),
+      isNamed: [words, help, ...empty].map((text) => /penstock/i.test(text)),
     };
   }
   return seen;

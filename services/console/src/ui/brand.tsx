@@ -12,3 +12,20 @@ export function Name() {
     </>
   );
 }
+
+/** Where it says how events are sent. Somebody's own product doesn't name ours. */
+export function FirstEvent() {
+  const { isOwn, docsUrl } = brand();
+  if (docsUrl !== undefined)
+    return (
+      <>
+        The <a href={docsUrl}>documentation</a> says how.
+      </>
+    );
+  if (isOwn) return null;
+  return (
+    <>
+      See “A first event” in the README, or <code>penstock demo</code>.
+    </>
+  );
+}

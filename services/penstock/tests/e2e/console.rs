@@ -148,14 +148,14 @@ async fn a_map_shows_countries_and_lists_what_is_none() {
 async fn a_product_of_its_own_has_its_name_and_colours_that_can_be_read() {
     let house = House::start().await;
     // A yellow that nobody could read on white.
-    let branding =
-        json!({"product_name": "Acme Insights", "primary_color": "#ffd400", "support_url": "mailto:help@acme.example"});
+    let branding = json!({"product_name": "Acme Insights", "primary_color": "#ffd400", "support_url": "mailto:help@acme.example",
+        "docs_url": "https://docs.acme.example"});
     let request = house.http.put(format!("http://{}/v1/branding", house.address)).bearer_auth(house.operator_key());
     assert_eq!(request.json(&json!({ "branding": branding })).send().await.unwrap().status(), 200);
     let seen = told(&house, "brand", &[("PENSTOCK_KEY", &house.demo_key())]).await;
     for theme in ["light", "dark"] {
         let seen = &seen[theme];
-        assert_eq!((&seen["title"], &seen["isNamed"]), (&json!("Acme Insights"), &json!([false, false])), "{seen}");
+        assert_eq!((&seen["title"], &seen["isNamed"]), (&json!("Acme Insights"), &json!(vec![false; 5])), "{seen}");
         assert!(seen["titleInside"].as_str().unwrap().ends_with(" · Acme Insights"), "{seen}");
         assert!(seen["accent"].as_str().unwrap().starts_with("rgb("), "{seen}");
     }

@@ -9,6 +9,7 @@ import { TimeChart } from "../../charts/time";
 import { WorldMap } from "../../charts/worldmap";
 import type { Result as Answered } from "../../gen/penstock/v1/common_pb";
 import { bytes, change, clock, milliseconds, type Step, withUnit } from "../../lib/format";
+import { FirstEvent } from "../../ui/brand";
 import { Empty, Failed, Waiting } from "../../ui/states";
 import type { View } from "./draft";
 import { bars, overTime, parted } from "./pivot";
@@ -48,7 +49,9 @@ export function ResultView({ result, fault, isWaiting, again, names, view, step,
       <Totals totals={answer.totals} table={answer.rows} names={names} />
       {isEmpty && view !== "table" ? (
         <Empty title="No events match">
-          <p>Take a longer range, remove a filter, or send events: see “A first event” in the README.</p>
+          <p>
+            Take a longer range, remove a filter, or send events. <FirstEvent />
+          </p>
         </Empty>
       ) : (
         <Drawn table={answer.rows} names={names} view={view} step={step} zone={zone} label={label} />

@@ -9,6 +9,7 @@ import type { Live as Followed, Question } from "../../lib/follow";
 import { clock, glance, shown } from "../../lib/format";
 import { useLive } from "../../lib/live";
 import { useSchema } from "../../lib/schema";
+import { FirstEvent } from "../../ui/brand";
 import { Button } from "../../ui/button";
 import { Chips } from "../../ui/chips";
 import { Combobox } from "../../ui/combobox";
@@ -166,7 +167,7 @@ function Events({ live, fault, zone }: { live: Followed; fault: Followed["fault"
     return (
       <Empty icon="live" title="No event in the last hour">
         <p>
-          Send one and it appears here: see “A first event” in the README, or <code>penstock demo</code>.
+          Send one and it appears here. <FirstEvent />
         </p>
       </Empty>
     );

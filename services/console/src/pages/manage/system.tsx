@@ -1,6 +1,7 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { GetHealthResponse, PartitionHealth } from "../../gen/penstock/v1/admin_pb";
 import { useAnswerEvery } from "../../lib/answer";
+import { brand } from "../../lib/brand";
 import { ago, glance, milliseconds } from "../../lib/format";
 import { useSession } from "../../lib/session";
 import { List } from "../../ui/list";
@@ -63,7 +64,12 @@ function Health({ health }: { health: GetHealthResponse }) {
           .filter((one) => !one.answers)
           .map(({ name, error }) => (
             <p key={name} role="alert">
-              <b>{NAMES[name] ?? name}</b> doesn't answer: {error}. <code>penstock doctor</code> says what to do.
+              <b>{NAMES[name] ?? name}</b> doesn't answer: {error}.{" "}
+              {!brand().isOwn && (
+                <>
+                  <code>penstock doctor</code> says what to do.
+                </>
+              )}
             </p>
           ))}
       </Panel>

@@ -5,8 +5,10 @@ import type { OverTime } from "../../charts/series";
 import { TimeChart } from "../../charts/time";
 import type { ReconcileResponse } from "../../gen/penstock/v1/admin_pb";
 import { useAnswer } from "../../lib/answer";
+import { brand } from "../../lib/brand";
 import { glance, instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
+import { FirstEvent } from "../../ui/brand";
 import { Button } from "../../ui/button";
 import { PageHead, Panel } from "../../ui/panel";
 import { Empty, Failed, Waiting } from "../../ui/states";
@@ -98,7 +100,9 @@ function Account({ account, zone }: { account: ReconcileResponse; zone: string }
   if (sums[0]?.sum === 0) {
     return (
       <Empty icon="usage" title="No event in the last 24 hours">
-        <p>Send one: see “A first event” in the README.</p>
+        <p>
+          Send one and it is counted here. <FirstEvent />
+        </p>
       </Empty>
     );
   }
@@ -117,7 +121,7 @@ function Account({ account, zone }: { account: ReconcileResponse; zone: string }
         <b className={isWhole ? "up" : "down"}>
           {isWhole
             ? "Log and warehouse agree"
-            : `They differ in ${account.differences.length} places: see penstock replay`}
+            : `They differ in ${account.differences.length} places: ${brand().isOwn ? "an operator mends that by a replay" : "see penstock replay"}`}
         </b>
         {account.settledUntil && ` · settled until ${instant(timestampDate(account.settledUntil), zone)}`}
       </p>
