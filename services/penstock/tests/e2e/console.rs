@@ -243,6 +243,22 @@ async fn a_dashboard_is_shared_and_its_preview_shows_what_the_customer_will_see(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_as_narrow_as_it_should_be_and_rotated() {
+    let house = House::start().await;
+    sell(&house).await;
+    let seen = told(&house, "keys", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["isHalf"], true, "a filter without a value filters nothing, so no key is made with it");
+    assert_eq!(seen["paid"], json!([6, "query", "xyz123events with status paid", "until 2099-01-31 12:00"]));
+    let asked = "Make a new key in the place of what was paid? The old one is good for 24 hours more.";
+    let rotated = json!({"asked": asked, "isNew": true, "counts": [6, 6], "again": 1, "ends": 1});
+    assert_eq!(seen["rotated"], rotated, "both are good, the new one can be rotated, the old one ends sooner");
+    let may = json!(["ask questions and evaluate metrics", "take answers of any length away"]);
+    let portal = json!({"may": may, "wrong": 1, "count": 3, "says": "signs embed tokens", "rotates": 0});
+    assert_eq!(seen["portal"], portal, "whose private key never left");
+    assert_eq!(seen["bytes"], 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_admin_manages_and_others_do_not_see_it() {
     let house = House::start().await;
     sell(&house).await;

@@ -1,3 +1,4 @@
+import { fromBase64, toBase64Url } from "../../lib/base64";
 import type { Lock } from "../explore/locks";
 
 /** What an embed token says besides by when it ends. */
@@ -20,22 +21,11 @@ export async function signed(keyId: string, secret: string, claims: Claims, seco
   const header = encoded(JSON.stringify({ alg: "HS256", typ: "JWT", kid: keyId }));
   const body = encoded(JSON.stringify({ ...claims, exp: Math.floor(Date.now() / 1_000) + seconds }));
   const hmac = { name: "HMAC", hash: "SHA-256" };
-  const key = await crypto.subtle.importKey("raw", decoded(secret), hmac, false, ["sign"]);
+  const key = await crypto.subtle.importKey("raw", fromBase64(secret) ?? new Uint8Array(), hmac, false, ["sign"]);
   const signature = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(`${header}.${body}`));
-  return `${header}.${body}.${base64url(new Uint8Array(signature))}`;
+  return `${header}.${body}.${toBase64Url(new Uint8Array(signature))}`;
 }
 
 function encoded(text: string): string {
-  return base64url(new TextEncoder().encode(text));
-}
-
-function base64url(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
-}
-
-function decoded(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (unit) => unit.charCodeAt(0));
+  return toBase64Url(new TextEncoder().encode(text));
 }

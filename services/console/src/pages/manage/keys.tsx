@@ -1,43 +1,33 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type FormEvent, useState } from "react";
+import { type ComponentProps, useState } from "react";
 import type { App } from "../../api/access";
-import { MEANING, type Permission } from "../../api/access";
 import { type Fault, faultOf } from "../../api/fault";
 import { isGood, signs } from "../../api/keys";
-import { type Key, Permission as Wire } from "../../gen/penstock/v1/admin_pb";
+import type { Key } from "../../gen/penstock/v1/admin_pb";
 import { useAnswer } from "../../lib/answer";
 import { ago, instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
-import { Input } from "../../ui/field";
 import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
 import { Secret } from "../../ui/secret";
 import { Empty, Listed, Wrong } from "../../ui/states";
+import { GIVEN, Make } from "./make";
 
-/** What a tenant's key can be given here, in the order of how often it is. */
-const GIVEN: readonly (readonly [Permission, Wire])[] = [
-  ["query", Wire.QUERY],
-  ["ingest", Wire.INGEST],
-  ["metrics", Wire.METRICS],
-  ["export", Wire.EXPORT],
-  ["admin", Wire.ADMIN],
-  ["backfill", Wire.BACKFILL],
-];
 const WORDS = new Map(GIVEN.map(([word, wire]) => [wire, word]));
 
 export function Keys({ app }: { app: App }) {
   const { api, access } = useSession();
   const keys = useAnswer("keys", async (signal) => (await api.admin.listKeys({}, { signal })).keys);
   const [isMaking, setMaking] = useState(false);
-  const [secret, setSecret] = useState<string>();
+  const [secret, setSecret] = useState<ComponentProps<typeof Secret>>();
   const [fault, setFault] = useState<Fault>();
 
-  const act = async (question: string, call: () => Promise<string | undefined>) => {
+  const act = async (question: string, call: () => Promise<string>) => {
     if (!window.confirm(question)) return;
     try {
-      setSecret(await call());
+      setSecret({ text: await call() });
       setFault(undefined);
       keys.again();
     } catch (error) {
@@ -52,21 +42,21 @@ export function Keys({ app }: { app: App }) {
   const revoke = ({ keyId, displayName }: Key) =>
     act(`Revoke ${displayName || keyId}? Calls with it fail within a second, and this can't be undone.`, async () => {
       await api.admin.revokeKey({ keyId });
-      return undefined;
+      return "";
     });
 
   return (
     <>
       <PageHead
         title="Keys"
-        about="Who may do what. A key's text is shown once, when it is made; only its hash is kept."
+        about="Who may do what. A key's text, or the secret that it signs with, is shown once: when it is made."
       >
         <Button kind="primary" icon="plus" onClick={() => setMaking(true)}>
           New key
         </Button>
       </PageHead>
       <Wrong text={fault?.message} />
-      {secret !== undefined && secret !== "" && <Secret text={secret} onClose={() => setSecret(undefined)} />}
+      {secret !== undefined && secret.text !== "" && <Secret {...secret} onClose={() => setSecret(undefined)} />}
       <Panel>
         <Listed
           answer={keys}
@@ -83,9 +73,9 @@ export function Keys({ app }: { app: App }) {
         <Dialog title="New key" onClose={() => setMaking(false)}>
           <Make
             app={app}
-            onMade={(text) => {
+            onMade={({ key, secret: text }) => {
               setMaking(false);
-              setSecret(text);
+              setSecret(key && signs(key) ? { name: `secret of ${key.keyId}`, text } : { text });
               keys.again();
             }}
           />
@@ -112,6 +102,7 @@ function List({
   onRotate(key: Key): void;
   onRevoke(key: Key): void;
 }) {
+  const rotated = new Set(keys.map(({ rotatedFrom }) => rotatedFrom));
   const sorted = [...keys].sort((a, b) => Number(isGood(b)) - Number(isGood(a)));
   return (
     <ListTable label="Keys">
@@ -153,13 +144,16 @@ function List({
             <td className="actions">
               {isGood(key) && (
                 <>
-                  <Button
-                    kind="quiet"
-                    aria-label={`Rotate ${key.displayName || key.keyId}`}
-                    onClick={() => onRotate(key)}
-                  >
-                    Rotate
-                  </Button>
+                  {/* Those that sign follow one another instead; and a key is rotated once. */}
+                  {!signs(key) && !rotated.has(key.keyId) && (
+                    <Button
+                      kind="quiet"
+                      aria-label={`Rotate ${key.displayName || key.keyId}`}
+                      onClick={() => onRotate(key)}
+                    >
+                      Rotate
+                    </Button>
+                  )}
                   <Button
                     kind="quiet"
                     aria-label={`Revoke ${key.displayName || key.keyId}`}
@@ -174,59 +168,5 @@ function List({
         ))}
       </tbody>
     </ListTable>
-  );
-}
-
-function Make({ app, onMade }: { app: App; onMade(secret: string): void }) {
-  const { api } = useSession();
-  const [name, setName] = useState("");
-  const [given, setGiven] = useState<ReadonlySet<Permission>>(new Set(["query"]));
-  const [isOne, setOne] = useState(true);
-  const [fault, setFault] = useState<Fault>();
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    try {
-      const permissions = GIVEN.filter(([word]) => given.has(word)).map(([, wire]) => wire);
-      const made = await api.admin.createKey({ displayName: name.trim(), permissions, appIds: isOne ? [app.id] : [] });
-      onMade(made.secret);
-    } catch (error) {
-      setFault(faultOf(error));
-    }
-  };
-  const toggle = (word: Permission) =>
-    setGiven((before) => {
-      const after = new Set(before);
-      if (!after.delete(word)) after.add(word);
-      return after;
-    });
-  return (
-    <form className="dialog-body" onSubmit={(event) => void submit(event)}>
-      <Input
-        label="Name"
-        placeholder="checkout service"
-        hint="What people call it, so that they know what stops when it is revoked."
-        value={name}
-        onChange={(event) => setName(event.target.value)}
-      />
-      <fieldset className="checks">
-        <legend>It may</legend>
-        {GIVEN.map(([word]) => (
-          <label key={word} className="check">
-            <input type="checkbox" checked={given.has(word)} onChange={() => toggle(word)} />
-            {MEANING[word]}
-          </label>
-        ))}
-      </fieldset>
-      <label className="check">
-        <input type="checkbox" checked={isOne} onChange={(event) => setOne(event.target.checked)} />
-        only in {app.name}
-      </label>
-      <Wrong text={fault?.message} />
-      <div className="dialog-actions">
-        <Button type="submit" kind="primary" disabled={given.size === 0}>
-          Make the key
-        </Button>
-      </div>
-    </form>
   );
 }
