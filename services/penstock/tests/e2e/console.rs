@@ -89,6 +89,30 @@ async fn somebody_signs_in_and_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_over_time_is_compared_and_cut_by_the_clock_that_is_asked_for() {
+    let house = House::start().await;
+    let sale = |time: &str, store: &str, amount: u32| {
+        json!({"app_id": "xyz123", "event_type": "sale", "user_id": "u1", "timestamp": format!("2024-01-{time}:00Z"),
+        "properties": {"store": store, "amount": amount}})
+    };
+    // The last one is of the next day, and month, in Berlin.
+    let times = ["30T10:00", "30T12:00", "31T10:00", "31T12:00", "31T23:30"];
+    let sales = [("north", 10), ("south", 30), ("north", 20), ("south", 180), ("north", 40)];
+    let events: Vec<_> =
+        times.into_iter().zip(sales).map(|(time, (store, amount))| sale(time, store, amount)).collect();
+    publish(&house, &events).await;
+    let seen = told(&house, "times", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    let compared = json!([["south", "180", "30"], ["north", "60", "10"]]);
+    assert_eq!(seen["compared"], json!({"rows": compared, "total": ["240", "+500 % from 40"]}));
+    assert_eq!(seen["utc"], json!([["Tue 30 Jan", "40"], ["Wed 31 Jan", "240"], ["Thu 1 Feb", "0"]]));
+    assert_eq!(seen["berlin"], json!([["Tue 30 Jan", "40"], ["Wed 31 Jan", "200"], ["Thu 1 Feb", "40"]]));
+    assert_eq!(seen["months"], json!([["Jan 2024", "240"], ["Feb 2024", "40"]]));
+    assert_eq!(seen["all"], json!([["280"]]));
+    let shares = json!([["south", "180", "75.0 %"], ["north", "60", "25.0 %"]]);
+    assert_eq!(seen["shares"], json!({"of": "Wed 31 Jan", "rows": shares}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_shown_follows_the_events() {
     let house = House::start().await;
     sell(&house).await;
