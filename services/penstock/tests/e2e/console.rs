@@ -309,6 +309,24 @@ async fn an_admin_manages_and_others_do_not_see_it() {
     assert_eq!(seen["verdict"], "All 13 entries hold together");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_said_so_and_asked_again() {
+    let house = House::start().await;
+    sell(&house).await;
+    let (key, operator) = (house.demo_key(), house.operator_key());
+    let seen = told(&house, "away", &[("PENSTOCK_KEY", &key), ("PENSTOCK_OPERATOR_KEY", &operator)]).await;
+    let system = &seen["system"];
+    assert_eq!((&system["records"], &system["notStored"], &system["isOfWorst"]), (&json!(9), &json!(0), &json!(true)));
+    assert!(system["behind"].as_f64().unwrap() < 60.0, "seconds: {system}");
+    assert_eq!(
+        seen["away"],
+        json!(["There is no answer", "The server can't be reached. Check that it runs, then try again."])
+    );
+    assert_eq!((&seen["pulse"], &seen["kept"]), (&json!("behind"), &json!(9)), "what came before stays in sight");
+    assert_eq!(seen["healthy"], "Try again");
+    assert_eq!((&seen["before"], &seen["after"], &seen["left"]), (&json!("9"), &json!("9"), &json!(0)));
+}
+
 #[tokio::test]
 async fn its_files_are_kept_by_browsers_and_framed_by_nobody() {
     let house = House::start().await;

@@ -1,0 +1,111 @@
+// The server goes away under a console that is open, and comes back.
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { given, tell } from "./visit.mjs";
+
+/** What stands between the browser and the server, and can be cut. */
+class Line {
+  /** @type {Set<import("node:net").Socket>} */
+  sockets = new Set();
+  port = 0;
+
+  /** @param {URL} server */
+  constructor(server) {
+    this.listener = createServer((near) => {
+      const far = connect(Number(server.port), server.hostname);
+      for (const socket of [near, far]) {
+        this.sockets.add(socket);
+        socket.on("close", () => this.sockets.delete(socket)).on("error", () => {});
+      }
+      near.pipe(far).pipe(near);
+      near.on("close", () => far.destroy());
+      far.on("close", () => near.destroy());
+    });
+  }
+
+  async mend() {
+    this.listener.listen(this.port, "127.0.0.1");
+    await once(this.listener, "listening");
+    const address = this.listener.address();
+    if (typeof address === "object" && address !== null) this.port = address.port;
+  }
+
+  cut() {
+    this.listener.close();
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
+
+tell(async (visit) => {
+  const line = new Line(new URL(visit.origin));
+  await line.mend();
+  visit.origin = `http://127.0.0.1:${line.port}`;
+  try {
+    const page = await visit.page();
+    await visit.signIn(page, given("PENSTOCK_KEY"), "/console/explore");
+    const total = page.locator(".totals dd").first();
+    await total.waitFor();
+    const before = await total.textContent();
+
+    const live = await visit.page();
+    await visit.signIn(live, given("PENSTOCK_KEY"), "/console/live");
+    await live.locator(".pulse.live").waitFor();
+
+    const operator = await visit.page();
+    await visit.signIn(operator, given("PENSTOCK_OPERATOR_KEY"), "/console/system");
+    // As soon as what was sent is stored; it looks again by itself.
+    await operator
+      .locator(".totals > div", { hasText: "Records not yet stored" })
+      .getByText("0", { exact: true })
+      .waitFor();
+    const told = await operator.getByRole("main").evaluate((main) => ({
+      behind: [...main.querySelectorAll(".totals > div")].find((one) =>
+        one.textContent?.startsWith("Answers are behind"),
+      )?.lastElementChild?.textContent,
+      partitions: [...main.querySelectorAll("[aria-label=Partitions] tbody tr")].map((row) =>
+        [...row.children].map((cell) => cell.textContent ?? ""),
+      ),
+    }));
+    const seconds = (/** @type {string | undefined} */ text = "") => {
+      const [, number, unit] = /^([\d.]+) (ms|s)/.exec(text) ?? [];
+      return Number(number) / (unit === "ms" ? 1_000 : 1);
+    };
+    const sum = (/** @type {number} */ column) => told.partitions.reduce((sum, row) => sum + Number(row[column]), 0);
+    const behind = seconds(told.behind ?? "");
+    const system = {
+      records: sum(1),
+      notStored: sum(2),
+      behind,
+      isOfWorst: behind === Math.max(...told.partitions.map((row) => seconds(row[3]))),
+    };
+
+    line.cut();
+    await page.getByLabel("Range").selectOption("Last 30 days");
+    const failed = page.getByRole("alert");
+    const again = failed.getByRole("button", { name: "Try again" });
+    await again.waitFor();
+    const away = [await failed.locator("h2").textContent(), await failed.locator("p").textContent()];
+    await visit.check(page, "the server is away");
+    await visit.picture(page, "away", [1440]);
+    await again.click();
+    await again.waitFor();
+    const pulse = await live.locator(".pulse.behind").textContent();
+    const kept = await live.getByRole("region", { name: "Events" }).locator("tbody tr").count();
+    const healthy = await operator.getByRole("button", { name: "Try again" }).first().textContent();
+    await visit.check(operator, "System while the server is away");
+    await visit.picture(operator, "away-system", [1440]);
+
+    await line.mend();
+    await again.click();
+    await total.waitFor();
+    const after = await total.textContent();
+    await live.locator(".pulse.live").waitFor();
+    await operator.getByRole("button", { name: "Try again" }).first().waitFor({ state: "detached" });
+    const left = await page.getByRole("alert").count();
+    // That it couldn't be reached is what was to be seen.
+    visit.complaints = visit.complaints.filter((text) => !text.startsWith("Failed to load resource: net::ERR_"));
+    return { before, system, away, pulse, kept, healthy, after, left };
+  } finally {
+    line.cut();
+  }
+});
