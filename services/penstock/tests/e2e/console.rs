@@ -310,6 +310,15 @@ async fn an_admin_manages_and_others_do_not_see_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_answered_while_somebody_waits_for_it() {
+    let house = House::start().await;
+    sell(&house).await;
+    let seen = told(&house, "report", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["rows"], json!([["open", "90"], ["paid", "62.5"]]));
+    assert!(seen["due"].as_str().unwrap().starts_with("due 20"), "{}", seen["due"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_is_said_so_and_asked_again() {
     let house = House::start().await;
     sell(&house).await;

@@ -5,7 +5,7 @@ import { type Fault, faultOf } from "../../api/fault";
 import { tableOf } from "../../api/values";
 import { DataTable } from "../../charts/table";
 import type { Report } from "../../gen/penstock/v1/admin_pb";
-import { useAnswer } from "../../lib/answer";
+import { useAnswer, useAnswerEvery } from "../../lib/answer";
 import { instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
@@ -103,7 +103,7 @@ export function Reports({ app }: { app: App }) {
           )}
         </Listed>
       </Panel>
-      {shown !== undefined && <Runs report={shown} />}
+      {shown !== undefined && <Runs key={shown.reportId} report={shown} />}
       {isMaking && (
         <Dialog title="New report" onClose={() => setMaking(false)}>
           <Make
@@ -121,7 +121,8 @@ export function Reports({ app }: { app: App }) {
 
 function Runs({ report }: { report: Report }) {
   const { api } = useSession();
-  const runs = useAnswer(
+  // An answer is there within a minute of when it was due, and somebody may wait for it.
+  const runs = useAnswerEvery(
     report.reportId,
     async (signal) => (await api.admin.listReportRuns({ reportId: report.reportId }, { signal })).runs,
   );
