@@ -35,7 +35,7 @@ tell(async (visit) => {
   await page.keyboard.press("Enter");
   await dialog.getByRole("combobox", { name: "Values of filter 1" }).fill("pai");
   await page.getByRole("option", { name: "paid" }).click();
-  await visit.check(page, "new key, with a filter");
+  await visit.checkBoth(page, "new key, with a filter");
   await visit.picture(page, "key-new", [1440, 390]);
   await make.click();
   const text = page.getByLabel("The key's text");
@@ -64,7 +64,7 @@ tell(async (visit) => {
   const may = await dialog.locator(".checks").first().locator("label").allTextContents();
   await dialog.getByLabel("Public key").fill("bm90aGluZw");
   const wrong = await dialog.getByText("This is no Ed25519 public key.").count();
-  await visit.check(page, "new signing key");
+  await visit.checkBoth(page, "new signing key");
   await dialog.getByLabel("Public key").fill(publicKey.export({ format: "pem", type: "spki" }).toString());
   await make.click();
   await row("portal").first().waitFor();
@@ -89,7 +89,7 @@ tell(async (visit) => {
   await dialog.getByLabel("Kind").selectOption("Signs embed tokens, with a secret made here (HS256)");
   await make.click();
   const bytes = Buffer.from(await page.getByLabel(/^The secret of/).inputValue(), "base64url").length;
-  await visit.check(page, "keys of all kinds");
+  await visit.checkBoth(page, "keys of all kinds");
   await visit.picture(page, "keys-kinds");
 
   await page.getByRole("button", { name: "Revoke portal" }).click();

@@ -9,11 +9,11 @@ tell(async (visit) => {
 
   await page.getByRole("button", { name: "New key" }).click();
   await page.getByLabel("Name").fill("dashboard wall");
-  await visit.check(page, "new key");
+  await visit.checkBoth(page, "new key");
   await page.getByRole("button", { name: "Make the key" }).click();
   const key = await page.getByLabel("The key's text").inputValue();
   await page.getByRole("row", { name: "dashboard wall" }).waitFor();
-  await visit.check(page, "keys");
+  await visit.checkBoth(page, "keys");
   await visit.picture(page, "keys");
 
   // What that key sees: less.
@@ -23,6 +23,20 @@ tell(async (visit) => {
   const pages = await other.getByRole("navigation").getByRole("link").allTextContents();
   await other.goto(`${visit.origin}/console/audit`);
   const refused = await other.locator(".state h2").textContent();
+
+  // By the button it is dark, whatever the browser prefers, and stays so.
+  const theme = () => other.evaluate(() => document.documentElement.dataset.theme);
+  const ground = () => other.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const themes = [await theme(), await ground()];
+  await other.getByRole("button", { name: "Dark theme" }).click();
+  themes.push(await theme(), await ground());
+  await other.reload();
+  await other.getByRole("button", { name: "Light theme" }).waitFor();
+  themes.push(await theme());
+  await visit.check(other, "nothing here, dark");
+  await other.getByRole("button", { name: "Light theme" }).click();
+  await other.emulateMedia({ colorScheme: "dark" });
+  themes.push(await theme());
   await other.close();
 
   await page.getByRole("button", { name: "Revoke dashboard wall" }).click();
@@ -35,27 +49,27 @@ tell(async (visit) => {
   await page.getByRole("row", { name: "lab" }).waitFor();
   await page.getByLabel("App", { exact: true }).selectOption("lab");
   await page.getByLabel("App", { exact: true }).selectOption("xyz123");
-  await visit.check(page, "apps");
+  await visit.checkBoth(page, "apps");
   await visit.picture(page, "apps");
 
   // An operator says what a tenant may, and its admins the rest.
   const operator = await visit.page();
   await visit.signIn(operator, given("PENSTOCK_OPERATOR_KEY"));
   await operator.getByRole("region", { name: "All tenants of the installation" }).getByText("UTC").waitFor();
-  await visit.check(operator, "tenants");
+  await visit.checkBoth(operator, "tenants");
   await visit.picture(operator, "tenants");
 
   // A new tenant is whole with a key with which its admins make the rest.
   await operator.getByRole("button", { name: "New tenant" }).click();
   await operator.getByLabel("Id").fill("acme");
-  await visit.check(operator, "new tenant");
+  await visit.checkBoth(operator, "new tenant");
   await operator.getByRole("button", { name: "Add the tenant" }).click();
   await operator.getByRole("button", { name: "New admin key" }).click();
   const first = await visit.page();
   await visit.signIn(first, await operator.getByLabel("The key's text").inputValue());
   await visit.picture(operator, "tenant-new");
   await first.getByRole("heading", { name: "There is no app yet" }).waitFor();
-  await visit.check(first, "no app yet");
+  await visit.checkBoth(first, "no app yet");
   await visit.picture(first, "no-app");
   await first.getByRole("button", { name: "Open Apps" }).click();
   await first.getByRole("button", { name: "New app" }).click();
@@ -74,11 +88,11 @@ tell(async (visit) => {
   await calls.fill("500");
   await operator.getByLabel("Bytes that queries read a second").fill("4000000000");
   await operator.getByText("4.0 GB").waitFor();
-  await visit.check(operator, "settings, changed by an operator");
+  await visit.checkBoth(operator, "settings, changed by an operator");
   await visit.picture(operator, "settings-changed");
   await operator.getByRole("dialog").getByRole("button", { name: "Save" }).click();
   await operator.getByRole("row", { name: "Calls 500 a second the tenant" }).nth(1).waitFor();
-  await visit.check(operator, "tenant");
+  await visit.checkBoth(operator, "tenant");
   await visit.picture(operator, "tenant");
   const domains = operator.getByRole("form", { name: "Domains of demo" });
   await domains.getByRole("textbox").fill("Acme");
@@ -98,13 +112,13 @@ tell(async (visit) => {
   await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(4).waitFor();
   const isDown = await operator.getByText("no answer").count();
   await operator.getByRole("button", { name: "More partitions" }).click();
-  await visit.check(operator, "more partitions");
+  await visit.checkBoth(operator, "more partitions");
   await operator.getByRole("spinbutton", { name: "Partitions" }).fill("8");
   await operator.getByRole("button", { name: "Let it grow" }).click();
   await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(8).waitFor();
   await operator.getByText("none under way").waitFor();
   await operator.getByRole("button", { name: "Replay a time" }).click();
-  await visit.check(operator, "new replay");
+  await visit.checkBoth(operator, "new replay");
   const until = operator.getByLabel("To, UTC");
   const now = await until.inputValue();
   await until.fill("2020-01-01T00:00");
@@ -113,7 +127,7 @@ tell(async (visit) => {
   await until.fill(now);
   await operator.getByRole("button", { name: "Start the replay" }).click();
   await operator.getByRole("row", { name: / done$/ }).waitFor();
-  await visit.check(operator, "system");
+  await visit.checkBoth(operator, "system");
   await visit.picture(operator, "system");
   await operator.close();
 
@@ -123,7 +137,7 @@ tell(async (visit) => {
   await row("Time zone UTC the server").nth(1).waitFor();
   await page.getByRole("button", { name: "Change Demo app" }).click();
   await page.getByLabel("Calls a second").fill("100");
-  await visit.check(page, "settings of an app, changed");
+  await visit.checkBoth(page, "settings of an app, changed");
   await page.getByRole("button", { name: "Save" }).click();
   await row("Calls 100 a second the app").waitFor();
   // Who saves what was changed meanwhile overwrites nothing.
@@ -140,17 +154,17 @@ tell(async (visit) => {
   if (!theirs.ok) throw new Error(await theirs.text());
   await page.getByRole("button", { name: "Save" }).click();
   const meanwhile = await page.getByRole("dialog").getByRole("alert").textContent();
-  await visit.check(page, "settings, changed by two");
+  await visit.checkBoth(page, "settings, changed by two");
   await page.keyboard.press("Escape");
   await row("Priority of queries interactive the app").waitFor();
   await page.getByRole("button", { name: "Change All apps of demo" }).click();
   const isTheirs = await page.getByLabel(/Highest priority|Calls a second/).count();
   await page.getByRole("combobox", { name: "Time zone" }).fill("Asia/Kathmandu");
   await page.keyboard.press("Enter");
-  await visit.check(page, "settings, changed");
+  await visit.checkBoth(page, "settings, changed");
   await page.getByRole("button", { name: "Save" }).click();
   await row("Time zone Asia/Kathmandu the tenant").nth(1).waitFor();
-  await visit.check(page, "settings");
+  await visit.checkBoth(page, "settings");
   await visit.picture(page, "settings");
 
   await open("Branding");
@@ -164,7 +178,7 @@ tell(async (visit) => {
   await branding.getByRole("button").click();
   const inherited = page.getByRole("form", { name: "Demo app" }).getByLabel("Name");
   await inherited.and(page.getByPlaceholder("Acme Insights")).waitFor();
-  await visit.check(page, "branding");
+  await visit.checkBoth(page, "branding");
   await visit.picture(page, "branding");
 
   await open("Usage and health");
@@ -172,7 +186,7 @@ tell(async (visit) => {
   const counts = await page.locator(".totals dd").allTextContents();
   await page.getByText("100 a second").waitFor();
   const limits = await page.locator(".facts dd").allTextContents();
-  await visit.check(page, "usage");
+  await visit.checkBoth(page, "usage");
   await visit.picture(page, "usage");
 
   await open("Reports");
@@ -181,13 +195,13 @@ tell(async (visit) => {
   await page.getByLabel("When").fill("nonsense");
   await page.getByRole("button", { name: "Add the report" }).click();
   const wrong = await page.getByRole("dialog").getByRole("alert").textContent();
-  await visit.check(page, "new report");
+  await visit.checkBoth(page, "new report");
   await page.getByLabel("When").fill("30 6 * * mon-fri");
   await page.getByRole("button", { name: "Add the report" }).click();
   await page.getByRole("row", { name: "Every morning" }).waitFor();
   await page.getByRole("button", { name: "Answers" }).click();
   await page.getByRole("heading", { name: "No answer yet" }).waitFor();
-  await visit.check(page, "reports");
+  await visit.checkBoth(page, "reports");
   await visit.picture(page, "reports");
 
   await open("Audit");
@@ -195,13 +209,14 @@ tell(async (visit) => {
   const done = await page.getByRole("region", { name: "Entries" }).locator("tr strong").allTextContents();
   await page.getByRole("button", { name: "Verify" }).click();
   const verdict = await page.getByText("hold together").textContent();
-  await visit.check(page, "audit");
+  await visit.checkBoth(page, "audit");
   await visit.picture(page, "audit");
 
   return {
     made,
     pages,
     refused,
+    themes,
     counts,
     limits,
     isTheirs,

@@ -36,7 +36,7 @@ tell(async (visit) => {
   // There is no signing key yet: it is made here, and its secret is shown once.
   await share();
   await dialog.getByText("There is none yet that reaches").waitFor();
-  await visit.check(page, "share, no key yet");
+  await visit.checkBoth(page, "share, no key yet");
   await dialog.getByRole("button", { name: "Make a signing key" }).click();
   const secret = await dialog.getByLabel(/^The secret of/).inputValue();
   const all = (await visit.rows(inside)).sort();
@@ -51,7 +51,7 @@ tell(async (visit) => {
   await page.keyboard.press("Enter");
   await inside.getByRole("row", { name: "ann" }).waitFor();
   const own = await visit.rows(inside);
-  await visit.check(page, "share");
+  await visit.checkBoth(page, "share");
   await visit.picture(page, "share");
 
   // What is to be copied does what it says.

@@ -82,6 +82,15 @@ export class Visit {
     this.violations.push(...found.map((/** @type {string} */ text) => `${name}: ${text}`));
   }
 
+  /** The same in both themes, which follow what the browser prefers.
+   * @param {Page} page @param {string} name */
+  async checkBoth(page, name) {
+    await this.check(page, name);
+    await page.emulateMedia({ colorScheme: "dark" });
+    await this.check(page, `${name}, dark`);
+    await page.emulateMedia({ colorScheme: "light" });
+  }
+
   /** A picture at each width, for people.
    * @param {Page} page @param {string} name @param {number[]} [widths] */
   async picture(page, name, widths = WIDTHS) {

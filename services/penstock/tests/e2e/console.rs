@@ -294,6 +294,9 @@ async fn an_admin_manages_and_others_do_not_see_it() {
         "of a key that may query"
     );
     assert_eq!(seen["refused"], "There is nothing here");
+    let (light, dark) = ("rgb(244, 246, 247)", "rgb(15, 21, 26)");
+    let themes = json!(["light", light, "dark", dark, "dark", "light"]);
+    assert_eq!(seen["themes"], themes, "as the browser prefers until somebody chooses, then so after a reload too");
     assert_eq!(seen["made"], "shop", "by the first admin of a new tenant");
     assert_eq!(seen["counts"], json!(["9", "9", "0", "0", "0", "0"]), "taken and counted, nothing missing");
     assert!(seen["wrong"].as_str().unwrap().contains("five fields"), "{}", seen["wrong"]);
