@@ -21,7 +21,14 @@ tell(async (visit) => {
   await ask({ by: ["store"], range: day, view: "bar" });
   await rows("south 180");
   await page.getByLabel("Compare with").selectOption("vs. period before");
-  const compared = { rows: await rows("south 180 30"), total: await total.allTextContents() };
+  const compared = {
+    rows: await rows("south 180 30"),
+    total: await total.allTextContents(),
+    // In hundredths of the longest: what was before has the same scale.
+    bars: await page
+      .locator(".bars i")
+      .evaluateAll((bars) => bars.map((bar) => bar instanceof HTMLElement && Math.round(parseFloat(bar.style.width)))),
+  };
   await visit.check(page, "compared");
   await visit.picture(page, "explorer-compared", [1440]);
 

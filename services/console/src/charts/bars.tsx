@@ -6,18 +6,29 @@ export interface Bar {
   readonly values: readonly (number | null)[];
 }
 
+/** What one of a bar's values is. */
+export interface BarMeasure {
+  readonly name: string;
+  readonly unit: string;
+  /** Which colour it has, and with all of that colour which scale. */
+  readonly colour: number;
+  readonly isBefore: boolean;
+}
+
 interface Props {
   bars: readonly Bar[];
-  /** Names and units of the values that each bar has. */
-  measures: readonly { name: string; unit: string }[];
+  measures: readonly BarMeasure[];
   label: string;
 }
 
 const MOST = 40;
 
-/** Groups beside one another, the first measure decides the scale of its own. */
+/** Groups beside one another: each measure has a scale of its own, with what it is compared with. */
 export function Bars({ bars, measures, label }: Props) {
-  const most = measures.map((_, m) => Math.max(0, ...bars.map((bar) => Math.abs(bar.values[m] ?? 0))));
+  const greatest = measures.map((_, m) => Math.max(0, ...bars.map((bar) => Math.abs(bar.values[m] ?? 0))));
+  const most = measures.map(({ colour }) =>
+    Math.max(...greatest.filter((_, other) => measures[other]?.colour === colour)),
+  );
   return (
     <figure className="bars">
       <table aria-label={label}>
@@ -44,7 +55,10 @@ export function Bars({ bars, measures, label }: Props) {
                 const share = value === null || (most[m] ?? 0) === 0 ? 0 : Math.abs(value) / (most[m] ?? 1);
                 return [
                   <td key={`${measure.name} bar`} className="bar-cell">
-                    <i style={{ width: `${share * 100}%`, background: `var(${colourName(m)})` }} />
+                    <i
+                      className={measure.isBefore ? "before" : ""}
+                      style={{ width: `${share * 100}%`, background: `var(${colourName(measure.colour)})` }}
+                    />
                   </td>,
                   <td key={measure.name} className="number">
                     {value === null ? "–" : withUnit(value, measure.unit)}

@@ -103,7 +103,8 @@ async fn an_answer_over_time_is_compared_and_cut_by_the_clock_that_is_asked_for(
     publish(&house, &events).await;
     let seen = told(&house, "times", &[("PENSTOCK_KEY", &house.demo_key())]).await;
     let compared = json!([["south", "180", "30"], ["north", "60", "10"]]);
-    assert_eq!(seen["compared"], json!({"rows": compared, "total": ["240", "+500 % from 40"]}));
+    let total = json!(["240", "+500 % from 40"]);
+    assert_eq!(seen["compared"], json!({"rows": compared, "total": total, "bars": [100, 17, 33, 6]}));
     assert_eq!(seen["utc"], json!([["Tue 30 Jan", "40"], ["Wed 31 Jan", "240"], ["Thu 1 Feb", "0"]]));
     assert_eq!(seen["berlin"], json!([["Tue 30 Jan", "40"], ["Wed 31 Jan", "200"], ["Thu 1 Feb", "40"]]));
     assert_eq!(seen["months"], json!([["Jan 2024", "240"], ["Feb 2024", "40"]]));

@@ -1,5 +1,5 @@
 import { type Cell, numberOf, type Table } from "../../api/values";
-import type { Bar } from "../../charts/bars";
+import type { Bar, BarMeasure } from "../../charts/bars";
 import { REST } from "../../charts/palette";
 import type { OverTime, Series } from "../../charts/series";
 import { type Step, shown } from "../../lib/format";
@@ -89,20 +89,18 @@ export function overTime(table: Table, measures: readonly string[], step: Step |
 }
 
 /** Rows without buckets as bars. */
-export function bars(
-  table: Table,
-  measures: readonly string[],
-  zone: string,
-): { bars: Bar[]; measures: { name: string; unit: string }[] } {
+export function bars(table: Table, measures: readonly string[], zone: string): { bars: Bar[]; measures: BarMeasure[] } {
   const places = placesOf(table, measures);
   return {
     bars: table.rows.map((row) => ({
       name: nameOf(row, places.dimensions, zone) || "All events",
       values: places.measures.map((place) => numberOf(row[place])),
     })),
-    measures: places.measures.map((place) => ({
-      name: (table.columns[place]?.name ?? "").replace(/_before$/, ", before"),
-      unit: table.columns[place]?.unit ?? "",
-    })),
+    measures: places.measures.map((place) => {
+      const { name = "", unit = "" } = table.columns[place] ?? {};
+      const isBefore = name.endsWith("_before") && !measures.includes(name);
+      const of = isBefore ? name.slice(0, -"_before".length) : name;
+      return { name: isBefore ? `${of}, before` : name, unit, colour: measures.indexOf(of), isBefore };
+    }),
   };
 }
