@@ -29,11 +29,14 @@ tell(async (visit) => {
         },
       };
       const plot = charts.first().locator(".u-over");
+      const tip = charts.first().locator(".tip p");
       const point = async () => {
         const width = await plot.evaluate((over) => over.clientWidth);
+        // To where it is already, the browser doesn't move it: and the plot may be another since.
+        await page.mouse.move(0, 0);
         await plot.hover({ position: { x: width - 40, y: 40 } });
+        await tip.waitFor();
       };
-      const tip = charts.first().locator(".tip p");
       await point();
       seen[`${customer} under the pointer`] = await tip.textContent();
       await visit.check(page, `embedded for ${customer}`);
