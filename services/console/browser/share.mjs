@@ -43,7 +43,11 @@ tell(async (visit) => {
 
   // What a customer sees.
   await dialog.getByRole("button", { name: "Add filter" }).click();
-  await dialog.getByRole("combobox", { name: "Property of filter 1" }).fill("customer");
+  const property = dialog.getByRole("combobox", { name: "Property of filter 1" });
+  await property.fill("cust");
+  await page.keyboard.press("Escape");
+  const isOpen = (await dialog.count()) === 1 && (await property.inputValue()) === "";
+  await property.fill("customer");
   await page.keyboard.press("Enter");
   await dialog.getByText("Choose a value for each filter").waitFor();
   const hidden = await inside.count();
@@ -88,6 +92,7 @@ tell(async (visit) => {
 
   return {
     all,
+    isOpen,
     hidden,
     own,
     result: result.rows,

@@ -60,6 +60,8 @@ export function Combobox({
       event.preventDefault();
       take(matching[at]?.value ?? (isFree || draft === undefined ? (draft ?? value) : (matching[0]?.value ?? value)));
     } else if (event.key === "Escape" && draft !== undefined) {
+      // The choices close, and not the dialog that they are in.
+      event.preventDefault();
       event.stopPropagation();
       close();
     }

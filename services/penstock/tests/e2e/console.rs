@@ -252,6 +252,7 @@ async fn a_dashboard_is_shared_and_its_preview_shows_what_the_customer_will_see(
     sell_to_ann_and_bob(&house).await;
     let seen = told(&house, "share", &[("PENSTOCK_KEY", &house.demo_key())]).await;
     assert_eq!(seen["all"], json!([["ann", "10"], ["bob", "100"]]), "without a filter");
+    assert_eq!(seen["isOpen"], true, "Escape closes the choices alone");
     assert_eq!(seen["hidden"], 0, "while a filter has no value yet");
     assert_eq!(seen["own"], json!([["ann", "10"]]));
     assert_eq!(
