@@ -155,6 +155,11 @@ function Signer({
           <Button kind={chosen === undefined ? "primary" : "plain"} icon="key" onClick={() => void make()}>
             {chosen === undefined ? "Make a signing key" : "Make another"}
           </Button>
+          {chosen !== undefined && (
+            <p className="hint">
+              With one that is made here you see what a customer will see: nobody has the others' secrets here.
+            </p>
+          )}
         </div>
       ) : (
         <Secret name={`secret of ${made.key.keyId}`} text={made.secret} />
