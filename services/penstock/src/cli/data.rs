@@ -122,7 +122,7 @@ pub(crate) struct WatchArguments {
     /// The app; needed unless the key reaches exactly one.
     #[arg(long, env = "PENSTOCK_APP", default_value = "", hide_default_value = true)]
     pub(crate) app: String,
-    /// The least time between two pushes, in seconds.
+    /// The least time between two pushes, 0.2 to 3,600 seconds.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) interval: f64,
 }

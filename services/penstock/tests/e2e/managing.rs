@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::ChildStdout,
     time::timeout,
 };
@@ -101,9 +101,42 @@ async fn events_are_followed_until_ctrl_c() {
     assert!(complaint.contains("amount"), "{complaint}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_watched_pushed_or_asked_again() {
+    let house = House::start().await;
+    let (_, admin) = people(&house).await;
+    let sql = "SELECT COUNT(*) AS n FROM events";
+    let with = ["--server", &admin.server, "--key", &admin.key];
+    let token = admin.send("{\"event_type\":\"sale\"}\n").await;
+    house.sql(&admin.key, sql, &token).await;
+    let mut pushed = program(admin.folder.path());
+    pushed.args(["watch", sql, "--interval", "0.2", "--json"]).args(with).stdin(Stdio::null());
+    let mut asked = program(admin.folder.path());
+    asked.args(["sql", "--format", "csv"]).args(with);
+    let [mut pushed, mut asked] = [pushed.spawn().unwrap(), asked.spawn().unwrap()];
+    let mut shell = asked.stdin.take().unwrap();
+    shell.write_all(format!("{sql};\n\\watch 0.1\n").as_bytes()).await.unwrap();
+    let mut pushes = BufReader::new(pushed.stdout.take().unwrap()).lines();
+    let mut answers = BufReader::new(asked.stdout.take().unwrap()).lines();
+    assert_eq!(next(&mut pushes).await, json!({"columns": ["n"]}));
+    for n in 1..4 {
+        while next(&mut pushes).await["row"] != json!([n]) {}
+        let until = n.to_string();
+        while line(&mut answers).await.trim() != until {}
+        // Asked again though nothing changed.
+        assert_eq!((line(&mut answers).await.trim(), line(&mut answers).await.trim()), ("n", &*until));
+        admin.send("{\"event_type\":\"sale\"}\n").await;
+    }
+    assert!(Command::new("kill").args(["-INT", &pushed.id().unwrap().to_string()]).status().unwrap().success());
+    assert!(timeout(PATIENCE, pushed.wait()).await.unwrap().unwrap().success());
+}
+
+async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+    timeout(PATIENCE, lines.next_line()).await.expect("a line comes").unwrap().expect("it goes on")
+}
+
 async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
-    let line = timeout(PATIENCE, lines.next_line()).await.expect("a line comes").unwrap();
-    serde_json::from_str(&line.expect("it goes on")).unwrap()
+    serde_json::from_str(&line(lines).await).unwrap()
 }
 
 #[tokio::test]
@@ -289,6 +322,42 @@ async fn tenants_are_set_up_and_what_was_done_is_proven() {
     assert!(admin.run(&["audit", "verify", "--entries", &count, "--hash", hash], "").await.0);
     let (_, complaint) = admin.fails(&["audit", "verify", "--entries", "1", "--hash", hash]).await;
     assert!(complaint.contains("no longer in the audit log") && complaint.contains("next: "), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_its_apps_and_its_reports_are_made_and_listed() {
+    let house = House::start().await;
+    let (operator, _) = people(&house).await;
+    operator.says(&["tenant", "create", "beta", "--name", "Beta, Inc"]).await;
+    let tenants = operator.objects(&["tenant", "list"]).await;
+    let beta = tenants.iter().find(|tenant| tenant["tenant_id"] == "beta").unwrap();
+    assert_eq!(beta["display_name"], "Beta, Inc");
+    let of_beta = ["--tenant", "beta"];
+    let app = ["app", "create", "tv", "--name", "Television", "--time-zone", "Asia/Tokyo"];
+    operator.says(&[&app[..], &of_beta].concat()).await;
+    let (_, complaint) = operator.fails(&[&app[..], &of_beta].concat()).await;
+    assert!(complaint.contains("ALREADY_EXISTS"), "{complaint}");
+    let listed = operator.says(&[&["app", "list"][..], &of_beta].concat()).await;
+    assert!(["tv", "Television", "Asia/Tokyo"].iter().all(|word| listed.contains(word)), "{listed}");
+
+    let can = ["key", "create", "--can", "ingest,query,admin", "--app", "tv"];
+    let admin = Person::new(&house, operator.says(&[&can[..], &of_beta].concat()).await.trim().to_owned());
+    let token = admin.send("{\"event_type\":\"sale\"}\n{\"event_type\":\"view\"}\n").await;
+    let sql = "SELECT event_type, COUNT(*) AS n FROM events GROUP BY event_type";
+    house.sql(&admin.key, sql, &token).await;
+    let made =
+        admin.says(&["report", "create", sql, "--app", "tv", "--schedule", "* * * * *", "--name", "types"]).await;
+    let id = made.split_whitespace().next().unwrap();
+    let shown = admin.says(&["report", "show", id]).await;
+    assert!(shown.contains("* * * * * Asia/Tokyo") && shown.contains("types"), "by the app's clock: {shown}");
+    assert_eq!(admin.objects(&["report", "list"]).await[0]["report_id"], id);
+    let started = std::time::Instant::now();
+    while !admin.says(&["report", "runs", id]).await.contains("2 rows") {
+        assert!(started.elapsed() < 2 * PATIENCE, "it is never answered");
+    }
+    assert_eq!(admin.says(&["report", "delete", id]).await, format!("{id} deleted\n"));
+    let (_, complaint) = admin.fails(&["report", "show", id]).await;
+    assert!(complaint.contains("NOT_FOUND"), "{complaint}");
 }
 
 #[tokio::test]
