@@ -58,6 +58,7 @@ checks: buf console deny deploy-lint docs # all of lint but clippy
 	$(BUF) lint
 	deploy/tools/breaking.sh
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
+	deploy/check/features.py
 	deploy/tools/contents.py
 	cd services/console && npm run --silent check
 
