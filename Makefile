@@ -125,8 +125,13 @@ bench: engine ## Measure, beside the raw engine in the same run; writes target/b
 	target/release/loadgen bench --out target/bench.json
 	cargo bench --locked -p gateway
 
+.PHONY: bench-console
+bench-console: engine console chromium ## Measure the console: how soon it opens and answers, and how smooth charts of 10,000 points are
+	cargo build --release --locked -p penstock
+	deploy/check/console.sh $(PENSTOCK)
+
 .PHONY: verify
-verify: lint test bench deploy-check docs-check ## Everything, with what takes too long for CI
+verify: lint test bench bench-console deploy-check docs-check ## Everything, with what takes too long for CI
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
