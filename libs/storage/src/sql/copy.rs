@@ -66,17 +66,15 @@ macro_rules! values {
 impl Database {
     /// Everything as of one instant but states, into a new file; writers go on meanwhile.
     pub(crate) async fn copy_into(&self, into: &Path) -> Result<(), MetaError> {
-        match self {
-            Self::Sqlite(database) => database.copy_into(into).await?,
-            Self::Postgres(database) => {
-                let mut file = sqlite::file(into).await?;
-                let mut whole = file.begin().await?;
-                read_postgres(database, &mut whole).await?;
-                whole.commit().await?;
-                file.close().await?;
-            }
+        if let Self::Sqlite(database) = self {
+            database.copy_into(into).await?;
         }
         let mut file = sqlite::file(into).await?;
+        if let Self::Postgres(database) = self {
+            let mut whole = file.begin().await?;
+            read_postgres(database, &mut whole).await?;
+            whole.commit().await?;
+        }
         for statement in [states::NEXT_LIVES, states::FORGET_ALL] {
             sqlx::query(statement).execute(&mut file).await?;
         }
