@@ -29,6 +29,8 @@ pub struct PartitionState {
     pub frontier_ms: i64,
     /// Whether it stands still: see [`crate::Replays::hold`].
     pub held: bool,
+    /// The shard of the warehouse where its rows go. Earlier ones may lie on others.
+    pub shard: u32,
 }
 
 /// A range of records whose rows may or may not be in the warehouse.
@@ -120,6 +122,15 @@ pub trait Ledger: Send + Sync + 'static {
     /// Makes the caller the partition's owner under a new, higher generation, and returns what the ledger knows of
     /// it. A partition never seen before starts at offset 0, frontier 0.
     async fn claim(&self, topic: &Topic, partition: PartitionId, owner: &str) -> Result<PartitionState, MetaError>;
+
+    /// Has the partition's rows go to that shard from now on: not while a range is pending, which may be there or come there.
+    async fn place(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        generation: u64,
+        shard: u32,
+    ) -> Result<(), LedgerError>;
 
     /// Records that `pending` is about to be inserted. It must start at the committed offset. Where one is pending
     /// already, only the same range is accepted, and its `since_ms` stays. `Held` while the partition stands still, unless it is that range.

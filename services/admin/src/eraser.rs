@@ -367,6 +367,7 @@ mod tests {
             pending,
             frontier_ms: 0,
             held: false,
+            shard: 0,
         }
     }
 

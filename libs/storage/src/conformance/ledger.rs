@@ -14,6 +14,7 @@ use crate::{
 pub async fn ledger(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     a_claim_starts_at_zero_and_raises_the_generation(&*new().await).await;
     topics_and_their_lives_are_apart(&*new().await).await;
+    a_partition_s_shard_changes_only_with_nothing_pending(&*new().await).await;
     a_range_is_pending_until_it_is_committed(&*new().await).await;
     beginning_the_same_range_again_changes_nothing(&*new().await).await;
     what_does_not_fit_is_refused(&*new().await).await;
@@ -94,6 +95,22 @@ async fn topics_and_their_lives_are_apart(store: &dyn Ledger) {
     }
     let numbers: Vec<_> = store.partitions(&topic()).await.unwrap().iter().map(|p| p.partition).collect();
     assert_eq!(numbers, [0, 1, 2]);
+}
+
+async fn a_partition_s_shard_changes_only_with_nothing_pending(store: &dyn Ledger) {
+    let generation = store.claim(&topic(), 0, "a").await.unwrap().generation;
+    assert_eq!(state(store).await.shard, 0);
+    store.place(&topic(), 0, generation, 2).await.unwrap();
+    store.begin(&topic(), 0, generation, pending(0, 9)).await.unwrap();
+    assert_out_of_order(store.place(&topic(), 0, generation, 1).await);
+    let heir = store.claim(&topic(), 0, "b").await.unwrap();
+    assert_eq!(heir.shard, 2);
+    store.commit(&topic(), 0, heir.generation, commit(10, 7, &[])).await.unwrap();
+    let zombie = store.place(&topic(), 0, generation, 1).await;
+    assert!(matches!(zombie, Err(LedgerError::Fenced { .. })), "{zombie:?}");
+    assert_eq!(state(store).await.shard, 2);
+    store.place(&topic(), 0, heir.generation, 1).await.unwrap();
+    assert_eq!(state(store).await.shard, 1);
 }
 
 async fn a_range_is_pending_until_it_is_committed(store: &dyn Ledger) {

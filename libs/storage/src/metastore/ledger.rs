@@ -38,6 +38,23 @@ impl Ledger for SqlMetastore {
         row.ok_or(sqlx::Error::RowNotFound)?.try_into()
     }
 
+    async fn place(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        generation: u64,
+        shard: u32,
+    ) -> Result<(), LedgerError> {
+        let update = on_partition(sql::PLACE, topic, partition);
+        let update = update.bind(stored(generation, partition)?).bind(i64::from(shard));
+        let mut transaction = self.database.write().await?;
+        if transaction.execute(update).await? == 0 {
+            let what = format!("its rows can't go to shard {shard}");
+            return Err(refusal(&mut transaction, topic, partition, generation, None, &what).await);
+        }
+        Ok(transaction.commit().await?)
+    }
+
     async fn begin(
         &self,
         topic: &Topic,

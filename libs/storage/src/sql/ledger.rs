@@ -11,7 +11,7 @@ pub(crate) const CLAIM: &str = "INSERT INTO ledger_partitions (topic, incarnatio
      pending_last, pending_since_ms, frontier_ms) VALUES ($1, $2, $3, 1, $4, 0, NULL, NULL, 0) \
      ON CONFLICT (topic, incarnation, number) \
      DO UPDATE SET generation = ledger_partitions.generation + 1, owner = excluded.owner \
-     RETURNING number, generation, owner, committed, pending_last, pending_since_ms, frontier_ms, hold";
+     RETURNING number, generation, owner, committed, pending_last, pending_since_ms, frontier_ms, hold, shard";
 
 /// $1..$3 the partition, $4 generation, $5 first, $6 last, $7 since.
 pub(crate) const BEGIN: &str = "UPDATE ledger_partitions \
@@ -35,18 +35,22 @@ pub(crate) const ADVANCE: &str = "UPDATE ledger_partitions \
      WHERE topic = $1 AND incarnation = $2 AND number = $3 AND generation = $4 AND committed = $5 \
      AND pending_last IS NULL";
 
+/// $1..$3 the partition, $4 generation, $5 shard.
+pub(crate) const PLACE: &str = "UPDATE ledger_partitions SET shard = $5 \
+     WHERE topic = $1 AND incarnation = $2 AND number = $3 AND generation = $4 AND pending_last IS NULL";
+
 pub(crate) const PARTITION: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
-     frontier_ms, hold FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 AND number = $3";
+     frontier_ms, hold, shard FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 AND number = $3";
 pub(crate) const PARTITIONS: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
-     frontier_ms, hold FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 ORDER BY number";
+     frontier_ms, hold, shard FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 ORDER BY number";
 
 /// $1 tenant, $2 app, $3 hour, $4 epoch.
 pub(crate) const CHANGE_EPOCH: &str = "INSERT INTO ledger_epochs (tenant, app, hour_ms, epoch) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (tenant, app, hour_ms) DO UPDATE SET epoch = excluded.epoch";
 /// $1 topic, $2 incarnation, $3 tenant, $4 app, $5 from, $6 to. One statement sees one snapshot, and is one round trip.
 pub(crate) const EPOCHS: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
-     frontier_ms, hold, NULL AS hour_ms, NULL AS epoch FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 \
-     UNION ALL SELECT 0, 0, '', 0, NULL, NULL, 0, NULL, hour_ms, epoch FROM ledger_epochs \
+     frontier_ms, hold, shard, NULL AS hour_ms, NULL AS epoch FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 \
+     UNION ALL SELECT 0, 0, '', 0, NULL, NULL, 0, NULL, 0, hour_ms, epoch FROM ledger_epochs \
      WHERE tenant = $3 AND app = $4 AND hour_ms >= $5 AND hour_ms < $6 ORDER BY hour_ms, number";
 
 /// $1 topic, $2 identity.
@@ -81,6 +85,7 @@ pub(crate) struct PartitionRow {
     pending_since_ms: Option<i64>,
     frontier_ms: i64,
     hold: Option<String>,
+    shard: i64,
 }
 
 /// An epoch, or else a partition.
@@ -111,6 +116,7 @@ impl TryFrom<PartitionRow> for PartitionState {
             pending,
             frontier_ms: row.frontier_ms,
             held: row.hold.is_some(),
+            shard: u32::try_from(row.shard).map_err(damaged)?,
         })
     }
 }
