@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use model::DAY_MS;
 use storage::warehouse::{
-    Cell, EventColumns, EventRow, QuerySettings, UserColumns, UserRow, Warehouse, WarehouseError,
+    Cell, EventColumns, EventRow, QuerySettings, Topology, UserColumns, UserRow, Warehouse, WarehouseError,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -43,6 +43,11 @@ struct Request {
 
 /// Answers each request with the next prepared bytes; with none left it keeps the connection open and silent.
 async fn server(answers: Vec<Vec<u8>>) -> (Warehouse, mpsc::UnboundedReceiver<Request>, mpsc::UnboundedReceiver<()>) {
+    let (url, requests, hangups) = listening(answers).await;
+    (Warehouse::new(&url, "penstock", "writer", Some("hush")).unwrap(), requests, hangups)
+}
+
+async fn listening(answers: Vec<Vec<u8>>) -> (String, mpsc::UnboundedReceiver<Request>, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (seen, requests) = mpsc::unbounded_channel();
@@ -62,7 +67,7 @@ async fn server(answers: Vec<Vec<u8>>) -> (Warehouse, mpsc::UnboundedReceiver<Re
             });
         }
     });
-    (Warehouse::new(&url, "penstock", "writer", Some("hush")).unwrap(), requests, hangups)
+    (url, requests, hangups)
 }
 
 async fn read_request(connection: &mut TcpStream) -> Option<Request> {
@@ -225,6 +230,74 @@ async fn an_insert_is_one_block_under_its_token() {
     }
     assert!(!request.head.contains("decompress"));
     assert!(request.head.contains(&format!("traceparent: {traceparent}")));
+}
+
+/// What ClickHouse with Keeper is asked for; that it does so only such a cluster can show (`penstock doctor cluster`).
+#[tokio::test]
+async fn replicas_are_made_everywhere_and_catch_up_before_they_are_read() {
+    let (writer, mut written, _) = listening(vec![ok(b""); 100]).await;
+    let (reader, mut read, _) = listening(vec![ok(b""); 100]).await;
+    let topology = Topology {
+        name: "all".to_owned(),
+        readers: "readers".to_owned(),
+        shards: vec![vec![writer]],
+        replicas: vec![reader, "http://127.0.0.1:9".to_owned()], // nobody listens at the second
+        replicated: true,
+        max_staleness: Duration::from_secs(3),
+    };
+    let warehouse = Warehouse::cluster(topology, "penstock", "reader", None).unwrap().with_insert_quorum("auto");
+    warehouse.migrate().await.unwrap();
+    let mut ddl = Vec::new();
+    while let Ok(request) = written.try_recv() {
+        ddl.push(String::from_utf8(request.body).unwrap());
+    }
+    let changes: Vec<_> = ddl.iter().filter(|statement| !statement.starts_with("SELECT")).collect();
+    assert!(changes.iter().all(|statement| statement.contains(" ON CLUSTER all")), "{changes:#?}");
+    for part in [
+        "CREATE TABLE IF NOT EXISTS events ON CLUSTER all (",
+        "ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')",
+        "ENGINE = ReplicatedSummingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', events)",
+        "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS daily_users_view ON CLUSTER all TO daily_users",
+        "CREATE TABLE IF NOT EXISTS events ON CLUSTER all AS penstock.events ENGINE = Distributed(readers, penstock, events)",
+    ] {
+        assert!(changes.iter().any(|statement| statement.contains(part)), "{part}: {changes:#?}");
+    }
+
+    let count = "SELECT count() FROM events";
+    let mut rows = loop {
+        // The one that is away may be asked first, and then not again.
+        let mut rows = warehouse.select(count, &[], &QuerySettings::default()).unwrap();
+        if rows.next().await.is_ok() {
+            break rows;
+        }
+    };
+    assert!(rows.next().await.unwrap().is_none());
+    let mut asked = Vec::new();
+    while let Ok(request) = read.try_recv() {
+        asked.push((request.head, String::from_utf8(request.body).unwrap()));
+    }
+    let [.., (_, sync), (head, last)] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((sync.as_str(), last.as_str()), ("SYSTEM SYNC REPLICA penstock.events LIGHTWEIGHT", count));
+    for part in [
+        "database=penstock_all",
+        "distributed_product_mode=global",
+        "max_replica_delay_for_distributed_queries=3",
+        "fallback_to_stale_replicas_for_distributed_queries=0",
+    ] {
+        assert!(head.contains(part), "{part}: {head}");
+    }
+
+    // What is written goes to the shard; a look at what is there first has it fetch what others of it took.
+    let shard = warehouse.shard(0).unwrap();
+    let mut events = EventColumns::for_day_of(DAY);
+    events.push(&row(0)).unwrap();
+    shard.insert(&events, "t").await.unwrap();
+    let insert = written.recv().await.unwrap().head;
+    assert!(insert.contains("insert_quorum=auto") && insert.contains("database=penstock&"), "{insert}");
+    drop(shard.select(count, &[], &QuerySettings::default()).unwrap().next().await);
+    let sync = written.recv().await.unwrap().body;
+    assert_eq!(sync, b"SYSTEM SYNC REPLICA penstock.events LIGHTWEIGHT");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 //! or say so. They end with the process that started them, however it ends.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use super::eventually;
@@ -81,6 +81,66 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
+    }
+}
+
+/// Servers of ClickHouse's own interfaces, each a shard of the cluster `penstock`, without Keeper and replicas.
+pub struct ClickHouse {
+    urls: Vec<String>,
+    holder: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl ClickHouse {
+    /// As many of them, empty.
+    pub fn shards(count: usize) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/stand/clickhouse.py");
+        let dir = std::env::temp_dir().join(format!("penstock-clickhouse-{}", uuid::Uuid::new_v4().simple()));
+        let mut holder = Command::new("python3")
+            .arg(script)
+            .arg("hold")
+            .arg(dir)
+            .arg(count.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(holder.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let urls: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(urls.len(), count, "the servers didn't start; their messages are above");
+        Self { urls, holder, said }
+    }
+
+    /// Where each takes HTTP.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// Kills one of them (SIGKILL), by its place.
+    pub fn kill(&mut self, which: usize) {
+        self.tell("kill", which);
+    }
+
+    /// Starts it again at the same address, with what it had on disk. Returns when it answers.
+    pub fn start(&mut self, which: usize) {
+        self.tell("start", which);
+    }
+
+    fn tell(&mut self, what: &str, which: usize) {
+        writeln!(self.holder.stdin.as_mut().unwrap(), "{what} {}", which + 1).unwrap();
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        assert_eq!(line, "done\n", "{what} {which}");
+    }
+}
+
+impl Drop for ClickHouse {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();

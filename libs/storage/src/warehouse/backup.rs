@@ -65,6 +65,7 @@ pub struct BackupProgress {
 impl Warehouse {
     /// Lays files beside the tables, in the place of those of before: the next backup takes them along.
     pub async fn put_backup_files(&self, files: &[(&str, &[u8])]) -> Result<(), WarehouseError> {
+        self.one_server("a backup")?;
         self.drop_backup_files().await?;
         let create = format!(
             "CREATE TABLE {FILES} (name String, piece UInt64, bytes String CODEC(ZSTD(1))) ENGINE = MergeTree ORDER BY (name, piece)"
@@ -161,7 +162,7 @@ impl Warehouse {
     pub async fn is_there(&self) -> Result<bool, WarehouseError> {
         let database = param::literal(&self.database);
         let tables = format!("SELECT toInt64(count()) FROM system.tables WHERE database = {database}");
-        let anywhere = Self { client: self.anywhere(), ..self.clone() };
+        let anywhere = Self { database: "default".to_owned(), ..self.clone() };
         let rows = anywhere.select(&tables, &[], &QuerySettings::default())?.collect().await?;
         Ok(rows != [[Cell::Integer(0)]])
     }
@@ -170,9 +171,9 @@ impl Warehouse {
     pub async fn restore(&self, name: &str) -> Result<(), WarehouseError> {
         let database = &self.database;
         // An engine may have made the empty database at its start.
-        self.anywhere().query_raw(&format!("DROP DATABASE IF EXISTS {database} SYNC")).execute().await?;
-        let restore = format!("RESTORE DATABASE {database} FROM Disk('backups', '{name}')");
-        Ok(self.anywhere().query_raw(&restore).execute().await?)
+        let anywhere = Self { database: "default".to_owned(), ..self.clone() };
+        anywhere.execute(&format!("DROP DATABASE IF EXISTS {database} SYNC"), &[]).await?;
+        anywhere.execute(&format!("RESTORE DATABASE {database} FROM Disk('backups', '{name}')"), &[]).await
     }
 
     /// Takes out what came from the log's records at `ends` and later, and all states: a backup of the warehouse is a little younger than the one

@@ -6,6 +6,13 @@ impl Warehouse {
     /// Has the server move events to the volume `cold` of the storage policy `penstock` when the last of their part is `days` old: in the
     /// background, now and from now on. Again changes nothing. `Rejected` without such a policy.
     pub async fn move_to_cold_after(&self, days: u32) -> Result<(), WarehouseError> {
+        for shard in self.shards() {
+            shard.move_there_after(days).await?;
+        }
+        Ok(())
+    }
+
+    async fn move_there_after(&self, days: u32) -> Result<(), WarehouseError> {
         let (table, policy, volume) = (schema::EVENTS, schema::COLD_POLICY, schema::COLD_VOLUME);
         let ddl =
             format!("SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = '{table}'");
@@ -27,6 +34,13 @@ impl Warehouse {
 
     /// Whether something can move there: the server itself finds out, and says so, only when something is old enough.
     pub async fn check_cold(&self) -> Result<(), WarehouseError> {
+        for shard in self.shards() {
+            shard.check_there().await?;
+        }
+        Ok(())
+    }
+
+    async fn check_there(&self) -> Result<(), WarehouseError> {
         // Several processes may check at once.
         let table = format!("cold_check_{}", uuid::Uuid::new_v4().simple());
         let (policy, volume) = (schema::COLD_POLICY, schema::COLD_VOLUME);

@@ -6,7 +6,11 @@
 
 use model::DAY_MS;
 
-use super::{Cell, QuerySettings, Warehouse, WarehouseError, param::instant, schema};
+use super::{
+    Cell, QuerySettings, Warehouse, WarehouseError,
+    param::instant,
+    schema::{self, Layout},
+};
 
 /// The rows of one UTC day that came from one log partition: only its owner adds to them.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +52,7 @@ impl Warehouse {
             let settings =
                 [("max_partitions_per_insert_block", "0"), ("insert_deduplication_token", "before the view")];
             self.execute(&fill, &settings).await?;
-            self.execute(&schema::daily_users_view(), &[]).await?;
+            self.execute(&schema::daily_users_view(&Layout::default()), &[]).await?;
         }
         Ok(())
     }
@@ -94,7 +98,10 @@ impl Warehouse {
         );
         // As many days as there are. And rows alike are no retry: they may have been there before they were deleted.
         let settings = [("max_partitions_per_insert_block", "0"), ("insert_deduplicate", "0")];
-        self.execute(&statement, &settings).await
+        for shard in self.shards() {
+            shard.execute(&statement, &settings).await?;
+        }
+        Ok(())
     }
 }
 

@@ -93,8 +93,12 @@ impl Warehouse {
             rows = rows.join(" UNION ALL "),
             apps = apps.join(", "),
         );
-        // Rows alike are another's, or those that a mutation just deleted: no block of them is a retry.
-        self.execute(&statement, &[("insert_deduplicate", "0")]).await
+        // What stands for a record lies on the record's shard. Rows alike are another's, or those that a mutation just deleted: no block of
+        // them is a retry.
+        for shard in self.shards() {
+            shard.execute(&statement, &[("insert_deduplicate", "0")]).await?;
+        }
+        Ok(())
     }
 
     /// Deletes all that these users have, from disk too, and returns when it is done on every replica. It may take long: each part that has

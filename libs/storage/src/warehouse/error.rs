@@ -32,6 +32,9 @@ pub enum WarehouseError {
         /// What it says.
         message: String,
     },
+    /// A cluster isn't what it is said to be, or it can't do this.
+    #[error("the warehouse's cluster: {0}")]
+    Cluster(String),
     /// The answer isn't what the protocol promises, or the request isn't one that can be sent: a defect.
     #[error("the warehouse and this program don't understand one another: {0}")]
     Protocol(String),
@@ -68,11 +71,12 @@ impl WarehouseError {
             394 | 735 => Self::Cancelled(message),
             // TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
             // TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, ALL_CONNECTION_TRIES_FAILED,
-            // TOO_FEW_LIVE_REPLICAS, UNKNOWN_STATUS_OF_INSERT, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED,
+            // TOO_FEW_LIVE_REPLICAS, UNSATISFIED_QUORUM, UNKNOWN_STATUS_OF_INSERT, ALL_REPLICAS_ARE_STALE, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED,
             // S3_ERROR (the bucket of old events), KEEPER_EXCEPTION
-            202 | 203 | 209 | 210 | 225 | 236 | 242 | 243 | 252 | 279 | 285 | 319 | 439 | 499 | 745 | 999 => {
-                Self::Unavailable(message)
-            }
+            202 | 203 | 209 | 210 | 225 | 236 | 242 | 243 | 252 | 279 | 285 | 286 | 319 | 369 | 439 | 499 | 745
+            | 999 => Self::Unavailable(message),
+            // ATTEMPT_TO_READ_AFTER_EOF, of a shard that died
+            32 if message.contains("receiving packet") => Self::Unavailable(message),
             // STD_EXCEPTION: what a thread that reads ahead has met
             1001 if message.contains("Code: 499.") => Self::Unavailable(message),
             _ => Self::Rejected { code, message },
@@ -124,9 +128,10 @@ impl From<WarehouseError> for model::Error {
                 ErrorCode::ResourceExhausted,
                 "the query reads or returns more than it may; ask for less or a shorter range",
             ),
-            WarehouseError::Address(_) | WarehouseError::Rejected { .. } | WarehouseError::Protocol(_) => {
-                Self::internal("the warehouse could not run the query")
-            }
+            WarehouseError::Address(_)
+            | WarehouseError::Rejected { .. }
+            | WarehouseError::Cluster(_)
+            | WarehouseError::Protocol(_) => Self::internal("the warehouse could not run the query"),
         }
     }
 }

@@ -128,8 +128,9 @@ impl Warehouse {
         let mut block = Bytes::from(columns.to_native());
         let bytes = block.len();
         let statement = format!("INSERT INTO {table} FORMAT Native");
-        let mut insert = self
-            .client()
+        let server = self.server();
+        let mut insert = server
+            .client
             .clone()
             .with_compression(self.insert_compression())
             .insert_formatted_with(statement)
@@ -145,7 +146,8 @@ impl Warehouse {
             insert.end().await
         };
         let too_long = |_| WarehouseError::Unavailable(format!("a block was on its way for {LONGEST_INSERT:?}"));
-        timeout(LONGEST_INSERT, whole).await.map_err(too_long)??;
+        let outcome = timeout(LONGEST_INSERT, whole).await.map_err(too_long);
+        server.heard(outcome.and_then(|sent| Ok(sent?)))?;
         Ok(InsertOutcome { rows, bytes })
     }
 }

@@ -62,6 +62,7 @@ impl Warehouse {
         incarnation: Incarnation,
         ranges: &[LogRange],
     ) -> Result<Rebuild, WarehouseError> {
+        self.one_server("a replay")?;
         let (sent, stays) = (TABLES.map(|table| (table, 0)).into(), BTreeMap::new());
         let (warehouse, attempt, ranges) = (self.clone(), attempt.to_owned(), ranges.to_vec());
         let rebuild = Rebuild { warehouse, attempt, incarnation, ranges, sent, stays };

@@ -19,6 +19,8 @@ pub const DAILY_USERS: &str = "daily_users";
 pub const DAILY_USERS_VIEW: &str = "daily_users_view";
 /// States of aggregates: a row for each bucket and group of what is kept.
 pub const BUCKET_STATES: &str = "bucket_states";
+/// All tables that hold rows.
+pub(super) const TABLES: [&str; 5] = [EVENTS, USERS, UNCOUNTED, DAILY_USERS, BUCKET_STATES];
 /// The tables that hold what events say day by day: partitioned by the UTC day, with `tenant` and `app`, so that a day can expire.
 pub(super) const BY_DAY: [&str; 2] = [EVENTS, DAILY_USERS];
 /// For how many days after its receipt a row stays among the uncounted.
@@ -49,23 +51,55 @@ pub const COLD_VOLUME: &str = "cold";
 
 /// How many of the latest blocks are remembered by their tokens. Without a window a retry would insert twice.
 const DEDUPLICATION_WINDOW: u32 = 10_000;
+/// For how long replicas remember them.
+const DEDUPLICATION_SECONDS: u32 = 7 * 86_400;
 
 /// The statements that bring the database up to date, oldest first. A statement changes nothing where it was run before,
 /// and none is ever edited: a change of the tables is a new one at the end.
-pub(super) fn migrations() -> Vec<String> {
-    let mut statements = vec![events(), users(), uncounted()];
-    statements.extend([EVENTS, USERS, UNCOUNTED].map(received_index));
-    statements.extend([daily_users(), codecs(), bucket_states()]);
+pub(super) fn migrations(layout: &Layout) -> Vec<String> {
+    let mut statements = vec![events(layout), users(layout), uncounted(layout)];
+    statements.extend([EVENTS, USERS, UNCOUNTED].map(|table| received_index(layout, table)));
+    statements.extend([daily_users(layout), codecs(layout), bucket_states(layout)]);
     statements
 }
 
-fn events() -> String {
+/// Where a statement of DDL runs, and whether the servers there keep one another's copies.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// ` ON CLUSTER name`, or nothing.
+    pub(super) on: String,
+    pub(super) replicated: bool,
+}
+
+impl Layout {
+    /// The engine of the family MergeTree with these arguments of its own.
+    fn engine(&self, family: &str, arguments: &[&str]) -> String {
+        // Macros of each server's.
+        let replica = ["'/clickhouse/tables/{shard}/{database}/{table}'", "'{replica}'"];
+        let (prefix, replica) = if self.replicated { ("Replicated", &replica[..]) } else { ("", &[][..]) };
+        let arguments = [replica, arguments].concat().join(", ");
+        format!("{prefix}{family}({arguments})")
+    }
+
+    /// A block that was acknowledged survives a power cut, and one that comes twice counts once.
+    fn settings(&self) -> String {
+        let window = match self.replicated {
+            true => format!(
+                "replicated_deduplication_window = {DEDUPLICATION_WINDOW}, replicated_deduplication_window_seconds = {DEDUPLICATION_SECONDS}"
+            ),
+            false => format!("non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"),
+        };
+        format!("{window}, fsync_after_insert = 1, fsync_part_directory = 1")
+    }
+}
+
+fn events(layout: &Layout) -> String {
     let numbers = (0..NUMBER_SLOTS).map(|i| (place::name(Slot::Number(i)), NULLABLE_NUMBER));
     let texts = (0..TEXT_SLOTS).map(|i| (place::name(Slot::Text(i)), NULLABLE_WORD));
     let slots: String =
         numbers.chain(texts).map(|(name, kind)| format!("    {name} {kind} CODEC(ZSTD(1)),\n")).collect();
     format!(
-        "CREATE TABLE IF NOT EXISTS {EVENTS} (\n\
+        "CREATE TABLE IF NOT EXISTS {EVENTS}{on} (\n\
          \x20   tenant {WORD},\n\
          \x20   app {WORD},\n\
          \x20   event {WORD},\n\
@@ -81,17 +115,19 @@ fn events() -> String {
          \x20   _incarnation {U64} CODEC(Delta, ZSTD(1)),\n\
          \x20   _partition {U32} CODEC(Delta, ZSTD(1)),\n\
          \x20   _offset {U64} CODEC(Delta, ZSTD(1))\n\
-         ) ENGINE = MergeTree\n\
+         ) ENGINE = {engine}\n\
          PARTITION BY toYYYYMMDD(ts)\n\
          ORDER BY (tenant, app, event, toStartOfHour(ts), user)\n\
-         SETTINGS {}",
-        settings()
+         SETTINGS {settings}",
+        on = layout.on,
+        engine = layout.engine("MergeTree", &[]),
+        settings = layout.settings()
     )
 }
 
-fn users() -> String {
+fn users(layout: &Layout) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {USERS} (\n\
+        "CREATE TABLE IF NOT EXISTS {USERS}{on} (\n\
          \x20   tenant {WORD},\n\
          \x20   app {WORD},\n\
          \x20   user {TEXT} CODEC(ZSTD(1)),\n\
@@ -103,16 +139,18 @@ fn users() -> String {
          \x20   _incarnation {U64} CODEC(Delta, ZSTD(1)),\n\
          \x20   _partition {U32} CODEC(Delta, ZSTD(1)),\n\
          \x20   _offset {U64} CODEC(Delta, ZSTD(1))\n\
-         ) ENGINE = MergeTree\n\
+         ) ENGINE = {engine}\n\
          ORDER BY (tenant, app, user, _incarnation, _offset)\n\
-         SETTINGS {}",
-        settings()
+         SETTINGS {settings}",
+        on = layout.on,
+        engine = layout.engine("MergeTree", &[]),
+        settings = layout.settings()
     )
 }
 
-fn uncounted() -> String {
+fn uncounted(layout: &Layout) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {UNCOUNTED} (\n\
+        "CREATE TABLE IF NOT EXISTS {UNCOUNTED}{on} (\n\
          \x20   tenant {WORD},\n\
          \x20   app {WORD},\n\
          \x20   reason {WORD},\n\
@@ -123,18 +161,20 @@ fn uncounted() -> String {
          \x20   _incarnation {U64} CODEC(Delta, ZSTD(1)),\n\
          \x20   _partition {U32} CODEC(Delta, ZSTD(1)),\n\
          \x20   _offset {U64} CODEC(Delta, ZSTD(1))\n\
-         ) ENGINE = MergeTree\n\
+         ) ENGINE = {engine}\n\
          ORDER BY (tenant, app, reason, received_at, _partition, _offset)\n\
          TTL toDateTime(received_at) + INTERVAL {UNCOUNTED_DAYS} DAY\n\
-         SETTINGS {}",
-        settings()
+         SETTINGS {settings}",
+        on = layout.on,
+        engine = layout.engine("MergeTree", &[]),
+        settings = layout.settings()
     )
 }
 
 /// The user and not a state of all users: one row can be deleted, a state can't be made to forget.
-fn daily_users() -> String {
+fn daily_users(layout: &Layout) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {DAILY_USERS} (\n\
+        "CREATE TABLE IF NOT EXISTS {DAILY_USERS}{on} (\n\
          \x20   tenant {WORD},\n\
          \x20   app {WORD},\n\
          \x20   day {TIME} CODEC(ZSTD(1)),\n\
@@ -142,19 +182,21 @@ fn daily_users() -> String {
          \x20   _incarnation {U64} CODEC(ZSTD(1)),\n\
          \x20   _partition {U32} CODEC(ZSTD(1)),\n\
          \x20   events {U64} CODEC(T64, ZSTD(1))\n\
-         ) ENGINE = SummingMergeTree(events)\n\
+         ) ENGINE = {engine}\n\
          PARTITION BY toYYYYMMDD(day)\n\
          ORDER BY (tenant, app, day, user, _incarnation, _partition)\n\
-         SETTINGS {}",
-        settings()
+         SETTINGS {settings}",
+        on = layout.on,
+        engine = layout.engine("SummingMergeTree", &["events"]),
+        settings = layout.settings()
     )
 }
 
 /// A state lies as the engine's own bytes of it: their types differ from shape to shape. No row is read after [`STATES_LAST_MS`]; a day later
 /// it is gone. Few rows are read at a time, and they are large: hence the small granules.
-fn bucket_states() -> String {
+fn bucket_states(layout: &Layout) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {BUCKET_STATES} (\n\
+        "CREATE TABLE IF NOT EXISTS {BUCKET_STATES}{on} (\n\
          \x20   tenant {WORD},\n\
          \x20   app {WORD},\n\
          \x20   shape {WORD},\n\
@@ -166,37 +208,36 @@ fn bucket_states() -> String {
          \x20   texts Array(Nullable(String)) CODEC(ZSTD(1)),\n\
          \x20   states Array(String) CODEC(ZSTD(1)),\n\
          \x20   made_at DateTime('UTC') DEFAULT now() CODEC(ZSTD(1))\n\
-         ) ENGINE = MergeTree\n\
+         ) ENGINE = {engine}\n\
          PARTITION BY toYYYYMM(bucket)\n\
          ORDER BY (tenant, app, shape, bucket, piece)\n\
          TTL made_at + INTERVAL {} DAY\n\
          SETTINGS index_granularity = 256, fsync_after_insert = 1, fsync_part_directory = 1",
-        STATES_LAST_MS / DAY_MS + 1
+        STATES_LAST_MS / DAY_MS + 1,
+        on = layout.on,
+        engine = layout.engine("MergeTree", &[])
     )
 }
 
 /// From then on each insert counts in both.
-pub(super) fn daily_users_view() -> String {
-    format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {DAILY_USERS_VIEW} TO {DAILY_USERS} AS {}", daily_users_of(EVENTS))
+pub(super) fn daily_users_view(layout: &Layout) -> String {
+    let on = &layout.on;
+    format!(
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS {DAILY_USERS_VIEW}{on} TO {DAILY_USERS} AS {}",
+        daily_users_of(EVENTS)
+    )
 }
 
 /// What is asked for by its receipt, as by a worker that takes over a partition, reads no more than that time.
-fn received_index(table: &str) -> String {
-    format!("ALTER TABLE {table} ADD INDEX IF NOT EXISTS received_at received_at TYPE minmax GRANULARITY 1")
+fn received_index(Layout { on, .. }: &Layout, table: &str) -> String {
+    format!("ALTER TABLE {table}{on} ADD INDEX IF NOT EXISTS received_at received_at TYPE minmax GRANULARITY 1")
 }
 
 /// Measured on events of twenty properties in wide parts, in bytes a row: `ts` 3.97 -> 3.12, `_partition` 0.45 -> 0.19, `country` and
 /// `plan` 0.93 -> 0.49. Parts take them on when they are merged.
-fn codecs() -> String {
+fn codecs(Layout { on, .. }: &Layout) -> String {
     let times =
         ["ts", "received_at", "_partition", "_offset"].map(|name| format!("MODIFY COLUMN {name} CODEC(T64, ZSTD(1))"));
     let words = ["country", "plan"].map(|name| format!("MODIFY COLUMN {name} CODEC(ZSTD(1))"));
-    format!("ALTER TABLE {EVENTS} {}", [&times[..], &words[..]].concat().join(", "))
-}
-
-/// A block that was acknowledged survives a power cut, and one that comes twice counts once.
-fn settings() -> String {
-    format!(
-        "non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, fsync_after_insert = 1, fsync_part_directory = 1"
-    )
+    format!("ALTER TABLE {EVENTS}{on} {}", [&times[..], &words[..]].concat().join(", "))
 }

@@ -5,6 +5,8 @@ use clickhouse::Compression;
 use super::{
     RowBlock, Warehouse, WarehouseError,
     blocks::{Blocks, ReadCost},
+    cluster::CatchUp,
+    servers::Server,
 };
 
 /// How one query may run.
@@ -43,17 +45,20 @@ impl Warehouse {
         params: &[(&str, String)],
         settings: &QuerySettings,
     ) -> Result<RowStream, WarehouseError> {
+        let server = self.server();
+        let before = Some(self.caught_up(&server, statement));
         // Not within the blocks: one host doesn't need it.
-        let mut client = self.client().clone().with_compression(Compression::None);
+        let mut client = server.client.clone().with_compression(Compression::None);
         if let Some(traceparent) = &settings.traceparent {
             client = client.with_header("traceparent", traceparent);
         }
         let mut query = client.query_raw(statement);
-        for (name, value) in settings.named().chain(params.iter().map(|(n, v)| (format!("param_{n}"), v.clone()))) {
+        let params = params.iter().map(|(name, value)| (format!("param_{name}"), value.clone()));
+        for (name, value) in settings.named().chain(self.read_settings()).chain(params) {
             query = query.with_setting(name, value);
         }
         let bound = settings.max_execution_time.map(|limit| limit + GRACE);
-        Ok(RowStream { blocks: Blocks::new(query.fetch_bytes("Native")?), bound })
+        Ok(RowStream { server, before, blocks: Blocks::new(query.fetch_bytes("Native")?), bound })
     }
 }
 
@@ -83,6 +88,9 @@ impl QuerySettings {
 /// The result of a query as it comes. Dropping it closes the request, on which the server stops the query.
 #[must_use = "a query runs only while its stream is read"]
 pub struct RowStream {
+    server: Server,
+    /// What is waited for before anything is sent.
+    before: Option<CatchUp>,
     blocks: Blocks,
     bound: Option<Duration>,
 }
@@ -91,16 +99,18 @@ impl RowStream {
     /// The next rows; none at the end. A result without rows has no block at all. After an error, and after a call that was not
     /// awaited to its end, the stream is over.
     pub async fn next(&mut self) -> Result<Option<RowBlock>, WarehouseError> {
+        if let Some(before) = self.before.take() {
+            self.server.heard(before.wait().await)?;
+        }
         loop {
             let next = self.blocks.next();
             let block = match self.bound {
-                None => next.await?,
-                Some(bound) => match tokio::time::timeout(bound, next).await {
-                    Ok(block) => block?,
-                    Err(_) => return Err(WarehouseError::Unavailable(format!("no answer for {bound:?}"))),
-                },
+                None => next.await,
+                Some(bound) => tokio::time::timeout(bound, next)
+                    .await
+                    .unwrap_or_else(|_| Err(WarehouseError::Unavailable(format!("no answer for {bound:?}")))),
             };
-            match block {
+            match self.server.heard(block)? {
                 Some(block) if block.rows == 0 => {}
                 block => return Ok(block),
             }

@@ -12,16 +12,19 @@ pub struct StoredSize {
 }
 
 impl Warehouse {
-    /// How much is stored now, by the server's list of parts.
+    /// How much is stored now, by the server's list of parts; of replicas once.
     pub async fn stored_size(&self) -> Result<StoredSize, WarehouseError> {
         let statement = "SELECT toInt64(sumIf(rows, table = 'events')), toInt64(sum(bytes_on_disk)) FROM system.parts \
             WHERE active AND database = currentDatabase()";
-        let rows = self.select(statement, &[], &QuerySettings::default())?.collect().await?;
-        match rows.first().map(Vec::as_slice) {
-            Some([Cell::Integer(events), Cell::Integer(bytes)]) => {
-                Ok(StoredSize { events: events.unsigned_abs(), bytes: bytes.unsigned_abs() })
-            }
-            other => Err(WarehouseError::Protocol(format!("the sizes of parts are {other:?}"))),
+        let mut size = StoredSize { events: 0, bytes: 0 };
+        for shard in self.shards() {
+            let rows = shard.select(statement, &[], &QuerySettings::default())?.collect().await?;
+            let Some([Cell::Integer(events), Cell::Integer(bytes)]) = rows.first().map(Vec::as_slice) else {
+                return Err(WarehouseError::Protocol(format!("the sizes of parts are {rows:?}")));
+            };
+            size.events += events.unsigned_abs();
+            size.bytes += bytes.unsigned_abs();
         }
+        Ok(size)
     }
 }

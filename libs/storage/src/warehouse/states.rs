@@ -29,8 +29,10 @@ impl Warehouse {
         max_groups: u64,
         settings: &QuerySettings,
     ) -> Result<(), WarehouseError> {
-        let statement = format!("INSERT INTO {} ({}) {select}", schema::BUCKET_STATES, columns.join(", "));
-        let mut query = self.client().query_raw(&statement);
+        let (server, table) = self.keeps_states();
+        let statement = format!("INSERT INTO {table} ({}) {select}", columns.join(", "));
+        server.heard(self.caught_up(&server, select).wait().await)?;
+        let mut query = server.client.query_raw(&statement);
         let limits = [
             // Rows alike are another's: no block of them is a retry. A run has few days, but they may lie in two months.
             ("insert_deduplicate", "0".to_owned()),
@@ -39,10 +41,12 @@ impl Warehouse {
         ];
         let named = settings.named().filter(|(name, _)| name != "readonly");
         let params = params.iter().map(|(name, value)| (format!("param_{name}"), value.clone()));
-        for (name, value) in named.chain(params).chain(limits.map(|(name, value)| (name.to_owned(), value))) {
+        for (name, value) in
+            named.chain(self.read_settings()).chain(params).chain(limits.map(|(name, value)| (name.to_owned(), value)))
+        {
             query = query.with_setting(name, value);
         }
-        Ok(query.execute().await?)
+        server.heard(query.execute().await.map_err(Into::into))
     }
 
     /// How much there is of each of these pieces; a bucket without events has none.

@@ -1,0 +1,356 @@
+//! A warehouse of several servers: the one place that knows how they share it.
+//!
+//! Each shard has the tables, with the rows of the log partitions that are its own, once on each of its replicas. A second database has
+//! tables of the same names that hold nothing and read all shards (`Distributed`). What is written goes straight to a server of the shard;
+//! what is asked goes to the second database of a read replica, or else of any server.
+//!
+//! # How late a read replica may be
+//! Not later than what is asked for. Before a statement reads, every read replica is told to fetch what its shard has by then (`SYSTEM SYNC
+//! REPLICA ... LIGHTWEIGHT`): a request to each, which many statements share. One that doesn't manage within the bound on staleness is as much
+//! behind, so ClickHouse itself doesn't read it (`max_replica_delay_for_distributed_queries`). One that doesn't answer here is taken for
+//! dead and asked again beside the queries until it does; should the other servers reach it nevertheless, it may be late by that bound.
+
+mod rehearsal;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use clickhouse::Client;
+use futures::future::{join_all, try_join_all};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Cell, QuerySettings, Role, Warehouse, WarehouseError, client, is_plain, param,
+    schema::{self, Layout},
+    servers::{Server, Servers},
+};
+
+pub use rehearsal::{Finding, rehearse};
+
+/// How long a replica of a shard may take to fetch what is to be read there.
+const SHARD_PATIENCE: Duration = Duration::from_secs(30);
+/// Of a replica beyond the bound on staleness, until it counts as later than that.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The servers of a cluster, by addresses as of [`Warehouse::new`].
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// The name under which every server's `remote_servers` has all servers.
+    pub name: String,
+    /// The name under which it has those that are read: one or more of each shard.
+    pub readers: String,
+    /// The servers of each shard that take its inserts, the first before the others. Shards are known by their places: a new one is the last.
+    pub shards: Vec<Vec<String>>,
+    /// The servers that are read. None: those that take inserts.
+    pub replicas: Vec<String>,
+    /// Whether there are replicas, kept alike by ClickHouse Keeper. Without it a shard is one server.
+    pub replicated: bool,
+    /// How much later than its shard a replica may be that is read.
+    pub max_staleness: Duration,
+}
+
+/// Its servers, as they are spoken to.
+pub(super) struct Cluster {
+    topology: Topology,
+    shards: Vec<Warehouse>,
+    /// Those that are read.
+    replicas: Arc<Servers>,
+    /// Of each of those whether it didn't answer last.
+    away: Vec<AtomicBool>,
+    /// By table when the last request to all replicas began that has ended.
+    caught_up: BTreeMap<&'static str, Mutex<Option<Instant>>>,
+}
+
+/// What is waited for before a statement reads.
+pub(super) enum CatchUp {
+    /// Nothing: it is there.
+    Done,
+    /// Tables of a replica.
+    Server(Box<Client>, Vec<String>),
+    /// Tables of all that are read.
+    Replicas(Arc<Cluster>, Vec<&'static str>),
+}
+
+impl Warehouse {
+    /// Names a cluster. Nothing is sent yet. Errors as of [`Warehouse::new`], and `Cluster` for one that can't be.
+    pub fn cluster(
+        topology: Topology,
+        database: &str,
+        user: &str,
+        password: Option<&str>,
+    ) -> Result<Self, WarehouseError> {
+        let cannot = |what: &str| Err(WarehouseError::Cluster(what.to_owned()));
+        let Topology { name, readers, shards, replicas, replicated, .. } = &topology;
+        if ![name.as_str(), readers, database].iter().all(|name| is_plain(name)) {
+            return cannot("a name is a plain word: A-Z a-z 0-9 _, no digit first");
+        }
+        if shards.is_empty() || shards.iter().any(Vec::is_empty) {
+            return cannot("each shard needs a server");
+        }
+        if !replicated && shards.iter().any(|servers| servers.len() > 1) {
+            return cannot("several servers of a shard need ClickHouse Keeper");
+        }
+        let clients = |urls: &mut dyn Iterator<Item = &String>| {
+            urls.map(|url| client(url, user, password)).collect::<Result<Vec<_>, _>>().map(Servers::new)
+        };
+        let role = Role::Shard { replicated: *replicated };
+        let shard = |urls: &Vec<String>| Ok(Self::of(clients(&mut urls.iter())?, database, role.clone()));
+        let shards = shards.iter().map(shard).collect::<Result<Vec<_>, WarehouseError>>()?;
+        let read: &mut dyn Iterator<Item = _> =
+            if replicas.is_empty() { &mut topology.shards.iter().flatten() } else { &mut replicas.iter() };
+        let servers = Arc::new(clients(read)?.beginning_at(anywhere()));
+        let caught_up = schema::TABLES.map(|table| (table, Mutex::new(None))).into();
+        let away = servers.each().map(|_| AtomicBool::new(false)).collect();
+        let cluster = Arc::new(Cluster { replicas: Arc::clone(&servers), topology, shards, away, caught_up });
+        let role = Role::Cluster(cluster);
+        Ok(Self::of(servers, &over_all(database), role))
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> u32 {
+        match &self.role {
+            Role::Cluster(cluster) => cluster.shards.len() as u32,
+            _ => 1,
+        }
+    }
+
+    /// The shard where a log partition's rows belong. With one shard more, each partition stays where it is or belongs to the new one.
+    pub fn shard_of(&self, partition: u32) -> u32 {
+        let weight = |shard: &u32| {
+            let place = [partition.to_le_bytes(), shard.to_le_bytes()].concat();
+            xxhash_rust::xxh3::xxh3_64(&place)
+        };
+        (0..self.shard_count()).max_by_key(weight).unwrap_or(0)
+    }
+
+    /// A shard by itself: what is inserted there, and what it has. `Cluster` if there is none of that number.
+    pub fn shard(&self, number: u32) -> Result<Self, WarehouseError> {
+        let shard = self.shards().nth(number as usize);
+        shard.ok_or_else(|| WarehouseError::Cluster(format!("the ledger knows shard {number}, which isn't there")))
+    }
+
+    /// Every shard; itself if it is one.
+    pub(super) fn shards(&self) -> impl Iterator<Item = Self> {
+        let of = match &self.role {
+            Role::Cluster(cluster) => cluster.shards.as_slice(),
+            _ => std::slice::from_ref(self),
+        };
+        of.iter().map(|shard| {
+            let Self { compress, quorum, traceparent, .. } = self.clone();
+            Self { compress, quorum, traceparent, ..shard.clone() }
+        })
+    }
+
+    /// Refuses what only one server can do.
+    pub fn one_server(&self, what: &str) -> Result<(), WarehouseError> {
+        match self.role {
+            Role::Alone => Ok(()),
+            _ => Err(WarehouseError::Cluster(format!("{what} can't be done on a cluster of shards"))),
+        }
+    }
+
+    /// Where states are kept, which come of all shards and are few: on the first. The table's name is whole.
+    pub(super) fn keeps_states(&self) -> (Server, String) {
+        match &self.role {
+            Role::Cluster(cluster) => {
+                let first = &cluster.shards[0];
+                (first.in_database(&self.database), format!("{}.{}", first.database, schema::BUCKET_STATES))
+            }
+            _ => (self.server(), schema::BUCKET_STATES.to_owned()),
+        }
+    }
+
+    /// What of a cluster a statement that reads it is told beside its own settings.
+    pub(super) fn read_settings(&self) -> Vec<(String, String)> {
+        let Role::Cluster(cluster) = &self.role else { return Vec::new() };
+        let staleness = cluster.topology.max_staleness.as_secs().max(1).to_string();
+        let mut settings = vec![
+            // A table within another's condition is that of all shards as well.
+            ("distributed_product_mode", "global".to_owned()),
+            ("skip_unavailable_shards", "0".to_owned()),
+            // Else a branch that is never taken (`CASE WHEN FALSE`) has another name on a shard than here, and the query fails (26.7).
+            ("optimize_multiif_to_if", "0".to_owned()),
+        ];
+        if cluster.topology.replicated {
+            settings.push(("max_replica_delay_for_distributed_queries", staleness));
+            settings.push(("fallback_to_stale_replicas_for_distributed_queries", "0".to_owned()));
+        }
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+impl Cluster {
+    /// Makes the databases and tables of all servers. What runs `ON CLUSTER` waits for those that are up; the others do it when they are.
+    pub(super) async fn migrate(&self) -> Result<(), WarehouseError> {
+        let Topology { name, readers, replicated, .. } = &self.topology;
+        let on = if *replicated { format!(" ON CLUSTER {name}") } else { String::new() };
+        let layout = Layout { on, replicated: *replicated };
+        let on = &layout.on;
+        let tables: Vec<_> =
+            schema::migrations(&layout).into_iter().chain([schema::daily_users_view(&layout)]).collect();
+        let database = &self.shards[0].database;
+        let all = over_all(database);
+        let of_all = schema::TABLES.map(|table| {
+            format!(
+                "CREATE TABLE IF NOT EXISTS {table}{on} AS {database}.{table} ENGINE = Distributed({readers}, {database}, {table})"
+            )
+        });
+        let wait = [("distributed_ddl_output_mode", "throw_only_active")];
+        for place in self.places() {
+            let over_all = Warehouse { database: all.clone(), ..place.clone() };
+            for (place, statements) in [(&place, &tables[..]), (&over_all, &of_all[..])] {
+                place.create_database(on).await?;
+                for statement in statements {
+                    place.execute(statement, &wait).await?;
+                }
+            }
+        }
+        self.check_engines().await
+    }
+
+    /// Where DDL is to run so that all servers have it.
+    fn places(&self) -> Vec<Warehouse> {
+        if self.topology.replicated {
+            // One tells the others, by Keeper.
+            return vec![Warehouse { role: Role::Alone, ..self.shards[0].clone() }];
+        }
+        let each = self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each());
+        each.map(|server| alone(server, &self.shards[0].database)).collect()
+    }
+
+    /// Tables of before the cluster lie on one server only, whatever is added there.
+    async fn check_engines(&self) -> Result<(), WarehouseError> {
+        if !self.topology.replicated {
+            return Ok(());
+        }
+        let tables = param::strings(schema::TABLES);
+        let alone = format!(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN {tables} AND engine NOT LIKE 'Replicated%'"
+        );
+        for (number, shard) in self.shards.iter().enumerate() {
+            let shard = Warehouse { role: Role::Alone, ..shard.clone() }; // there is nothing to fetch first
+            if let Some([Cell::String(table), ..]) = rows(&shard, &alone).await?.first().map(Vec::as_slice) {
+                let what =
+                    format!("{table} of shard {number} is not replicated: ATTACH TABLE {table} AS REPLICATED there");
+                return Err(WarehouseError::Cluster(what));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn caught_up(self: &Arc<Self>, statement: &str) -> CatchUp {
+        if !self.topology.replicated {
+            return CatchUp::Done;
+        }
+        CatchUp::Replicas(
+            Arc::clone(self),
+            schema::TABLES.into_iter().filter(|table| statement.contains(table)).collect(),
+        )
+    }
+
+    /// Returns when every replica that is read has what the table had when this was called.
+    async fn catch_up(self: Arc<Self>, table: &'static str) {
+        let asked = Instant::now();
+        let Some(last) = self.caught_up.get(table) else { return };
+        let mut last = last.lock().await;
+        if last.is_some_and(|began| began >= asked) {
+            return; // another's request that began meanwhile
+        }
+        let began = Instant::now();
+        let here = self.away.iter().enumerate().filter(|(_, away)| !away.load(Ordering::Relaxed));
+        join_all(here.map(async |(which, away)| {
+            // Who doesn't manage isn't read: see above.
+            let Err(error) = self.sync(which, table).await else { return };
+            tracing::debug!(%error, table, "a read replica is late, or away");
+            if error.is_unavailable() && !away.swap(true, Ordering::Relaxed) {
+                tracing::warn!(which, %error, "a read replica is away");
+                tokio::spawn(Self::await_replica(Arc::downgrade(&self), which, table));
+            }
+        }))
+        .await;
+        *last = Some(began);
+    }
+
+    async fn sync(&self, which: usize, table: &str) -> Result<(), WarehouseError> {
+        let Some(replica) = self.replicas.each().nth(which) else { return Ok(()) };
+        sync(replica, &self.shards[0].database, table, self.topology.max_staleness + GRACE).await
+    }
+
+    /// Until it answers again.
+    async fn await_replica(cluster: Weak<Self>, which: usize, table: &'static str) {
+        loop {
+            sleep(GRACE).await;
+            let Some(cluster) = cluster.upgrade() else { return };
+            if cluster.sync(which, table).await.is_ok() {
+                tracing::warn!(which, "a read replica answers again");
+                return cluster.away[which].store(false, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl CatchUp {
+    /// Of a server that holds replicas: the tables that the statement names.
+    pub(super) fn of(server: &Server, database: &str, statement: &str) -> Self {
+        let reads = statement.starts_with("SELECT") || statement.contains(" SELECT ");
+        let named = schema::TABLES.into_iter().filter(|table| reads && statement.contains(table));
+        Self::Server(Box::new(server.client.clone()), named.map(|table| format!("{database}.{table}")).collect())
+    }
+
+    pub(super) async fn wait(self) -> Result<(), WarehouseError> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Server(client, tables) => {
+                let each = tables.iter().map(async |table| {
+                    let (database, table) = table.split_once('.').unwrap_or_default();
+                    sync(&client, database, table, SHARD_PATIENCE).await.map_err(|error| match error {
+                        WarehouseError::Timeout(late) => WarehouseError::Unavailable(late),
+                        error => error,
+                    })
+                });
+                try_join_all(each).await.map(drop)
+            }
+            Self::Replicas(cluster, tables) => {
+                join_all(tables.into_iter().map(|table| Arc::clone(&cluster).catch_up(table))).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The database whose tables read all shards.
+fn over_all(database: &str) -> String {
+    format!("{database}_all")
+}
+
+/// Has a replica fetch what its shard has of the table by now. `Timeout` if it doesn't manage.
+async fn sync(replica: &Client, database: &str, table: &str, patience: Duration) -> Result<(), WarehouseError> {
+    let statement = format!("SYSTEM SYNC REPLICA {database}.{table} LIGHTWEIGHT");
+    let client = replica.clone().with_database("default");
+    let query = client.query_raw(&statement).with_setting("receive_timeout", patience.as_secs().to_string());
+    let silent = || WarehouseError::Unavailable(format!("no answer for {:?}", patience + GRACE));
+    Ok(timeout(patience + GRACE, query.execute()).await.map_err(|_| silent())??)
+}
+
+/// One server by itself, whatever else it belongs to.
+fn alone(server: &Client, database: &str) -> Warehouse {
+    Warehouse::of(Servers::new(vec![server.clone()]), database, Role::Alone)
+}
+
+async fn rows(server: &Warehouse, statement: &str) -> Result<Vec<Vec<Cell>>, WarehouseError> {
+    server.select(statement, &[], &QuerySettings::default())?.collect().await
+}
+
+/// Another number in each process.
+fn anywhere() -> usize {
+    uuid::Uuid::new_v4().as_u128() as usize
+}
