@@ -134,6 +134,7 @@ impl Making {
     /// Writes it, and says how far it is until it is whole.
     async fn write(&self, tell: &Tell) -> Result<(i64, BackupProgress), Error> {
         let warehouse = &self.ground.warehouse;
+        warehouse.one_server("a backup").map_err(|error| conflict(error.to_string()))?;
         let reaches_ms = self.copy_metastore(warehouse).await?;
         let Some((needed, left)) = warehouse.backup_room().await? else {
             return Err(conflict("the warehouse has no disk `backups`: see the setting `backup`"));

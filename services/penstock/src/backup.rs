@@ -82,6 +82,7 @@ pub(crate) async fn restore(config: &Config, id: &str) -> Result<String, StartEr
     fs::create_dir_all(&config.data).map_err(|source| StartError::File { path: config.data.clone(), source })?;
     let (warehouse, supervisor) = warehouse(config)?;
     let done = async {
+        warehouse.one_server("a restore")?;
         warehouse.wait_ready(WAREHOUSE_START).await?;
         if warehouse.is_there().await? {
             return refuse("the warehouse has events already: move them away".to_owned());

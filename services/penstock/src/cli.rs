@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use client::{ClientCommand, CostArguments, DoctorArguments, ProfileArguments, ProfileCommand, Server};
+pub(crate) use client::{
+    ClientCommand, CostArguments, DoctorArguments, DoctorCommand, ProfileArguments, ProfileCommand, Server,
+};
 pub(crate) use dashboard::DashboardCommand;
 pub(crate) use data::{
     BenchArguments, DemoArguments, ExportArguments, Input, SendArguments, SqlArguments, SqlFormat, TailArguments,

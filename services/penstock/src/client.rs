@@ -27,6 +27,7 @@ mod sql;
 mod tail;
 mod watch;
 
+pub(crate) use doctor::cluster as doctor_cluster;
 pub(crate) use error::{ClientError, Complaint};
 pub(crate) use profile::{login, profile};
 pub(crate) use show::{Show, complain};

@@ -12,7 +12,7 @@ use mesh::{
 use serde::{Deserialize, Serialize};
 
 use crate::roles::{Role, Roles};
-use crate::{backup::BackupOptions, cold::ColdOptions};
+use crate::{backup::BackupOptions, cluster::ClusterOptions, cold::ColdOptions};
 
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub(crate) struct Config {
     /// For how many days the embedded log keeps records, as far as they are in the warehouse; 0 keeps all. A topic of Kafka has a
     /// retention of its own.
     pub(crate) log_days: u32,
-    /// The warehouse: `embedded:DIR` or `http(s)://HOST:PORT`. Default `embedded:DATA/warehouse`.
+    /// The warehouse: `embedded:DIR`, `http(s)://HOST:PORT`, or `cluster:` for the servers of `[cluster]`. Default `embedded:DATA/warehouse`.
     pub(crate) warehouse: String,
     /// Where the warehouse role serves its embedded warehouse: a port of this machine.
     pub(crate) warehouse_listen: String,
@@ -73,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) gateway: gateway::Options,
     /// What events may be.
     pub(crate) ingest: ingest::Limits,
+    /// The servers of a warehouse that is a cluster.
+    pub(crate) cluster: ClusterOptions,
     /// For how long events are kept.
     pub(crate) retention: admin::RetentionOptions,
     /// Where events lie that are old.
@@ -120,6 +122,7 @@ impl Default for Config {
             edge: EdgeOptions::default(),
             gateway: gateway::Options::default(),
             ingest: ingest::Limits::default(),
+            cluster: ClusterOptions::default(),
             retention: admin::RetentionOptions::default(),
             cold: ColdOptions::default(),
             backup: BackupOptions::default(),
@@ -167,6 +170,8 @@ pub(crate) enum WarehouseUrl<'a> {
     Embedded(&'a Path),
     /// At this address.
     Http(&'a str),
+    /// At those of `cluster`.
+    Cluster,
 }
 
 impl Config {
@@ -193,6 +198,7 @@ impl Config {
             self.metastore = format!("sqlite://{}", under("meta.db"));
         }
         let embedded = matches!(self.warehouse_url()?, WarehouseUrl::Embedded(_));
+        self.cluster.check(matches!(self.warehouse_url()?, WarehouseUrl::Cluster))?;
         self.query.complete(embedded);
         self.cold.check(embedded)?;
         if embedded && self.backup.to.is_empty() {
@@ -216,11 +222,17 @@ impl Config {
         match self.warehouse.split_once(':') {
             Some(("embedded", dir)) if !dir.is_empty() => Ok(WarehouseUrl::Embedded(Path::new(dir))),
             Some(("http" | "https", _)) => Ok(WarehouseUrl::Http(&self.warehouse)),
+            Some(("cluster", "")) => Ok(WarehouseUrl::Cluster),
             _ => Err(ConfigError::Value {
                 setting: "warehouse",
-                what: "must be embedded:DIR or http(s)://HOST:PORT".to_owned(),
+                what: "must be embedded:DIR, http(s)://HOST:PORT or cluster:".to_owned(),
             }),
         }
+    }
+
+    /// The password of a warehouse by HTTP, if it has one.
+    pub(crate) fn warehouse_password(&self) -> Option<&str> {
+        Some(self.warehouse_password.as_str()).filter(|password| !password.is_empty())
     }
 
     /// What the log is, and how it is spoken to.

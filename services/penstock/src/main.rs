@@ -5,6 +5,7 @@ mod bootstrap;
 mod certs;
 mod cli;
 mod client;
+mod cluster;
 mod cold;
 mod config;
 mod ops;
@@ -19,7 +20,7 @@ mod wire;
 use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command};
+use cli::{Cli, ClientCommand, Command, DoctorCommand};
 use client::{Complaint, Show, complain};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -121,6 +122,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Profile { command } => Ok(client::profile(command, &mut show).await?),
         Command::Login(arguments) => Ok(client::login(arguments, &mut show).await?),
+        Command::Client(ClientCommand::Doctor { what: Some(DoctorCommand::Cluster(arguments)), .. }) => {
+            Ok(client::doctor_cluster(&arguments.config()?, &mut show).await?)
+        }
         Command::Client(command) => Ok(client::run(command, &mut show).await?),
     }
 }

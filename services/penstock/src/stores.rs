@@ -217,9 +217,9 @@ pub(crate) fn warehouse(config: &Config) -> Result<(Warehouse, Option<Supervisor
             Ok((warehouse, Some(embedded.supervisor)))
         }
         WarehouseUrl::Http(url) => {
-            let password = Some(config.warehouse_password.as_str()).filter(|p| !p.is_empty());
-            Ok((Warehouse::new(url, database, &config.warehouse_user, password)?, None))
+            Ok((Warehouse::new(url, database, &config.warehouse_user, config.warehouse_password())?, None))
         }
+        WarehouseUrl::Cluster => Ok((config.cluster.warehouse(config, database)?, None)),
     }
 }
 

@@ -6,7 +6,7 @@ use eventlog::{Assignment, Record};
 use mesh::work::Account;
 use model::{Offset, PartitionId, record};
 use storage::{
-    Commit, LedgerError, Pending, Placement, Topic, WarehouseError,
+    Commit, LedgerError, Pending, Placement, Topic, Warehouse, WarehouseError,
     warehouse::{Columns, DayOfPartition},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -68,6 +68,7 @@ pub(crate) async fn run(
     let committed = state.committed;
     let mut worker = Worker {
         parts,
+        shard: parts.warehouse.shard(state.shard)?,
         assignment,
         topic,
         place,
@@ -82,6 +83,7 @@ pub(crate) async fn run(
         if let Some(pending) = state.pending {
             worker.replay(pending).await?;
         }
+        worker.move_to(state.shard).await?;
         worker.follow().await
     };
     let ended = ended.await;
@@ -134,6 +136,8 @@ pub(crate) async fn first_received(
 
 struct Worker<'a> {
     parts: &'a Parts,
+    /// Where the partition's rows go.
+    shard: Warehouse,
     assignment: &'a dyn Assignment,
     topic: Topic,
     place: Place,
@@ -174,6 +178,19 @@ impl Worker<'_> {
         self.recovering = true;
         self.process(&records).instrument(trace::block(&records)).await?;
         self.recovering = false;
+        Ok(())
+    }
+
+    /// Goes on where the partition belongs, should the warehouse have got more shards. What is on the old one stays there.
+    async fn move_to(&mut self, from: u32) -> Result<(), PipelineError> {
+        let (warehouse, partition) = (&self.parts.warehouse, self.place.partition);
+        let to = warehouse.shard_of(partition);
+        if to != from {
+            let place = || self.parts.ledger.place(&self.topic, partition, self.generation, to);
+            patiently(self.stop, place).await?;
+            info!(partition, from, to, "the partition's rows go to another shard from now on");
+            self.shard = warehouse.shard(to)?;
+        }
         Ok(())
     }
 
@@ -316,7 +333,7 @@ impl Worker<'_> {
 
     /// Sees to it that the day's rollup counts what is there, after an insert that may have reached one and not the other.
     async fn settle_daily_users(&self, day_ms: i64, claim: &mut Claim) -> Result<(), PipelineError> {
-        let (warehouse, Place { incarnation, partition }) = (&self.parts.warehouse, self.place);
+        let (warehouse, Place { incarnation, partition }) = (&self.shard, self.place);
         let rows = DayOfPartition { day_ms, incarnation, partition };
         let mut pause = FIRST_PAUSE;
         loop {
@@ -369,7 +386,7 @@ impl Worker<'_> {
                 if claim.confirmed.elapsed() > CONFIRMED {
                     *claim = self.begin(pending).await?;
                 }
-                let (span, warehouse) = trace::insert(&self.parts.warehouse, columns.len());
+                let (span, warehouse) = trace::insert(&self.shard, columns.len());
                 warehouse.insert(columns, &self.token(part, pending, attempt)).instrument(span).await?;
                 Ok::<_, PipelineError>(certain || self.appears(part, pending).await?)
             };
@@ -404,7 +421,7 @@ impl Worker<'_> {
     }
 
     async fn is_there(&self, part: Part, pending: Pending) -> Result<bool, WarehouseError> {
-        recover::is_there(&self.parts.warehouse, self.place, part, pending.first, pending.last).await
+        recover::is_there(&self.shard, self.place, part, pending.first, pending.last).await
     }
 
     fn token(&self, part: Part, pending: Pending, attempt: u32) -> String {

@@ -7,13 +7,16 @@ use clap::{Args, Subcommand};
 use super::{
     AppCommand, AuditCommand, BenchArguments, DashboardCommand, DemoArguments, ErasureCommand, ExportArguments,
     KeyCommand, MetricCommand, OfApp, OfTenant, ReconcileArguments, ReplayCommand, ReportCommand, SendArguments,
-    SqlArguments, TailArguments, TenantCommand, TopicCommand, WatchArguments,
+    ServeArguments, SqlArguments, TailArguments, TenantCommand, TopicCommand, WatchArguments,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
     /// Look at a server and say what isn't well, why, and what to do; fails if something is wrong.
+    #[command(args_conflicts_with_subcommands = true)]
     Doctor {
+        #[command(subcommand)]
+        what: Option<DoctorCommand>,
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
@@ -206,6 +209,14 @@ impl ClientCommand {
             | Self::Backup { server } => server,
         }
     }
+}
+
+/// What is looked at in its place.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DoctorCommand {
+    /// Try on the ClickHouse cluster of a configuration what the program does on it, in a database that is made for it and dropped: tables on every server,
+    /// blocks under tokens at every replica, reads by every replica right after an insert.
+    Cluster(ServeArguments),
 }
 
 /// What is looked at beside the server.

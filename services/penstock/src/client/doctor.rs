@@ -11,10 +11,11 @@ use std::time::Duration;
 use http::Uri;
 use serde::Serialize;
 use serde_json::json;
+use storage::warehouse::rehearse;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{ClientError, Complaint, Show, Target, link::channel, probe, show::Colour};
-use crate::{cli::DoctorArguments, wire::now_ms};
+use crate::{cli::DoctorArguments, config::Config, wire::now_ms};
 use process::Before;
 
 /// Where the documentation is, for who has the sources or the site.
@@ -118,6 +119,39 @@ pub(super) async fn doctor(target: &Target, arguments: DoctorArguments, show: &m
         roles::look(target, (target.tenant(arguments.of.tenant), app), skew_ms, &mut round).await?;
     }
     processes.look(&mut round).await?;
+    match round.failed {
+        0 => Ok(()),
+        failed => Err(ClientError::Unwell(failed)),
+    }
+}
+
+/// Tries a configuration's cluster, and fails if something is wrong.
+pub(crate) async fn cluster(config: &Config, show: &mut Show) -> Result<(), ClientError> {
+    let mut round = Round { show, failed: 0 };
+    let options = &config.cluster;
+    if options.shards.is_empty() {
+        round.fail(
+            "configuration",
+            "its warehouse is no cluster",
+            "name it with --config FILE, or set `cluster.shards`",
+        )?;
+        return Err(ClientError::Unwell(1));
+    }
+    let scratch = format!("penstock_doctor_{:08x}", rand::random::<u32>());
+    let (topology, user) = (options.topology(), config.warehouse_user.as_str());
+    match rehearse(&topology, &scratch, user, config.warehouse_password(), options.quorum()).await {
+        Err(error) => round.fail("configuration", error.to_string(), "see docs/production.md")?,
+        Ok(found) => {
+            for (what, outcome) in found {
+                match outcome {
+                    Ok(seen) => round.ok(&what, seen)?,
+                    Err(wrong) => {
+                        round.fail(&what, wrong, format!("see docs/production.md; {scratch} may be left over"))?
+                    }
+                }
+            }
+        }
+    }
     match round.failed {
         0 => Ok(()),
         failed => Err(ClientError::Unwell(failed)),

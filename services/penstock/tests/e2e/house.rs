@@ -11,6 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use rand::RngExt;
 use serde_json::Value;
+use storage::conformance::stand::ClickHouse;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
@@ -23,6 +24,8 @@ pub struct House {
     /// Deleted at the end; none if the directory is a stand's.
     _scratch: Option<TempDir>,
     config: String,
+    /// The ClickHouse servers that are its warehouse, each a shard; none if it has one of its own.
+    shards: Vec<String>,
     child: Option<Child>,
     pub address: String,
     pub ops_address: String,
@@ -49,6 +52,7 @@ impl House {
             dir: scratch.path().to_owned(),
             _scratch: Some(scratch),
             config: config.to_owned(),
+            shards: Vec::new(),
             child: None,
             address: String::new(),
             ops_address: String::new(),
@@ -56,12 +60,22 @@ impl House {
         }
     }
 
+    /// One whose warehouse is a cluster of these servers, with more tables of settings.
+    pub async fn on_shards(servers: &ClickHouse, config: &str) -> Self {
+        let urls = servers.urls();
+        let config = format!("warehouse = \"cluster:\"\n[cluster]\nkeeper = false\nshards = {urls:?}\n{config}");
+        let mut house = Self::prepared(&config);
+        house.shards = servers.urls().to_vec();
+        house.launch().await;
+        house
+    }
+
     /// What a stand in `dir` is to its customers, by the gateway at `address`.
     pub fn of_stand(dir: PathBuf, address: String) -> Self {
         let (config, ops_address) = (String::new(), String::new());
         // No connection outlives the test that made it, and with it the runtime that it needs.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { dir, _scratch: None, config, child: None, address, ops_address, http }
+        Self { dir, _scratch: None, config, shards: Vec::new(), child: None, address, ops_address, http }
     }
 
     /// Gives a house that stands still another configuration.
@@ -175,8 +189,24 @@ impl House {
         (address.to_owned(), read(&self.data().join("warehouse/access.key")))
     }
 
+    /// Has every server of the warehouse do something, past the product.
+    pub async fn each_warehouse(&self, statement: &str) {
+        if self.shards.is_empty() {
+            self.warehouse(statement).await;
+        }
+        for url in &self.shards {
+            let request = self.http.post(format!("{url}/?database=penstock")).body(statement.to_owned());
+            request.send().await.unwrap().error_for_status().unwrap();
+        }
+    }
+
     /// Asks the warehouse itself, past the product: its answer as text.
     pub async fn warehouse(&self, statement: &str) -> String {
+        if let Some(url) = self.shards.first() {
+            let request = self.http.post(format!("{url}/?database=penstock_all&distributed_product_mode=global"));
+            let answer = request.body(statement.to_owned()).send().await.unwrap();
+            return answer.error_for_status().unwrap().text().await.unwrap();
+        }
         let (address, key) = self.warehouse_address();
         let request = self.http.post(format!("http://{address}/?database=penstock")).header("x-clickhouse-key", key);
         request.body(statement.to_owned()).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()

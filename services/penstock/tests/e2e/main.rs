@@ -14,6 +14,7 @@ mod bodies;
 mod branding;
 mod canary;
 mod clients;
+mod cluster;
 mod cold;
 mod command_line;
 mod console;

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use api::v1::{self, ReadOptions, Route};
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use storage::conformance::stand::ClickHouse;
 use tonic::Code;
 
 use super::{
@@ -66,8 +67,19 @@ pub enum Question {
 #[tokio::test(flavor = "multi_thread")]
 async fn random_plans_are_answered_alike_by_every_route() {
     let (seed, plans) = drawn();
+    answered_alike(House::start().await, seed, plans).await;
+}
+
+/// Fewer of them, of a warehouse of three servers: what reads over shards is the same statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_plans_are_answered_alike_over_shards() {
+    let (seed, plans) = drawn();
+    let servers = ClickHouse::shards(3);
+    answered_alike(House::on_shards(&servers, "").await, seed, plans / 4).await;
+}
+
+async fn answered_alike(house: House, seed: u64, plans: usize) {
     let mut random = StdRng::seed_from_u64(seed);
-    let house = House::start().await;
     let key = house.tenant("makers", APP, &["ingest", "backfill", "query"]).await;
     let client = Client { channel: house.channel().await, key };
     let world = World { house, client, files: tempfile::tempdir().unwrap() };
@@ -174,7 +186,7 @@ impl World {
         assert!(count[0][0].as_i64() >= Some(data.events.len() as i64), "{count:?}");
         // Few events in many parts would cost each plan more than everything else.
         for table in ["events", "daily_users"] {
-            self.house.warehouse(&format!("OPTIMIZE TABLE {table} FINAL")).await;
+            self.house.each_warehouse(&format!("OPTIMIZE TABLE {table} FINAL")).await;
         }
         token
     }
