@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tomllib
 import urllib.parse
+import xml.etree.ElementTree
 
 import kubernetes_validate
 import yaml
@@ -140,6 +141,33 @@ def check_order(what, objects):
                 sys.exit(f"{what}: {name}'s network policy keeps those apart who wait for each other ({way})")
 
 
+def check_cluster(what, objects):
+    """Several ClickHouse servers are all used: each shard's first for inserts, and for reads those that the servers themselves know as `readers`."""
+    installation = next((it for it in objects if it["kind"] == "ClickHouseInstallation"), None)
+    secret = of(objects, "Secret").get("penstock-config")
+    if not installation or not secret:
+        return
+    config, spec = tomllib.loads(secret["stringData"]["penstock.toml"]), installation["spec"]["configuration"]
+    layout = spec["clusters"][0]["layout"]
+    made = [[f"chi-penstock-main-{s}-{r}" for r in range(layout["replicasCount"])] for s in range(layout["shardsCount"])]
+    if sum(map(len, made)) == 1:
+        if config["warehouse"] != f"http://{made[0][0]}:8123" or "cluster" in config:
+            sys.exit(f"{what}: the warehouse is {config['warehouse']}, not the one server that is made")
+        return
+    host = lambda url: urllib.parse.urlsplit(url).hostname
+    writers = [[host(url) for url in urls.split(",")] for urls in config["cluster"]["shards"]]
+    readers = {host(url) for url in config["cluster"]["replicas"]}
+    known = xml.etree.ElementTree.fromstring(spec["files"]["config.d/readers.xml"]).findall("./remote_servers/readers/shard")
+    known = [{replica.findtext("host") for replica in shard} for shard in known]
+    if len(writers) != len(made) or any(servers != all[: len(servers)] for servers, all in zip(writers, made)):
+        sys.exit(f"{what}: inserts go to {writers}, of {made}")
+    if set().union(*known) != readers or len(known) != len(made) or any(not shard or not shard <= set(all) for shard, all in zip(known, made)):
+        sys.exit(f"{what}: {readers} are asked, the servers know {known}, of {made}")
+    idle = {server for shard in made for server in shard} - readers - {server for shard in writers for server in shard}
+    if idle:
+        sys.exit(f"{what}: nobody uses {idle}")
+
+
 def check_scaling(objects):
     """What autoscalers ask for is what the adapter offers, and the adapter what Prometheus records."""
     adapter = yaml.safe_load((ROOT / "deploy/helm/prometheus-adapter.yaml").read_text())
@@ -185,6 +213,7 @@ def main():
         check_roles(what, objects)
         check_egress(what, objects)
         check_order(what, objects)
+        check_cluster(what, objects)
         check_scaling(objects)
         if what != "least":  # which leaves to its house what checkov looks for
             checkov(objects)

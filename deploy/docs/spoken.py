@@ -17,6 +17,8 @@ BLOCKS = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```$", re.MULTILINE | re.DOT
 # Where a command can begin.
 BEGINS = re.compile(r"(?:^|[|;&(]|--)\s*(?:target/release/)?penstock(?=\s|$)", re.MULTILINE)
 EITHER = "\N{BROKEN BAR}"
+# What can be a command, and not an option's value.
+NAME = re.compile(f"[A-Za-z][A-Za-z{EITHER}-]*")
 
 
 def grammar(program):
@@ -36,7 +38,7 @@ def wrong(known, words, path=()):
     for place, word in enumerate(words):
         if word.startswith("--") and word.split("=")[0] not in may:
             yield f"{' '.join(['penstock', *path])} has no {word}"
-        elif not word.startswith("-") and any(at((*path, name)) in known for name in may):
+        elif NAME.fullmatch(word) and any(at((*path, name)) in known for name in may):
             for name in word.split(EITHER) if word.islower() else ():
                 if name in may:
                     yield from wrong(known, words[place + 1 :], (*path, name))

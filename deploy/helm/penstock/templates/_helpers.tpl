@@ -22,11 +22,45 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ with .Values.image.digest }}{{ printf "%s@%s" $tagged . | quote }}{{ else }}{{ $tagged | quote }}{{ end }}
 {{- end }}
 
-{{/* The one server that the program uses. */}}
+{{/* The server that the program uses, or what says that there are several. */}}
 {{- define "penstock.warehouse" -}}
-{{- if .Values.clickhouse.install -}}http://chi-{{ .Release.Name }}-main-0-0:8123
+{{- if include "penstock.isCluster" . -}}cluster:
+{{- else if .Values.clickhouse.install -}}http://chi-{{ .Release.Name }}-main-0-0:8123
 {{- else -}}{{ required "clickhouse.url: say where the server is, or let the chart install one (clickhouse.install)" .Values.clickhouse.url }}
 {{- end -}}
+{{- end }}
+
+{{- define "penstock.isCluster" -}}
+{{- with .Values.clickhouse }}{{ if and .install (gt (mul .shards .replicas) 1) }}yes{{ end }}{{ end -}}
+{{- end }}
+
+{{/* Of each shard the first replicas take inserts; which of them are read: the others, or the same where there are none. */}}
+{{- define "penstock.firstReader" -}}
+{{- with .Values.clickhouse }}{{ if gt (int .replicas) (int .writers) }}{{ int .writers }}{{ else }}0{{ end }}{{ end -}}
+{{- end }}
+
+{{- define "penstock.cluster" -}}
+{{- $name := .Release.Name }}
+{{- $writers := min .Values.clickhouse.writers .Values.clickhouse.replicas | int }}
+[cluster]
+name = "main"
+readers = "readers"
+shards = [
+{{- range $shard := until (int .Values.clickhouse.shards) }}
+  "{{ range $replica := until $writers }}{{ if $replica }},{{ end }}http://chi-{{ $name }}-main-{{ $shard }}-{{ $replica }}:8123{{ end }}",
+{{- end }}
+]
+replicas = [
+{{- range $shard := until (int .Values.clickhouse.shards) }}
+{{- range $replica := untilStep (include "penstock.firstReader" $ | int) (int $.Values.clickhouse.replicas) 1 }}
+  "http://chi-{{ $name }}-main-{{ $shard }}-{{ $replica }}:8123",
+{{- end }}
+{{- end }}
+]
+{{- /* More than half of two is both: one that is away would keep all from being stored. */}}
+{{- if ge (int .Values.clickhouse.replicas) 3 }}
+quorum = "auto"
+{{- end }}
 {{- end }}
 
 {{- define "penstock.config" -}}
@@ -56,6 +90,9 @@ key = "/etc/penstock/identity/tls.key"
 {{- range $name, $value := . }}
 {{ $name | quote }} = {{ $value | quote }}
 {{- end }}
+{{- end }}
+{{- if include "penstock.isCluster" . }}
+{{ include "penstock.cluster" . }}
 {{- end }}
 {{- if .Values.clickhouse.cold.endpoint }}
 
