@@ -1,4 +1,8 @@
-/** Penstock for browsers, and whatever else has fetch: over grpc-web. */
+/**
+ * Penstock for browsers, and whatever else has fetch: over grpc-web.
+ *
+ * @module
+ */
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
 import { BaseClient, type ClientOptions } from "./client.js";
@@ -8,6 +12,7 @@ export * from "./shared.js";
 
 /** Sends events and asks questions: see `track`, `flush`, `sql`, `query`, `evaluate`, `stream`, `subscribe` and `export`. */
 export class Client extends BaseClient {
+  /** A client; it connects when it has something to say. Throws a TypeError for a key that can't be one. */
   constructor(options: ClientOptions) {
     const outliving = new Outliving();
     super(options, {

@@ -26,10 +26,10 @@ const ATTEMPTS = 4;
 const TIMEOUT_MS = 30_000;
 /** What a message has before it on the wire: a flag and its length. */
 const FRAME_BYTES = 5;
-const FORMATS = { arrow: WireFormat.ARROW, csv: WireFormat.CSV, ndjson: WireFormat.NDJSON };
+const FORMATS: Readonly<Record<ExportFormat, WireFormat>> = { arrow: WireFormat.ARROW, csv: WireFormat.CSV, ndjson: WireFormat.NDJSON };
 
-/** What an export writes. */
-export type ExportFormat = keyof typeof FORMATS;
+/** What an export writes: an Arrow IPC stream, CSV with a line of names, or a JSON object a line. */
+export type ExportFormat = "arrow" | "csv" | "ndjson";
 
 /** Where the server is, and how the client behaves. */
 export interface ClientOptions {
@@ -39,7 +39,7 @@ export interface ClientOptions {
   readonly key: string | (() => string | Promise<string>);
   /** The app of events and questions that name none. Not needed if the key reaches one app alone. */
   readonly app?: string;
-  /** How long a call may take, where it doesn't say otherwise. Default 30,000. */
+  /** How long a call may take, in milliseconds, where it doesn't say otherwise. Default: 30,000. */
   readonly timeoutMs?: number;
   /** Whether each answer includes all that this client had flushed before it asked. */
   readonly readYourWrites?: boolean;
@@ -134,6 +134,8 @@ export class BaseClient {
    *
    * Throws `DeadlineExceeded` after `timeoutMs`, and what keeps the queue from being sent, such as a key that is revoked. What is queued stays
    * queued; the next flush tries again.
+   *
+   * @param options How long it may take, in milliseconds. Default: for ever.
    */
   async flush({ timeoutMs }: { timeoutMs?: number } = {}): Promise<Flushed> {
     await this.#turn;
@@ -141,8 +143,10 @@ export class BaseClient {
   }
 
   /**
-   * Sends what is queued, for `timeoutMs` (10,000) at most, and ends the client. What can't be sent by then goes to `onRejected` with
+   * Sends what is queued, for `timeoutMs` at most, and ends the client. What can't be sent by then goes to `onRejected` with
    * the code NOT_SENT, or stays in the directory for the next client.
+   *
+   * @param options How long it may take, in milliseconds. Default: 10,000.
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     await this.#sender.flush(timeoutMs).catch(() => undefined);
@@ -165,6 +169,7 @@ export class BaseClient {
     this.#leaving = false;
   }
 
+  /** `close`, where the block ends that has the client by `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
@@ -347,6 +352,7 @@ export class Export implements AsyncIterable<Uint8Array> {
   readonly #until: number;
   readonly #signal: AbortSignal | undefined;
 
+  /** @internal */
   constructor(
     ask: (resumeToken: string, signal: AbortSignal) => AsyncIterable<ExportResponse>,
     until: number,

@@ -17,10 +17,15 @@ export interface Violation {
 
 /** What is known of an error beside its message. */
 export interface ErrorDetails {
+  /** As `PenstockError.reason`. Default: empty. */
   readonly reason?: string;
+  /** As `PenstockError.violations`. Default: none. */
   readonly violations?: readonly Violation[];
+  /** As `PenstockError.retryAfterMs`. */
   readonly retryAfterMs?: number | undefined;
+  /** As `PenstockError.position`. */
   readonly position?: readonly [number, number] | undefined;
+  /** The transport's error. */
   readonly cause?: unknown;
 }
 
@@ -37,6 +42,7 @@ export class PenstockError extends Error {
   /** Where in a query's text the fault is, in bytes of UTF-8: start and end. */
   readonly position: readonly [number, number] | undefined;
 
+  /** An error of a gRPC code. The clients make them; a test may, too. */
   constructor(code: string, message: string, details: ErrorDetails = {}) {
     const violations = details.violations ?? [];
     const faults = violations.map((v) => `\n  ${v.field}: ${v.description}`).join("");

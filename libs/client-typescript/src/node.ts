@@ -1,4 +1,8 @@
-/** Penstock for Node.js: over gRPC, with a queue that may lie on disk. */
+/**
+ * Penstock for Node.js: over gRPC, with a queue that may lie on disk.
+ *
+ * @module
+ */
 import { createGrpcTransport } from "@connectrpc/connect-node";
 
 import { BaseClient, type ClientOptions } from "./client.js";
@@ -17,6 +21,11 @@ export interface NodeOptions extends Partial<ClientOptions> {
 
 /** Sends events and asks questions: see `track`, `flush`, `sql`, `query`, `evaluate`, `stream`, `subscribe` and `export`. */
 export class Client extends BaseClient {
+  /**
+   * A client; it connects when it has something to say. Throws a TypeError without a key, or for one that can't be a key.
+   *
+   * @param options Where the server is, and how the client behaves.
+   */
   constructor({ directory, ...options }: NodeOptions = {}) {
     const { PENSTOCK_ADDRESS = "127.0.0.1:7070", PENSTOCK_KEY, PENSTOCK_APP } = process.env;
     const key = options.key ?? PENSTOCK_KEY;

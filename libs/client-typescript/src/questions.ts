@@ -17,7 +17,7 @@ import { type Scalar, toValue } from "./values.js";
 /** How long the server waits for a token at most. */
 const LONGEST_WAIT_MS = 30_000;
 
-const GRAINS = {
+const GRAINS: Readonly<Record<Grain, WireGrain>> = {
   minute: WireGrain.MINUTE,
   hour: WireGrain.HOUR,
   day: WireGrain.DAY,
@@ -26,7 +26,7 @@ const GRAINS = {
   quarter: WireGrain.QUARTER,
   year: WireGrain.YEAR,
 };
-const OPS = {
+const OPS: Readonly<Record<Op, FilterOp>> = {
   "=": FilterOp.EQ,
   "!=": FilterOp.NE,
   "<": FilterOp.LT,
@@ -39,30 +39,52 @@ const OPS = {
   "is null": FilterOp.IS_NULL,
   "is not null": FilterOp.IS_NOT_NULL,
 };
-const PRIORITIES = {
+const PRIORITIES: Readonly<Record<Priority, WirePriority>> = {
   interactive: WirePriority.INTERACTIVE,
   scheduled: WirePriority.SCHEDULED,
   background: WirePriority.BACKGROUND,
 };
 
 /** The width of a time bucket. Weeks begin on Monday. */
-export type Grain = keyof typeof GRAINS;
-/** How a filter compares. */
-export type Op = keyof typeof OPS;
-/** How urgent a question is. */
-export type Priority = keyof typeof PRIORITIES;
+export type Grain = "minute" | "hour" | "day" | "week" | "month" | "quarter" | "year";
+/** How a filter compares. "in" and "not in" take several values, "is null" and "is not null" none, all others one. */
+export type Op = "=" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not in" | "like" | "is null" | "is not null";
+/** How urgent a question is: a person waits; nobody waits, but it is wanted soon; or whenever there is room. */
+export type Priority = "interactive" | "scheduled" | "background";
 
 /** What to compute: a formula, as in "SUM(amount) / COUNT(DISTINCT user_id)", or one with the unit of its value. */
-export type Measure = string | { readonly formula: string; readonly unit?: string };
+export type Measure =
+  | string
+  | {
+      /** As in "SUM(amount) / COUNT(DISTINCT user_id)". */
+      readonly formula: string;
+      /** The unit of the value, as in "USD". Default: what comes of the units of the formulas that it names. */
+      readonly unit?: string;
+    };
 
 /** A condition on a field or property: `["status", "=", "completed"]`, `["country", "in", ["DE", "FR"]]`, `["plan", "is null"]`. */
 export type Filter = readonly [field: string, op: Op, value?: Scalar | readonly Scalar[]];
 
 /** A range of time: from an instant up to another, excluded; the time up to now; or whole units of the calendar in the query's zone. */
 export type Range =
-  | { readonly from?: Date; readonly to?: Date }
-  | { readonly lastMs: number }
-  | { readonly period: Grain; readonly ago?: number; readonly count?: number };
+  | {
+      /** The first instant. Default: there is none. */
+      readonly from?: Date;
+      /** The instant at which it ends, which isn't in it any more. Default: there is none. */
+      readonly to?: Date;
+    }
+  | {
+      /** How long the time up to now is, in milliseconds. */
+      readonly lastMs: number;
+    }
+  | {
+      /** The unit of the calendar: `{ period: "month" }` is this month. */
+      readonly period: Grain;
+      /** How many units the last of them lies back: `{ period: "day", ago: 1 }` is yesterday. Default: 0, the one that is now, up to its end. */
+      readonly ago?: number;
+      /** How many units. Default: 1. */
+      readonly count?: number;
+    };
 
 /** By what an answer is split, and of what. */
 export interface Shape {
@@ -84,8 +106,17 @@ export interface Shape {
   readonly compare?: "previous" | "year" | Date;
   /** Rows for buckets without events. */
   readonly fill?: "zero" | "null";
-  /** Of one dimension (the first) only the values with the greatest measures (the first). The others count under `others`, if given. */
-  readonly top?: { readonly n: number; readonly dimension?: string; readonly by?: string; readonly others?: string };
+  /** Of one dimension only the values with the greatest measures. */
+  readonly top?: {
+    /** How many values, 1 to 1,000. */
+    readonly n: number;
+    /** The dimension's column. Default: the first. */
+    readonly dimension?: string;
+    /** The measure's column. Default: the first. */
+    readonly by?: string;
+    /** What the events of all other values are counted under. Default: they are left out. */
+    readonly others?: string;
+  };
   /** A last row for all events, marked in the column "is_total". */
   readonly totals?: boolean;
 }
@@ -115,15 +146,15 @@ export interface Flushed {
 export interface ReadOptions {
   /** What the answer is to include: a flush, or a token. Default: nothing, or with `readYourWrites` all that this client flushed. */
   readonly after?: Flushed | string;
-  /** How long the server waits for that: at most 30,000. Default: as long as the call may take. */
+  /** How long the server waits for that, in milliseconds: at most 30,000. Default: as long as the call may take. */
   readonly waitMs?: number;
   /** IANA name of the zone in which days, weeks and months begin. Default: the app's. */
   readonly timeZone?: string;
   /** How urgent it is. Default: as the settings say, else as urgent as the key allows. */
   readonly priority?: Priority;
-  /** How old an earlier answer may be that is given while the warehouse can't be reached. Default: none is. */
+  /** How old an earlier answer may be, in milliseconds, that is given while the warehouse can't be reached. Default: none is. */
   readonly maxStalenessMs?: number;
-  /** How long the call may take. Default: the client's. */
+  /** How long the call may take, in milliseconds. Default: the client's. */
   readonly timeoutMs?: number;
   /** Ends the call. */
   readonly signal?: AbortSignal;

@@ -13,7 +13,9 @@ export type ColumnType = "number" | "integer" | "string" | "bool" | "time";
 
 /** A column of an answer. */
 export interface Column {
+  /** Its name: the alias, or the text of the expression. */
   readonly name: string;
+  /** The type of its values. */
   readonly type: ColumnType;
   /** The unit of its values, as in "USD"; empty if none is known. */
   readonly unit: string;
@@ -29,11 +31,13 @@ export interface Info {
   readonly token: string;
   /** Where it came from: raw, rollup, cache or states. */
   readonly route: string;
-  /** From the request's arrival to the last row. */
+  /** From the request's arrival to the last row, in microseconds. */
   readonly elapsedUs: number;
+  /** How many rows were read from tables. */
   readonly readRows: number;
+  /** The same in bytes, uncompressed. */
   readonly readBytes: number;
-  /** How much of the time it waited for its turn. */
+  /** How much of the time it waited for its turn, in microseconds. */
   readonly queuedUs: number;
   /** Whether rows were left out because the row cap was reached. */
   readonly truncated: boolean;
@@ -43,8 +47,11 @@ export interface Info {
 
 /** An answer. `T` is what the caller knows of its rows; nobody checks it. */
 export interface Result<T = Row> {
+  /** Its columns, in the order in which they were asked for. */
   readonly columns: readonly Column[];
+  /** Its rows. */
   readonly rows: readonly T[];
+  /** As of when it is, where it came from and what it cost. */
   readonly info: Info;
 }
 

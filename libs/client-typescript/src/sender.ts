@@ -35,6 +35,7 @@ export interface Event {
 
 /** What is known of a user. */
 export interface Identity {
+  /** The user. */
   readonly userId: string;
   /** Values by name; one that isn't named keeps its value. `country` and `plan` become columns of the user's later events. */
   readonly traits: Properties;
@@ -56,13 +57,13 @@ export interface Rejection {
 
 /** When batches leave, and how much may be queued. */
 export interface Limits {
-  /** Default 500. */
+  /** How many events a batch has at most: with them it leaves. Default: 500. */
   readonly batchEvents?: number;
-  /** Default 512 KiB. */
+  /** How many bytes a batch has at most. Default: 512 KiB. */
   readonly batchBytes?: number;
-  /** Default 200. */
+  /** How long an event waits for others, in milliseconds. Default: 200. */
   readonly batchMs?: number;
-  /** Default 32 MiB in Node.js, 4 MiB in a browser. */
+  /** How many bytes may be queued: with more the queue is full. Default: 32 MiB in Node.js, 4 MiB in a browser. */
   readonly queueBytes?: number;
 }
 
