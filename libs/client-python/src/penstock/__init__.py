@@ -4,6 +4,7 @@
 """
 
 from .aio import AsyncClient, AsyncExport
+from .calls import ReadOptions
 from .client import Client, Export
 from .errors import (
     Closed,
@@ -19,9 +20,11 @@ from .errors import (
     Unavailable,
     Violation,
 )
-from .questions import Between, Filter, Last, Measure, Period, Query, Question, Top
-from .results import Column, Info, Result, Update
+from .exports import ExportFormat
+from .questions import Between, Filter, Grain, Last, Measure, Op, Period, Priority, Query, Question, Range, Top
+from .results import Column, ColumnType, Info, Result, Row, Update
 from .sender import Event, Flushed, Identity, Limits, Rejection
+from .values import Scalar
 
 __version__ = "0.1.0"
 
@@ -32,12 +35,15 @@ __all__ = [
     "Client",
     "Closed",
     "Column",
+    "ColumnType",
     "Conflict",
     "DeadlineExceeded",
     "Event",
     "Export",
+    "ExportFormat",
     "Filter",
     "Flushed",
+    "Grain",
     "Identity",
     "Info",
     "InvalidArgument",
@@ -45,15 +51,21 @@ __all__ = [
     "Limits",
     "Measure",
     "NotFound",
+    "Op",
     "PenstockError",
     "Period",
     "PermissionDenied",
+    "Priority",
     "Query",
     "Question",
     "QueueFull",
+    "Range",
+    "ReadOptions",
     "Rejection",
     "ResourceExhausted",
     "Result",
+    "Row",
+    "Scalar",
     "Top",
     "Unauthenticated",
     "Unavailable",

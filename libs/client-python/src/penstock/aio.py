@@ -216,6 +216,7 @@ class AsyncExport(ExportFile):
     """`Export` for asyncio."""
 
     def __init__(self, client: AsyncClient, request: query_pb2.ExportRequest, timeout: float | None) -> None:
+        """Made by `AsyncClient.export`."""
         super().__init__(request, timeout)
         self._client = client
 

@@ -272,6 +272,7 @@ class Export(ExportFile):
     """A file of any length, piece by piece as it is iterated over, or as a whole by one of the methods. To be read once."""
 
     def __init__(self, client: Client, request: query_pb2.ExportRequest, timeout: float | None) -> None:
+        """Made by `Client.export`."""
         super().__init__(request, timeout)
         self._client = client
 

@@ -45,6 +45,7 @@ class PenstockError(Exception):
         position: tuple[int, int] | None = None,
         code: str | None = None,
     ) -> None:
+        """An error with what is known of it. The clients make them; a test may, too."""
         self.message = message
         """What went wrong, for people."""
         self.reason = reason

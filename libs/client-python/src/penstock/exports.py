@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 ExportFormat = Literal["arrow", "csv", "ndjson"]
-"""What an export writes."""
+"""What an export writes: an Arrow IPC stream, CSV with a line of names, or a JSON object a line."""
 
 
 class ExportFile:

@@ -16,10 +16,10 @@ Grain = Literal["minute", "hour", "day", "week", "month", "quarter", "year"]
 """The width of a time bucket. Weeks begin on Monday."""
 
 Op = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "like", "is null", "is not null"]
-"""How a filter compares."""
+"""How a filter compares. "in" and "not in" take several values, "is null" and "is not null" none, all others one."""
 
 Priority = Literal["interactive", "scheduled", "background"]
-"""How urgent a question is."""
+"""How urgent a question is: a person waits; nobody waits, but it is wanted soon; or whenever there is room."""
 
 _OPS = {
     "=": common_pb2.FILTER_OP_EQ,
@@ -43,7 +43,7 @@ class Measure:
     formula: str
     """As in "SUM(amount) / COUNT(DISTINCT user_id)"."""
     unit: str = ""
-    """The unit of the value, as in "USD"."""
+    """The unit of the value, as in "USD". Default: what comes of the units of the formulas that it names."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Filter:
     """A condition on a field or property: `Filter("status", "=", "completed")`, `Filter("country", "in", ["DE", "FR"])`."""
 
     field: str
+    """The field or property."""
     op: Op
+    """How it compares with the value."""
     value: Scalar | Sequence[Scalar] | None = None
     """A value; several for "in" and "not in"; none for "is null" and "is not null"."""
 
@@ -61,7 +63,9 @@ class Between:
     """From an instant on, up to another, excluded. Either may be missing."""
 
     start: datetime | None = None
+    """The first instant, with a zone. Default: there is none."""
     end: datetime | None = None
+    """The instant at which it ends, which isn't in it any more. Default: there is none."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Last:
     """The time up to now: `Last(timedelta(days=30))`."""
 
     duration: timedelta
+    """How long it is."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,11 @@ class Period:
     """Whole units of the calendar in the query's zone: `Period("month")` is this month, `Period("day", ago=1)` yesterday."""
 
     unit: Grain
+    """The unit."""
     ago: int = 0
+    """How many units the last of them lies back. 0: the one that is now, up to its end."""
     count: int = 1
+    """How many units."""
 
 
 Range = Union[Between, Last, Period]
@@ -89,6 +97,7 @@ class Top:
     """Of one dimension only the values with the greatest measures."""
 
     n: int
+    """How many values, 1 to 1,000."""
     dimension: str = ""
     """The dimension's column. Default: the first."""
     by: str = ""

@@ -27,7 +27,9 @@ class Column:
     """A column of an answer."""
 
     name: str
+    """Its name: the alias, or the text of the expression."""
     type: ColumnType
+    """The type of its values."""
     unit: str = ""
     """The unit of its values, as in "USD"; empty if none is known."""
     sketch: str = ""
@@ -47,7 +49,9 @@ class Info:
     elapsed_us: int = 0
     """From the request's arrival to the last row, in microseconds."""
     read_rows: int = 0
+    """How many rows were read from tables."""
     read_bytes: int = 0
+    """The same in bytes, uncompressed."""
     queued_us: int = 0
     """How much of the time it waited for its turn, in microseconds."""
     truncated: bool = False
@@ -61,8 +65,11 @@ class Result(Sequence[Row]):
     """An answer: a sequence of rows that knows its columns."""
 
     columns: tuple[Column, ...]
+    """Its columns, in the order in which they were asked for."""
     rows: list[Row]
+    """Its rows."""
     info: Info
+    """As of when it is, where it came from and what it cost."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -134,6 +141,7 @@ class Update:
     """A push of a subscription: the whole answer as it is now, and what is different from before."""
 
     result: Result
+    """The whole answer."""
     changed: list[Row]
     """Rows that are new or in the place of another; all of them in the first push."""
     removed: list[Row]

@@ -34,11 +34,17 @@ class Event:
     """Something that happened."""
 
     event_type: str
+    """What happened, as in "purchase"."""
     user_id: str = ""
+    """Who did it; empty if nobody is known."""
     properties: Mapping[str, Any] = field(default_factory=dict)
+    """Values by name: bool, int, float, str or datetime with a zone; those that are None are left out."""
     timestamp: datetime | None = None
+    """When it happened. Default: now."""
     event_id: str = ""
+    """The id. Default: a new UUIDv7."""
     app: str = ""
+    """The app. Default: the client's."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,11 @@ class Identity:
     """What is known of a user."""
 
     user_id: str
+    """The user."""
     traits: Mapping[str, Any]
+    """Values by name; one that isn't named keeps its value. `country` and `plan` become columns of the user's later events."""
     app: str = ""
+    """The app. Default: the client's."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +91,13 @@ class Limits:
     """When batches leave, and how much may be queued."""
 
     batch_events: int = 500
+    """How many events a batch has at most: with them it leaves."""
     batch_bytes: int = 512 * 1024
+    """How many bytes a batch has at most."""
     batch_seconds: float = 0.2
+    """How long an event waits for others, in seconds."""
     queue_bytes: int = 32 << 20
+    """How many bytes may be queued: with more the queue is full."""
 
 
 class Wire(Protocol):
