@@ -387,8 +387,11 @@ type Format = pb.ExportFormat
 
 // The formats.
 const (
-	Arrow  = pb.ExportFormat_EXPORT_FORMAT_ARROW
-	CSV    = pb.ExportFormat_EXPORT_FORMAT_CSV
+	// Arrow is the stream format of Arrow IPC.
+	Arrow = pb.ExportFormat_EXPORT_FORMAT_ARROW
+	// CSV has a line of names before the rows.
+	CSV = pb.ExportFormat_EXPORT_FORMAT_CSV
+	// NDJSON is a JSON object a line.
 	NDJSON = pb.ExportFormat_EXPORT_FORMAT_NDJSON
 )
 

@@ -38,12 +38,17 @@ type Measure struct {
 	Name string
 	// Formula is as in "SUM(amount) / COUNT(DISTINCT user_id)".
 	Formula string
-	// Unit is that of the value, as in "USD".
+	// Unit is that of the value, as in "USD". Default: what comes of the units of the formulas that it names.
 	Unit string
 }
 
-// Dimension is by what to group: an expression, and the name of its column, by default the expression.
-type Dimension struct{ Name, Expression string }
+// Dimension is by what to group.
+type Dimension struct {
+	// Name is the result column's. Default: the expression.
+	Name string
+	// Expression is as in "country".
+	Expression string
+}
 
 // By groups by expressions, as in By("country", "user_plan").
 func By(expressions ...string) []Dimension {
@@ -56,6 +61,7 @@ func By(expressions ...string) []Dimension {
 
 // Filter is a condition on a field or property.
 type Filter struct {
+	// Field is the field or property.
 	Field string
 	// Op is one of = != < <= > >= in, not in, like, is null, is not null.
 	Op string
@@ -82,13 +88,17 @@ const (
 
 // Range is a range of time: from an instant up to another, excluded; the last so long; or whole units of the calendar. Zero: all time.
 type Range struct {
+	// From is the first instant, and To the one at which it ends, which isn't in it any more. Zero: there is none.
 	From, To time.Time
-	Last     time.Duration
-	Period   *Period
+	// Last is how long the time up to now is. Goes before From and To.
+	Last time.Duration
+	// Period is whole units of the calendar. Goes before all others.
+	Period *Period
 }
 
 // Period is whole units of the calendar in the query's zone: Period{Unit: Month} is this month, Period{Unit: Day, Ago: 1} yesterday.
 type Period struct {
+	// Unit is the unit. Required.
 	Unit Grain
 	// Ago is how many units the last of them lies back.
 	Ago int
@@ -98,6 +108,7 @@ type Period struct {
 
 // Top is of one dimension only the values with the greatest measures.
 type Top struct {
+	// N is how many values, 1 to 1,000.
 	N int
 	// Dimension is the dimension's column. Default: the first.
 	Dimension string

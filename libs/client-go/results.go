@@ -13,6 +13,7 @@ import (
 
 // Column is a column of an answer.
 type Column struct {
+	// Name is the alias, or the text of the expression.
 	Name string
 	// Type is number, integer, string, bool or time. Any value may be null.
 	Type string
@@ -32,7 +33,7 @@ type Info struct {
 	Route string
 	// Elapsed is the time from the request's arrival to the last row.
 	Elapsed time.Duration
-	// ReadRows and ReadBytes are what was read from tables.
+	// ReadRows and ReadBytes are what was read from tables, the bytes uncompressed.
 	ReadRows, ReadBytes uint64
 	// Queued is how much of the time it waited for its turn.
 	Queued time.Duration
@@ -47,9 +48,12 @@ type Info struct {
 // T is a struct, whose fields take the columns of the names in their tags `penstock:"name"`, or else of their own names in snake case; or
 // map[string]any. A pointer takes null as nil, everything else takes it as its zero value. Instants are [time.Time].
 type Result[T any] struct {
+	// Columns are in the order in which they were asked for.
 	Columns []Column
-	Rows    []T
-	Info    Info
+	// Rows are its rows.
+	Rows []T
+	// Info says as of when it is, where it came from and what it cost.
+	Info Info
 }
 
 // Update is a push of a subscription: the whole answer as it is now, and what is different from before.

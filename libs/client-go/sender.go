@@ -71,13 +71,13 @@ type Flushed struct {
 
 // Limits say when batches leave, and how much may be queued. What is zero has its default.
 type Limits struct {
-	// BatchEvents: default 500.
+	// BatchEvents is how many events a batch has at most: with them it leaves. Default: 500.
 	BatchEvents int
-	// BatchBytes: default 512 KiB.
+	// BatchBytes is how many bytes a batch has at most. Default: 512 KiB.
 	BatchBytes int
-	// BatchTime: default 200 ms.
+	// BatchTime is how long an event waits for others. Default: 200 ms.
 	BatchTime time.Duration
-	// QueueBytes: default 32 MiB.
+	// QueueBytes is how many bytes may be queued: with more the queue is full. Default: 32 MiB.
 	QueueBytes int
 }
 
