@@ -49,10 +49,10 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint checks
-lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, and the documentation's links
+lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the documentation's links, and the clients' comments
 	$(call beside,checks) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 
-checks: buf console deny deploy-lint docs # all of lint but clippy
+checks: buf console deny deploy-lint docs client-docs # all of lint but clippy
 	cargo fmt --all --check
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
@@ -107,6 +107,10 @@ docs: buf ## Build the documentation into target/docs, and check its links
 docs-check: docs engine console ## Run the commands of the documentation on a server of its own
 	cargo build --release --locked -p penstock
 	deploy/docs/commands.py $(PENSTOCK)
+
+.PHONY: client-docs
+client-docs: clients ## Build the client libraries' documentation into target/client-docs; what they export has to be explained
+	@deploy/tools/client-docs.sh
 
 .PHONY: fmt
 fmt: buf console ## Format code and contracts
