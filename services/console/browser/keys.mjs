@@ -1,11 +1,12 @@
-// Keys that see a part of the events, that end by themselves, that sign; and one that is rotated.
+// Keys that see a part of the events, that end by themselves, that are for some places alone, that sign; and one that is rotated.
 import { generateKeyPairSync, sign } from "node:crypto";
 import { given, tell } from "./visit.mjs";
 
 tell(async (visit) => {
-  /** How many events there are for who shows this, or why there is no answer. */
-  const count = async (/** @type {string} */ bearer) => {
-    const headers = { authorization: `Bearer ${bearer}`, "content-type": "application/json" };
+  /** How many events there are for who shows this, perhaps in a page of an origin, or why there is no answer. */
+  const count = async (/** @type {string} */ bearer, /** @type {string} */ origin = "") => {
+    const headers = new Headers({ authorization: `Bearer ${bearer}`, "content-type": "application/json" });
+    if (origin !== "") headers.set("origin", origin);
     const body = JSON.stringify({ app_id: "xyz123", sql: "SELECT COUNT(*) AS n FROM events" });
     const answer = await (await fetch(`${visit.origin}/v1/sql`, { method: "POST", headers, body })).json();
     return answer.result?.rows[0].values[0].integer ?? answer.error.message;
@@ -57,6 +58,37 @@ tell(async (visit) => {
   };
   await page.getByRole("button", { name: "I have it" }).click();
 
+  // One for some networks and the pages of one site, which others go before. What the server refuses is said where it stands.
+  await open("nightly");
+  const networks = dialog.getByLabel("Networks");
+  const pages = dialog.getByLabel("Web pages that may call");
+  await networks.fill("127.0.0.1, 10.0.0.1/8");
+  await pages.fill("https://dash.example/");
+  await dialog.getByLabel("Highest priority").selectOption("background");
+  await make.click();
+  const marked = dialog.locator(".hint.wrong");
+  await marked.first().waitFor();
+  const faults = await marked.allTextContents();
+  await visit.checkBoth(page, "new key, refused");
+  await visit.picture(page, "key-refused", [1440, 390]);
+  await networks.fill("127.0.0.1, 10.0.0.0/8");
+  await pages.fill("https://dash.example");
+  const left = await dialog.getByRole("alert").or(marked).count();
+  await make.click();
+  await row("nightly").first().waitFor();
+  const nightly = await text.inputValue();
+  const narrow = {
+    faults,
+    left,
+    says: (await row("nightly").allTextContents()).slice(0, 2),
+    counts: [
+      await count(nightly),
+      await count(nightly, "https://dash.example"),
+      await count(nightly, "https://other.example"),
+    ],
+  };
+  await page.getByRole("button", { name: "I have it" }).click();
+
   // One that signs, by a private key that stays here.
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   await open("portal");
@@ -94,5 +126,5 @@ tell(async (visit) => {
 
   await page.getByRole("button", { name: "Revoke portal" }).click();
   await row("portal").getByText("revoked").waitFor();
-  return { isHalf, paid, rotated, portal, bytes };
+  return { isHalf, paid, rotated, narrow, portal, bytes };
 });

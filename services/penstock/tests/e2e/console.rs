@@ -278,6 +278,16 @@ async fn a_key_is_made_as_narrow_as_it_should_be_and_rotated() {
     let asked = "Make a new key in the place of what was paid? The old one is good for 24 hours more.";
     let rotated = json!({"asked": asked, "isNew": true, "counts": [6, 6], "again": 1, "ends": 1});
     assert_eq!(seen["rotated"], rotated, "both are good, the new one can be rotated, the old one ends sooner");
+    let faults = json!([
+        "10.0.0.1/8 has bits behind its prefix: the network is 10.0.0.0/8",
+        "https://dash.example/ must be as browsers send it: \"https://dash.example\" or \"http://localhost:8080\", in lower case, without the \
+         scheme's own port, a path or a slash at the end"
+    ]);
+    let reach = "xyz123from 10.0.0.0/8, 127.0.0.1/32in pages of https://dash.example";
+    let says = json!(["querybackground at most", reach]);
+    let counts = json!([9, 9, "this key may not be used by pages of this origin"]);
+    let narrow = json!({"faults": faults, "left": 0, "says": says, "counts": counts});
+    assert_eq!(seen["narrow"], narrow, "each fault at its field until it is written anew, then what it is made for");
     let may = json!(["ask questions and evaluate metrics", "take answers of any length away"]);
     let portal = json!({"may": may, "wrong": 1, "count": 3, "says": "signs embed tokens", "rotates": 0});
     assert_eq!(seen["portal"], portal, "whose private key never left");

@@ -3,6 +3,7 @@ import { type FormEvent, useState } from "react";
 import { type Fault, faultOf } from "../../api/fault";
 import type { Settings } from "../../gen/penstock/v1/admin_pb";
 import { Priority } from "../../gen/penstock/v1/common_pb";
+import { items } from "../../lib/items";
 import { useSession } from "../../lib/session";
 import { isZone, ZONES } from "../../lib/zone";
 import { Button } from "../../ui/button";
@@ -16,6 +17,8 @@ export const PRIORITIES = [
   { value: Priority.SCHEDULED, label: "scheduled" },
   { value: Priority.BACKGROUND, label: "background" },
 ] as const;
+
+export const urgency = (priority: Priority) => PRIORITIES.find(({ value }) => value === priority)?.label ?? "";
 
 interface Props {
   tenantId: string;
@@ -45,7 +48,7 @@ export function Change({ tenantId, appId, set, etag, wider, onChanged }: Props) 
   const setsLimits = appId !== "" || may("operator");
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    const allowedOrigins = origins.split(/[\s,]+/).filter((origin) => origin !== "");
+    const allowedOrigins = items(origins);
     const settings = {
       timeZone,
       allowedOrigins,

@@ -4,6 +4,7 @@ import type { App } from "../../api/access";
 import { type Fault, faultOf } from "../../api/fault";
 import { isGood, signs } from "../../api/keys";
 import type { Key } from "../../gen/penstock/v1/admin_pb";
+import { Priority } from "../../gen/penstock/v1/common_pb";
 import { useAnswer } from "../../lib/answer";
 import { ago, instant } from "../../lib/format";
 import { useSession } from "../../lib/session";
@@ -13,6 +14,7 @@ import { List as ListTable } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
 import { Secret } from "../../ui/secret";
 import { Empty, Listed, Wrong } from "../../ui/states";
+import { urgency } from "./change";
 import { GIVEN, Make } from "./make";
 
 const WORDS = new Map(GIVEN.map(([word, wire]) => [wire, word]));
@@ -129,7 +131,10 @@ function List({
                 {signs(key) && ", signs embed tokens"}
               </code>
             </th>
-            <td>{key.permissions.map((permission) => WORDS.get(permission) ?? "operator").join(", ")}</td>
+            <td>
+              {key.permissions.map((permission) => WORDS.get(permission) ?? "operator").join(", ")}
+              {key.priority > Priority.INTERACTIVE && <small>{urgency(key.priority)} at most</small>}
+            </td>
             <td>
               {key.appIds.length === 0 ? "every app" : key.appIds.join(", ")}
               {key.filters.length > 0 && (
@@ -138,6 +143,8 @@ function List({
                   {key.filters.map(({ property, values }) => `${property} ${values.join(" or ")}`).join(", ")}
                 </small>
               )}
+              {key.allowedCidrs.length > 0 && <small>from {key.allowedCidrs.join(", ")}</small>}
+              {key.allowedOrigins.length > 0 && <small>in pages of {key.allowedOrigins.join(", ")}</small>}
             </td>
             <td>{key.lastUsedAt ? ago(timestampDate(key.lastUsedAt), new Date()) : "never"}</td>
             <td>{stateOf(key)}</td>

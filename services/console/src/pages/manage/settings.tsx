@@ -1,7 +1,6 @@
 import { type ReactNode, useState } from "react";
 import type { App } from "../../api/access";
 import { type GetSettingsResponse, SettingsLevel, type Settings as Wire } from "../../gen/penstock/v1/admin_pb";
-import type { Priority } from "../../gen/penstock/v1/common_pb";
 import { useAnswer } from "../../lib/answer";
 import { useSession } from "../../lib/session";
 import { Button } from "../../ui/button";
@@ -9,7 +8,7 @@ import { Dialog } from "../../ui/dialog";
 import { List } from "../../ui/list";
 import { PageHead, Panel } from "../../ui/panel";
 import { Failed, Waiting } from "../../ui/states";
-import { Change, PRIORITIES } from "./change";
+import { Change, urgency } from "./change";
 import { LIMITS, limitOf } from "./limits";
 
 /** From the narrowest place to the widest. */
@@ -26,8 +25,6 @@ export type Level = Exclude<(typeof PLACES)[number]["level"], SettingsLevel.SERV
 export function widerOf(level: Level): string {
   return PLACES[PLACES.findIndex((place) => place.level === level) + 1]?.name ?? "";
 }
-
-const urgency = (priority: Priority) => PRIORITIES.find(({ value }) => value === priority)?.label ?? "";
 
 export function daysOf(settings: Wire): string {
   const days = settings.retentionDays ?? 0;
