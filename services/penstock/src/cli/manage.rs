@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use api::v1::LogRange;
 use clap::{Args, Subcommand, ValueEnum};
-use model::Permission;
+use model::{Permission, Priority};
 
 use super::assignment;
 
@@ -252,6 +252,9 @@ pub(crate) enum KeyCommand {
         /// From when on it is no longer good, as 2027-01-31T00:00:00Z; never if unset.
         #[arg(long)]
         expires: Option<jiff::Timestamp>,
+        /// How urgent its calls are at most: interactive, scheduled or background; as urgent as the calling key's if unset.
+        #[arg(long, value_parser = priority)]
+        priority: Option<Priority>,
         /// Have it sign embed tokens: by a secret that is printed once and that the server keeps too, or by Ed25519.
         #[arg(long, value_enum)]
         signs: Option<Signs>,
@@ -370,6 +373,10 @@ pub(crate) enum TopicCommand {
 fn permission(word: &str) -> Result<Permission, String> {
     Permission::from_name(word)
         .ok_or_else(|| format!("is not one of {}", Permission::ALL.map(Permission::name).join(", ")))
+}
+
+fn priority(word: &str) -> Result<Priority, String> {
+    Priority::from_name(word).ok_or_else(|| "is not interactive, scheduled or background".to_owned())
 }
 
 /// `3:100-199`.

@@ -172,7 +172,20 @@ const KEYS: [Column; 6] = [
 pub(super) async fn key(target: &Target, command: KeyCommand, show: &mut Show) -> Result<(), ClientError> {
     let mut link = Link::open(target).await?;
     match command {
-        KeyCommand::Create { of, can, apps, name, test, cidrs, origins, filters, expires, signs, public_key } => {
+        KeyCommand::Create {
+            of,
+            can,
+            apps,
+            name,
+            test,
+            cidrs,
+            origins,
+            filters,
+            expires,
+            priority,
+            signs,
+            public_key,
+        } => {
             let public_key = public_key.map(|file| ed25519(&file)).transpose()?;
             let permission = |known: Permission| format!("PERMISSION_{}", known.name().to_uppercase());
             let filter = |(property, values): (String, String)| json!({"property": property, "values": values.split(',').collect::<Vec<_>>()});
@@ -186,6 +199,7 @@ pub(super) async fn key(target: &Target, command: KeyCommand, show: &mut Show) -
                 "allowed_origins": origins,
                 "filters": filters.into_iter().map(filter).collect::<Vec<_>>(),
                 "expires_at": expires.map(|at| at.to_string()),
+                "priority": priority.map(|priority| format!("PRIORITY_{}", priority.name().to_uppercase())),
                 "kind": match signs {
                     None => "KEY_KIND_BEARER",
                     Some(Signs::Hs256) => "KEY_KIND_HS256",

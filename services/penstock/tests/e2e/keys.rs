@@ -235,6 +235,10 @@ async fn keys_are_managed_from_a_terminal() {
     };
     let made = run(&["create", "--can", "query,export", "--test", "--cidr", "127.0.0.1,::1", "--name", "backend"]);
     let first = model::KeyText::parse(&made.1).unwrap();
+    let (_, slow) = run(&["--json", "create", "--can", "query", "--priority", "scheduled"]);
+    assert!(slow.contains("PRIORITY_SCHEDULED"), "{slow}");
+    let (taken, said) = run(&["create", "--can", "query", "--priority", "soon"]);
+    assert!(!taken && said.contains("interactive, scheduled or background"), "{said}");
     let (rotated, second) = run(&["rotate", first.id(), "--overlap-hours", "1"]);
     let second = model::KeyText::parse(&second).unwrap();
     assert!(rotated && second.as_str().starts_with("pnsk_test_"));
