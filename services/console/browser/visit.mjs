@@ -31,6 +31,13 @@ export async function tell(story) {
   }
 }
 
+/** Gives the window another size; charts learn theirs with the next frame.
+ * @param {Page} page @param {number} width @param {number} height */
+async function resize(page, width, height) {
+  await page.setViewportSize({ width, height });
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+}
+
 export class Visit {
   /** What pages wrote to their console as a warning or an error, and what they threw.
    * @type {string[]} */
@@ -95,15 +102,13 @@ export class Visit {
    * @param {Page} page @param {string} name @param {number[]} [widths] */
   async picture(page, name, widths = WIDTHS) {
     for (const width of widths) {
-      await page.setViewportSize({ width, height: width < 600 ? 844 : 900 });
-      // Charts learn their new width with the next frame.
-      await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+      await resize(page, width, width < 600 ? 844 : 900);
       // A page that is wider than the window can't be read on a telephone.
       const spare = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       if (spare > 0) this.violations.push(`${name}: ${spare} pixels too wide at ${width}`);
       await page.screenshot({ path: `${given("SCREENSHOTS")}/${name}-${width}.png`, caret: "initial" });
     }
-    await page.setViewportSize({ width: 1440, height: 900 });
+    await resize(page, 1440, 900);
   }
 
   /** The rows of a table, as they are read.

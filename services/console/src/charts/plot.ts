@@ -24,6 +24,13 @@ export function pointerIn({ cursor: { left = -1, top = -1 } }: uPlot): Pointer |
   return left < 0 ? undefined : { left, top };
 }
 
+/** Gives a plot another size. A pointer that rests is where it was: uPlot alone would move what is shown with the plot's width. */
+export function resize(plot: uPlot, width: number, height: number) {
+  const pointer = pointerIn(plot);
+  plot.batch(() => plot.setSize({ width, height }));
+  if (pointer) plot.setCursor(pointer);
+}
+
 /** Steps of an axis for whole numbers: 1, 2, 5, 10 and so on. */
 const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 

@@ -3,7 +3,7 @@ import "uplot/dist/uPlot.min.css";
 import { bucket, withUnit } from "../lib/format";
 import { useTheme } from "../lib/theme";
 import { colourName } from "./palette";
-import { type Drawing, draw, type Hover, type Pointer, pointerIn } from "./plot";
+import { type Drawing, draw, type Hover, type Pointer, pointerIn, resize } from "./plot";
 import type { OverTime, Series } from "./series";
 
 interface Props {
@@ -30,7 +30,7 @@ export function TimeChart({ data, drawing, label, height = 300, hasLegend = true
     const element = box.current;
     if (element === null) return;
     const drawn = draw(element, { ...data, series: visible }, drawing, height, theme, setHover, pointer.current);
-    const resized = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height }));
+    const resized = new ResizeObserver(() => resize(drawn, element.clientWidth, height));
     resized.observe(element);
     return () => {
       resized.disconnect();

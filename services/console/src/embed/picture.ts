@@ -4,7 +4,7 @@ import type { Fault } from "../api/fault";
 import { numberOf } from "../api/values";
 import { element } from "../charts/dom";
 import { drawMap } from "../charts/map";
-import { draw, pointerIn } from "../charts/plot";
+import { draw, pointerIn, resize } from "../charts/plot";
 import { byCountry, loadWorld } from "../charts/world";
 import { change, instant, withUnit } from "../lib/format";
 import type { Theme } from "../lib/theme";
@@ -73,7 +73,7 @@ export class Picture {
     const drawing = view === "bar" ? "columns" : view === "share" ? "share" : "line";
     const drawn = draw(box, { ...data, series }, drawing, height, theme, tip.show, pointer);
     this.drawn = drawn;
-    this.resized = new ResizeObserver(() => drawn.setSize({ width: box.clientWidth, height }));
+    this.resized = new ResizeObserver(() => resize(drawn, box.clientWidth, height));
     this.resized.observe(box);
   }
 
