@@ -60,6 +60,7 @@ pub(crate) async fn run(
     let place = Place { incarnation: topic.incarnation, partition };
     let received_ms = patiently(stop, || first_received(parts, partition, state.committed)).await?;
     let erased = patiently(stop, || Erased::of(&*parts.erasures, &topic, &placement, partition)).await?;
+    parts.warehouse.is_read_whole().await; // since the claim nobody else inserts
     let memory =
         recover::memory(&Known::of(&parts.warehouse), place, placement, state.committed, received_ms, erased).await?;
     info!(partition, generation = state.generation, committed = state.committed, pending = ?state.pending, "partition claimed");

@@ -158,6 +158,19 @@ impl Warehouse {
         }
     }
 
+    /// Returns when whoever reads finds all that was inserted before, whichever replica is read: also where one doesn't answer here, and the
+    /// other servers may yet reach it.
+    pub async fn is_read_whole(&self) {
+        if let Role::Cluster(cluster) = &self.role
+            && cluster.topology.replicated
+        {
+            join_all(schema::TABLES.map(|table| Arc::clone(cluster).catch_up(table))).await;
+            if cluster.away.iter().any(|away| away.load(Ordering::Relaxed)) {
+                sleep(cluster.topology.max_staleness + GRACE).await; // whoever lacks it then isn't read
+            }
+        }
+    }
+
     /// Where states are kept, which come of all shards and are few: on the first. The table's name is whole.
     pub(super) fn keeps_states(&self) -> (Server, String) {
         match &self.role {
