@@ -140,6 +140,10 @@ async fn another_server_of_the_shard_takes_what_one_that_is_away_may_have_taken(
     }
     let one = Warehouse::new(&servers.urls()[0], "penstock", "default", None).unwrap();
     assert_eq!(number(&one, COUNT).await.unwrap(), 100);
+    // What lies on a shard that the servers don't know would be missing in answers.
+    let two = Topology { shards: vec![servers.urls().to_vec(), servers.urls().to_vec()], ..topology(&[]) };
+    let refused = named(two).migrate().await.unwrap_err().to_string();
+    assert!(refused.contains("has 2 shards"), "{refused}");
     // Tables that aren't replicated are not taken for replicas of one another.
     let alone = named(Topology { shards: vec![servers.urls().to_vec()], replicated: true, ..topology(&[]) });
     let refused = alone.migrate().await.unwrap_err();

@@ -236,7 +236,10 @@ async fn an_insert_is_one_block_under_its_token() {
 #[tokio::test]
 async fn replicas_are_made_everywhere_and_catch_up_before_they_are_read() {
     let (writer, mut written, _) = listening(vec![ok(b""); 100]).await;
-    let (reader, mut read, _) = listening(vec![ok(b""); 100]).await;
+    // It has the tables, and knows one shard: a column `n` of Int64 with the row 1.
+    let one = ok(b"\x01\x01\x01n\x05Int64\x01\0\0\0\0\0\0\0");
+    let answers = [vec![one; 2], vec![ok(b""); 100]].concat();
+    let (reader, mut read, _) = listening(answers).await;
     let topology = Topology {
         name: "all".to_owned(),
         readers: "readers".to_owned(),

@@ -223,7 +223,7 @@ impl Cluster {
         let made = format!("tables_of_{}", tables.len() + of_all.len());
         of_all.push(format!("CREATE TABLE IF NOT EXISTS {made}{on} (n UInt8) ENGINE = Null"));
         if self.all_have(&made).await {
-            return self.check_engines().await;
+            return self.check().await;
         }
         let wait = [("distributed_ddl_output_mode", "throw_only_active")];
         for place in self.places() {
@@ -235,7 +235,7 @@ impl Cluster {
                 }
             }
         }
-        self.check_engines().await
+        self.check().await
     }
 
     /// Whether every server that answers has that table.
@@ -262,6 +262,18 @@ impl Cluster {
         }
         let each = self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each());
         each.map(|server| alone(server, &self.shards[0].database)).collect()
+    }
+
+    /// Whether it is what the configuration says.
+    async fn check(&self) -> Result<(), WarehouseError> {
+        for server in self.replicas.each() {
+            // What lies on a shard that they don't know would be missing in answers.
+            match knows_shards(&alone(server, "default"), &self.topology.readers, self.shards.len()).await {
+                Err(error) if error.is_unavailable() => {}
+                known => known?,
+            }
+        }
+        self.check_engines().await
     }
 
     /// Tables of before the cluster lie on one server only, whatever is added there.
@@ -376,6 +388,18 @@ async fn sync(replica: &Client, database: &str, table: &str, patience: Duration)
     let query = client.query_raw(&statement).with_setting("receive_timeout", patience.as_secs().to_string());
     let silent = || WarehouseError::Unavailable(format!("no answer for {:?}", patience + GRACE));
     Ok(timeout(patience + GRACE, query.execute()).await.map_err(|_| silent())??)
+}
+
+/// Whether a server's own list of that name has as many shards.
+async fn knows_shards(server: &Warehouse, cluster: &str, shards: usize) -> Result<(), WarehouseError> {
+    let cluster_name = param::literal(cluster);
+    let count = format!("SELECT toInt64(uniqExact(shard_num)) FROM system.clusters WHERE cluster = {cluster_name}");
+    let known = rows(server, &count).await?;
+    if known != [[Cell::Integer(shards as i64)]] {
+        let what = format!("the configuration has {shards} shards, a server's `{cluster}` in remote_servers {known:?}");
+        return Err(WarehouseError::Cluster(what));
+    }
+    Ok(())
 }
 
 /// One server by itself, whatever else it belongs to.

@@ -2,7 +2,7 @@
 
 use model::DAY_MS;
 
-use super::{Role, Topology, Warehouse, WarehouseError, alone, over_all, rows};
+use super::{Role, Topology, Warehouse, WarehouseError, alone, knows_shards, over_all, rows};
 use crate::warehouse::{Cell, EventColumns, EventRow, schema};
 
 /// Of a block.
@@ -56,12 +56,7 @@ async fn servers(warehouse: &Warehouse) -> Result<String, WarehouseError> {
     for server in each {
         let server = alone(server, "default");
         for named in [name, readers] {
-            let known = format!("SELECT toInt64(uniqExact(shard_num)) FROM system.clusters WHERE cluster = '{named}'");
-            let known = rows(&server, &known).await?;
-            if known != [[Cell::Integer(shards.len() as i64)]] {
-                let what = format!("a server's remote_servers says {known:?} of {named}, not {} shards", shards.len());
-                return Err(WarehouseError::Cluster(what));
-            }
+            knows_shards(&server, named, shards.len()).await?;
         }
         count += 1;
     }
