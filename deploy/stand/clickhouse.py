@@ -10,6 +10,7 @@ dead says so, and may abort then, which a ClickHouse server doesn't: it is start
 """
 
 import ctypes
+import os
 import pathlib
 import shutil
 import signal
@@ -42,19 +43,21 @@ def serve(home, tcp, http):
 
 
 def free_ports(count):
-    """Below the ephemeral ones, so that no client's socket takes one between two lives of a server."""
-    ports = []
-    while len(ports) < count:
-        with socket.socket() as probe:
-            port = 12_000 + time.time_ns() // 1000 % 8_000
-            if port in ports:
-                continue
-            try:
+    """Below the ephemeral ones, so that no client's socket takes one between two lives of a server; and of a range that is this process's own, so that no
+    other who starts servers at the same time does."""
+    for attempt in range(1000):
+        first = 12_000 + (os.getpid() + 7 * attempt) % 400 * 20
+        ports, probes = range(first, first + count), [socket.socket() for _ in range(count)]
+        try:
+            for port, probe in zip(ports, probes):
                 probe.bind(("127.0.0.1", port))
-                ports.append(port)
-            except OSError:
-                continue
-    return ports
+            return list(ports)
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+    sys.exit("no ports are free")
 
 
 class Servers:

@@ -162,7 +162,7 @@ impl Warehouse {
         if let Role::Cluster(cluster) = &self.role {
             return cluster.migrate().await;
         }
-        self.create_database("").await?;
+        self.create_database("", &[]).await?;
         for statement in schema::migrations(&Layout::default()) {
             self.execute(&statement, &[]).await?;
         }
@@ -170,10 +170,9 @@ impl Warehouse {
     }
 
     /// `on`: where.
-    async fn create_database(&self, on: &str) -> Result<(), WarehouseError> {
+    async fn create_database(&self, on: &str, settings: &[(&str, &str)]) -> Result<(), WarehouseError> {
         let create = format!("CREATE DATABASE IF NOT EXISTS {}{on}", self.database);
-        let server = self.anywhere();
-        server.heard(server.client.query_raw(&create).execute().await.map_err(Into::into))
+        Self { database: "default".to_owned(), ..self.clone() }.execute(&create, settings).await
     }
 
     /// Runs a statement that changes something, with these settings.
@@ -225,6 +224,11 @@ impl Warehouse {
 
     fn insert_compression(&self) -> Compression {
         if self.compress { Compression::Lz4 } else { Compression::None }
+    }
+
+    /// Whether an insert counts only when several replicas have it.
+    pub fn has_quorum(&self) -> bool {
+        self.quorum.is_some()
     }
 
     fn insert_quorum(&self) -> Option<(&str, &str)> {

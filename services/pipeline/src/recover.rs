@@ -1,6 +1,6 @@
 //! What a new owner of a partition, or a replay, reads back from the warehouse.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use model::{Offset, PartitionId, PropertyKind, identity_hash, partition_of};
 use storage::{
@@ -153,8 +153,12 @@ impl From<'_> {
         let last = if self.partition.is_some() { "_offset" } else { "(_incarnation, _partition, _offset)" };
         let statement = format!(
             "SELECT tenant, app, user, toJSONString(argMax(n_more, {last})), toJSONString(argMax(s_more, {last})), \
-             toInt64(max(_offset)) FROM {table} WHERE {rows} GROUP BY tenant, app, user"
+             toInt64(argMax(_incarnation, {last})), toInt64(argMax(_partition, {last})), toInt64(argMax(_offset, {last})) \
+             FROM {table} WHERE {rows} GROUP BY tenant, app, user"
         );
+        // A partition that moved has left some on another shard.
+        let several = self.known.warehouse.shard_count() > 1;
+        let mut newest = HashMap::new();
         self.each_row(&statement, &[], |row| match row {
             [
                 Cell::String(tenant),
@@ -162,10 +166,17 @@ impl From<'_> {
                 Cell::String(user_id),
                 Cell::String(numbers),
                 Cell::String(texts),
+                Cell::Integer(incarnation),
+                Cell::Integer(partition),
                 Cell::Integer(offset),
             ] => {
-                if self.is_wanted(placement, erased, [tenant, app, user_id, ""], *offset) {
-                    users.restore(UserKey::new(tenant, app, user_id), user(numbers, texts)?);
+                let (key, at) = (UserKey::new(tenant, app, user_id), (*incarnation, *partition, *offset));
+                let is_newest = !several || newest.get(&key).is_none_or(|known| *known < at);
+                if is_newest && self.is_wanted(placement, erased, [tenant, app, user_id, ""], *offset) {
+                    if several {
+                        newest.insert(key.clone(), at);
+                    }
+                    users.restore(key, user(numbers, texts)?);
                 }
                 Some(())
             }
@@ -209,12 +220,15 @@ impl From<'_> {
             params.extend([("partition", partition.to_string()), ("before", before.to_string())]);
         }
         params.extend_from_slice(more);
-        let mut rows = self.known.warehouse.select(statement, &params, &QuerySettings::default())?;
-        while let Some(block) = rows.next().await? {
-            for row in block.into_rows() {
-                take(&row).ok_or_else(|| {
-                    PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len()))
-                })?;
+        // Each shard by itself, which tells all that it has or fails.
+        for shard in self.known.warehouse.shards() {
+            let mut rows = shard.select(statement, &params, &QuerySettings::default())?;
+            while let Some(block) = rows.next().await? {
+                for row in block.into_rows() {
+                    take(&row).ok_or_else(|| {
+                        PipelineError::Inconsistent(format!("a row of {} cells can't be read", row.len()))
+                    })?;
+                }
             }
         }
         Ok(())

@@ -60,7 +60,6 @@ pub(crate) async fn run(
     let place = Place { incarnation: topic.incarnation, partition };
     let received_ms = patiently(stop, || first_received(parts, partition, state.committed)).await?;
     let erased = patiently(stop, || Erased::of(&*parts.erasures, &topic, &placement, partition)).await?;
-    parts.warehouse.is_read_whole().await; // since the claim nobody else inserts
     let memory =
         recover::memory(&Known::of(&parts.warehouse), place, placement, state.committed, received_ms, erased).await?;
     info!(partition, generation = state.generation, committed = state.committed, pending = ?state.pending, "partition claimed");
@@ -381,7 +380,8 @@ impl Worker<'_> {
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = async {
-                if !certain && self.is_there(part, pending).await? {
+                // With a quorum a row that one replica shows isn't stored yet: the block's token waits for the others.
+                if !certain && !self.shard.has_quorum() && self.is_there(part, pending).await? {
                     return Ok(true);
                 }
                 if claim.confirmed.elapsed() > CONFIRMED {

@@ -6,14 +6,15 @@
 //!
 //! # How late a read replica may be
 //! Not later than what is asked for. Before a statement reads, every read replica is told to fetch what its shard has by then (`SYSTEM SYNC
-//! REPLICA ... LIGHTWEIGHT`): a request to each, which many statements share. One that doesn't manage within the bound on staleness is as much
-//! behind, so ClickHouse itself doesn't read it (`max_replica_delay_for_distributed_queries`). One that doesn't answer here is taken for
-//! dead and asked again beside the queries until it does; should the other servers reach it nevertheless, it may be late by that bound.
+//! REPLICA ... LIGHTWEIGHT`): a request to each, which many statements share. One that doesn't manage within the bound on staleness, or doesn't
+//! answer, isn't waited for again until it does, which is tried beside the statements. ClickHouse itself doesn't read what is later than the bound
+//! (`max_replica_delay_for_distributed_queries`); so while a replica is away, an answer may be late by that bound, and no more. Nothing is kept
+//! of such answers, and what must be complete, as the identities that a partition's new owner reads, is asked of each shard.
 
 mod rehearsal;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -64,7 +65,7 @@ pub(super) struct Cluster {
     shards: Vec<Warehouse>,
     /// Those that are read.
     replicas: Arc<Servers>,
-    /// Of each of those whether it didn't answer last.
+    /// Of each of those whether it didn't manage, or didn't answer, when it was last told to fetch.
     away: Vec<AtomicBool>,
     /// By table when the last request to all replicas began that has ended.
     caught_up: BTreeMap<&'static str, Mutex<Option<Instant>>>,
@@ -138,8 +139,8 @@ impl Warehouse {
         shard.ok_or_else(|| WarehouseError::Cluster(format!("the ledger knows shard {number}, which isn't there")))
     }
 
-    /// Every shard; itself if it is one.
-    pub(super) fn shards(&self) -> impl Iterator<Item = Self> {
+    /// Every shard; itself if it is one. What is read there is complete, or an error.
+    pub fn shards(&self) -> impl Iterator<Item = Self> {
         let of = match &self.role {
             Role::Cluster(cluster) => cluster.shards.as_slice(),
             _ => std::slice::from_ref(self),
@@ -158,16 +159,15 @@ impl Warehouse {
         }
     }
 
-    /// Returns when whoever reads finds all that was inserted before, whichever replica is read: also where one doesn't answer here, and the
-    /// other servers may yet reach it.
-    pub async fn is_read_whole(&self) {
-        if let Role::Cluster(cluster) = &self.role
-            && cluster.topology.replicated
-        {
-            join_all(schema::TABLES.map(|table| Arc::clone(cluster).catch_up(table))).await;
-            if cluster.away.iter().any(|away| away.load(Ordering::Relaxed)) {
-                sleep(cluster.topology.max_staleness + GRACE).await; // whoever lacks it then isn't read
+    /// Whether all that was inserted before is found, whichever replica is read; else `Unavailable`. For what is kept.
+    pub(super) async fn is_read_whole(&self, statement: &str) -> Result<(), WarehouseError> {
+        let Role::Cluster(cluster) = &self.role else { return Ok(()) };
+        cluster.caught_up(statement).wait().await?;
+        match cluster.away.iter().any(|away| away.load(Ordering::Relaxed)) {
+            true => {
+                Err(WarehouseError::Unavailable("a read replica is late or away: nothing is kept meanwhile".to_owned()))
             }
+            false => Ok(()),
         }
     }
 
@@ -229,7 +229,7 @@ impl Cluster {
         for place in self.places() {
             let over_all = Warehouse { database: all.clone(), ..place.clone() };
             for (place, statements) in [(&place, &tables[..]), (&over_all, &of_all[..])] {
-                place.create_database(on).await?;
+                place.create_database(on, &wait).await?;
                 for statement in statements {
                     place.execute(statement, &wait).await?;
                 }
@@ -276,24 +276,38 @@ impl Cluster {
         self.check_engines().await
     }
 
-    /// Tables of before the cluster lie on one server only, whatever is added there.
+    /// Tables of before the cluster may be on one server only, and replicas know one another by a path in Keeper: a shard has one.
     async fn check_engines(&self) -> Result<(), WarehouseError> {
         if !self.topology.replicated {
             return Ok(());
         }
-        let tables = param::strings(schema::TABLES);
-        let alone = format!(
-            "SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN {tables} AND engine NOT LIKE 'Replicated%'"
+        let (tables, database) = (param::strings(schema::TABLES), param::literal(&self.shards[0].database));
+        let alone_there = format!(
+            "SELECT name FROM system.tables WHERE database = {database} AND name IN {tables} AND engine NOT LIKE 'Replicated%'"
         );
-        for (number, shard) in self.shards.iter().enumerate() {
-            let shard = Warehouse { role: Role::Alone, ..shard.clone() }; // there is nothing to fetch first
-            if let Some([Cell::String(table), ..]) = rows(&shard, &alone).await?.first().map(Vec::as_slice) {
-                let what =
-                    format!("{table} of shard {number} is not replicated: ATTACH TABLE {table} AS REPLICATED there");
+        let of_keeper = format!("SELECT table, zookeeper_path FROM system.replicas WHERE database = {database}");
+        let mut paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for server in self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each()) {
+            let server = alone(server, "default");
+            let found = match rows(&server, &alone_there).await {
+                Err(error) if error.is_unavailable() => continue,
+                found => found?,
+            };
+            if let Some([Cell::String(table), ..]) = found.first().map(Vec::as_slice) {
+                let what = format!("{table} of a server is not replicated: see docs/production.md");
                 return Err(WarehouseError::Cluster(what));
             }
+            for row in rows(&server, &of_keeper).await? {
+                let [Cell::String(table), Cell::String(path)] = row.as_slice() else { continue };
+                paths.entry(table.clone()).or_default().insert(path.clone());
+            }
         }
-        Ok(())
+        match paths.iter().find(|(_, paths)| paths.len() > self.shards.len()) {
+            Some((table, paths)) => Err(WarehouseError::Cluster(format!(
+                "{table} has more paths in Keeper than there are shards, so that replicas don't know one another: {paths:?}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn caught_up(self: &Arc<Self>, statement: &str) -> CatchUp {
@@ -317,11 +331,9 @@ impl Cluster {
         let began = Instant::now();
         let here = self.away.iter().enumerate().filter(|(_, away)| !away.load(Ordering::Relaxed));
         join_all(here.map(async |(which, away)| {
-            // Who doesn't manage isn't read: see above.
             let Err(error) = self.sync(which, table).await else { return };
-            tracing::debug!(%error, table, "a read replica is late, or away");
-            if error.is_unavailable() && !away.swap(true, Ordering::Relaxed) {
-                tracing::warn!(which, %error, "a read replica is away");
+            if !away.swap(true, Ordering::Relaxed) {
+                tracing::warn!(which, table, %error, "a read replica is late, or away: statements no longer wait for it");
                 tokio::spawn(Self::await_replica(Arc::downgrade(&self), which, table));
             }
         }))
@@ -340,7 +352,7 @@ impl Cluster {
             sleep(GRACE).await;
             let Some(cluster) = cluster.upgrade() else { return };
             if cluster.sync(which, table).await.is_ok() {
-                tracing::warn!(which, "a read replica answers again");
+                tracing::warn!(which, "a read replica is there again");
                 return cluster.away[which].store(false, Ordering::Relaxed);
             }
         }

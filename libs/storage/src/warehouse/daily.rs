@@ -98,6 +98,7 @@ impl Warehouse {
         );
         // As many days as there are. And rows alike are no retry: they may have been there before they were deleted.
         let settings = [("max_partitions_per_insert_block", "0"), ("insert_deduplicate", "0")];
+        let settings: Vec<_> = settings.into_iter().chain(self.insert_quorum()).collect();
         for shard in self.shards() {
             shard.execute(&statement, &settings).await?;
         }

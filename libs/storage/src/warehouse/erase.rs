@@ -95,8 +95,9 @@ impl Warehouse {
         );
         // What stands for a record lies on the record's shard. Rows alike are another's, or those that a mutation just deleted: no block of
         // them is a retry.
+        let settings: Vec<_> = [("insert_deduplicate", "0")].into_iter().chain(self.insert_quorum()).collect();
         for shard in self.shards() {
-            shard.execute(&statement, &[("insert_deduplicate", "0")]).await?;
+            shard.execute(&statement, &settings).await?;
         }
         Ok(())
     }

@@ -71,10 +71,10 @@ impl WarehouseError {
             394 | 735 => Self::Cancelled(message),
             // TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
             // TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, ALL_CONNECTION_TRIES_FAILED,
-            // TOO_FEW_LIVE_REPLICAS, UNSATISFIED_QUORUM, UNKNOWN_STATUS_OF_INSERT, ALL_REPLICAS_ARE_STALE, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED,
+            // TOO_FEW_LIVE_REPLICAS, UNSATISFIED_QUORUM, UNKNOWN_STATUS_OF_INSERT, UNFINISHED (a deletion, while a replica is down), ALL_REPLICAS_ARE_STALE, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED,
             // S3_ERROR (the bucket of old events), KEEPER_EXCEPTION
-            202 | 203 | 209 | 210 | 225 | 236 | 242 | 243 | 252 | 279 | 285 | 286 | 319 | 369 | 439 | 499 | 745
-            | 999 => Self::Unavailable(message),
+            202 | 203 | 209 | 210 | 225 | 236 | 242 | 243 | 252 | 279 | 285 | 286 | 319 | 341 | 369 | 439 | 499
+            | 745 | 999 => Self::Unavailable(message),
             // ATTEMPT_TO_READ_AFTER_EOF, of a shard that died
             32 if message.contains("receiving packet") => Self::Unavailable(message),
             // STD_EXCEPTION: what a thread that reads ahead has met

@@ -31,7 +31,7 @@ impl Warehouse {
     ) -> Result<(), WarehouseError> {
         let (server, table) = self.keeps_states();
         let statement = format!("INSERT INTO {table} ({}) {select}", columns.join(", "));
-        server.heard(self.caught_up(&server, select).wait().await)?;
+        self.is_read_whole(select).await?;
         let mut query = server.client.query_raw(&statement);
         let limits = [
             // Rows alike are another's: no block of them is a retry. A run has few days, but they may lie in two months.
@@ -39,11 +39,11 @@ impl Warehouse {
             ("max_rows_to_group_by", max_groups.to_string()),
             ("group_by_overflow_mode", "throw".to_owned()),
         ];
+        let quorum = self.insert_quorum().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let more = limits.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(quorum);
         let named = settings.named().filter(|(name, _)| name != "readonly");
         let params = params.iter().map(|(name, value)| (format!("param_{name}"), value.clone()));
-        for (name, value) in
-            named.chain(self.read_settings()).chain(params).chain(limits.map(|(name, value)| (name.to_owned(), value)))
-        {
+        for (name, value) in named.chain(self.read_settings()).chain(params).chain(more) {
             query = query.with_setting(name, value);
         }
         server.heard(query.execute().await.map_err(Into::into))
@@ -69,6 +69,7 @@ impl Warehouse {
             ("first", pieces.start.to_string()),
             ("end", pieces.end.to_string()),
         ];
+        self.is_read_whole(&statement).await?;
         let rows = self.select(&statement, &params, &QuerySettings::default())?.collect().await?;
         let size = |row: Vec<Cell>| match row.as_slice() {
             [Cell::Integer(piece), Cell::Integer(rows), Cell::Integer(bytes)] => {
