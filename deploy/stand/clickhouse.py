@@ -46,7 +46,7 @@ def free_ports(count):
     """Below the ephemeral ones, so that no client's socket takes one between two lives of a server; and of a range that is this process's own, so that no
     other who starts servers at the same time does."""
     for attempt in range(1000):
-        first = 12_000 + (os.getpid() + 7 * attempt) % 400 * 20
+        first = 8_000 + (os.getpid() + 7 * attempt) % 90 * 20
         ports, probes = range(first, first + count), [socket.socket() for _ in range(count)]
         try:
             for port, probe in zip(ports, probes):

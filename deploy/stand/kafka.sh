@@ -21,7 +21,7 @@ jvm=(java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$root/
 
 taken=' '
 free_port() { # into $port: below the ephemeral ports, so that no client socket takes it between two lives of a broker
-  port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+  port=$((26000 + (RANDOM * 32768 + RANDOM) % 3000))
   if [[ $taken == *" $port "* ]] || (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then free_port; fi
   taken+="$port "
 }

@@ -34,7 +34,7 @@ up() {
       --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
     # A port below those that the system gives to clients. If somebody has it, another one.
     for _ in $(seq 20); do
-      port=$((20000 + RANDOM % 12000))
+      port=$((29000 + RANDOM % 3000))
       if start "$programs" "$port"; then
         echo "postgres://postgres:$password@127.0.0.1:$port/postgres" >"$dir/url"
         break

@@ -19,7 +19,7 @@ up() {
     od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/password"
     # A port below those that the system gives to clients. If somebody has it, another one.
     for _ in $(seq 20); do
-      port=$((20000 + RANDOM % 12000))
+      port=$((29000 + RANDOM % 3000))
       if start "$port"; then
         echo "redis://:$(cat "$dir/password")@127.0.0.1:$port" >"$dir/url"
         break

@@ -20,7 +20,7 @@ names=(warehouse admin-1 ingest-1 ingest-2 pipeline-1 pipeline-2 pipeline-3 quer
 
 taken=' '
 free_address() { # into $address: below the ephemeral ports, so that no client socket takes it between two lives of a process
-  local port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+  local port=$((20000 + (RANDOM * 32768 + RANDOM) % 6000))
   if [[ $taken == *" $port "* ]] || (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then free_address; return; fi
   taken+="$port "
   address=127.0.0.1:$port
