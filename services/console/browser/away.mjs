@@ -1,40 +1,6 @@
 // The server goes away under a console that is open, and comes back.
-import { once } from "node:events";
-import { connect, createServer } from "node:net";
+import { Line } from "./line.mjs";
 import { given, tell } from "./visit.mjs";
-
-/** What stands between the browser and the server, and can be cut. */
-class Line {
-  /** @type {Set<import("node:net").Socket>} */
-  sockets = new Set();
-  port = 0;
-
-  /** @param {URL} server */
-  constructor(server) {
-    this.listener = createServer((near) => {
-      const far = connect(Number(server.port), server.hostname);
-      for (const socket of [near, far]) {
-        this.sockets.add(socket);
-        socket.on("close", () => this.sockets.delete(socket)).on("error", () => {});
-      }
-      near.pipe(far).pipe(near);
-      near.on("close", () => far.destroy());
-      far.on("close", () => near.destroy());
-    });
-  }
-
-  async mend() {
-    this.listener.listen(this.port, "127.0.0.1");
-    await once(this.listener, "listening");
-    const address = this.listener.address();
-    if (typeof address === "object" && address !== null) this.port = address.port;
-  }
-
-  cut() {
-    this.listener.close();
-    for (const socket of this.sockets) socket.destroy();
-  }
-}
 
 tell(async (visit) => {
   const line = new Line(new URL(visit.origin));

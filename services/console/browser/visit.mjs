@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 /** @typedef {import("playwright-core").Page} Page */
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 60_000;
 export const WIDTHS = [1440, 900, 390];
 
 /** @param {string} name */
@@ -54,7 +54,12 @@ export class Visit {
 
   /** @param {"light" | "dark"} [colorScheme] */
   async page(colorScheme = "light") {
-    const context = await this.browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme });
+    return this.tab(await this.browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme }));
+  }
+
+  /** A page beside others, which share what the browser keeps.
+   * @param {import("playwright-core").BrowserContext} context */
+  async tab(context) {
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
     page.on("console", (message) => {
