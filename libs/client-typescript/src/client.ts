@@ -47,6 +47,14 @@ export interface ClientOptions {
   readonly whenFull?: "wait" | "throw";
   /** When batches leave, and how much may be queued. */
   readonly limits?: Limits;
+  /**
+   * Where the queue lies on disk: what is queued there outlives the process or the page, however it ends, and is sent by the next client that
+   * has the directory, with that one's key. Default: it is in memory.
+   *
+   * In Node.js a directory, which one client has at a time. In a browser the name of a database (IndexedDB), which the pages of an origin
+   * share: each sends what is its own, and what those left that are no more.
+   */
+  readonly directory?: string;
   /** Called with each event that was refused. Default: it is logged as a warning. */
   readonly onRejected?: (rejection: Rejection) => void;
 }
@@ -71,7 +79,6 @@ export class BaseClient {
   readonly #query: Stub<typeof QueryService>;
   readonly #metrics: Stub<typeof MetricsService>;
   readonly #sender: Sender;
-  readonly #keep: boolean;
   /** Whoever waits for room, in order. */
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -91,7 +98,6 @@ export class BaseClient {
     this.#ingest = createClient(IngestService, made);
     this.#query = createClient(QueryService, made);
     this.#metrics = createClient(MetricsService, made);
-    this.#keep = store !== undefined;
     const limits = { batchEvents: 500, batchBytes: 512 << 10, batchMs: 200, queueBytes, ...options.limits };
     const appId = options.app ?? "";
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
@@ -113,7 +119,8 @@ export class BaseClient {
   // Sending
 
   /**
-   * Queues an event and returns its id. The server counts an id once within 24 hours, however often it is sent.
+   * Queues an event and returns its id. The server counts an id once within 24 hours, however often it is sent. With `directory` the event is on
+   * disk when the promise is settled.
    *
    * Await it: while the queue is full, it waits. Throws a TypeError or a RangeError for a property that can't be sent, `QueueFull` with
    * `whenFull: "throw"`, `Closed`, and, while the queue is full, what keeps it from being sent.
@@ -150,7 +157,7 @@ export class BaseClient {
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     await this.#sender.flush(timeoutMs).catch(() => undefined);
-    await this.#sender.close(this.#keep);
+    await this.#sender.close();
   }
 
   /** What is queued leaves now. */
@@ -180,6 +187,11 @@ export class BaseClient {
   }
 
   async #put(record: Uint8Array): Promise<void> {
+    await this.#take(record);
+    await this.#sender.written();
+  }
+
+  async #take(record: Uint8Array): Promise<void> {
     if (this.#waiting === 0) {
       const room = this.#sender.offer(record);
       if (!room) return;

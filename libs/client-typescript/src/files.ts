@@ -109,12 +109,13 @@ export class Files implements Store {
     this.#tidy();
   }
 
-  close(): void {
+  close(): Uint8Array[] {
     fs.closeSync(this.#tail);
     if (this.#reading) fs.closeSync(this.#reading.fd);
     fs.closeSync(this.#sent);
     fs.rmSync(path.join(this.#dir, "lock"), { force: true });
     taken.delete(this.#dir);
+    return [];
   }
 
   #path(number: number): string {

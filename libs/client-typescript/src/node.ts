@@ -10,14 +10,8 @@ import { Files } from "./files.js";
 
 export * from "./shared.js";
 
-/** `ClientOptions`, and what only Node.js has. Address, key and app may come from PENSTOCK_ADDRESS, PENSTOCK_KEY and PENSTOCK_APP. */
-export interface NodeOptions extends Partial<ClientOptions> {
-  /**
-   * Where the queue lies on disk: what is queued there survives the process, however it ends, and is sent by the next client that has the
-   * directory. Default: it is in memory.
-   */
-  readonly directory?: string;
-}
+/** `ClientOptions` as Node.js has them: address, key and app may come from PENSTOCK_ADDRESS, PENSTOCK_KEY and PENSTOCK_APP. */
+export type NodeOptions = Partial<ClientOptions>;
 
 /** Sends events and asks questions: see `track`, `flush`, `sql`, `query`, `evaluate`, `stream`, `subscribe` and `export`. */
 export class Client extends BaseClient {

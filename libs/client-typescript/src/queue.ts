@@ -19,8 +19,15 @@ export interface Store {
   first(most: number, mostBytes: number): Uint8Array[];
   /** Forgets the first records: they are acknowledged. */
   drop(count: number): void;
-  /** Lets go of what the system gave. */
-  close(): void;
+  /** Lets go of what the system gave. Gives the records that are nowhere else. */
+  close(): Uint8Array[] | Promise<Uint8Array[]>;
+  /**
+   * Of a store that can't be had at once; settled when it can. Until then nothing is dropped from it. `onFound` is told of so many records that
+   * others left: in front of all by then, behind all later.
+   */
+  open?(onFound: (records: number) => void): Promise<void>;
+  /** Of a store that takes records before it has written them; settled when all so far are, or can't be. */
+  written?(): Promise<void>;
 }
 
 /** Records in memory. */
@@ -53,7 +60,11 @@ export class Memory implements Store {
     }
   }
 
-  close(): void {}
+  close(): Uint8Array[] {
+    const left = this.#queue.slice(this.#head);
+    this.drop(left.length);
+    return left;
+  }
 }
 
 /** How many of the sizes fit into so many bytes: at least one, if there is one. */

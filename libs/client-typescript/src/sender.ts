@@ -100,7 +100,7 @@ export class Sender {
   #rejected = 0;
   #token = "";
   #due = 0;
-  #flushes: { readonly target: number; readonly later: Later<Flushed> }[] = [];
+  #flushes: { target: number; readonly later: Later<Flushed> }[] = [];
   #waiting: Later<void>[] = [];
   #failure: PenstockError | undefined;
   #closing = false;
@@ -108,6 +108,8 @@ export class Sender {
   #outliving = 0;
   /** Breaks off what is under way at the end. */
   readonly #end = new AbortController();
+  /** The store, if it isn't open yet. */
+  #opening: Promise<void> | undefined;
   #running: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -117,6 +119,11 @@ export class Sender {
     this.#limits = limits;
     this.#onRejected = onRejected;
     this.#queued = store.records;
+    this.#opening = store.open?.((records) => this.#find(records)).then(() => {
+      this.#opening = undefined;
+      this.#settle();
+      this.#start();
+    });
     this.#start();
   }
 
@@ -147,6 +154,11 @@ export class Sender {
     this.#start();
     if (this.#fullBatch()) this.#wake?.();
     return undefined;
+  }
+
+  /** Settled when what was taken so far is where it outlives the page or the process, or can't be. */
+  async written(): Promise<void> {
+    await this.#store.written?.();
   }
 
   /** Settled when the end of everything queued so far is known, or with what keeps it from being sent. */
@@ -198,8 +210,8 @@ export class Sender {
     }
   }
 
-  /** Ends it. What is still queued is kept where it is, or handed out as rejected. */
-  async close(keep: boolean): Promise<void> {
+  /** Ends it. What is still queued stays where it lies, or is handed out as rejected. */
+  async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
     this.#end.abort();
@@ -207,12 +219,8 @@ export class Sender {
     await this.#running;
     for (const waiting of this.#waiting.splice(0)) waiting.reject(closed());
     for (const { later } of this.#flushes.splice(0)) later.reject(closed());
-    while (!keep && this.#store.records > 0) {
-      const left = this.#store.first(this.#limits.batchEvents, this.#limits.batchBytes);
-      for (const record of left) this.#reject(record, "NOT_SENT", "", "the client was closed before it could be sent");
-      this.#store.drop(left.length);
-    }
-    this.#store.close();
+    const lost = await this.#store.close();
+    for (const record of lost) this.#reject(record, "NOT_SENT", "", "the client was closed before it could be sent");
   }
 
   #fullBatch(): boolean {
@@ -221,7 +229,7 @@ export class Sender {
 
   /** Runs while there is anything to send: an idle client keeps no process alive. */
   #start(): void {
-    if (this.#running || this.#store.records === 0 || this.#failure || this.#closing) return;
+    if (this.#opening || this.#running || this.#store.records === 0 || this.#failure || this.#closing) return;
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
       this.#start();
@@ -358,8 +366,18 @@ export class Sender {
     if (told.length === 0) console.error(`penstock: what is queued can't be sent, and stays queued until the next flush: ${error.message}`);
   }
 
+  /** There is more in the store than came through here: it leaves now. Flushes end behind it, since it may lie in front of what they wait for. */
+  #find(records: number): void {
+    this.#queued += records;
+    for (const flush of this.#flushes) flush.target += records;
+    this.#due = 0;
+    this.#start();
+    this.#wake?.();
+  }
+
   /** Ends the flushes that have what they wait for. */
   #settle(): void {
+    if (this.#opening) return;
     const ended = this.#flushes.filter(({ target }) => this.#done >= target);
     this.#flushes = this.#flushes.filter(({ target }) => this.#done < target);
     for (const { later } of ended) {

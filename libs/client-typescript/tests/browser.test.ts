@@ -4,8 +4,7 @@ import { afterEach, beforeEach, test } from "node:test";
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 
-import { Client } from "../src/browser.js";
-import type { ClientOptions } from "../src/client.js";
+import { type BrowserOptions, Client } from "../src/browser.js";
 import {
   AcknowledgementSchema,
   IdentifyRequestSchema,
@@ -117,7 +116,7 @@ beforeEach(() => {
 const clients: Client[] = [];
 afterEach(() => Promise.all(clients.splice(0).map((client) => client.close({ timeoutMs: 0 }))));
 
-function client(options: Partial<ClientOptions> = {}): Client {
+function client(options: Partial<BrowserOptions> = {}): Client {
   const limits = { batchMs: NEVER, batchBytes: NEVER, batchEvents: NEVER };
   const made = new Client({ address: "http://there", key: "k", app: "shop", limits, onRejected: () => undefined, ...options });
   clients.push(made);
@@ -267,4 +266,13 @@ test("a page that is left has no time to ask for a key", async () => {
   browser.leave();
   await settled();
   assert.deepEqual(browser.outliving.map(({ key, what }) => [key, what]), [["Bearer first", ["1"]]]);
+});
+
+test("where there is no database all is sent as ever, and the caller is told", async () => {
+  const told: string[] = [];
+  const onDiskFailed = ({ message }: Error) => told.push(message);
+  const penstock = client({ directory: "events", onDiskFailed });
+  await track(penstock, 3);
+  assert.equal((await penstock.flush()).accepted, 3);
+  assert.match(told.join(), /^UNAVAILABLE: what is queued is in memory alone.* indexedDB/);
 });

@@ -240,7 +240,7 @@ test("a full queue takes no more until there is room", async () => {
 test("what is not sent at the end is handed back", async () => {
   const { sender: made, rejections, track } = sender(new House());
   track("a", "b");
-  await made.close(false);
+  await made.close();
   assert.deepEqual(rejections.map(({ code }) => code), ["NOT_SENT", "NOT_SENT"]);
   assert.throws(() => made.offer(encodedEvent({ eventType: "c" }).record), Closed);
 });
