@@ -190,6 +190,37 @@ async fn a_page_that_is_left_sends_what_outlives_it_and_a_hidden_one_all() {
     }
 }
 
+#[tokio::test]
+async fn what_a_page_queues_on_disk_outlives_it_and_counts_once_whoever_sends_it() {
+    let house = House::start().await;
+    let caller = Caller::new(&house, "typescript", "page").await;
+    let with = [("PENSTOCK_KEY", caller.key.as_str()), ("PENSTOCK_APP", caller.app.as_str())];
+    let seen = console::told(&house, "kept", &with).await;
+    let events = seen["events"].as_u64().unwrap();
+    assert_eq!(seen["closed"], json!(events), "the next page sends what it finds, and has it no more");
+    let killed = json!({"own": events, "ofTheLast": events, "sent": 3 * events});
+    assert_eq!(seen["killed"], killed, "who lives has its own alone, and then what the dead left");
+    let queued = seen["full"]["queued"].as_u64().unwrap();
+    assert!((1..QUEUE_BYTES / 100).contains(&queued), "{}", seen["full"]);
+    assert_eq!(seen["full"]["more"], 0, "the next page's queue is as full");
+    assert_eq!(seen["refused"]["ended"]["handedBack"], json!(events), "nothing keeps it, so it comes back");
+    for (story, why) in [
+        ("refused", "SecurityError"),
+        ("mute", "it wasn't open after 10000 ms"),
+        ("small", "QuotaExceededError"),
+        ("deleted", "it is being deleted"),
+    ] {
+        let told = seen[story]["told"].as_array().unwrap();
+        assert!(told.len() == 1 && told[0].as_str().unwrap().contains(why), "{story}: {told:?}");
+    }
+    assert_eq!(seen["small"]["handedBack"], json!(events), "what there was no room for, and not what came then");
+    for story in ["closed", "refused", "mute", "small", "deleted", "lockless"] {
+        caller.counted(story, events, &house).await;
+    }
+    caller.counted("killed", 3 * events, &house).await;
+    caller.counted("full", queued, &house).await;
+}
+
 /// How many events a queue had room for, and how many of them came back at the end.
 async fn full(caller: &Caller) -> [u64; 2] {
     let said = json_of(&caller.run(&["full", &LEFT.to_string()]).await);
