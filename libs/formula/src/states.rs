@@ -19,7 +19,7 @@ use crate::{
     buckets::without_range,
     plan::{Plan, Source},
     route::Route,
-    seal::{SealedPlan, Statement},
+    seal::{Param, SealedPlan, Statement},
     sql,
     typed::{Expr, Field, Node},
 };
@@ -106,11 +106,17 @@ impl SealedPlan {
     }
 
     /// What computes the states of a run's buckets: a row for each bucket and group, in the columns that [`STATE_COLUMNS`] names.
-    /// Of two plans with the same text and values, but for the run and the shape, the states are the same. `InvalidQuery` if it is too large.
+    /// `InvalidQuery` if it is too large.
     pub fn states(&self, shape: &str, run: &Run) -> Result<Statement, Error> {
-        let plan = self.plan().within(std::slice::from_ref(&run.times));
-        let (text, params) = sql::emit_states(&plan, self.scope(), shape, run)?;
+        let (text, params) = self.spelled_states(shape, run)?;
         Statement::verified(text, params, Vec::new(), Route::States, self.scope())
+    }
+
+    /// The same as a word for the states: of two plans with the same, but for the run and the shape, they are the same. As with
+    /// [`SealedPlan::spelled`], nothing may run it.
+    pub fn spelled_states(&self, shape: &str, run: &Run) -> Result<(String, Vec<Param>), Error> {
+        let plan = self.plan().within(std::slice::from_ref(&run.times));
+        sql::emit_states(&plan, self.scope(), shape, run)
     }
 
     /// The same answer, put together from these states and the events of the times that are left.

@@ -62,8 +62,40 @@ pub struct Commit {
     pub end: Offset,
     /// The new frontier time; a lower one than the stored leaves the stored.
     pub frontier_ms: i64,
-    /// The hours that got events. The epoch of each that had ended by the frontier stored *before* this commit changes.
+    /// The hours that got events. The epoch of each that had ended by the frontier stored *before* this commit changes; the apps
+    /// lose their marks.
     pub hours: Vec<TouchedHour>,
+}
+
+/// How far a partition has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reached {
+    /// The partition.
+    pub partition: PartitionId,
+    /// As in [`PartitionState`].
+    pub committed: Offset,
+    /// As in [`PartitionState`].
+    pub frontier_ms: i64,
+}
+
+impl From<&PartitionState> for Reached {
+    fn from(state: &PartitionState) -> Self {
+        let PartitionState { partition, committed, frontier_ms, .. } = *state;
+        Self { partition, committed, frontier_ms }
+    }
+}
+
+/// What the ledger knows of an app's hours, read in one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epochs {
+    /// The hours whose epochs ever changed, as (hour, epoch id) by hour; another has its first epoch. An id is unique, never a counter: a
+    /// state kept under one can't be mistaken for another's.
+    pub hours: Vec<(i64, u128)>,
+    /// As unique; it goes with the next commit that has events of the app, whatever their hours. `None` if there was one since
+    /// [`Ledger::mark`].
+    pub mark: Option<u128>,
+    /// How far the topic's partitions have come, by number.
+    pub reached: Vec<Reached>,
 }
 
 /// The events of one app on one day, which are to go.
@@ -168,9 +200,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// All partitions of the topic by number, read in one snapshot.
     async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionState>, MetaError>;
 
-    /// The epochs of the app's hours in `from_ms..to_ms` that ever changed, as (hour, epoch id) by hour, and the
-    /// partitions, all read in one snapshot. An hour that isn't listed has its first epoch. An epoch id is unique,
-    /// never a counter: a state kept under one can't be mistaken for another's.
+    /// How far all partitions of the topic have come, by number, read in one snapshot.
+    async fn reached(&self, topic: &Topic) -> Result<Vec<Reached>, MetaError>;
+
+    /// The epochs of the app's hours in `from_ms..to_ms`, its mark, and how far the partitions have come.
     async fn epochs(
         &self,
         topic: &Topic,
@@ -178,7 +211,11 @@ pub trait Ledger: Send + Sync + 'static {
         app: &AppId,
         from_ms: i64,
         to_ms: i64,
-    ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError>;
+    ) -> Result<Epochs, MetaError>;
+
+    /// Gives the app a mark if it has none. What is read of the warehouse once the mark was seen holds as long as it stands: a block
+    /// is inserted before it is committed.
+    async fn mark(&self, tenant: &TenantId, app: &AppId) -> Result<(), MetaError>;
 
     /// Records that the events of these days are about to be deleted: from now on they may be gone. Again changes nothing.
     async fn expire(&self, days: &[ExpiringDay]) -> Result<(), MetaError>;

@@ -47,7 +47,9 @@ pub use dashboards::{Dashboard, Dashboards};
 pub use directory::{App, Customer, Directory, Key, Places, Tenant, kept_from_ms};
 pub use erasures::{Erasure, ErasureRequest, ErasureState, Erasures, Gone, Progress, Tombstone};
 pub use leased::Leased;
-pub use ledger::{Commit, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Topic, TouchedHour};
+pub use ledger::{
+    Commit, Epochs, ExpiringDay, Ledger, LedgerError, PartitionState, Pending, Reached, Topic, TouchedHour,
+};
 pub use metrics::Metrics;
 pub use open::open;
 pub use placements::{CHANGING_HOLDS, Growing, Grown, Placement, Placements, Writer};

@@ -29,6 +29,20 @@ pub(crate) fn damaged(what: impl std::fmt::Display) -> MetaError {
     MetaError::Inconsistent(what.to_string())
 }
 
+/// What a query gathered into one text, in order: items with a comma between, of parts with a space between.
+pub(crate) fn listed<const PARTS: usize, T: Ord>(
+    list: Option<&str>,
+    item: impl Fn([&str; PARTS]) -> Result<T, MetaError>,
+) -> Result<Vec<T>, MetaError> {
+    let items = list.into_iter().flat_map(|list| list.split(',')).map(|text| {
+        let mut parts = text.splitn(PARTS, ' ');
+        item(std::array::from_fn(|_| parts.next().unwrap_or_default()))
+    });
+    let mut items: Vec<T> = items.collect::<Result<_, _>>()?;
+    items.sort_unstable(); // the databases give them in any order
+    Ok(items)
+}
+
 /// Bytes as lower-case hex: how hashes, secrets and epochs are stored.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;

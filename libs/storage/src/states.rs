@@ -7,7 +7,7 @@ use crate::MetaError;
 pub const STATES_LAST_MS: i64 = 7 * model::DAY_MS;
 
 /// The states of one bucket, as they lie in the warehouse.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BucketState {
     /// When the bucket begins, UTC ms.
     pub bucket_ms: i64,

@@ -39,9 +39,7 @@ impl Engine {
         };
         let cache = match (&kept, plan.buckets()) {
             (Some(kept), _) if kept.missing().is_empty() => "cache: it has the whole answer".to_owned(),
-            (Some(_), _) => {
-                "cache: it has whole buckets of hours that have ended, and the others are computed".to_owned()
-            }
+            (Some(_), _) => "cache: it has some of the buckets, and the others are computed".to_owned(),
             _ if !caller.allows(v1::Route::Cache) => {
                 "not from the cache: the question's options leave it out".to_owned()
             }
@@ -80,11 +78,12 @@ fn without_cache(buckets: &Buckets) -> &'static str {
             "not from the cache, since the range has no beginning, or what is known of users is asked for"
         }
         Some(_) => {
-            "not from the cache, which has none of its buckets: whole buckets of hours that have ended come from there"
+            "not from the cache, which has none of its buckets: they come from there once they were computed, those of hours that \
+             have not ended as long as nothing new comes for the app"
         }
         None => {
-            "not from the cache: it has an answer if it was asked before and all hours of the range have ended; by buckets \
-             only what groups by time, without DISTINCT and LIMIT, ordered by time first"
+            "not from the cache: it has an answer if it was asked before, and if since then nothing new came into its hours, or for the app \
+             while they have not ended; by buckets only what groups by time, without DISTINCT and LIMIT, ordered by time first"
         }
     }
 }

@@ -6,7 +6,7 @@ use api::{convert::time_to_wire, v1};
 use mesh::signed::SigningKey;
 use model::{AppId, Error, ErrorCode, HOUR_MS, Position, TenantId};
 use parking_lot::Mutex;
-use storage::{Ledger, MetaError, PartitionState, Topic};
+use storage::{Epochs, Ledger, MetaError, Reached, Topic};
 use tokio::time::{Instant, sleep_until};
 
 use crate::reads::Reads;
@@ -24,7 +24,7 @@ pub(crate) struct Freshness {
     partitions: u32,
     pub(crate) token_key: SigningKey,
     /// As last read. What is committed stays so: an old state promises less, never something false.
-    known: Arc<Mutex<Option<Arc<[PartitionState]>>>>,
+    known: Arc<Mutex<Option<Arc<[Reached]>>>>,
     reads: Reads<Option<AppHours>, Result<Seen, Error>>,
 }
 
@@ -36,14 +36,17 @@ pub(crate) struct AppHours {
     pub(crate) times: Range<i64>,
 }
 
+/// Epochs that are not the first ones, by hour.
+type Changed = Arc<[(i64, u128)]>;
+
 /// What one read of the ledger found.
 #[derive(Clone)]
 struct Seen {
     /// When it began.
     at: Instant,
-    partitions: Arc<[PartitionState]>,
-    /// Of the hours asked about; `None` if there were none, or the ledger can't say.
-    epochs: Option<Arc<[(i64, u128)]>>,
+    partitions: Arc<[Reached]>,
+    /// Of the hours asked about, and the app's mark; `None` if there were none, or the ledger can't say.
+    epochs: Option<(Changed, Option<u128>)>,
 }
 
 /// How far the pipeline had come.
@@ -59,8 +62,9 @@ pub(crate) struct Fresh {
 pub(crate) struct Ended {
     /// Every hour that ended by then gets a new epoch with whatever is added to it. The start of an hour.
     pub(crate) until_ms: i64,
-    /// The epochs that are not the first ones, by hour.
-    pub(crate) epochs: Arc<[(i64, u128)]>,
+    pub(crate) epochs: Changed,
+    /// Stands until something is committed for the app, of whatever hour.
+    pub(crate) mark: Option<u128>,
 }
 
 impl Freshness {
@@ -138,16 +142,16 @@ impl Freshness {
             move || async move {
                 let at = Instant::now();
                 let read = match &hours {
-                    None => ledger.partitions(&topic).await.map(|partitions| (None, partitions)),
+                    None => ledger.reached(&topic).await.map(|reached| (None, reached)),
                     Some(AppHours { tenant, app, times }) => {
                         let from_ms = times.start.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
-                        let epochs = ledger.epochs(&topic, tenant, app, from_ms, times.end).await;
-                        epochs.map(|(epochs, partitions)| (Some(epochs.into()), partitions))
+                        let read = ledger.epochs(&topic, tenant, app, from_ms, times.end).await;
+                        read.map(|Epochs { hours, mark, reached }| (Some((hours.into(), mark)), reached))
                     }
                 };
                 match read {
-                    Ok((epochs, partitions)) => {
-                        let partitions: Arc<[_]> = partitions.into();
+                    Ok((epochs, reached)) => {
+                        let partitions: Arc<[_]> = reached.into();
                         *known.lock() = Some(Arc::clone(&partitions));
                         Ok(Seen { at, partitions, epochs })
                     }
@@ -169,21 +173,22 @@ impl Freshness {
 
     fn ended_by(&self, seen: &Seen) -> Option<Ended> {
         let frontier_ms = self.frontier_ms(&seen.partitions)?;
-        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs: Arc::clone(seen.epochs.as_ref()?) })
+        let (epochs, mark) = seen.epochs.clone()?;
+        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs, mark })
     }
 
-    fn position(&self, partitions: &[PartitionState]) -> Position {
+    fn position(&self, partitions: &[Reached]) -> Position {
         Position::new(self.topic.incarnation, partitions.iter().map(|p| (p.partition, p.committed)).collect())
     }
 
     /// Up to when nothing is missing; `None` if not every partition has said so.
-    fn frontier_ms(&self, partitions: &[PartitionState]) -> Option<i64> {
+    fn frontier_ms(&self, partitions: &[Reached]) -> Option<i64> {
         // A partition that isn't in the ledger yet has promised nothing.
         let all_there = partitions.len() >= self.partitions as usize;
         partitions.iter().map(|p| p.frontier_ms).min().filter(|_| all_there)
     }
 
-    fn watermark(&self, partitions: &[PartitionState], reached: &Position) -> v1::Watermark {
+    fn watermark(&self, partitions: &[Reached], reached: &Position) -> v1::Watermark {
         let frontier_ms = self.frontier_ms(partitions).unwrap_or(0);
         v1::Watermark { complete_until: Some(time_to_wire(frontier_ms)), position_token: self.token_key.sign(reached) }
     }

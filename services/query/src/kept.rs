@@ -1,10 +1,12 @@
 //! Answers put together from what was answered before.
 //!
 //! A plan that groups by time is cut into whole buckets of hours that have ended, and what is left: open buckets, and those that
-//! the range cuts. The rows of a whole bucket are kept in the cache under the question without its range, the bucket, and the
-//! epochs of its hours; likewise an answer that has no buckets, if its whole range has ended. A commit that touches an ended hour
-//! gives it a new epoch, so what was kept before is not asked for any more: the cache can make an answer slow, never wrong. And a
-//! range that moves on by a minute recomputes its two ends alone.
+//! the range cuts. Any other is one part. The rows of a part are kept in the cache under the question without its range, the part's times, and the
+//! epochs of its hours. A commit that touches an ended hour gives it a new epoch, so what was kept before is not asked for
+//! any more: the cache can make an answer slow, never wrong. And a range that moves on by a minute recomputes its two ends alone.
+//!
+//! Hours that have not ended have no such epochs. A part with one is kept under the mark of its app, which any commit for it takes
+//! away: what is asked again is computed again only if something came.
 
 use std::{iter, ops::Range, sync::Arc, time::Duration};
 
@@ -23,7 +25,9 @@ use crate::freshness::Ended;
 const MOST_BUCKETS: usize = 1_000;
 /// What is asked for again more rarely may as well be computed.
 const TTL: Duration = Duration::from_secs(24 * 3_600);
-/// Rows of one bucket that are kept, in bytes.
+/// The same for what a range cuts or has not ended: a range by the clock cuts otherwise a moment later.
+const TTL_OF_ENDS: Duration = Duration::from_secs(60);
+/// Rows of one part that are kept, in bytes.
 const MOST_BYTES: usize = 256 << 10;
 /// Times that one query asks for; the last takes in all that follow.
 const MOST_TIMES: usize = 16;
@@ -33,60 +37,66 @@ const AT_ONCE: usize = 8;
 /// A question, and what the cache knows of its answer.
 pub(crate) struct Kept {
     buckets: Buckets,
-    /// Whole buckets of ended hours, from the earliest on, without gaps.
-    whole: Vec<Bucket>,
+    /// All of the range, from the earliest on, without gaps. A bucket lies in one part.
+    parts: Vec<Part>,
+    /// Whether more could be kept if the app had a mark.
+    pub(crate) wants_mark: bool,
 }
 
-struct Bucket {
+struct Part {
     times: Range<i64>,
-    key: String,
+    /// Whether it is one whole bucket.
+    is_whole: bool,
+    /// `None` if it isn't to be kept.
+    key: Option<String>,
     rows: Option<Vec<v1::Row>>,
 }
 
 impl Kept {
-    /// Looks into the cache; `None` if the plan has no whole bucket of ended hours. Errors are the compiler's.
+    /// Looks into the cache; `None` if nothing of the answer would be there. Errors are the compiler's.
     pub(crate) async fn find(plan: &SealedPlan, ended: &Ended, cache: &dyn Cache) -> Result<Option<Self>, Error> {
         let buckets = plan.buckets();
-        let Some(whole) = buckets.whole(ended.until_ms, MOST_BUCKETS).filter(|whole| !whole.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(whole) = buckets.whole(ended.until_ms, MOST_BUCKETS) else { return Ok(None) };
         let question = Question::of(plan)?;
-        let whole = stream::iter(whole).map(|times| {
-            let key = key(question.clone(), &times, &ended.epochs);
+        let parts = parts(&buckets.range, whole).map(|(times, is_whole)| {
+            let key = key(question.clone(), &times, ended);
             async move {
-                let rows = cache.get(&key).await.and_then(|bytes| v1::RowBatch::decode(bytes).ok());
-                Bucket { times, key, rows: rows.map(|batch| batch.rows) }
+                let bytes = match &key {
+                    Some(key) => cache.get(key).await,
+                    None => None,
+                };
+                let rows = bytes.and_then(|bytes| v1::RowBatch::decode(bytes).ok()).map(|batch| batch.rows);
+                Part { times, is_whole, key, rows }
             }
         });
-        let whole = whole.buffered(AT_ONCE).collect().await;
-        Ok(Some(Self { buckets, whole }))
+        let parts: Vec<_> = stream::iter(parts).buffered(AT_ONCE).collect().await;
+        let wants_mark = parts.iter().any(|part| part.key.is_none());
+        Ok(Some(Self { buckets, parts, wants_mark }))
     }
 
     /// Whether the cache had any of it.
     pub(crate) fn has_any(&self) -> bool {
-        self.whole.iter().any(|bucket| bucket.rows.is_some())
+        self.parts.iter().any(|part| part.rows.is_some())
     }
 
-    /// The keys of whole buckets that are left to compute: what is kept of their rows depends on these.
+    /// Whether any of it is to be kept.
+    pub(crate) fn keeps_any(&self) -> bool {
+        self.parts.iter().any(|part| part.key.is_some())
+    }
+
+    /// The keys of what is left to compute: what is kept of it depends on these.
     pub(crate) fn missing_keys(&self) -> impl Iterator<Item = &str> {
-        self.whole.iter().filter(|bucket| bucket.rows.is_none()).map(|bucket| bucket.key.as_str())
+        self.parts.iter().filter(|part| part.rows.is_none()).filter_map(|part| part.key.as_deref())
     }
 
     /// The event times that are left to compute; none if all of the answer is here.
     pub(crate) fn missing(&self) -> Vec<Range<i64>> {
-        let Range { start, end } = self.buckets.range;
-        let (first, last) = match (self.whole.first(), self.whole.last()) {
-            (Some(first), Some(last)) => (first.times.start, last.times.end),
-            _ => (start, start), // all of it is left
-        };
-        let unknown = self.whole.iter().filter(|bucket| bucket.rows.is_none()).map(|bucket| bucket.times.clone());
         let mut missing: Vec<Range<i64>> = Vec::new();
-        for times in iter::once(start..first).chain(unknown).chain(iter::once(last..end)) {
+        for Part { times, .. } in self.parts.iter().filter(|part| part.rows.is_none()) {
             let is_full = missing.len() == MOST_TIMES;
             match missing.last_mut() {
-                _ if times.is_empty() => {}
                 Some(before) if before.end == times.start || is_full => before.end = times.end,
-                _ => missing.push(times),
+                _ => missing.push(times.clone()),
             }
         }
         missing
@@ -95,34 +105,38 @@ impl Kept {
     /// The whole answer, given all rows of the missing times in the engine's order. They are kept if `keep` says so, which nobody
     /// waits for.
     pub(crate) fn put_together(self, computed: Vec<v1::Row>, keep: bool, cache: &Arc<dyn Cache>) -> Vec<v1::Row> {
-        let Self { buckets, whole } = self;
+        let Self { buckets, parts, .. } = self;
+        let time = |row: &v1::Row| buckets.column.map_or(Some(buckets.range.start), |column| time(row, column));
         let mut rows: Vec<(i64, v1::Row)> = Vec::with_capacity(computed.len());
         let mut sound = true;
-        let mut fresh: Vec<v1::RowBatch> = whole.iter().map(|_| v1::RowBatch::default()).collect();
+        let mut fresh: Vec<v1::RowBatch> = parts.iter().map(|_| v1::RowBatch::default()).collect();
         for row in computed {
-            let Some(time) = buckets.column.map_or(Some(buckets.range.start), |column| time(&row, column)) else {
+            let Some(time) = time(&row) else {
                 sound = false; // no bucket of ours
                 rows.push((i64::MIN, row));
                 continue;
             };
-            let at = whole.partition_point(|bucket| bucket.times.end <= time);
-            match whole.get(at).filter(|bucket| bucket.times.contains(&time)) {
+            // The bucket that the range's start cuts begins before it.
+            let at = parts.partition_point(|part| part.times.end <= time);
+            match parts.get(at) {
                 // Computed again between others that were missing.
-                Some(bucket) if bucket.rows.is_some() => continue,
-                Some(bucket) => {
-                    sound &= bucket.times.start == time;
+                Some(part) if part.rows.is_some() => continue,
+                Some(part) => {
+                    sound &= !part.is_whole || buckets.column.is_none() || part.times.start == time;
                     fresh[at].rows.push(row.clone());
                 }
-                None => {}
+                None => sound = false,
             }
             rows.push((time, row));
         }
         let mut news = Vec::new();
-        for (bucket, fresh) in whole.into_iter().zip(fresh) {
-            match bucket.rows {
-                Some(known) => rows.extend(known.into_iter().map(|row| (bucket.times.start, row))),
-                None if sound && fresh.encoded_len() <= MOST_BYTES => news.push((bucket.key, fresh)),
-                None => {}
+        for (part, fresh) in parts.into_iter().zip(fresh) {
+            match (part.rows, part.key) {
+                (Some(known), _) => rows.extend(known.into_iter().map(|row| (time(&row).unwrap_or(i64::MIN), row))),
+                (None, Some(key)) if sound && fresh.encoded_len() <= MOST_BYTES => {
+                    news.push((key, fresh, if part.is_whole { TTL } else { TTL_OF_ENDS }));
+                }
+                (None, _) => {}
             }
         }
         if keep {
@@ -141,14 +155,24 @@ impl Kept {
     }
 }
 
-fn put(news: Vec<(String, v1::RowBatch)>, cache: Arc<dyn Cache>) {
+/// The parts of a range around its whole buckets, and whether each is one.
+fn parts(range: &Range<i64>, whole: Vec<Range<i64>>) -> impl Iterator<Item = (Range<i64>, bool)> + use<> {
+    let Range { start, end } = *range;
+    let first = whole.first().map_or(start, |bucket| bucket.start);
+    let last = whole.last().map_or(start, |bucket| bucket.end);
+    let whole = whole.into_iter().map(|bucket| (bucket, true));
+    let all = iter::once((start..first, false)).chain(whole).chain(iter::once((last..end, false)));
+    all.filter(|(times, _)| !times.is_empty())
+}
+
+fn put(news: Vec<(String, v1::RowBatch, Duration)>, cache: Arc<dyn Cache>) {
     if news.is_empty() {
         return;
     }
     tokio::spawn(async move {
-        let set = |(key, rows): (String, v1::RowBatch)| {
+        let set = |(key, rows, ttl): (String, v1::RowBatch, Duration)| {
             let cache = &cache;
-            async move { cache.set(&key, rows.encode_to_vec().into(), TTL).await }
+            async move { cache.set(&key, rows.encode_to_vec().into(), ttl).await }
         };
         stream::iter(news).for_each_concurrent(AT_ONCE, set).await;
     });
@@ -170,7 +194,7 @@ impl Question {
         Self::of_text(statement.text(), statement.params())
     }
 
-    fn of_text(text: &str, params: &[Param]) -> Self {
+    pub(crate) fn of_text(text: &str, params: &[Param]) -> Self {
         let mut question = Self(Sha256::new());
         question.add_bytes(text.as_bytes());
         for param in params {
@@ -190,21 +214,30 @@ impl Question {
     }
 
     pub(crate) fn hex(self) -> String {
-        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+        let digest = self.digest();
+        digest.chunks_exact(16).map(hex).collect()
     }
 }
 
-/// Of the question, for one bucket, as its hours are now.
-fn key(mut question: Question, times: &Range<i64>, epochs: &[(i64, u128)]) -> String {
+/// Of 16 bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    format!("{:032x}", bytes.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte)))
+}
+
+/// Of the question, for these times, as their hours are now; `None` if one of them hasn't ended and the app has no mark.
+fn key(mut question: Question, times: &Range<i64>, ended: &Ended) -> Option<String> {
     let hash = &mut question.0;
     hash.update(times.start.to_le_bytes());
     hash.update(times.end.to_le_bytes());
-    let first = epochs.partition_point(|(hour, _)| hour + HOUR_MS <= times.start);
-    for (hour, epoch) in epochs[first..].iter().take_while(|(hour, _)| *hour < times.end) {
+    if times.end > ended.until_ms {
+        hash.update(ended.mark?.to_le_bytes());
+    }
+    let first = ended.epochs.partition_point(|(hour, _)| hour + HOUR_MS <= times.start);
+    for (hour, epoch) in ended.epochs[first..].iter().take_while(|(hour, _)| *hour < times.end) {
         hash.update(hour.to_le_bytes());
         hash.update(epoch.to_le_bytes());
     }
-    format!("rows:{}", question.hex())
+    Some(format!("rows:{}", question.hex()))
 }
 
 fn time(row: &v1::Row, column: usize) -> Option<i64> {

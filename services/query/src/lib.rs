@@ -2,7 +2,7 @@
 //!
 //! The path of a query: [`ask`] turns the request, typed or SQL, into one plan and seals it with the scope of the key;
 //! [`freshness`] waits for a position token and reads how far the pipeline has come, *before* the query runs; [`kept`] finds what was
-//! answered before, and [`states`] what of the rest can be put together from states; for what is left [`flight`] joins whoever computes
+//! answered before ([`marks`] helps it for apps that rest), and [`states`] what of the rest can be put together from states; for what is left [`flight`] joins whoever computes
 //! the same just now, or [`admit`] lets it in in its turn; [`run`] compiles, executes and streams; [`answer`] puts rows on the wire. A caller that hangs up drops the stream, and
 //! with it the query in the warehouse, if nobody else waits for it. [`live`] takes the same path again whenever the pipeline has
 //! come further, for all who subscribe to the same; [`export`] takes it with pieces of an answer of any length, as files. While the warehouse is away [`breaker`] refuses at once,
@@ -21,6 +21,7 @@ mod grpc;
 mod kept;
 mod last;
 mod live;
+mod marks;
 mod page;
 mod reads;
 mod run;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use api::v1;
-use formula::{Buckets, SealedPlan};
+use formula::SealedPlan;
 use futures::{Stream, stream};
 use mesh::{context::CallContext, exemplar, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
@@ -32,6 +32,7 @@ use crate::{
     freshness::{AppHours, Ended, Fresh, Freshness},
     kept::{Kept, Question},
     last::Last,
+    marks::Marks,
     spend::Reading,
     states::{Builder, Count, States},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Engine {
     breaker: Breaker,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) freshness: Arc<Freshness>,
+    marks: Marks,
     pub(crate) states: Arc<States>,
     admission: Admission,
     reading: Arc<Reading>,
@@ -117,6 +119,7 @@ impl Engine {
         let limits = Limits::follow(Arc::clone(&cache), directory, ("query", name), 0);
         let reading = Arc::new(Reading::new(limits, &options));
         let freshness = Arc::new(Freshness::new(Arc::clone(&ledger), topic, partitions, token_key));
+        let marks = Marks::new(Arc::clone(&ledger));
         let breaker = Breaker::new(warehouse.clone(), Duration::from_millis(options.silence_ms));
         let admission = Admission::new(&options, now_ms);
         let states = Arc::new(States::new(states, &options, now_ms));
@@ -141,6 +144,7 @@ impl Engine {
             breaker,
             cache,
             freshness,
+            marks,
             states,
             admission,
             reading,
@@ -212,17 +216,17 @@ impl Engine {
             Some(ended) if caller.allows(v1::Route::Cache) => Kept::find(plan, ended, &*self.cache).await?,
             _ => None,
         };
-        if let Some(kept) = kept
+        if kept.as_ref().is_some_and(|kept| kept.wants_mark) {
+            self.marks.want(plan.tenant(), plan.app());
+        }
+        if let Some(kept) = kept.filter(Kept::keeps_any)
             && let Some(answer) = self.put_together(plan, (kept, known), wanted, caller, &fresh, started).await?
         {
             return Ok(answer);
         }
         let work = self.work(plan, None, known, caller).await?;
         let computed = self.compute(work, &[], wanted, caller, &fresh).await?;
-        // States are as of before the query began, all else is as of when it did.
-        let promised = if computed.route == v1::Route::States { computed.oldest(&fresh) } else { &computed.fresh };
-        let info = Some(computed.info(promised, computed.route, computed.truncated, started));
-        Ok(v1::Result { columns: columns(plan), rows: rows(computed), info })
+        Ok(computed.result(plan, &fresh, started))
     }
 
     /// Which hours of the plan's range have ended; `None` if nobody would ask.
@@ -250,11 +254,14 @@ impl Engine {
             }
         };
         if computed.truncated {
-            return Ok(None); // some of them between others, where nobody would look for the end
+            // Some of them between others, where nobody would look for the end.
+            return Ok((!kept.has_any()).then(|| computed.result(plan, fresh, started)));
         }
-        let route = if kept.has_any() || missing.is_empty() { v1::Route::Cache } else { computed.route };
-        let keep = !computed.is_kept.swap(true, Ordering::Relaxed);
-        let mut info = computed.info(computed.oldest(fresh), route, false, started);
+        let (has_any, keep) = (kept.has_any(), !computed.is_kept.swap(true, Ordering::Relaxed));
+        let mut info = computed.info(if has_any { computed.oldest(fresh) } else { computed.promised(fresh) }, started);
+        if has_any {
+            info.route = v1::Route::Cache.into();
+        }
         let mut rows = kept.put_together(rows(computed), keep, &self.cache);
         info.truncated = rows.len() > self.options.max_rows;
         rows.truncate(self.options.max_rows);
@@ -420,9 +427,20 @@ impl Computed {
         if self.fresh.reached.covers(&then.reached) { then } else { &self.fresh }
     }
 
-    fn info(&self, fresh: &Fresh, route: v1::Route, truncated: bool, started: Instant) -> v1::ResultInfo {
+    /// What it may promise by itself: states are as of before the query began, all else is as of when it did.
+    fn promised<'a>(&'a self, then: &'a Fresh) -> &'a Fresh {
+        if self.route == v1::Route::States { self.oldest(then) } else { &self.fresh }
+    }
+
+    fn info(&self, fresh: &Fresh, started: Instant) -> v1::ResultInfo {
         let (watermark, cost) = (Some(fresh.watermark.clone()), Some(cost(started, self.queued, self.read)));
-        v1::ResultInfo { watermark, route: route.into(), cost, truncated, stale: false }
+        v1::ResultInfo { watermark, route: self.route.into(), cost, truncated: self.truncated, stale: false }
+    }
+
+    /// All of the answer, to one who asked as of then.
+    fn result(self: Arc<Self>, plan: &SealedPlan, then: &Fresh, started: Instant) -> v1::Result {
+        let info = Some(self.info(self.promised(then), started));
+        v1::Result { columns: columns(plan), rows: rows(self), info }
     }
 }
 
@@ -434,10 +452,9 @@ pub(crate) fn range(plan: &SealedPlan) -> Range<i64> {
 
 /// The hours that it matters of whether they have ended; `None` if it doesn't of any.
 pub(crate) fn hours(plan: &SealedPlan) -> Option<AppHours> {
-    let Buckets { column, range: times, .. } = plan.buckets();
-    let is_whole = column.is_some() || times.end < i64::MAX || plan.mergeable().is_ok();
+    let times = plan.buckets().range;
     let (tenant, app) = (plan.tenant().clone(), plan.app().clone());
-    (is_whole && times.start > i64::MIN).then_some(AppHours { tenant, app, times })
+    (times.start > i64::MIN).then_some(AppHours { tenant, app, times })
 }
 
 /// Those that were computed; nobody else may wait for them.

@@ -21,7 +21,11 @@ use storage::{BucketState, STATES_LAST_MS};
 pub(crate) use asked::Standing;
 pub(crate) use build::Builder;
 
-use crate::{freshness::Ended, kept::Question, states::asked::Asked};
+use crate::{
+    freshness::Ended,
+    kept::{self, Question},
+    states::asked::Asked,
+};
 
 /// Fewer hours than that are as soon gathered from their events.
 const LEAST_HOURS: i64 = 6;
@@ -133,7 +137,8 @@ const fn up(ms: i64, length_ms: i64) -> i64 {
 pub(crate) fn shape(plan: &SealedPlan) -> Result<String, Error> {
     // Of any run they are the same.
     let run = Run { times: 0..HOUR_MS, length: Length::Hour, first_piece: 0, life: 0 };
-    let mut question = Question::of_statement(&plan.states("", &run)?);
+    let (text, params) = plan.spelled_states("", &run)?;
+    let mut question = Question::of_text(&text, &params);
     question.add_bytes(&[FORMAT]);
     Ok(question.hex()[..32].to_owned())
 }
@@ -152,7 +157,7 @@ pub(crate) fn epochs_of(times: Range<i64>, epochs: &[(i64, u128)]) -> String {
     if !any {
         return String::new();
     }
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    kept::hex(&hash.finalize()[..16])
 }
 
 /// The buckets that are kept under the epochs of now, the longest first, and the times between them.

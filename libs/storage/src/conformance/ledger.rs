@@ -3,11 +3,12 @@ use std::{
     sync::Arc,
 };
 
-use model::{DAY_MS, HOUR_MS};
+use model::{AppId, DAY_MS, HOUR_MS, TenantId};
 
 use super::{app, tenant};
 use crate::{
-    Commit, ExpiringDay, Ledger, LedgerError, MetaError, Metastore, PartitionState, Pending, Topic, TouchedHour,
+    Commit, Epochs, ExpiringDay, Ledger, LedgerError, MetaError, Metastore, PartitionState, Pending, Reached, Topic,
+    TouchedHour,
 };
 
 /// The ledger's protocol, rule by rule.
@@ -21,6 +22,7 @@ pub async fn ledger(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     a_fenced_worker_changes_nothing(&*new().await).await;
     only_hours_that_had_ended_get_a_new_epoch(&*new().await).await;
     epochs_change_when_asked_to(&*new().await).await;
+    a_mark_stands_until_something_comes_for_its_app(&*new().await).await;
     the_frontier_never_falls(&*new().await).await;
     only_an_idle_partition_advances(&*new().await).await;
     epochs_are_listed_for_one_app_and_range(&*new().await).await;
@@ -57,10 +59,12 @@ async fn state(store: &dyn Ledger) -> PartitionState {
 
 async fn epochs(store: &dyn Ledger) -> HashMap<i64, u128> {
     let all = i64::MIN..i64::MAX;
-    let (epochs, partitions) = store.epochs(&topic(), &tenant("acme"), &app("web"), all.start, all.end).await.unwrap();
-    assert_eq!(partitions, store.partitions(&topic()).await.unwrap());
-    assert!(epochs.is_sorted_by(|a, b| a.0 < b.0));
-    epochs.into_iter().map(|(hour_ms, epoch)| (hour_ms / HOUR_MS, epoch)).collect()
+    let epochs = store.epochs(&topic(), &tenant("acme"), &app("web"), all.start, all.end).await.unwrap();
+    let Epochs { hours, reached, .. } = epochs;
+    let states: Vec<_> = store.partitions(&topic()).await.unwrap().iter().map(Reached::from).collect();
+    assert_eq!((&reached, &store.reached(&topic()).await.unwrap()), (&states, &states));
+    assert!(hours.is_sorted_by(|a, b| a.0 < b.0));
+    hours.into_iter().map(|(hour_ms, epoch)| (hour_ms / HOUR_MS, epoch)).collect()
 }
 
 #[track_caller]
@@ -95,6 +99,8 @@ async fn topics_and_their_lives_are_apart(store: &dyn Ledger) {
     }
     let numbers: Vec<_> = store.partitions(&topic()).await.unwrap().iter().map(|p| p.partition).collect();
     assert_eq!(numbers, [0, 1, 2]);
+    let all = store.partitions(&topic()).await.unwrap();
+    assert_eq!(store.reached(&topic()).await.unwrap(), all.iter().map(Reached::from).collect::<Vec<_>>());
 }
 
 async fn a_partition_s_shard_changes_only_with_nothing_pending(store: &dyn Ledger) {
@@ -227,6 +233,45 @@ async fn epochs_change_when_asked_to(store: &dyn Ledger) {
     assert!(second[&5] != first[&5] && second[&1_000_000] == first[&1_000_000]);
 }
 
+async fn a_mark_stands_until_something_comes_for_its_app(store: &dyn Ledger) {
+    let (acme, beta, web, ios) = (tenant("acme"), tenant("beta"), app("web"), app("ios"));
+    let marks = async || {
+        let mark = async |of: &TenantId, app: &AppId| store.epochs(&topic(), of, app, 0, 0).await.unwrap().mark;
+        [mark(&acme, &web).await, mark(&acme, &ios).await, mark(&beta, &web).await]
+    };
+    assert_eq!(marks().await, [None; 3]);
+    for (of, app) in [(&acme, &web), (&acme, &ios), (&beta, &web), (&acme, &web)] {
+        store.mark(of, app).await.unwrap();
+    }
+    let first = marks().await;
+    assert_eq!(first.iter().flatten().collect::<HashSet<_>>().len(), 3);
+    store.mark(&acme, &web).await.unwrap();
+    let generation = store.claim(&topic(), 0, "a").await.unwrap().generation;
+    store.advance(&topic(), 0, generation, 0, 100 * HOUR_MS).await.unwrap();
+    store.begin(&topic(), 0, generation, pending(0, 9)).await.unwrap();
+    store.change_epochs(vec![hour(3)]).await.unwrap();
+    assert_eq!(marks().await, first, "it is nothing of these that they tell of");
+    store.commit(&topic(), 0, generation, commit(10, 0, &[])).await.unwrap();
+    assert_eq!(marks().await, first, "nothing was for them");
+    // Of an hour that ended, of one that didn't, and of both.
+    for (at, (hours, app)) in (10u64..).zip([(&[3][..], &web), (&[1_000], &ios), (&[3, 1_000], &web)]) {
+        store.mark(&acme, app).await.unwrap();
+        let before = marks().await;
+        store.begin(&topic(), 0, generation, pending(at, at)).await.unwrap();
+        assert_eq!(marks().await, before);
+        let mut touched = commit(at + 1, 0, hours);
+        touched.hours.iter_mut().for_each(|hour| hour.app = app.clone());
+        store.commit(&topic(), 0, generation, touched).await.unwrap();
+        let lost = usize::from(*app == ios);
+        let after = marks().await;
+        assert_eq!(after[lost], None);
+        assert!((0..3).filter(|mark| *mark != lost).all(|mark| after[mark] == before[mark]));
+    }
+    store.mark(&acme, &web).await.unwrap();
+    let again = marks().await;
+    assert!(again[0].is_some() && again[0] != first[0] && again[2] == first[2]);
+}
+
 async fn the_frontier_never_falls(store: &dyn Ledger) {
     let generation = store.claim(&topic(), 0, "a").await.unwrap().generation;
     store.advance(&topic(), 0, generation, 0, 100).await.unwrap();
@@ -263,8 +308,8 @@ async fn epochs_are_listed_for_one_app_and_range(store: &dyn Ledger) {
     store.commit(&topic(), 0, generation, touched).await.unwrap();
     let hours = async |of: &str, id: &str, from: i64, to: i64| {
         let (of, id) = (tenant(of), app(id));
-        let (epochs, _) = store.epochs(&topic(), &of, &id, from, to).await.unwrap();
-        epochs.iter().map(|(hour_ms, _)| hour_ms / HOUR_MS).collect::<Vec<_>>()
+        let epochs = store.epochs(&topic(), &of, &id, from, to).await.unwrap();
+        epochs.hours.iter().map(|(hour_ms, _)| hour_ms / HOUR_MS).collect::<Vec<_>>()
     };
     assert_eq!(hours("acme", "web", 2 * HOUR_MS, 4 * HOUR_MS).await, [2, 3]);
     assert_eq!(hours("acme", "web", 2 * HOUR_MS + 1, 4 * HOUR_MS + 1).await, [3, 4]);
@@ -273,8 +318,8 @@ async fn epochs_are_listed_for_one_app_and_range(store: &dyn Ledger) {
     assert_eq!(hours("beta", "ios", 0, 9 * HOUR_MS).await, [0; 0]);
     // What is known of an hour outlives the topic's life.
     let next_life = Topic { incarnation: 0, ..topic() };
-    let (kept, partitions) = store.epochs(&next_life, &tenant("acme"), &app("ios"), 0, 9 * HOUR_MS).await.unwrap();
-    assert_eq!((kept.len(), partitions.len()), (1, 0));
+    let kept = store.epochs(&next_life, &tenant("acme"), &app("ios"), 0, 9 * HOUR_MS).await.unwrap();
+    assert_eq!((kept.hours.len(), kept.reached.len()), (1, 0));
 }
 
 async fn readers_see_one_snapshot(store: Arc<dyn Metastore>) {
@@ -288,9 +333,9 @@ async fn readers_see_one_snapshot(store: Arc<dyn Metastore>) {
                 let mut seen = Vec::new();
                 loop {
                     let (topic, acme, web) = (topic(), tenant("acme"), app("web"));
-                    let (epochs, partitions) = store.epochs(&topic, &acme, &web, 0, HOUR_MS).await.unwrap();
-                    seen.push((partitions[0].committed, epochs.first().map(|(_, epoch)| *epoch)));
-                    if partitions[0].committed == COMMITS {
+                    let Epochs { hours, reached, .. } = store.epochs(&topic, &acme, &web, 0, HOUR_MS).await.unwrap();
+                    seen.push((reached[0].committed, hours.first().map(|(_, epoch)| *epoch)));
+                    if reached[0].committed == COMMITS {
                         return seen;
                     }
                 }

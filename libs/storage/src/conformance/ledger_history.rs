@@ -184,8 +184,8 @@ async fn compare(store: &dyn Ledger, topic: &Topic, model: &mut Model, context: 
     }
     let mut stored = HashMap::new();
     for (of, name) in APPS.iter().enumerate() {
-        let (epochs, _) = store.epochs(topic, &tenant("acme"), &app(name), i64::MIN, i64::MAX).await.unwrap();
-        stored.extend(epochs.into_iter().map(|(hour_ms, epoch)| ((of, hour_ms), epoch)));
+        let epochs = store.epochs(topic, &tenant("acme"), &app(name), i64::MIN, i64::MAX).await.unwrap();
+        stored.extend(epochs.hours.into_iter().map(|(hour_ms, epoch)| ((of, hour_ms), epoch)));
     }
     for (hour, epoch) in &stored {
         let same = model.epochs.get(hour) == Some(epoch);

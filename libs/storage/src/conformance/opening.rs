@@ -33,7 +33,7 @@ async fn what_was_written_is_there_when_it_is_opened_again(url: &str) {
     store.commit(&topic, 0, generation, Commit { end: 5, frontier_ms: 0, hours }).await.unwrap();
     store.begin(&topic, 0, generation, Pending { first: 5, last: 6, since_ms: 10 }).await.unwrap();
     let before = store.epochs(&topic, &acme, &web, 0, HOUR_MS).await.unwrap();
-    assert_eq!(before.0.len(), 1);
+    assert_eq!(before.hours.len(), 1);
     drop(store); // not closed: as after a crash
 
     let store = open(url).await;

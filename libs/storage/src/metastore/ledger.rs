@@ -1,9 +1,11 @@
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use model::{AppId, DAY_MS, HOUR_MS, Incarnation, Offset, PartitionId, TenantId};
 
 use super::SqlMetastore;
 use crate::{
-    Commit, ExpiringDay, Ledger, LedgerError, MetaError, PartitionState, Pending, Topic, TouchedHour,
+    Commit, Epochs, ExpiringDay, Ledger, LedgerError, MetaError, PartitionState, Pending, Reached, Topic, TouchedHour,
     sql::{
         Statement, Transaction,
         ledger::{self as sql, stored},
@@ -98,6 +100,7 @@ impl Ledger for SqlMetastore {
             let what = format!("a commit up to {} doesn't end what is pending", commit.end);
             return Err(refusal(&mut transaction, topic, partition, generation, None, &what).await);
         };
+        unmark(&mut transaction, &commit.hours).await?;
         change_epochs(&mut transaction, commit.hours, frontier_ms).await?;
         let raise = on_partition(sql::RAISE_FRONTIER, topic, partition).bind(commit.frontier_ms);
         transaction.execute(raise).await?;
@@ -134,6 +137,12 @@ impl Ledger for SqlMetastore {
         states(self.database.fetch_all(all_partitions(topic)).await?)
     }
 
+    async fn reached(&self, topic: &Topic) -> Result<Vec<Reached>, MetaError> {
+        let select = query(sql::REACHED).bind(&topic.name).bind(topic.incarnation.cast_signed());
+        let list: Option<(Option<String>,)> = self.database.fetch_optional(select).await?;
+        sql::reached(list.and_then(|(list,)| list).as_deref())
+    }
+
     async fn epochs(
         &self,
         topic: &Topic,
@@ -141,18 +150,23 @@ impl Ledger for SqlMetastore {
         app: &AppId,
         from_ms: i64,
         to_ms: i64,
-    ) -> Result<(Vec<(i64, u128)>, Vec<PartitionState>), MetaError> {
+    ) -> Result<Epochs, MetaError> {
         let select = query(sql::EPOCHS).bind(&topic.name).bind(topic.incarnation.cast_signed());
         let select = select.bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
-        let rows: Vec<sql::EpochRow> = self.database.fetch_all(select).await?;
-        let (mut epochs, mut partitions) = (Vec::new(), Vec::new());
-        for sql::EpochRow { hour_ms, epoch, partition } in rows {
-            match (hour_ms, epoch) {
-                (Some(hour_ms), Some(epoch)) => epochs.push((hour_ms, sql::epoch_id(&epoch)?)),
-                _ => partitions.push(PartitionState::try_from(partition)?),
-            }
-        }
-        Ok((epochs, partitions))
+        type Lists = (Option<String>, Option<String>, Option<String>);
+        let lists: Option<Lists> = self.database.fetch_optional(select).await?;
+        let (reached, hours, mark) = lists.unwrap_or_default();
+        Ok(Epochs {
+            hours: sql::hours(hours.as_deref())?,
+            mark: mark.as_deref().map(sql::epoch_id).transpose()?,
+            reached: sql::reached(reached.as_deref())?,
+        })
+    }
+
+    async fn mark(&self, tenant: &TenantId, app: &AppId) -> Result<(), MetaError> {
+        let mark = query(sql::MARK).bind(tenant.as_str()).bind(app.as_str()).bind(sql::new_epoch());
+        self.database.execute(mark).await?;
+        Ok(())
     }
 
     async fn expire(&self, days: &[ExpiringDay]) -> Result<(), MetaError> {
@@ -208,6 +222,20 @@ fn in_order(days: &[ExpiringDay]) -> Vec<&ExpiringDay> {
 /// A statement whose first three parameters name the partition.
 pub(super) fn on_partition(text: &'static str, topic: &Topic, partition: PartitionId) -> Statement {
     query(text).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition))
+}
+
+/// Takes their marks from the apps. Few have one: those that are looked at, and for which nothing comes.
+async fn unmark(transaction: &mut Transaction, hours: &[TouchedHour]) -> Result<(), MetaError> {
+    let touched: HashSet<_> = hours.iter().map(|hour| (hour.tenant.as_str(), hour.app.as_str())).collect();
+    if touched.is_empty() {
+        return Ok(());
+    }
+    for (tenant, app) in transaction.fetch_all::<(String, String)>(query(sql::MARKED)).await? {
+        if touched.contains(&(tenant.as_str(), app.as_str())) {
+            transaction.execute(query(sql::UNMARK).bind(tenant).bind(app)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a new epoch to each of the hours that had ended by `frontier_ms`.

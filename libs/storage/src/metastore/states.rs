@@ -23,13 +23,9 @@ impl States for SqlMetastore {
         since_ms: i64,
     ) -> Result<(i64, Vec<BucketState>), MetaError> {
         let select = of_app(sql::STATES, tenant, app).bind(shape).bind(from_ms).bind(to_ms).bind(since_ms);
-        type Row = (i64, Option<i64>, Option<i64>, Option<String>, Option<i64>);
-        let rows: Vec<Row> = self.database.fetch_all(select).await?;
-        let life = rows.first().map_or(0, |row| row.0);
-        let state = |(_, bucket_ms, length_ms, epochs, piece): Row| {
-            Some(BucketState { bucket_ms: bucket_ms?, length_ms: length_ms?, epochs: epochs?, piece: piece? })
-        };
-        Ok((life, rows.into_iter().filter_map(state).collect()))
+        let row: Option<(Option<i64>, Option<String>)> = self.database.fetch_optional(select).await?;
+        let (life, list) = row.unwrap_or_default();
+        Ok((life.unwrap_or(0), sql::states(list.as_deref())?))
     }
 
     async fn keep_states(

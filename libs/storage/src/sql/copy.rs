@@ -13,7 +13,7 @@ use sqlx::{
 
 use super::{
     database::{Database, Value},
-    states,
+    ledger, states,
 };
 use crate::{
     MetaError,
@@ -64,7 +64,7 @@ macro_rules! values {
 }
 
 impl Database {
-    /// Everything as of one instant but states, into a new file; writers go on meanwhile.
+    /// Everything as of one instant but states and marks, into a new file; writers go on meanwhile.
     pub(crate) async fn copy_into(&self, into: &Path) -> Result<(), MetaError> {
         if let Self::Sqlite(database) = self {
             database.copy_into(into).await?;
@@ -75,7 +75,7 @@ impl Database {
             read_postgres(database, &mut whole).await?;
             whole.commit().await?;
         }
-        for statement in [states::NEXT_LIVES, states::FORGET_ALL] {
+        for statement in [states::NEXT_LIVES, states::FORGET_ALL, ledger::UNMARK_ALL] {
             sqlx::query(statement).execute(&mut file).await?;
         }
         Ok(file.close().await?)

@@ -3,8 +3,8 @@
 use model::{AppId, PartitionId, TenantId};
 use sqlx::FromRow;
 
-use super::damaged;
-use crate::{ExpiringDay, LedgerError, MetaError, PartitionState, Pending};
+use super::{damaged, listed};
+use crate::{ExpiringDay, LedgerError, MetaError, PartitionState, Pending, Reached};
 
 /// $1 topic, $2 incarnation, $3 partition, $4 owner.
 pub(crate) const CLAIM: &str = "INSERT INTO ledger_partitions (topic, incarnation, number, generation, owner, committed, \
@@ -47,11 +47,25 @@ pub(crate) const PARTITIONS: &str = "SELECT number, generation, owner, committed
 /// $1 tenant, $2 app, $3 hour, $4 epoch.
 pub(crate) const CHANGE_EPOCH: &str = "INSERT INTO ledger_epochs (tenant, app, hour_ms, epoch) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (tenant, app, hour_ms) DO UPDATE SET epoch = excluded.epoch";
+// Every query reads one of these two. Of one row, since SQLite's thread and the reader's take turns row by row, which takes longer than to read it.
+/// $1 topic, $2 incarnation.
+pub(crate) const REACHED: &str = "SELECT string_agg(number || ' ' || committed || ' ' || frontier_ms, ',') \
+     FROM ledger_partitions WHERE topic = $1 AND incarnation = $2";
 /// $1 topic, $2 incarnation, $3 tenant, $4 app, $5 from, $6 to. One statement sees one snapshot, and is one round trip.
-pub(crate) const EPOCHS: &str = "SELECT number, generation, owner, committed, pending_last, pending_since_ms, \
-     frontier_ms, hold, shard, NULL AS hour_ms, NULL AS epoch FROM ledger_partitions WHERE topic = $1 AND incarnation = $2 \
-     UNION ALL SELECT 0, 0, '', 0, NULL, NULL, 0, NULL, 0, hour_ms, epoch FROM ledger_epochs \
-     WHERE tenant = $3 AND app = $4 AND hour_ms >= $5 AND hour_ms < $6 ORDER BY hour_ms, number";
+pub(crate) const EPOCHS: &str = "SELECT (SELECT string_agg(number || ' ' || committed || ' ' || frontier_ms, ',') \
+     FROM ledger_partitions WHERE topic = $1 AND incarnation = $2), \
+     (SELECT string_agg(hour_ms || ' ' || epoch, ',') FROM ledger_epochs \
+     WHERE tenant = $3 AND app = $4 AND hour_ms >= $5 AND hour_ms < $6), \
+     (SELECT mark FROM ledger_marks WHERE tenant = $3 AND app = $4)";
+
+/// $1 tenant, $2 app, $3 mark.
+pub(crate) const MARK: &str = "INSERT INTO ledger_marks (tenant, app, mark) VALUES ($1, $2, $3) \
+     ON CONFLICT (tenant, app) DO NOTHING";
+pub(crate) const MARKED: &str = "SELECT tenant, app FROM ledger_marks ORDER BY tenant, app";
+/// $1 tenant, $2 app.
+pub(crate) const UNMARK: &str = "DELETE FROM ledger_marks WHERE tenant = $1 AND app = $2";
+/// Of all apps.
+pub(crate) const UNMARK_ALL: &str = "DELETE FROM ledger_marks";
 
 /// $1 topic, $2 identity.
 pub(crate) const LIFE: &str = "SELECT incarnation FROM ledger_topics WHERE topic = $1 AND identity = $2";
@@ -86,15 +100,6 @@ pub(crate) struct PartitionRow {
     frontier_ms: i64,
     hold: Option<String>,
     shard: i64,
-}
-
-/// An epoch, or else a partition.
-#[derive(FromRow)]
-pub(crate) struct EpochRow {
-    pub(crate) hour_ms: Option<i64>,
-    pub(crate) epoch: Option<String>,
-    #[sqlx(flatten)]
-    pub(crate) partition: PartitionRow,
 }
 
 impl TryFrom<PartitionRow> for PartitionState {
@@ -143,6 +148,23 @@ impl TryFrom<ExpiringRow> for ExpiringDay {
 pub(crate) fn stored(number: u64, partition: PartitionId) -> Result<i64, LedgerError> {
     let out_of_order = |_| LedgerError::OutOfOrder { partition, what: format!("{number} is beyond 2^63") };
     i64::try_from(number).map_err(out_of_order)
+}
+
+/// Partitions as [`REACHED`] lists them, by number.
+pub(crate) fn reached(list: Option<&str>) -> Result<Vec<Reached>, MetaError> {
+    let reached = |[partition, committed, frontier_ms]: [&str; 3]| {
+        Ok(Reached {
+            partition: partition.parse().map_err(damaged)?,
+            committed: committed.parse().map_err(damaged)?,
+            frontier_ms: frontier_ms.parse().map_err(damaged)?,
+        })
+    };
+    listed(list, reached)
+}
+
+/// Epochs as [`EPOCHS`] lists them, by hour.
+pub(crate) fn hours(list: Option<&str>) -> Result<Vec<(i64, u128)>, MetaError> {
+    listed(list, |[hour_ms, epoch]: [&str; 2]| Ok((hour_ms.parse().map_err(damaged)?, epoch_id(epoch)?)))
 }
 
 /// A new epoch's id: 128 bits of which no two are alike.

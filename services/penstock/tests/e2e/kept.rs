@@ -26,6 +26,7 @@ fn instant(ms: i64) -> String {
 }
 
 /// Someone who sends events and looks at a dashboard.
+#[derive(Clone)]
 pub struct Board<'a> {
     house: &'a House,
     key: String,
@@ -130,6 +131,90 @@ async fn a_dashboard_is_kept(house: &House) {
     let total = |rows: &[Vec<Value>]| rows.iter().map(|row| row[2].as_i64().unwrap()).sum::<i64>();
     // A minute's worth of the window may have passed meanwhile, and with it the oldest event.
     assert!((1..=2).contains(&(total(&after) - total(&before))), "{before:?}\n{after:?}");
+}
+
+/// Hours that have not ended are kept as long as nothing comes for the app.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_ended_is_kept_until_something_comes() {
+    let house = House::start().await;
+    what_has_not_ended_is_kept(&house).await;
+
+    let board = Board::new(&house, "olive").await;
+    let sql = format!("SELECT COUNT(*) n FROM events WHERE timestamp >= '{}'", instant(now_ms() - 3 * HOUR_MS));
+    let before = board.kept(&sql).await;
+    house.kill_warehouse();
+    assert_eq!(board.ask(&sql, "").await, (before, "ROUTE_CACHE".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_so_it_is_until_something_comes_on_a_cluster() {
+    what_has_not_ended_is_kept(&*stand::shared().await).await;
+}
+
+async fn what_has_not_ended_is_kept(house: &House) {
+    let (mut ours, mut theirs) = (Board::new(house, "olive").await, Board::new(house, "teal").await);
+    ours.send(&[(0, 1), (HOUR_MS, 2), (30 * HOUR_MS, 3)]).await;
+    theirs.send(&[(0, 1)]).await;
+    // Whole hours, what the range cuts and what has not ended; a number; and the first few, with no end.
+    let from = now_ms() - 2 * HOUR_MS - 1_000;
+    let asked = [
+        format!(
+            "SELECT date_trunc('hour', timestamp) t, COUNT(*) n FROM events \
+             WHERE timestamp >= '{}' AND timestamp < '{}' GROUP BY t ORDER BY t",
+            instant(from),
+            instant(now_ms() + HOUR_MS / 2)
+        ),
+        format!("SELECT COUNT(*) n, COUNT(DISTINCT user_id) m FROM events WHERE timestamp >= '{}'", instant(from)),
+        format!(
+            "SELECT event_type, COUNT(*) n FROM events WHERE timestamp >= '{}' GROUP BY event_type ORDER BY n DESC LIMIT 1",
+            instant(from)
+        ),
+    ];
+    let total = |rows: &[Vec<Value>]| rows.iter().map(|row| row.last().unwrap().as_i64().unwrap()).sum::<i64>();
+    for sql in &asked {
+        let kept = ours.kept(sql).await;
+        if !sql.ends_with("LIMIT 1") {
+            assert_eq!(kept, ours.computed(sql, "").await);
+        }
+        theirs.send(&[(0, 5)]).await;
+        theirs.ask(sql, "").await;
+        let (after, route) = ours.ask(sql, "").await;
+        assert_eq!((after, route.as_str()), (kept, "ROUTE_CACHE"), "of others' events nothing is in it");
+    }
+    // Of each kind of hour. What was acknowledged is in the next answer, kept or not.
+    let mut expected = total(&ours.kept(&asked[0]).await);
+    assert_eq!(expected, 2);
+    for (round, ago) in [0, HOUR_MS, 0, 2 * HOUR_MS, 0, -60_000, 0].into_iter().enumerate() {
+        ours.send(&[(ago, 10 + round as u32)]).await;
+        expected += 1;
+        for sql in &asked[..2] {
+            let (rows, route) = ours.ask(sql, "").await;
+            assert_eq!(total(&rows), expected, "{sql} after {round}, by {route}");
+        }
+        assert_eq!(total(&ours.kept(&asked[0]).await), expected);
+    }
+    // Whoever asks while events come is told of all that were acknowledged when it asked.
+    let acknowledged = AtomicU32::new(0);
+    let (mut writer, asked) = (Board { token: String::new(), ..ours.clone() }, &asked[0]);
+    let writes = async {
+        for user in 0..60 {
+            writer.send(&[(0, user)]).await;
+            let (seen, _) = writer.ask(asked, "").await;
+            assert!(total(&seen) > expected + i64::from(user), "{user}: {seen:?}");
+            acknowledged.store(user + 1, Ordering::SeqCst);
+        }
+    };
+    let reads = async {
+        let mut before = 0;
+        while acknowledged.load(Ordering::SeqCst) < 60 {
+            let least = expected + i64::from(acknowledged.load(Ordering::SeqCst));
+            let seen = total(&ours.ask(asked, "").await.0);
+            assert!(seen >= least.max(before) && seen <= expected + 60, "{seen} of {least}");
+            before = seen;
+        }
+    };
+    futures::join!(writes, reads);
+    assert_eq!(total(&ours.kept(asked).await), expected + 60);
 }
 
 /// Whatever is asked again and again while events come late: the answer is that of the events.

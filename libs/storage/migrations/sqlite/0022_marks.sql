@@ -1,0 +1,7 @@
+-- Apps for which nothing was committed since somebody asked to know.
+CREATE TABLE ledger_marks (
+    tenant TEXT NOT NULL,
+    app    TEXT NOT NULL,
+    mark   TEXT NOT NULL, -- 128 random bits in hex
+    PRIMARY KEY (tenant, app)
+);
