@@ -2115,8 +2115,10 @@ type ExplainRequest struct {
 	//	*ExplainRequest_Query
 	//	*ExplainRequest_Sql
 	Question isExplainRequest_Question `protobuf_oneof:"question"`
-	// The zone; the token is not waited for.
-	Options       *ReadOptions `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	// The zone; the token is not waited for, unless the question is to be answered.
+	Options *ReadOptions `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	// Whether to answer the question, too, as if it had been asked, and say what that took in place of the answer.
+	Analyze       bool `protobuf:"varint,4,opt,name=analyze,proto3" json:"analyze,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2183,6 +2185,13 @@ func (x *ExplainRequest) GetOptions() *ReadOptions {
 	return nil
 }
 
+func (x *ExplainRequest) GetAnalyze() bool {
+	if x != nil {
+		return x.Analyze
+	}
+	return false
+}
+
 type isExplainRequest_Question interface {
 	isExplainRequest_Question()
 }
@@ -2219,8 +2228,14 @@ type ExplainResponse struct {
 	// How many bytes it is expected to read from tables if nothing of it comes from the cache, by what queries of the app read of
 	// late: by this it would wait for its turn.
 	EstimatedBytes uint64 `protobuf:"varint,7,opt,name=estimated_bytes,json=estimatedBytes,proto3" json:"estimated_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The same in rows.
+	EstimatedRows uint64 `protobuf:"varint,8,opt,name=estimated_rows,json=estimatedRows,proto3" json:"estimated_rows,omitempty"`
+	// What answering it took, if that was asked for.
+	Actual *Cost `protobuf:"bytes,9,opt,name=actual,proto3" json:"actual,omitempty"`
+	// The route that the answer took then.
+	ActualRoute   Route `protobuf:"varint,10,opt,name=actual_route,json=actualRoute,proto3,enum=penstock.v1.Route" json:"actual_route,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
@@ -2300,6 +2315,27 @@ func (x *ExplainResponse) GetEstimatedBytes() uint64 {
 		return x.EstimatedBytes
 	}
 	return 0
+}
+
+func (x *ExplainResponse) GetEstimatedRows() uint64 {
+	if x != nil {
+		return x.EstimatedRows
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetActual() *Cost {
+	if x != nil {
+		return x.Actual
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetActualRoute() Route {
+	if x != nil {
+		return x.ActualRoute
+	}
+	return Route_ROUTE_UNSPECIFIED
 }
 
 // Which app to describe.
@@ -2685,13 +2721,14 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\x12\x12\n" +
 	"\x04last\x18\x05 \x01(\bR\x04last\x124\n" +
 	"\twatermark\x18\x06 \x01(\v2\x16.penstock.v1.WatermarkR\twatermark\x12!\n" +
-	"\fcontent_type\x18\a \x01(\tR\vcontentType\"\xac\x01\n" +
+	"\fcontent_type\x18\a \x01(\tR\vcontentType\"\xc6\x01\n" +
 	"\x0eExplainRequest\x12/\n" +
 	"\x05query\x18\x01 \x01(\v2\x17.penstock.v1.TypedQueryH\x00R\x05query\x12)\n" +
 	"\x03sql\x18\x02 \x01(\v2\x15.penstock.v1.SqlQueryH\x00R\x03sql\x122\n" +
-	"\aoptions\x18\x03 \x01(\v2\x18.penstock.v1.ReadOptionsR\aoptionsB\n" +
+	"\aoptions\x18\x03 \x01(\v2\x18.penstock.v1.ReadOptionsR\aoptions\x12\x18\n" +
+	"\aanalyze\x18\x04 \x01(\bR\aanalyzeB\n" +
 	"\n" +
-	"\bquestion\"\xe9\x02\n" +
+	"\bquestion\"\xf2\x03\n" +
 	"\x0fExplainResponse\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x10\n" +
 	"\x03sql\x18\x02 \x01(\tR\x03sql\x12L\n" +
@@ -2701,7 +2738,11 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\acolumns\x18\x04 \x03(\v2\x13.penstock.v1.ColumnR\acolumns\x12(\n" +
 	"\x05route\x18\x05 \x01(\x0e2\x12.penstock.v1.RouteR\x05route\x12!\n" +
 	"\froute_reason\x18\x06 \x01(\tR\vrouteReason\x12'\n" +
-	"\x0festimated_bytes\x18\a \x01(\x04R\x0eestimatedBytes\x1a=\n" +
+	"\x0festimated_bytes\x18\a \x01(\x04R\x0eestimatedBytes\x12%\n" +
+	"\x0eestimated_rows\x18\b \x01(\x04R\restimatedRows\x12)\n" +
+	"\x06actual\x18\t \x01(\v2\x11.penstock.v1.CostR\x06actual\x125\n" +
+	"\factual_route\x18\n" +
+	" \x01(\x0e2\x12.penstock.v1.RouteR\vactualRoute\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
@@ -2820,7 +2861,8 @@ var file_penstock_v1_query_proto_goTypes = []any{
 	(*Watermark)(nil),             // 44: penstock.v1.Watermark
 	(*Column)(nil),                // 45: penstock.v1.Column
 	(Route)(0),                    // 46: penstock.v1.Route
-	(ColumnType)(0),               // 47: penstock.v1.ColumnType
+	(*Cost)(nil),                  // 47: penstock.v1.Cost
+	(ColumnType)(0),               // 48: penstock.v1.ColumnType
 }
 var file_penstock_v1_query_proto_depIdxs = []int32{
 	36, // 0: penstock.v1.NamedFormula.filters:type_name -> penstock.v1.Filter
@@ -2874,30 +2916,32 @@ var file_penstock_v1_query_proto_depIdxs = []int32{
 	35, // 48: penstock.v1.ExplainResponse.parameters:type_name -> penstock.v1.ExplainResponse.ParametersEntry
 	45, // 49: penstock.v1.ExplainResponse.columns:type_name -> penstock.v1.Column
 	46, // 50: penstock.v1.ExplainResponse.route:type_name -> penstock.v1.Route
-	33, // 51: penstock.v1.DescribeResponse.apps:type_name -> penstock.v1.DescribedApp
-	34, // 52: penstock.v1.DescribeResponse.properties:type_name -> penstock.v1.DescribedProperty
-	47, // 53: penstock.v1.DescribedProperty.type:type_name -> penstock.v1.ColumnType
-	14, // 54: penstock.v1.QueryService.Query:input_type -> penstock.v1.QueryRequest
-	16, // 55: penstock.v1.QueryService.QueryStream:input_type -> penstock.v1.QueryStreamRequest
-	18, // 56: penstock.v1.QueryService.Sql:input_type -> penstock.v1.SqlRequest
-	20, // 57: penstock.v1.QueryService.SqlStream:input_type -> penstock.v1.SqlStreamRequest
-	22, // 58: penstock.v1.QueryService.Subscribe:input_type -> penstock.v1.SubscribeRequest
-	27, // 59: penstock.v1.QueryService.Export:input_type -> penstock.v1.ExportRequest
-	29, // 60: penstock.v1.QueryService.Explain:input_type -> penstock.v1.ExplainRequest
-	31, // 61: penstock.v1.QueryService.Describe:input_type -> penstock.v1.DescribeRequest
-	15, // 62: penstock.v1.QueryService.Query:output_type -> penstock.v1.QueryResponse
-	17, // 63: penstock.v1.QueryService.QueryStream:output_type -> penstock.v1.QueryStreamResponse
-	19, // 64: penstock.v1.QueryService.Sql:output_type -> penstock.v1.SqlResponse
-	21, // 65: penstock.v1.QueryService.SqlStream:output_type -> penstock.v1.SqlStreamResponse
-	23, // 66: penstock.v1.QueryService.Subscribe:output_type -> penstock.v1.SubscribeResponse
-	28, // 67: penstock.v1.QueryService.Export:output_type -> penstock.v1.ExportResponse
-	30, // 68: penstock.v1.QueryService.Explain:output_type -> penstock.v1.ExplainResponse
-	32, // 69: penstock.v1.QueryService.Describe:output_type -> penstock.v1.DescribeResponse
-	62, // [62:70] is the sub-list for method output_type
-	54, // [54:62] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	47, // 51: penstock.v1.ExplainResponse.actual:type_name -> penstock.v1.Cost
+	46, // 52: penstock.v1.ExplainResponse.actual_route:type_name -> penstock.v1.Route
+	33, // 53: penstock.v1.DescribeResponse.apps:type_name -> penstock.v1.DescribedApp
+	34, // 54: penstock.v1.DescribeResponse.properties:type_name -> penstock.v1.DescribedProperty
+	48, // 55: penstock.v1.DescribedProperty.type:type_name -> penstock.v1.ColumnType
+	14, // 56: penstock.v1.QueryService.Query:input_type -> penstock.v1.QueryRequest
+	16, // 57: penstock.v1.QueryService.QueryStream:input_type -> penstock.v1.QueryStreamRequest
+	18, // 58: penstock.v1.QueryService.Sql:input_type -> penstock.v1.SqlRequest
+	20, // 59: penstock.v1.QueryService.SqlStream:input_type -> penstock.v1.SqlStreamRequest
+	22, // 60: penstock.v1.QueryService.Subscribe:input_type -> penstock.v1.SubscribeRequest
+	27, // 61: penstock.v1.QueryService.Export:input_type -> penstock.v1.ExportRequest
+	29, // 62: penstock.v1.QueryService.Explain:input_type -> penstock.v1.ExplainRequest
+	31, // 63: penstock.v1.QueryService.Describe:input_type -> penstock.v1.DescribeRequest
+	15, // 64: penstock.v1.QueryService.Query:output_type -> penstock.v1.QueryResponse
+	17, // 65: penstock.v1.QueryService.QueryStream:output_type -> penstock.v1.QueryStreamResponse
+	19, // 66: penstock.v1.QueryService.Sql:output_type -> penstock.v1.SqlResponse
+	21, // 67: penstock.v1.QueryService.SqlStream:output_type -> penstock.v1.SqlStreamResponse
+	23, // 68: penstock.v1.QueryService.Subscribe:output_type -> penstock.v1.SubscribeResponse
+	28, // 69: penstock.v1.QueryService.Export:output_type -> penstock.v1.ExportResponse
+	30, // 70: penstock.v1.QueryService.Explain:output_type -> penstock.v1.ExplainResponse
+	32, // 71: penstock.v1.QueryService.Describe:output_type -> penstock.v1.DescribeResponse
+	64, // [64:72] is the sub-list for method output_type
+	56, // [56:64] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_query_proto_init() }

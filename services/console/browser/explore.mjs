@@ -101,6 +101,8 @@ tell(async (visit) => {
   await page.getByRole("button", { name: "Explain" }).click();
   await page.locator(".stage").first().waitFor();
   const stages = await page.locator(".stage strong").allTextContents();
+  await page.getByRole("button", { name: "Analyze" }).click();
+  await page.getByRole("heading", { name: "Took" }).waitFor();
   await visit.check(page, "explain");
   await visit.picture(page, "explain");
 

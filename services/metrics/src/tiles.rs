@@ -209,7 +209,7 @@ impl Metrics {
             explain_request::Question::Sql(query) => explain_request::Question::Sql(SqlQuery { app_id, ..query }),
         };
         let options = Some(ReadOptions { time_zone: time_zone.to_owned(), ..ReadOptions::default() });
-        self.upstream.explain(call, ExplainRequest { question: Some(question), options }).await
+        self.upstream.explain(call, ExplainRequest { question: Some(question), options, analyze: false }).await
     }
 }
 

@@ -3,6 +3,7 @@
 use api::v1;
 use formula::{Buckets, Route, SealedPlan, Statement};
 use model::Error;
+use storage::warehouse::ReadCost;
 
 use crate::{
     answer,
@@ -17,7 +18,7 @@ pub(crate) struct Chosen {
     pub(crate) statement: Statement,
     pub(crate) route: v1::Route,
     pub(crate) reason: String,
-    pub(crate) estimated_bytes: u64,
+    pub(crate) estimated: ReadCost,
 }
 
 impl Engine {
@@ -67,8 +68,8 @@ impl Engine {
             _ => vec![table, cache, states],
         };
         reasons.retain(|reason| !reason.is_empty());
-        let estimated_bytes = self.expected_bytes(plan, own, &times);
-        Ok(Chosen { statement, route, reason: reasons.join("; "), estimated_bytes })
+        let estimated = self.expected(plan, own, &times);
+        Ok(Chosen { statement, route, reason: reasons.join("; "), estimated })
     }
 }
 

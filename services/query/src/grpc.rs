@@ -169,7 +169,8 @@ impl QueryService for Grpc {
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let caller = caller(&request, request.get_ref().options.clone())?;
-        let words = match request.into_inner().question {
+        let v1::ExplainRequest { question, analyze, .. } = request.into_inner();
+        let words = match question {
             Some(explain_request::Question::Sql(query)) => Ok(Words::Sql(query)),
             Some(explain_request::Question::Query(query)) => Ok(Words::Typed(query.into())),
             None => Err(Words::missing()),
@@ -177,7 +178,13 @@ impl QueryService for Grpc {
         let asked = words.and_then(|words| words.at(self.engine.now_ms())).map_err(|e| to_status(&e))?;
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
         let chosen = self.engine.choose(&plan, &caller).await.map_err(|e| to_status(&e))?;
-        Ok(Response::new(explain(&plan, chosen)))
+        let mut explained = explain(&plan, chosen);
+        if analyze {
+            let answer = self.engine.answer(&asked, &caller).await.map_err(|e| to_status(&e))?;
+            let info = answer.info.unwrap_or_default();
+            (explained.actual_route, explained.actual) = (info.route, info.cost);
+        }
+        Ok(Response::new(explained))
     }
 
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
@@ -188,7 +195,7 @@ impl QueryService for Grpc {
 }
 
 fn explain(plan: &SealedPlan, chosen: Chosen) -> v1::ExplainResponse {
-    let Chosen { statement, route, reason, estimated_bytes } = chosen;
+    let Chosen { statement, route, reason, estimated } = chosen;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
     let is_told = |p: &&Param| p.value != plan.tenant().as_str() && !p.name.starts_with("lock");
     v1::ExplainResponse {
@@ -198,6 +205,8 @@ fn explain(plan: &SealedPlan, chosen: Chosen) -> v1::ExplainResponse {
         columns: statement.columns().iter().map(answer::column).collect(),
         route: route.into(),
         route_reason: reason,
-        estimated_bytes,
+        estimated_bytes: estimated.bytes,
+        estimated_rows: estimated.rows,
+        ..v1::ExplainResponse::default()
     }
 }

@@ -408,7 +408,7 @@ impl Engine {
     }
 
     /// What a plan is expected to read from this route.
-    pub(crate) fn expected_bytes(&self, plan: &SealedPlan, route: v1::Route, times: &[Range<i64>]) -> u64 {
+    pub(crate) fn expected(&self, plan: &SealedPlan, route: v1::Route, times: &[Range<i64>]) -> ReadCost {
         self.estimates.expect(&place(plan, route), Extent::of(times, self.now_ms()))
     }
 }

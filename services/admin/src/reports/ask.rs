@@ -52,7 +52,7 @@ impl Desk {
             Some(Question::Metric(_)) => return self.ask(context, asking).await.map(drop),
             None => return Err(missing()),
         };
-        let request = ExplainRequest { question: Some(question), options };
+        let request = ExplainRequest { question: Some(question), options, analyze: false };
         let explained = self.query().explain(self.request(context, request)).await;
         explained.map(drop).map_err(|status| refused(&status))
     }

@@ -179,7 +179,7 @@ impl Direct {
             Ask::Sql(sql) => explain_request::Question::Sql(v1::SqlQuery { sql: sql.clone(), app_id: String::new() }),
             Ask::Typed(query) => explain_request::Question::Query(v1::TypedQuery::clone(query)),
         };
-        let request = v1::ExplainRequest { question: Some(question), options: None };
+        let request = v1::ExplainRequest { question: Some(question), options: None, analyze: false };
         let v1::ExplainResponse { sql, parameters, .. } = client.explain(request).await?.into_inner();
         let mut parameters: Vec<(String, String)> = parameters.into_iter().collect();
         for place in places(&sql) {

@@ -185,11 +185,11 @@ async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
     let rows = json!([["a,b", 1.5], ["c", 20.0], ["d", null]]);
     assert_eq!(read, json!({"schema": [["item", "string"], ["amount", "double"]], "rows": rows}));
 
-    let script = format!("\\d\n\\format csv\n{sql}\n LIMIT 1; SELECT COUNT(*) AS n\nFROM events;\n\\explain\n{sql}");
+    let script = format!("\\d\n\\format csv\n{sql}\n LIMIT 1; SELECT COUNT(*) AS n\nFROM events;\n\\analyze\n{sql}");
     let said = person.says(&["sql"], &script).await;
     assert!(said.contains("app asker") && said.contains("  amount  number\n"), "{said}");
     assert!(said.contains("item,amount\r\n\"a,b\",1.5\r\nn\r\n3\r\n"), "{said}");
-    assert!(said.contains("\nroute: ") && said.ends_with("d,\r\n"), "{said}");
+    assert!(said.contains("\nroute: ") && said.contains("\nactual rows: ") && said.ends_with("d,\r\n"), "{said}");
 
     let complaint = person.complains(&["sql", "SELECT SUM(amunt) FROM events"], "").await;
     assert!(complaint.contains("\n  SELECT SUM(amunt) FROM events\n             ^^^^^ "), "{complaint}");

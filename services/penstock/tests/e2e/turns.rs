@@ -66,6 +66,16 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     assert_eq!(status, 200, "{explained}");
     let learned = explained["estimated_bytes"].as_u64().unwrap();
     assert!((1..16_000_000).contains(&learned), "by what was read, not what is expected of the unknown: {learned}");
+    let rows = explained["estimated_rows"].as_u64().unwrap() as usize;
+    assert!((1..=ROWS).contains(&rows), "{explained}");
+    assert_eq!(explained["actual"], Value::Null, "nothing was run");
+    let mut analyzed = question;
+    analyzed["analyze"] = json!(true);
+    let (status, analyzed) = house.post(&house.demo_key(), "/v1/explain", &analyzed).await;
+    assert_eq!((status, &analyzed["plan"]), (200, &explained["plan"]), "{analyzed}");
+    assert_eq!(analyzed["actual"]["read_rows"].as_u64(), Some(ROWS as u64), "{analyzed}");
+    assert!(analyzed["actual"]["elapsed_us"].as_u64() > Some(0), "{analyzed}");
+    assert_eq!(analyzed["actual_route"], "ROUTE_RAW");
 
     let (status, answer) = sql(&house, "SELECT SUM(n) FROM events", json!({"priority": 9})).await;
     assert_eq!(status, 400, "{answer}");

@@ -5,9 +5,10 @@ use std::{collections::HashMap, ops::Range};
 use api::v1;
 use model::{AppId, HOUR_MS, TenantId};
 use parking_lot::Mutex;
+use storage::warehouse::ReadCost;
 
-/// What is expected of a place of which nothing is known yet, in bytes.
-const UNKNOWN_BYTES: f64 = 16e6;
+/// What is expected of a place of which nothing is known yet.
+const UNKNOWN: ReadCost = ReadCost { rows: 200_000, bytes: 16_000_000 };
 /// What the last query counts in the mean.
 const RECENT: f64 = 0.2;
 /// Places that are remembered; when there are more all are forgotten, which costs a few wrong guesses.
@@ -46,16 +47,22 @@ pub(crate) struct Place {
     pub(crate) route: v1::Route,
 }
 
-/// In bytes; none before the first such query.
+/// None before the first such query.
 #[derive(Default)]
 struct Rates {
-    an_hour: Option<f64>,
-    all: Option<f64>,
+    an_hour: Option<Rate>,
+    all: Option<Rate>,
+}
+
+#[derive(Clone, Copy)]
+struct Rate {
+    rows: f64,
+    bytes: f64,
 }
 
 impl Rates {
     /// The rate that a query of this extent goes by, and how often.
-    fn of(&mut self, extent: Extent) -> (&mut Option<f64>, f64) {
+    fn of(&mut self, extent: Extent) -> (&mut Option<Rate>, f64) {
         match extent {
             Extent::Hours(hours) => (&mut self.an_hour, hours),
             Extent::All => (&mut self.all, 1.0),
@@ -64,25 +71,28 @@ impl Rates {
 }
 
 impl Estimates {
-    /// How many bytes a query there is expected to read.
-    pub(crate) fn expect(&self, place: &Place, extent: Extent) -> u64 {
+    /// What a query there is expected to read.
+    pub(crate) fn expect(&self, place: &Place, extent: Extent) -> ReadCost {
         let mut places = self.0.lock();
         let known = places.get_mut(place).and_then(|rates| {
             let (rate, times) = rates.of(extent);
-            rate.map(|rate| rate * times)
+            rate.map(|rate| ReadCost { rows: (rate.rows * times) as u64, bytes: (rate.bytes * times) as u64 })
         });
-        known.unwrap_or(UNKNOWN_BYTES) as u64
+        known.unwrap_or(UNKNOWN)
     }
 
     /// Learns what one read.
-    pub(crate) fn learn(&self, place: Place, extent: Extent, bytes: u64) {
+    pub(crate) fn learn(&self, place: Place, extent: Extent, read: ReadCost) {
         let mut places = self.0.lock();
         if places.len() >= MOST_PLACES {
             places.clear();
         }
         let (rate, times) = places.entry(place).or_default().of(extent);
-        let read = bytes as f64 / times;
-        *rate = Some(rate.map_or(read, |mean| mean + RECENT * (read - mean)));
+        let read = Rate { rows: read.rows as f64 / times, bytes: read.bytes as f64 / times };
+        let nearer = |mean: f64, read: f64| mean + RECENT * (read - mean);
+        let learned = rate
+            .map_or(read, |mean| Rate { rows: nearer(mean.rows, read.rows), bytes: nearer(mean.bytes, read.bytes) });
+        *rate = Some(learned);
     }
 }
 
@@ -99,12 +109,12 @@ mod tests {
         let rollup = Place { route: v1::Route::Rollup, ..events.clone() };
         let day = Extent::Hours(24.0);
         for _ in 0..50 {
-            estimates.learn(events.clone(), day, 24_000_000);
-            estimates.learn(events.clone(), Extent::All, 7_000_000_000);
+            estimates.learn(events.clone(), day, ReadCost { rows: 240_000, bytes: 24_000_000 });
+            estimates.learn(events.clone(), Extent::All, ReadCost { rows: 7_000_000, bytes: 7_000_000_000 });
         }
-        assert_eq!(estimates.expect(&events, Extent::Hours(2.0)), 2_000_000);
-        assert_eq!(estimates.expect(&events, Extent::All), 7_000_000_000);
-        assert_eq!(estimates.expect(&rollup, day), UNKNOWN_BYTES as u64);
+        assert_eq!(estimates.expect(&events, Extent::Hours(2.0)), ReadCost { rows: 20_000, bytes: 2_000_000 });
+        assert_eq!(estimates.expect(&events, Extent::All), ReadCost { rows: 7_000_000, bytes: 7_000_000_000 });
+        assert_eq!(estimates.expect(&rollup, day), UNKNOWN);
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl Engine {
     ) -> Result<Running, Error> {
         self.breaker.pass()?;
         let (came, tenant) = (Instant::now(), work.plan.tenant().clone());
-        let bytes = self.estimates.expect(&place(&work.plan, answer::route(work.statement.route())), work.extent);
+        let place = place(&work.plan, answer::route(work.statement.route()));
+        let ReadCost { bytes, .. } = self.estimates.expect(&place, work.extent);
         let mut spending = self.reading.begin(&tenant, work.plan.app(), bytes).await?;
         let mut enter = std::pin::pin!(self.admission.enter(&tenant, work.class, bytes));
         let (leave, fresh) = match poll!(enter.as_mut()) {
@@ -133,7 +134,7 @@ impl Running {
         let Some(read) = self.rows.cost() else { return };
         self.leave.read(read.bytes);
         self.spending.read(read.bytes);
-        self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read.bytes);
+        self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read);
     }
 
     pub(super) fn route(&self) -> v1::Route {

@@ -141,7 +141,7 @@ impl Builder {
         let buckets = (times.end - times.start) / length.ms();
         self.breaker.pass()?;
         let (place, extent) = (of_events(tenant, app), Extent::of(std::slice::from_ref(&times), (self.now_ms)()));
-        let bytes = self.estimates.expect(&place, extent);
+        let bytes = self.estimates.expect(&place, extent).bytes;
         let _leave = self.admission.enter(tenant, Priority::Background, bytes).await?;
         let settings = QuerySettings {
             query_id: uuid::Uuid::new_v4().to_string(),

@@ -1,6 +1,7 @@
 import { ROUTES } from "../../api/values";
+import type { Cost } from "../../gen/penstock/v1/common_pb";
 import type { ExplainResponse } from "../../gen/penstock/v1/query_pb";
-import { bytes } from "../../lib/format";
+import { bytes, glance, milliseconds } from "../../lib/format";
 import { Icon } from "../../ui/icon";
 import { type Stage, stagesOf } from "./stages";
 
@@ -28,7 +29,8 @@ export function Explained({ plan }: { plan: ExplainResponse }) {
           </ul>
         )}
         <h2>Expected to read</h2>
-        <p>{bytes(Number(plan.estimatedBytes))}</p>
+        <p>{readOf(plan.estimatedRows, plan.estimatedBytes)}</p>
+        {plan.actual && <Actual cost={plan.actual} route={ROUTES[plan.actualRoute]} />}
         <h2>Warehouse SQL</h2>
         {/* A region that scrolls must be within the keyboard's reach. */}
         {/* biome-ignore lint/a11y/noNoninteractiveTabindex: see above */}
@@ -44,6 +46,21 @@ export function Explained({ plan }: { plan: ExplainResponse }) {
       </section>
     </div>
   );
+}
+
+function Actual({ cost, route }: { cost: Cost; route: string }) {
+  return (
+    <>
+      <h2>Took</h2>
+      <p>
+        {milliseconds(Number(cost.elapsedUs))}, from {route}; it read {readOf(cost.readRows, cost.readBytes)}
+      </p>
+    </>
+  );
+}
+
+function readOf(rows: bigint, size: bigint): string {
+  return `${glance(Number(rows))} rows, ${bytes(Number(size))}`;
 }
 
 function Flow({ stages }: { stages: readonly Stage[] }) {

@@ -63,10 +63,10 @@ export function Sql({ app }: { app: App }) {
       );
       return { is: "rows", result };
     });
-  const explain = () =>
-    start("Explaining", async (signal) => ({
+  const explain = (analyze: boolean) =>
+    start(analyze ? "Analyzing" : "Explaining", async (signal) => ({
       is: "plan",
-      plan: await api.query.explain(asked(now.current, app), { signal }),
+      plan: await api.query.explain({ ...asked(now.current, app), analyze }, { signal }),
     }));
 
   /** What is wrong with the text, without running it. */
@@ -105,8 +105,11 @@ export function Sql({ app }: { app: App }) {
           <Button kind="primary" icon="play" onClick={() => void run()} disabled={text.trim() === ""}>
             Run
           </Button>
-          <Button onClick={() => void explain()} disabled={text.trim() === ""}>
+          <Button onClick={() => void explain(false)} disabled={text.trim() === ""}>
             Explain
+          </Button>
+          <Button onClick={() => void explain(true)} disabled={text.trim() === ""}>
+            Analyze
           </Button>
           {shown.is === "waiting" && (
             <Button
@@ -140,7 +143,10 @@ function Outcome({ shown, zone, again }: { shown: Shown; zone: string; again(): 
     case "nothing":
       return (
         <Empty icon="sql" title="Nothing was run yet">
-          <p>Run the question to see its rows, or have it explained to see how it would be answered.</p>
+          <p>
+            Run the question to see its rows, or have it explained to see how it would be answered, and analyzed to see
+            what that takes.
+          </p>
         </Empty>
       );
     case "waiting":

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use api::v1::{DescribeRequest, ExplainRequest, SqlQuery, explain_request::Question};
+use api::v1::{DescribeRequest, ExplainRequest, Route, SqlQuery, explain_request::Question};
 use clap::ValueEnum;
 use rustyline::{
     Config, Context, Editor, Helper, completion::Completer, error::ReadlineError, highlight::Highlighter, hint::Hinter,
@@ -22,6 +22,7 @@ SELECT ... ;      ask, over as many lines as need be
 \\d                what can be asked about: the apps, and the properties of this one
 \\app APP          ask about another app
 \\explain [SELECT] how it would be answered; of none, the last one
+\\analyze [SELECT] the same, and what answering it takes
 \\watch [SECONDS]  ask the last one again and again, until Ctrl-C
 \\timing           say how long each took, or no longer
 \\format FORMAT    table, csv, json or arrow
@@ -111,7 +112,7 @@ struct Shell {
 #[derive(Debug, PartialEq)]
 enum Task {
     Ask(String),
-    Explain(String),
+    Explain { sql: String, analyze: bool },
     Watch(String),
     Describe,
     App(String),
@@ -145,13 +146,18 @@ impl Shell {
     }
 }
 
+fn name(route: Route) -> String {
+    route.as_str_name().trim_start_matches("ROUTE_").to_lowercase()
+}
+
 fn command(line: &str) -> Task {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim().to_owned();
     match name {
         "\\d" => Task::Describe,
         "\\app" => Task::App(rest),
-        "\\explain" => Task::Explain(rest),
+        "\\explain" => Task::Explain { sql: rest, analyze: false },
+        "\\analyze" => Task::Explain { sql: rest, analyze: true },
         "\\watch" => Task::Watch(rest),
         "\\timing" => Task::Timing,
         "\\format" => Task::Format(rest),
@@ -189,12 +195,14 @@ impl Session {
                 shell.last.clone_from(&sql);
                 self.ask(&sql, out).await
             }
-            Task::Explain(_) | Task::Watch(_)
-                if shell.last.is_empty() && !matches!(&task, Task::Explain(sql) if !sql.is_empty()) =>
+            Task::Explain { .. } | Task::Watch(_)
+                if shell.last.is_empty() && !matches!(&task, Task::Explain { sql, .. } if !sql.is_empty()) =>
             {
                 mistaken("nothing was asked yet: ask a SELECT first".to_owned())
             }
-            Task::Explain(sql) => self.explain(if sql.is_empty() { &shell.last } else { &sql }, out).await,
+            Task::Explain { sql, analyze } => {
+                self.explain(if sql.is_empty() { &shell.last } else { &sql }, analyze, out).await
+            }
             Task::Watch(seconds) => match if seconds.is_empty() { Ok(2.0) } else { seconds.parse::<f64>() } {
                 Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => loop {
                     self.ask(&shell.last, out).await?;
@@ -224,13 +232,20 @@ impl Session {
         }
     }
 
-    async fn explain(&mut self, sql: &str, out: &mut impl Write) -> Result<(), ClientError> {
+    async fn explain(&mut self, sql: &str, analyze: bool, out: &mut impl Write) -> Result<(), ClientError> {
         let question = SqlQuery { sql: sql.to_owned(), app_id: self.arguments.app.clone() };
-        let request = ExplainRequest { question: Some(Question::Sql(question)), options: Some(self.options()) };
+        let (question, options) = (Some(Question::Sql(question)), Some(self.options()));
+        let request = ExplainRequest { question, options, analyze };
         let plan = self.client.explain(request).await.map_err(|status| mistake::of(sql, status))?.into_inner();
         writeln!(out, "{}", plan.plan.trim_end())?;
-        let route = plan.route().as_str_name().trim_start_matches("ROUTE_").to_lowercase();
-        Ok(writeln!(out, "route: {route}: {}\nestimated bytes: {}", plan.route_reason, plan.estimated_bytes)?)
+        writeln!(out, "route: {}: {}", name(plan.route()), plan.route_reason)?;
+        writeln!(out, "estimated rows: {}, bytes: {}", plan.estimated_rows, plan.estimated_bytes)?;
+        if let Some(cost) = &plan.actual {
+            let took = Duration::from_micros(cost.elapsed_us);
+            let (route, rows, bytes) = (name(plan.actual_route()), cost.read_rows, cost.read_bytes);
+            writeln!(out, "actual rows: {rows}, bytes: {bytes}, time: {took:.1?}, from {route}")?;
+        }
+        Ok(())
     }
 
     async fn describe(&mut self, out: &mut impl Write) -> Result<(), ClientError> {
