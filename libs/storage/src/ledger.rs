@@ -62,8 +62,8 @@ pub struct Commit {
     pub end: Offset,
     /// The new frontier time; a lower one than the stored leaves the stored.
     pub frontier_ms: i64,
-    /// The hours that got events. The epoch of each that had ended by the frontier stored *before* this commit changes; the apps
-    /// lose their marks.
+    /// The hours that got events. The epoch of each that had ended by the frontier stored *before* this commit changes, and of each at all if
+    /// none was stored: what was kept before may be of another life of the topic. The apps lose their marks.
     pub hours: Vec<TouchedHour>,
 }
 
@@ -213,9 +213,9 @@ pub trait Ledger: Send + Sync + 'static {
         to_ms: i64,
     ) -> Result<Epochs, MetaError>;
 
-    /// Gives the app a mark if it has none. What is read of the warehouse once the mark was seen holds as long as it stands: a block
-    /// is inserted before it is committed.
-    async fn mark(&self, tenant: &TenantId, app: &AppId) -> Result<(), MetaError>;
+    /// Gives the app a mark if it has none, for an hour or so. What is read of the warehouse once the mark was seen holds as long as it
+    /// stands: a block is inserted before it is committed.
+    async fn mark(&self, tenant: &TenantId, app: &AppId, now_ms: i64) -> Result<(), MetaError>;
 
     /// Records that the events of these days are about to be deleted: from now on they may be gone. Again changes nothing.
     async fn expire(&self, days: &[ExpiringDay]) -> Result<(), MetaError>;

@@ -95,6 +95,7 @@ impl std::fmt::Display for Without {
             Self::Unmergeable(why) => why.fmt(f),
             Self::Unwanted => f.write_str("the question's options leave them out"),
             Self::Short => f.write_str("the range has fewer than six whole UTC hours that have ended"),
+            Self::Old => f.write_str("the range lies more than 400 days back"),
             Self::Unknown => f.write_str("it can't be known now which are kept"),
             Self::Nothing(Standing::Wanted) => f.write_str("they are still to be computed"),
             Self::Nothing(Standing::Rare(times)) => {

@@ -27,8 +27,9 @@ const MOST_BUCKETS: usize = 1_000;
 const TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The same for what a range cuts or has not ended: a range by the clock cuts otherwise a moment later.
 const TTL_OF_ENDS: Duration = Duration::from_secs(60);
-/// Rows of one part that are kept, in bytes.
+/// Rows of one part that are kept, in bytes; less of what is perhaps asked for once.
 const MOST_BYTES: usize = 256 << 10;
+const MOST_BYTES_OF_ENDS: usize = 64 << 10;
 /// Times that one query asks for; the last takes in all that follow.
 const MOST_TIMES: usize = 16;
 /// How much of the cache is asked at once.
@@ -133,10 +134,13 @@ impl Kept {
         for (part, fresh) in parts.into_iter().zip(fresh) {
             match (part.rows, part.key) {
                 (Some(known), _) => rows.extend(known.into_iter().map(|row| (time(&row).unwrap_or(i64::MIN), row))),
-                (None, Some(key)) if sound && fresh.encoded_len() <= MOST_BYTES => {
-                    news.push((key, fresh, if part.is_whole { TTL } else { TTL_OF_ENDS }));
+                (None, Some(key)) => {
+                    let (most, ttl) = if part.is_whole { (MOST_BYTES, TTL) } else { (MOST_BYTES_OF_ENDS, TTL_OF_ENDS) };
+                    if sound && fresh.encoded_len() <= most {
+                        news.push((key, fresh, ttl));
+                    }
                 }
-                (None, _) => {}
+                (None, None) => {}
             }
         }
         if keep {

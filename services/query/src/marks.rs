@@ -21,6 +21,7 @@ const MOST_APPS: usize = 10_000;
 
 pub(crate) struct Marks {
     ledger: Arc<dyn Ledger>,
+    now_ms: fn() -> i64,
     made: LastMade,
 }
 
@@ -41,8 +42,8 @@ impl Made {
 }
 
 impl Marks {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger, made: LastMade::default() }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, now_ms: fn() -> i64) -> Self {
+        Self { ledger, now_ms, made: LastMade::default() }
     }
 
     /// Has one made of an app that was seen without, unless too many were lately. Nobody waits for it.
@@ -51,8 +52,9 @@ impl Marks {
             return;
         }
         let (ledger, tenant, app) = (Arc::clone(&self.ledger), tenant.clone(), app.clone());
+        let now_ms = (self.now_ms)();
         tokio::spawn(async move {
-            if let Err(error) = ledger.mark(&tenant, &app).await {
+            if let Err(error) = ledger.mark(&tenant, &app, now_ms).await {
                 debug!(%error, %tenant, %app, "an app gets no mark");
             }
         });
@@ -64,10 +66,13 @@ impl LastMade {
     fn anew(&self, tenant: &TenantId, app: &AppId) -> bool {
         let now = Instant::now();
         let mut made = self.0.lock();
-        if made.len() >= MOST_APPS {
-            made.retain(|_, made| !made.is_due(now));
-        }
         let of = (tenant.clone(), app.clone());
+        if made.len() >= MOST_APPS && !made.contains_key(&of) {
+            made.retain(|_, made| !made.is_due(now));
+            if made.len() >= MOST_APPS {
+                return false;
+            }
+        }
         let pause = match made.get(&of) {
             Some(last) if !last.is_due(now) => return false,
             // It stood at most that long, and went: if for not much longer than it had to, then the app is busy.

@@ -94,7 +94,7 @@ struct Computed {
     fresh: Fresh,
     read: Option<ReadCost>,
     queued: Duration,
-    /// Whether one of them has seen to what is kept of it.
+    /// Whether one of them has seen to what is kept of it, or nothing is to be.
     is_kept: AtomicBool,
 }
 
@@ -119,7 +119,7 @@ impl Engine {
         let limits = Limits::follow(Arc::clone(&cache), directory, ("query", name), 0);
         let reading = Arc::new(Reading::new(limits, &options));
         let freshness = Arc::new(Freshness::new(Arc::clone(&ledger), topic, partitions, token_key));
-        let marks = Marks::new(Arc::clone(&ledger));
+        let marks = Marks::new(Arc::clone(&ledger), now_ms);
         let breaker = Breaker::new(warehouse.clone(), Duration::from_millis(options.silence_ms));
         let admission = Admission::new(&options, now_ms);
         let states = Arc::new(States::new(states, &options, now_ms));
@@ -309,6 +309,7 @@ impl Engine {
     }
 
     async fn run_once(&self, work: Work, fresh: Fresh, frontier: &Frontier) -> Result<Computed, Error> {
+        let was_whole = self.warehouse.is_whole();
         let mut running = self.run(work, fresh, frontier, Instant::now()).await?;
         let (mut rows, mut truncated) = (Vec::new(), false);
         while let Some(block) = running.next().await? {
@@ -320,7 +321,8 @@ impl Engine {
             }
         }
         let (route, read, queued) = (running.route(), running.rows.cost(), running.queued);
-        let is_kept = AtomicBool::new(false);
+        // What a replica that is late or away didn't tell is not what the epochs speak of.
+        let is_kept = AtomicBool::new(!was_whole || !self.warehouse.is_whole());
         Ok(Computed { rows, truncated, route, fresh: running.fresh, read, queued, is_kept })
     }
 

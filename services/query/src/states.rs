@@ -24,7 +24,7 @@ pub(crate) use build::Builder;
 use crate::{
     freshness::Ended,
     kept::{self, Question},
-    states::asked::Asked,
+    states::asked::{Asked, FURTHEST_MS},
 };
 
 /// Fewer hours than that are as soon gathered from their events.
@@ -60,6 +60,8 @@ pub(crate) enum Without {
     Unwanted,
     /// Its range has too few whole hours that have ended.
     Short,
+    /// Its range ends before any states are kept of.
+    Old,
     /// It can't be known what is kept.
     Unknown,
     /// None of its buckets are kept, or none that are still so. What is known of the shape.
@@ -86,6 +88,9 @@ impl States {
         let (from_ms, whole_ms) = extent(times, ended.until_ms);
         if whole_ms < LEAST_HOURS * HOUR_MS {
             return Ok(Err(Without::Short));
+        }
+        if times.iter().all(|times| times.end <= (self.now_ms)() - FURTHEST_MS) {
+            return Ok(Err(Without::Old));
         }
         let (tenant, app, shape) = (plan.tenant(), plan.app(), shape(plan)?);
         let standing = match count {

@@ -195,9 +195,9 @@ async fn a_fenced_worker_changes_nothing(store: &dyn Ledger) {
 
 async fn only_hours_that_had_ended_get_a_new_epoch(store: &dyn Ledger) {
     let generation = store.claim(&topic(), 0, "a").await.unwrap().generation;
-    // An hour ends at its start of the next; the frontier that counts is the one stored before the commit.
+    // An hour ends at its start of the next; the frontier that counts is the one stored before the commit. Before the first there is none.
     let steps = [
-        (HOUR_MS - 1, vec![]),
+        (HOUR_MS - 1, vec![0, 1, 2, 3]),
         (HOUR_MS, vec![]),
         (3 * HOUR_MS - 1, vec![-5, 0]),
         (3 * HOUR_MS, vec![-5, 0, 1]),
@@ -241,11 +241,11 @@ async fn a_mark_stands_until_something_comes_for_its_app(store: &dyn Ledger) {
     };
     assert_eq!(marks().await, [None; 3]);
     for (of, app) in [(&acme, &web), (&acme, &ios), (&beta, &web), (&acme, &web)] {
-        store.mark(of, app).await.unwrap();
+        store.mark(of, app, 7).await.unwrap();
     }
     let first = marks().await;
     assert_eq!(first.iter().flatten().collect::<HashSet<_>>().len(), 3);
-    store.mark(&acme, &web).await.unwrap();
+    store.mark(&acme, &web, 9).await.unwrap();
     let generation = store.claim(&topic(), 0, "a").await.unwrap().generation;
     store.advance(&topic(), 0, generation, 0, 100 * HOUR_MS).await.unwrap();
     store.begin(&topic(), 0, generation, pending(0, 9)).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_mark_stands_until_something_comes_for_its_app(store: &dyn Ledger) {
     assert_eq!(marks().await, first, "nothing was for them");
     // Of an hour that ended, of one that didn't, and of both.
     for (at, (hours, app)) in (10u64..).zip([(&[3][..], &web), (&[1_000], &ios), (&[3, 1_000], &web)]) {
-        store.mark(&acme, app).await.unwrap();
+        store.mark(&acme, app, 7).await.unwrap();
         let before = marks().await;
         store.begin(&topic(), 0, generation, pending(at, at)).await.unwrap();
         assert_eq!(marks().await, before);
@@ -267,9 +267,14 @@ async fn a_mark_stands_until_something_comes_for_its_app(store: &dyn Ledger) {
         assert_eq!(after[lost], None);
         assert!((0..3).filter(|mark| *mark != lost).all(|mark| after[mark] == before[mark]));
     }
-    store.mark(&acme, &web).await.unwrap();
+    store.mark(&acme, &web, 2 * HOUR_MS).await.unwrap();
     let again = marks().await;
     assert!(again[0].is_some() && again[0] != first[0] && again[2] == first[2]);
+    store.begin(&topic(), 0, generation, pending(13, 13)).await.unwrap();
+    let mut others = commit(14, 2 * HOUR_MS, &[1_000]);
+    others.hours[0].app = ios.clone();
+    store.commit(&topic(), 0, generation, others).await.unwrap();
+    assert_eq!(marks().await, [again[0], None, None], "an old one goes");
 }
 
 async fn the_frontier_never_falls(store: &dyn Ledger) {

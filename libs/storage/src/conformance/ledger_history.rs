@@ -122,7 +122,7 @@ impl Model {
                 if state.pending.is_none_or(|(last, _)| last + 1 != *end) {
                     return Outcome::OutOfOrder;
                 }
-                let ended = |hour_ms: i64| hour_ms + HOUR_MS <= state.frontier_ms;
+                let ended = |hour_ms: i64| state.frontier_ms == 0 || hour_ms + HOUR_MS <= state.frontier_ms;
                 self.changed.extend(hours.iter().copied().filter(|(_, hour_ms)| ended(*hour_ms)));
                 state.committed = *end;
                 state.pending = None;

@@ -85,7 +85,7 @@ async fn something_of_everything(store: &dyn Metastore) {
     let hours = (0..500).map(|hour| TouchedHour { tenant: acme.clone(), app: web.clone(), hour_ms: hour * HOUR_MS });
     store.commit(&topic, 0, generation, Commit { end: 5, frontier_ms: 0, hours: hours.collect() }).await.unwrap();
     store.begin(&topic, 0, generation, Pending { first: 5, last: 6, since_ms: 10 }).await.unwrap();
-    store.mark(&acme, &web).await.unwrap();
+    store.mark(&acme, &web, 9).await.unwrap();
     store.note(Some(&acme), &Act::default(), &crate::Change::default()).await.unwrap();
 }
 

@@ -100,8 +100,9 @@ impl Ledger for SqlMetastore {
             let what = format!("a commit up to {} doesn't end what is pending", commit.end);
             return Err(refusal(&mut transaction, topic, partition, generation, None, &what).await);
         };
-        unmark(&mut transaction, &commit.hours).await?;
-        change_epochs(&mut transaction, commit.hours, frontier_ms).await?;
+        unmark(&mut transaction, &commit).await?;
+        let ended_by = if frontier_ms == 0 { i64::MAX } else { frontier_ms };
+        change_epochs(&mut transaction, commit.hours, ended_by).await?;
         let raise = on_partition(sql::RAISE_FRONTIER, topic, partition).bind(commit.frontier_ms);
         transaction.execute(raise).await?;
         Ok(transaction.commit().await?)
@@ -163,9 +164,9 @@ impl Ledger for SqlMetastore {
         })
     }
 
-    async fn mark(&self, tenant: &TenantId, app: &AppId) -> Result<(), MetaError> {
+    async fn mark(&self, tenant: &TenantId, app: &AppId, now_ms: i64) -> Result<(), MetaError> {
         let mark = query(sql::MARK).bind(tenant.as_str()).bind(app.as_str()).bind(sql::new_epoch());
-        self.database.execute(mark).await?;
+        self.database.execute(mark.bind(now_ms)).await?;
         Ok(())
     }
 
@@ -224,14 +225,17 @@ pub(super) fn on_partition(text: &'static str, topic: &Topic, partition: Partiti
     query(text).bind(&topic.name).bind(topic.incarnation.cast_signed()).bind(i64::from(partition))
 }
 
-/// Takes their marks from the apps. Few have one: those that are looked at, and for which nothing comes.
-async fn unmark(transaction: &mut Transaction, hours: &[TouchedHour]) -> Result<(), MetaError> {
-    let touched: HashSet<_> = hours.iter().map(|hour| (hour.tenant.as_str(), hour.app.as_str())).collect();
+/// Takes their marks from the apps, and from those that have an old one. So few have one: those that were looked at lately, and for which
+/// nothing came.
+async fn unmark(transaction: &mut Transaction, commit: &Commit) -> Result<(), MetaError> {
+    let touched: HashSet<_> = commit.hours.iter().map(|hour| (hour.tenant.as_str(), hour.app.as_str())).collect();
     if touched.is_empty() {
         return Ok(());
     }
-    for (tenant, app) in transaction.fetch_all::<(String, String)>(query(sql::MARKED)).await? {
-        if touched.contains(&(tenant.as_str(), app.as_str())) {
+    // In one order for everybody.
+    for (tenant, app, made_at_ms) in transaction.fetch_all::<(String, String, i64)>(query(sql::MARKED)).await? {
+        let is_old = made_at_ms < commit.frontier_ms.saturating_sub(HOUR_MS);
+        if is_old || touched.contains(&(tenant.as_str(), app.as_str())) {
             transaction.execute(query(sql::UNMARK).bind(tenant).bind(app)).await?;
         }
     }

@@ -58,10 +58,10 @@ pub(crate) const EPOCHS: &str = "SELECT (SELECT string_agg(number || ' ' || comm
      WHERE tenant = $3 AND app = $4 AND hour_ms >= $5 AND hour_ms < $6), \
      (SELECT mark FROM ledger_marks WHERE tenant = $3 AND app = $4)";
 
-/// $1 tenant, $2 app, $3 mark.
-pub(crate) const MARK: &str = "INSERT INTO ledger_marks (tenant, app, mark) VALUES ($1, $2, $3) \
+/// $1 tenant, $2 app, $3 mark, $4 now.
+pub(crate) const MARK: &str = "INSERT INTO ledger_marks (tenant, app, mark, made_at_ms) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (tenant, app) DO NOTHING";
-pub(crate) const MARKED: &str = "SELECT tenant, app FROM ledger_marks ORDER BY tenant, app";
+pub(crate) const MARKED: &str = "SELECT tenant, app, made_at_ms FROM ledger_marks ORDER BY tenant, app";
 /// $1 tenant, $2 app.
 pub(crate) const UNMARK: &str = "DELETE FROM ledger_marks WHERE tenant = $1 AND app = $2";
 /// Of all apps.

@@ -163,11 +163,20 @@ impl Warehouse {
     pub(super) async fn is_read_whole(&self, statement: &str) -> Result<(), WarehouseError> {
         let Role::Cluster(cluster) = &self.role else { return Ok(()) };
         cluster.caught_up(statement).wait().await?;
-        match cluster.away.iter().any(|away| away.load(Ordering::Relaxed)) {
-            true => {
+        match self.is_whole() {
+            true => Ok(()),
+            false => {
                 Err(WarehouseError::Unavailable("a read replica is late or away: nothing is kept meanwhile".to_owned()))
             }
-            false => Ok(()),
+        }
+    }
+
+    /// Whether every replica that may be read is there and as late as a read waits for. An answer that began and ended while it was so has
+    /// all that was inserted before, and may be kept.
+    pub fn is_whole(&self) -> bool {
+        match &self.role {
+            Role::Cluster(cluster) => !cluster.away.iter().any(|away| away.load(Ordering::Relaxed)),
+            _ => true,
         }
     }
 

@@ -26,7 +26,7 @@ const TOO_MANY_LASTS: Duration = Duration::from_secs(24 * 3_600);
 /// Shapes that are counted at once, of all tenants.
 const MOST_SHAPES: usize = 10_000;
 /// How far back states go, in ms.
-const FURTHEST_MS: i64 = 400 * model::DAY_MS;
+pub(super) const FURTHEST_MS: i64 = 400 * model::DAY_MS;
 
 /// What was asked of late, by tenant and shape.
 pub(super) struct Asked {
