@@ -75,8 +75,8 @@ pub(super) struct Cluster {
 pub(super) enum CatchUp {
     /// Nothing: it is there.
     Done,
-    /// Tables of a replica.
-    Server(Box<Client>, Vec<String>),
+    /// Tables of a replica's database.
+    Server(Box<Client>, String, Vec<&'static str>),
     /// Tables of all that are read.
     Replicas(Arc<Cluster>, Vec<&'static str>),
 }
@@ -323,10 +323,7 @@ impl Cluster {
         if !self.topology.replicated {
             return CatchUp::Done;
         }
-        CatchUp::Replicas(
-            Arc::clone(self),
-            schema::TABLES.into_iter().filter(|table| statement.contains(table)).collect(),
-        )
+        CatchUp::Replicas(Arc::clone(self), named(statement))
     }
 
     /// Returns when every replica that is read has what the table had when this was called.
@@ -372,17 +369,16 @@ impl CatchUp {
     /// Of a server that holds replicas: the tables that the statement names.
     pub(super) fn of(server: &Server, database: &str, statement: &str) -> Self {
         let reads = statement.starts_with("SELECT") || statement.contains(" SELECT ");
-        let named = schema::TABLES.into_iter().filter(|table| reads && statement.contains(table));
-        Self::Server(Box::new(server.client.clone()), named.map(|table| format!("{database}.{table}")).collect())
+        let tables = if reads { named(statement) } else { Vec::new() };
+        Self::Server(Box::new(server.client.clone()), database.to_owned(), tables)
     }
 
     pub(super) async fn wait(self) -> Result<(), WarehouseError> {
         match self {
             Self::Done => Ok(()),
-            Self::Server(client, tables) => {
-                let each = tables.iter().map(async |table| {
-                    let (database, table) = table.split_once('.').unwrap_or_default();
-                    sync(&client, database, table, SHARD_PATIENCE).await.map_err(|error| match error {
+            Self::Server(client, database, tables) => {
+                let each = tables.into_iter().map(async |table| {
+                    sync(&client, &database, table, SHARD_PATIENCE).await.map_err(|error| match error {
                         WarehouseError::Timeout(late) => WarehouseError::Unavailable(late),
                         error => error,
                     })
@@ -395,6 +391,11 @@ impl CatchUp {
             }
         }
     }
+}
+
+/// The tables whose names stand in a statement: one too many costs a request.
+fn named(statement: &str) -> Vec<&'static str> {
+    schema::TABLES.into_iter().filter(|table| statement.contains(table)).collect()
 }
 
 /// The database whose tables read all shards.
