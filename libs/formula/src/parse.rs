@@ -11,16 +11,16 @@ use crate::{
 };
 
 /// The deepest tree that is built; every later stage may recurse over it.
-const MAX_DEPTH: u16 = 128;
+pub(crate) const MAX_DEPTH: u16 = 128;
 /// How deep queries may stand in queries.
-const MAX_QUERIES: usize = 12;
+pub(crate) const MAX_QUERIES: usize = 12;
 /// Of a formula, in which none may stand.
 const NO_QUERIES: usize = usize::MAX;
 /// The most nodes one text may have.
-const MAX_NODES: usize = 20_000;
+pub(crate) const MAX_NODES: usize = 20_000;
 
 /// Words that end or join clauses, so they are names only in quotes.
-const RESERVED: [&str; 45] = [
+pub(crate) const RESERVED: [&str; 45] = [
     "all",
     "and",
     "as",

@@ -5,7 +5,7 @@ mod shape;
 
 use std::ops::Range;
 
-use model::{Error, FilterOp, MetricFilter, Value};
+use model::{Error, FilterOp, HOUR_MS, MetricFilter, Value};
 
 use crate::{
     ast::{self, BinaryOp, CompareOp},
@@ -329,7 +329,15 @@ impl<'a> Planner<'a> {
         let mut starts = bucket_start(from, grain, zone);
         for _ in 0..=MAX_FILLED {
             match starts {
-                Some(start) if start < to => starts = next_bucket(start, grain, zone),
+                Some(start) if start < to => {
+                    let next = next_bucket(start, grain, zone);
+                    // The warehouse fills them in even steps.
+                    if grain == Grain::Hour && next.is_some_and(|next| next - start != HOUR_MS) {
+                        let message = "the zone's clocks change by less than an hour in this range; take days, or UTC";
+                        return refuse(Rule::WrongArguments, message);
+                    }
+                    starts = next;
+                }
                 next => {
                     let (from, to) = (bucket_start(from, grain, zone).unwrap_or(from), next.unwrap_or(to));
                     return Ok(Some(Buckets { grain, zone: zone.clone(), from, to }));

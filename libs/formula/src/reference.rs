@@ -1,5 +1,7 @@
 //! The reference of functions for people, `docs/reference/functions.md`, made of the tables that the compiler reads. A function without a meaning here fails.
 
+mod sql;
+
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
@@ -213,17 +215,21 @@ fn page() -> String {
     page
 }
 
-#[test]
-fn the_page_says_what_the_tables_say() {
-    let said = std::fs::read_to_string(PAGE).unwrap_or_default();
-    if said != page() {
+/// Holds what lies there against a page that was made; with `PENSTOCK_WRITE` puts it there.
+fn written(path: &str, page: &str) {
+    if std::fs::read_to_string(path).unwrap_or_default() != page {
         assert!(
             std::env::var_os("PENSTOCK_WRITE").is_some(),
-            "{PAGE} is behind; run PENSTOCK_WRITE=1 cargo test -p formula reference"
+            "{path} is behind; run PENSTOCK_WRITE=1 cargo test -p formula reference"
         );
-        std::fs::create_dir_all(Path::new(PAGE).parent().unwrap()).unwrap();
-        std::fs::write(PAGE, page()).unwrap();
+        std::fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
+        std::fs::write(path, page).unwrap();
     }
+}
+
+#[test]
+fn the_page_says_what_the_tables_say() {
+    written(PAGE, &page());
 }
 
 #[test]

@@ -29,6 +29,14 @@ pub(crate) enum Kind<'a> {
     End,
 }
 
+/// Operators that others have, and what to write instead.
+const OF_OTHERS: [(&str, &str); 4] = [
+    ("->", "a property is a column; write its name, without `->`"),
+    ("~", "regular expressions are not available; write LIKE, ILIKE or CONTAINS"),
+    ("!~", "regular expressions are not available; write LIKE, ILIKE or CONTAINS"),
+    ("[", "a value is never a list; group by what it would hold"),
+];
+
 /// Longer symbols before their prefixes.
 const SYMBOLS: [&str; 19] =
     ["||", "::", "<>", "!=", "<=", ">=", "(", ")", ",", ".", ";", "+", "-", "*", "/", "%", "=", "<", ">"];
@@ -176,6 +184,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn symbol(&mut self, first: char) -> Outcome<Kind<'a>> {
+        if let Some((of_others, instead)) = OF_OTHERS.into_iter().find(|(s, _)| self.rest().starts_with(s)) {
+            return fault(Span::new(self.at, self.at + of_others.len()), Rule::NotAvailable, instead);
+        }
         let Some(symbol) = SYMBOLS.into_iter().find(|s| self.rest().starts_with(s)) else {
             let end = self.at + first.len_utf8();
             let message =
@@ -250,6 +261,8 @@ mod tests {
         check("a 'b", "2..3 this text has no end; close it with '");
         check("x /* y", "2..4 this comment has no end; close it with `*/`");
         check("12ab", "0..4 `12ab` is neither a number nor a name");
+        check("a->>'b'", "1..3 a property is a column; write its name, without `->`");
+        check("a !~ 'b'", "2..4 regular expressions are not available; write LIKE, ILIKE or CONTAINS");
         check("a {p0:String}", "2..3 the character '{' has no meaning here; texts stand in '...', names in \"...\"");
         for text in ["{}", "{a@}", "{a@1234567890}", "{A}", "{a b}", "{_a}", "{a", "{a@1@2}"] {
             assert!(tokenize(text).is_err(), "{text}");

@@ -7,7 +7,7 @@ mod states;
 use model::{AppId, AppSet, ErrorCode, FilterOp, MetricFilter, Permissions, TenantId, Value};
 
 use crate::{
-    Accuracy, ColumnKind, Dimension, Grain, Measure, OrderColumn, SealedPlan, TypedQuery,
+    Accuracy, ColumnKind, Dimension, Fill, Grain, Measure, OrderColumn, SealedPlan, TypedQuery,
     fixture::{NOW_MS, compile, context, plan, readable, schema, scope},
     parse_sql,
 };
@@ -287,7 +287,18 @@ fn faults_of_typed_queries_name_the_part() {
     let filter = |field: &str, values| vec![MetricFilter { field: field.into(), op: FilterOp::Gt, values }];
     let dimension = |name: &str, text: &str| vec![Dimension { name: name.into(), expression: text.into() }];
     let order = vec![OrderColumn { column: "nn".into(), ..OrderColumn::default() }];
+    // A day in which clocks there are put back by half an hour, and the next.
+    let hours_of = |day_ms| TypedQuery {
+        time_zone: Some("Australia/Lord_Howe".into()),
+        grain: Some(Grain::Hour),
+        fill: Some(Fill::Zero),
+        from_ms: Some(day_ms),
+        to_ms: Some(day_ms + 86_400_000),
+        ..base.clone()
+    };
+    assert!(hours_of(1_712_448_000_000).plan(&context(&schema)).is_ok());
     for (query, field, want) in [
+        (hours_of(1_712_361_600_000), "fill", "less than an hour"),
         (TypedQuery { measures: vec![], ..base.clone() }, "measures", "at least one"),
         (TypedQuery { filters: filter("x; DROP", vec![Value::Bool(true)]), ..base.clone() }, "filters[0]", "no field"),
         (TypedQuery { filters: filter("load_time", vec![]), ..base.clone() }, "filters[0]", "takes 1 values, not 0"),
