@@ -124,13 +124,11 @@ impl Warehouse {
         }
     }
 
-    /// The shard where a log partition's rows belong. With one shard more, each partition stays where it is or belongs to the new one.
+    /// The shard where a log partition's rows belong. However many partitions there are, no shard has more than one more than another; and
+    /// with one shard more, most stay where they are.
     pub fn shard_of(&self, partition: u32) -> u32 {
-        let weight = |shard: &u32| {
-            let place = [partition.to_le_bytes(), shard.to_le_bytes()].concat();
-            xxhash_rust::xxh3::xxh3_64(&place)
-        };
-        (0..self.shard_count()).max_by_key(weight).unwrap_or(0)
+        let partition = partition as usize;
+        placed(partition + 1, self.shard_count() as usize)[partition] as u32
     }
 
     /// A shard by itself: what is inserted there, and what it has. `Cluster` if there is none of that number.
@@ -396,6 +394,25 @@ impl CatchUp {
 /// The tables whose names stand in a statement: one too many costs a request.
 fn named(statement: &str) -> Vec<&'static str> {
     schema::TABLES.into_iter().filter(|table| statement.contains(table)).collect()
+}
+
+/// The shards of the first partitions: consistent hashing with bounded loads. Shards are added one after another, and a partition stays where it
+/// is unless that one is full by then; else it goes to the new one, or to the emptiest if that is full, too.
+fn placed(partitions: usize, shards: usize) -> Vec<usize> {
+    let mut all = vec![0; partitions];
+    for shards in 2..=shards {
+        let mut loads = vec![0; shards];
+        for (partition, shard) in all.iter_mut().enumerate() {
+            let most = partition / shards + 1;
+            if loads[*shard] >= most {
+                let newest = shards - 1;
+                let emptiest = || (0..shards).min_by_key(|shard| loads[*shard]).unwrap_or(newest);
+                *shard = if loads[newest] < most { newest } else { emptiest() };
+            }
+            loads[*shard] += 1;
+        }
+    }
+    all
 }
 
 /// The database whose tables read all shards.
