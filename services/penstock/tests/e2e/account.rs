@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -156,8 +157,12 @@ async fn what_was_taken_is_stored_or_a_duplicate_or_kept_and_a_lost_row_is_named
 async fn the_account_is_right_while_events_flow() {
     let house = House::start().await;
     let key = keys(&house, "red").await;
+    let looks = AtomicUsize::new(0);
     let flow = async {
         for batch in 0..60 {
+            while looks.load(Ordering::Relaxed) < batch / 12 {
+                sleep(Duration::from_millis(5)).await; // somebody looks meanwhile
+            }
             let events = events(batch * 50, batch * 50 + 75); // a third of them come again with the next
             assert_eq!(publish(&house, &key, events).await.accepted, 75);
         }
@@ -170,6 +175,7 @@ async fn the_account_is_right_while_events_flow() {
             assert_eq!((&answer.differences[..], accepted), (&[][..], stored + duplicates));
             assert!(accepted >= last, "{accepted} after {last}");
             last = accepted;
+            looks.fetch_add(1, Ordering::Relaxed);
         }
     };
     tokio::select! {

@@ -13,6 +13,9 @@ use crate::{
     streams::{ROWS, client, fill, large, open, stream_of, until_running},
 };
 
+/// What the warehouse says of a query that was killed.
+const CANCELLED: u64 = 394;
+
 /// Takes longer than any test waits and little memory, and answers one row: every event with every event.
 fn slow() -> String {
     let pairs = "FROM events AS a JOIN (SELECT event_type, n FROM events) AS b ON a.event_type = b.event_type";
@@ -198,11 +201,11 @@ async fn nobody_waits(house: &House) {
     until_running(house, 1).await;
     drop(parts);
     ended("gRPC, a stream").await;
-    // None came to its own end.
+    // Each was killed: none came to its own end, or to the end of its time.
     let (began, started) = (&log_before, Instant::now());
     loop {
         let is_stopped =
-            |entry: &&Value| entry["kind"] == "Select" && entry["error_code"] != 0 && !began.contains(entry);
+            |entry: &&Value| entry["kind"] == "Select" && entry["error_code"] == CANCELLED && !began.contains(entry);
         if house.warehouse_log().await.iter().filter(is_stopped).count() >= took.len() {
             break;
         }
@@ -229,6 +232,23 @@ impl Drop for Stopped {
 
 fn signal(pid: u32, signal: &str) {
     assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_its_own_events_is_told_when_they_do_not_come() {
+    let house = House::start().await;
+    let stopped = Stopped::new(house.warehouse_pid().unwrap());
+    let events = json!([{"app_id": "xyz123", "event_type": "seen", "user_id": "u"}]);
+    let (status, answer) = house.post(&house.demo_key(), "/v1/events", &events).await;
+    assert_eq!(status, 200, "{answer}");
+    let (token, question) = (answer["position_token"].clone(), "SELECT COUNT(*) AS n FROM events");
+    let (status, answer) = sql(&house, question, json!({"position_token": token, "max_wait_ms": 300})).await;
+    let said = answer.to_string();
+    assert_eq!(status, 504, "{said}");
+    assert!(said.contains("not queryable after 300 ms") && said.contains("RetryInfo"), "{said}");
+    drop(stopped);
+    let (status, answer) = sql(&house, question, json!({"position_token": token, "max_wait_ms": 30_000})).await;
+    assert_eq!((status, rows(&answer["result"])), (200, vec![vec![json!(1)]]), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
