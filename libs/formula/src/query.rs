@@ -5,7 +5,7 @@ mod shape;
 
 use std::ops::Range;
 
-use model::{Error, FilterOp, HOUR_MS, MetricFilter, Value};
+use model::{Error, FilterOp, MetricFilter, Value};
 
 use crate::{
     ast::{self, BinaryOp, CompareOp},
@@ -14,13 +14,11 @@ use crate::{
     grain::{Grain, Part},
     interval::Interval,
     parse,
-    plan::{
-        Buckets, Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, Source, about_groups, over_groups,
-    },
+    plan::{Column, Groups, MAX_COLUMNS, MAX_KEYS, Order, OrderBy, Output, Plan, Source, about_groups, over_groups},
     resolve::{Buckets as OfBuckets, Context, Formula, Place, Resolver, no_zone},
     select::context_zone,
     suggest::did_you_mean,
-    time::{Zone, bucket_start, next_bucket, shift},
+    time::{Zone, shift},
     typed::{Aggregate, Arithmetic, Expr, Node},
     types::Type,
     units,
@@ -31,8 +29,6 @@ pub const TIME_COLUMN: &str = "time";
 
 /// What follows a measure's name in that of the column that it is compared with.
 pub const BEFORE: &str = "_before";
-/// How many buckets are filled at most.
-const MAX_FILLED: usize = 10_000;
 
 pub use range::{Comparison, Period};
 use range::{Earlier, Times, instant, timestamp};
@@ -148,7 +144,7 @@ impl TypedQuery {
         let mut measures = planner.measures(&keys)?;
         let mut having = planner.having(&keys, &measures)?;
         let order = planner.order(keys.len())?;
-        let fill = planner.fill()?;
+        let fill = self.filled(times, &planner.resolver.zone)?;
         let Planner { resolver, names, .. } = planner;
         let mut aggregates = resolver.aggregates;
         if let Some(fill) = self.fill {
@@ -311,40 +307,6 @@ impl<'a> Planner<'a> {
         let epoch = |time| Box::new(number(Node::Part(Part::Epoch, zone.clone(), Box::new(time))));
         let length = number(Node::Arithmetic(Arithmetic::Subtract, epoch(end), epoch(begin)));
         call("greatest", vec![length, number(Node::Number(0.0))], Type::Number)
-    }
-
-    /// Which buckets have a row, events or not.
-    fn fill(&self) -> Result<Option<Buckets>, Error> {
-        if self.query.fill.is_none() {
-            return Ok(None);
-        }
-        let refuse = |rule, message: &str| Err(value_error("fill", rule, message));
-        let Some(grain) = self.query.grain else {
-            return refuse(Rule::WrongArguments, "there are buckets only with a grain");
-        };
-        let (Some(from), Some(to)) = (self.times.from, self.times.to) else {
-            return refuse(Rule::WrongArguments, "the range must have a beginning and an end");
-        };
-        let zone = &self.resolver.zone;
-        let mut starts = bucket_start(from, grain, zone);
-        for _ in 0..=MAX_FILLED {
-            match starts {
-                Some(start) if start < to => {
-                    let next = next_bucket(start, grain, zone);
-                    // The warehouse fills them in even steps.
-                    if grain == Grain::Hour && next.is_some_and(|next| next - start != HOUR_MS) {
-                        let message = "the zone's clocks change by less than an hour in this range; take days, or UTC";
-                        return refuse(Rule::WrongArguments, message);
-                    }
-                    starts = next;
-                }
-                next => {
-                    let (from, to) = (bucket_start(from, grain, zone).unwrap_or(from), next.unwrap_or(to));
-                    return Ok(Some(Buckets { grain, zone: zone.clone(), from, to }));
-                }
-            }
-        }
-        refuse(Rule::TooLarge, "the range has more than 10,000 buckets; take a wider grain")
     }
 
     /// The measures and their units; with a comparison each is followed by what it was.

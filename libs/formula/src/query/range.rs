@@ -1,6 +1,6 @@
 //! Which times a typed query is about, and those that it is compared with.
 
-use model::Error;
+use model::{Error, HOUR_MS};
 
 use super::{TypedQuery, value_error};
 use crate::{
@@ -8,10 +8,14 @@ use crate::{
     diagnostics::{Rule, Span},
     grain::Grain,
     interval::Interval,
+    plan::Buckets,
     time::{Zone, bucket_start, format_utc, next_bucket, shift},
     typed::{Expr, Field, Node},
     types::Type,
 };
+
+/// How many buckets are filled at most.
+const MAX_FILLED: usize = 10_000;
 
 /// Whole units of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +97,39 @@ impl TypedQuery {
             (Some(_), Some(_)) => Ok(Times { from, to }),
             _ => Err(value_error("range.period", Rule::InvalidTime, "the period lies outside the years 1900 to 2299")),
         }
+    }
+
+    /// Which buckets have a row, events or not.
+    pub(super) fn filled(&self, times: Times, zone: &Zone) -> Result<Option<Buckets>, Error> {
+        if self.fill.is_none() {
+            return Ok(None);
+        }
+        let refuse = |rule, message: &str| Err(value_error("fill", rule, message));
+        let Some(grain) = self.grain else {
+            return refuse(Rule::WrongArguments, "there are buckets only with a grain");
+        };
+        let (Some(from), Some(to)) = (times.from, times.to) else {
+            return refuse(Rule::WrongArguments, "the range must have a beginning and an end");
+        };
+        let mut starts = bucket_start(from, grain, zone);
+        for _ in 0..=MAX_FILLED {
+            match starts {
+                Some(start) if start < to => {
+                    let next = next_bucket(start, grain, zone);
+                    // The warehouse fills them in even steps.
+                    if grain == Grain::Hour && next.is_some_and(|next| next - start != HOUR_MS) {
+                        let message = "the zone's clocks change by less than an hour in this range; take days, or UTC";
+                        return refuse(Rule::WrongArguments, message);
+                    }
+                    starts = next;
+                }
+                next => {
+                    let (from, to) = (bucket_start(from, grain, zone).unwrap_or(from), next.unwrap_or(to));
+                    return Ok(Some(Buckets { grain, zone: zone.clone(), from, to }));
+                }
+            }
+        }
+        refuse(Rule::TooLarge, "the range has more than 10,000 buckets; take a wider grain")
     }
 
     /// What it is compared with, given its own times.
