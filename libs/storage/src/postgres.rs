@@ -17,7 +17,7 @@ use sqlx::{
     ConnectOptions, Connection, Error, PgPool, Postgres, Transaction,
     migrate::Migrator,
     pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use tokio::time::{sleep, timeout};
 
@@ -102,12 +102,13 @@ impl PostgresDatabase {
     }
 }
 
-/// Asks for a connection until there is one, or nobody is left to use it.
+/// Tries to connect until the server answers, or nobody is left to use it. Not by the pool, which tries ever more rarely.
 async fn find_again(pool: PgPool, lost: Weak<AtomicBool>) {
     while let Some(lost) = lost.upgrade() {
-        if pool.acquire().await.is_ok() {
+        if let Ok(connection) = within(PgConnection::connect_with(&pool.connect_options())).await {
             lost.store(false, Ordering::Relaxed);
             tracing::info!("PostgreSQL is back");
+            drop(connection.close().await);
             return;
         }
         drop(lost);
