@@ -9,14 +9,14 @@ use std::{
 };
 
 use eventlog::{
-    LogError, LogOptions,
+    Keep, LogError, LogOptions, Message, Outlet,
     conformance::{
         Factory, KafkaStand, MemoryIncarnations, PARTITIONS, PATIENCE, batch, is_assigned, read_from, texts,
     },
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
 };
@@ -80,6 +80,29 @@ async fn a_topic_that_is_there_keeps_its_partitions_and_must_fit() {
         let refused = topic.open().await.err();
         assert!(matches!(&refused, Some(LogError::Config(message)) if message.contains(told)), "{refused:?}");
     }
+}
+
+/// What the brokers say of a topic's setting.
+async fn setting(topic: &str, name: &str) -> String {
+    let described = admin().describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()).await.unwrap();
+    let [Ok(topic)] = &described[..] else { panic!("{described:?}") };
+    topic.get(name).and_then(|entry| entry.value.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn what_only_the_latest_is_wanted_of_is_compacted_and_the_rest_ends_by_age() {
+    let log = STAND.topic(BTreeMap::new());
+    log.make().await;
+    let options = LogOptions { partitions: 3, ..LogOptions::default() };
+    let users = format!("{}-users", topic_of(&log.url));
+    let outlet = Outlet::open(&log.url, &users, Keep::Latest, &options).await.unwrap();
+    let message = |value: &str| Message { key: b"u1".to_vec(), value: value.into() };
+    assert_eq!(outlet.publish(&[message("first"), message("second")]).await.unwrap(), 0);
+    assert_eq!(setting(&users, "cleanup.policy").await, "compact");
+    let all = format!("{}-all", topic_of(&log.url));
+    Outlet::open(&log.url, &all, Keep::All, &options).await.unwrap();
+    assert_eq!(setting(&all, "cleanup.policy").await, "delete");
+    assert_eq!(setting(&all, "retention.ms").await, options.kafka.retention_ms.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

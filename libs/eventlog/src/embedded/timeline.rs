@@ -4,10 +4,10 @@
 //! every record from a tail's end on at least as late as the tail's time: a tail of a partition with records assigned
 //! but not yet durable takes the time of the first of these; any other tail takes the clock, and later records get no
 //! earlier time even if the clock falls. Across restarts the floor holds by a lease: no tail tells a time above the
-//! lease, which is durable, and a log that wasn't closed starts from it (so its first times may be up to
-//! [`LEASE_MS`] ahead of the clock).
+//! lease, which is durable, and a log that wasn't closed starts from it. It waits until the clock is there, [`LEASE_MS`]
+//! at most: times ahead of the clock would promise, to whoever goes by the clock, what is still to come.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use model::{Offset, PartitionId};
 use parking_lot::Mutex;
@@ -63,7 +63,7 @@ impl Timeline {
             .map_err(|error| fault::file("making the log", error))
     }
 
-    /// Goes on from the bounds found and the highest time found or leased.
+    /// Goes on from the bounds found and the highest time found or leased. Blocks until the clock has reached a lease.
     pub(super) fn open(
         place: &Path,
         clock: Clock,
@@ -74,10 +74,16 @@ impl Timeline {
         let (file, content) = SlotFile::open(&place.join("floor"), 8).map_err(fail)?;
         let until_ms = content.and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes);
         let until_ms = until_ms.ok_or_else(|| LogError::Damaged("the lease of the clock is unreadable".into()))?;
+        let floor_ms = last_ms.max(until_ms);
+        // Further ahead than by a lease, it is the clock that fell, and nobody knows for how long.
+        let ahead_ms = floor_ms.saturating_sub(clock());
+        if (1..=LEASE_MS).contains(&ahead_ms) {
+            thread::sleep(Duration::from_millis(ahead_ms.unsigned_abs()));
+        }
         let partitions = bounds.iter().map(|&(begin, end)| Partition { begin, end, in_flight_ms: None });
         Ok(Self {
             clock,
-            state: Mutex::new(State { floor_ms: last_ms.max(until_ms), partitions: partitions.collect() }),
+            state: Mutex::new(State { floor_ms, partitions: partitions.collect() }),
             lease: Mutex::new(Lease { until_ms, file }),
             ends: bounds.iter().map(|&(_, end)| watch::Sender::new(end)).collect(),
         })

@@ -23,6 +23,19 @@ async fn a_tail_holds_over_a_kill_even_if_the_clock_falls() {
 }
 
 #[tokio::test]
+async fn a_killed_log_is_not_ahead_of_the_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    let (live, killed) = (dir.path().join("live"), dir.path().join("killed"));
+    let log = EmbeddedLog::open(&live, &options(), system_clock()).await.unwrap();
+    let told = log.tail(0).await.unwrap().time_ms;
+    copy(&live, &killed);
+    let log = EmbeddedLog::open(&killed, &options(), system_clock()).await.unwrap();
+    log.append(vec![batch(0, ["y"])]).await.unwrap();
+    let (appended_ms, now_ms) = (read_from(&log, 0, 0).await[0].appended_ms, system_clock()());
+    assert!(told <= appended_ms && appended_ms <= now_ms, "{told}, {appended_ms}, {now_ms}");
+}
+
+#[tokio::test]
 async fn a_log_killed_with_everything_trimmed_knows_its_end_and_time() {
     let dir = tempfile::tempdir().unwrap();
     let (live, killed) = (dir.path().join("live"), dir.path().join("killed"));
