@@ -56,6 +56,10 @@ pub async fn reconcile(house: &House, key: &str, app: &str) -> ReconcileResponse
     let answer = client.reconcile(request).await.unwrap().into_inner();
     let starts: Vec<_> = answer.hours.iter().map(|hour| instant(hour.start.as_ref().unwrap()).unwrap()).collect();
     assert!(starts.len() >= 3 && starts.windows(2).all(|pair| pair[1] - pair[0] == HOUR_MS), "every hour is there");
+    for hour in &answer.hours {
+        let (had, has) = (hour.accepted + hour.doubled, hour.stored + hour.duplicates + hour.dead_letters);
+        assert_eq!(had, has + hour.missing + hour.expired + hour.erased, "each hour adds up: {hour:?}");
+    }
     answer
 }
 

@@ -22,7 +22,10 @@ async fn what_is_acknowledged_counts_once_over_shards_that_die() {
     let mut servers = ClickHouse::shards(3);
     let mut house = House::on_shards(&servers, erasure::CONFIG).await;
     let mut load = Load::start(&house, seed);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
+        if kill == KILLS / 2 {
+            house.forget_tokens().await;
+        }
         load.progress(random.random_range(20..80)).await;
         let shard = random.random_range(0..3);
         servers.kill(shard);

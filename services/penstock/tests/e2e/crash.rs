@@ -24,15 +24,11 @@ async fn what_is_acknowledged_counts_once_through_kills_of_server_and_warehouse(
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut house = House::start().await;
-    let mut load = Load::start(&house, seed);
+    let mut load = Load::of_days(&house, seed, 200);
     let kills = std::env::var("PENSTOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     for kill in 0..kills {
         if kill == kills / 2 {
-            // From here on a retry comes after the engine has forgotten the tokens, as after an outage longer than its window.
-            for table in ["events", "users", "uncounted", "daily_users"] {
-                let forget = format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 1");
-                house.warehouse(&forget).await;
-            }
+            house.forget_tokens().await;
         }
         load.progress(random.random_range(0..80)).await;
         house.kill_warehouse();

@@ -10,9 +10,10 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::RngExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use storage::conformance::stand::ClickHouse;
 use tempfile::TempDir;
+use tokio::time::sleep;
 use tonic::transport::Channel;
 
 /// How long a condition may take before the test fails. Generous: it bounds a hang, it measures nothing.
@@ -123,7 +124,7 @@ impl House {
                 Ok(answer) if answer.status().is_success() && keys => return,
                 _ => assert!(started.elapsed() < PATIENCE, "not ready:\n{}", self.log()),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -132,7 +133,7 @@ impl House {
         let started = Instant::now();
         while !holds(self) {
             assert!(started.elapsed() < PATIENCE, "what was waited for did not come");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -200,6 +201,14 @@ impl House {
         }
     }
 
+    /// From here on a retry comes after the engine has forgotten the tokens, as after an outage longer than its window.
+    pub async fn forget_tokens(&self) {
+        for table in ["events", "users", "uncounted", "daily_users"] {
+            let forget = format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 1");
+            self.each_warehouse(&forget).await;
+        }
+    }
+
     /// Asks the warehouse itself, past the product: its answer as text.
     pub async fn warehouse(&self, statement: &str) -> String {
         if let Some(url) = self.shards.first() {
@@ -237,7 +246,7 @@ impl House {
                 return;
             }
             assert!(started.elapsed() < PATIENCE, "{name} is {value}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -274,8 +283,8 @@ impl House {
 
     /// The rows of a SELECT, which must succeed, as plain values.
     pub async fn sql(&self, key: &str, sql: &str, position_token: &str) -> Vec<Vec<Value>> {
-        let options = serde_json::json!({"position_token": position_token, "max_wait_ms": 30_000});
-        let (status, body) = self.post(key, "/v1/sql", &serde_json::json!({"sql": sql, "options": options})).await;
+        let options = json!({"position_token": position_token, "max_wait_ms": 30_000});
+        let (status, body) = self.post(key, "/v1/sql", &json!({"sql": sql, "options": options})).await;
         assert_eq!(status, 200, "{sql}: {body}");
         rows(&body["result"])
     }
@@ -285,20 +294,24 @@ impl House {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
-    /// Makes a tenant with an app and a key, as an operator does; returns the key.
+    /// Makes a tenant with an app and a key, as an operator does; returns the key. Whoever is told to come again does.
     pub async fn tenant(&self, tenant: &str, app: &str, permissions: &[&str]) -> String {
         let operator = self.operator_key();
-        let body = serde_json::json!({"tenant": {"tenant_id": tenant}});
-        let (status, answer) = self.post(&operator, "/v1/tenants", &body).await;
-        assert!(status == 200 || status == 409, "{answer}");
-        let body = serde_json::json!({"tenant_id": tenant, "app": {"app_id": app}});
-        let (status, answer) = self.post(&operator, "/v1/apps", &body).await;
-        assert!(status == 200 || status == 409, "{answer}");
+        let make = async |path, body| {
+            let started = Instant::now();
+            loop {
+                match self.post(&operator, path, &body).await {
+                    (200 | 409, answer) => return answer,
+                    (503, _) if started.elapsed() < PATIENCE => sleep(Duration::from_millis(200)).await,
+                    (status, answer) => panic!("{path}: {status} {answer}"),
+                }
+            }
+        };
+        make("/v1/tenants", json!({"tenant": {"tenant_id": tenant}})).await;
+        make("/v1/apps", json!({"tenant_id": tenant, "app": {"app_id": app}})).await;
         let permissions: Vec<_> = permissions.iter().map(|p| format!("PERMISSION_{}", p.to_uppercase())).collect();
-        let body = serde_json::json!({"tenant_id": tenant, "permissions": permissions, "app_ids": [app]});
-        let (status, answer) = self.post(&operator, "/v1/keys", &body).await;
-        assert_eq!(status, 200, "{answer}");
-        answer["secret"].as_str().unwrap().to_owned()
+        let key = json!({"tenant_id": tenant, "permissions": permissions, "app_ids": [app]});
+        make("/v1/keys", key).await["secret"].as_str().unwrap().to_owned()
     }
 }
 

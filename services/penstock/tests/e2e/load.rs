@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api::v1::{PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient, value::Kind};
+use api::{
+    convert::time_to_wire,
+    v1::{self, PublishRequest, PublishStreamRequest, ingest_service_client::IngestServiceClient, value::Kind},
+};
 use futures::stream;
+use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, timeout},
 };
 use tonic::Status;
@@ -19,6 +23,8 @@ use crate::{
     clients::{Keyed, event, event_json, keyed},
     house::{House, PATIENCE},
 };
+
+mod looker;
 
 /// The app that the load goes to.
 pub const APP: &str = "xyz123";
@@ -42,8 +48,12 @@ pub struct Field {
     pub over: watch::Sender<bool>,
     /// The tenant's key.
     pub key: String,
+    /// How many days the events of a batch are of, now and then.
+    days: u64,
     /// What the names of this load's clients begin with: a stand has seen others.
     pub run: String,
+    /// For who looks at the numbers meanwhile.
+    known: looker::Known,
 }
 
 impl Field {
@@ -51,7 +61,8 @@ impl Field {
     pub fn new(address: &str, key: String) -> Self {
         let (address, acknowledged) = (watch::Sender::new(address.to_owned()), watch::Sender::new(0));
         let run = format!("{:08x}", rand::rng().next_u32());
-        Self { address, acknowledged, refused: watch::Sender::new(0), over: watch::Sender::new(false), key, run }
+        let (refused, over) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { address, acknowledged, refused, over, key, run, days: DAYS, known: looker::Known::default() }
     }
 
     /// Waits until `more` further batches are acknowledged.
@@ -136,17 +147,22 @@ impl Client {
         while !*self.field.over.borrow() {
             pace.tick().await;
             let batches: Vec<_> = (0..self.random.random_range(1..=8)).map(|_| self.batch(1..=20)).collect();
-            match self.random.random_range(0..10) {
+            match self.random.random_range(0..40) {
+                // More partitions of the warehouse's tables than anything else touches at once.
                 0 => {
+                    let old = self.batch_of(self.field.days, SignedDuration::from_hours(24));
+                    self.deliver(&[batches, vec![old]].concat()).await;
+                }
+                1..=4 => {
                     let (first, second) = (self.route(), self.route());
                     tokio::join!(self.attempt(first, &batches), self.attempt(second, &batches));
                     self.deliver(&batches).await;
                 }
-                1 => {
+                5..=8 => {
                     self.deliver(&batches).await;
                     self.deliver(&batches).await;
                 }
-                2..=4 => {
+                9..=20 => {
                     self.deliver(&batches).await;
                     self.identify().await;
                 }
@@ -161,16 +177,27 @@ impl Client {
 
     fn batch(&mut self, sizes: std::ops::RangeInclusive<u64>) -> PublishRequest {
         let size = self.random.random_range(sizes);
-        let events = (0..size).map(|_| {
+        self.batch_of(size, SignedDuration::ZERO)
+    }
+
+    /// Of so many events, each so much older than the one before.
+    fn batch_of(&mut self, size: u64, step: SignedDuration) -> PublishRequest {
+        let now = Timestamp::now();
+        let events = (0..).zip(0..size).map(|(steps, _)| {
             let (n, number) = (self.random.random_range(0..1_000_000), self.books.events);
             (self.books.events, self.books.sum) = (number + 1, self.books.sum + n);
             let of_plan = self.books.by_plan.entry(self.plans[(number % USERS) as usize].clone()).or_default();
             *of_plan = (of_plan.0 + 1, of_plan.1 + n);
             let client = &self.books.client;
             let properties = [("client", Kind::String(client.clone())), ("n", Kind::Integer(n as i64))];
-            event("load", &format!("{client}-{number}"), &format!("{client}-{}", number % USERS), &properties)
+            let event =
+                event("load", &format!("{client}-{number}"), &format!("{client}-{}", number % USERS), &properties);
+            let timestamp = (!step.is_zero()).then(|| time_to_wire((now - step * steps).as_millisecond()));
+            v1::Event { timestamp, ..event }
         });
-        PublishRequest { app_id: APP.to_owned(), events: events.collect(), ..Default::default() }
+        let batch = PublishRequest { app_id: APP.to_owned(), events: events.collect(), ..Default::default() };
+        self.field.known.sent(&self.books.client, self.books.events);
+        batch
     }
 
     /// Gives a user another plan. What the client sends of the user from then on carries it.
@@ -206,6 +233,7 @@ impl Client {
             self.field.acknowledged.send_modify(|n| *n += attempt.acknowledged as u64);
             self.books.failures.extend(attempt.failure);
             if left.is_empty() {
+                self.field.known.acknowledged(&self.books.client, self.books.events);
                 return attempt.token;
             }
             self.field.refused.send_modify(|n| *n += 1);
@@ -283,23 +311,41 @@ async fn stream_all(channel: Keyed, batches: &[PublishRequest]) -> Attempt {
 }
 
 const CLIENTS: u64 = 6;
+/// Days that the events of a batch are of, now and then, unless a test says otherwise: each is a part of its own in the warehouse.
+const DAYS: u64 = 20;
 /// Users of each client.
 const USERS: u64 = 211;
 /// How often each sends at most. The slower the machine, the longer what reads the whole log: it must not also get longer the faster clients are.
 const PACE: Duration = Duration::from_millis(500);
 
-/// Clients that send, until they are told to settle.
+/// Clients that send, until they are told to settle, and somebody who looks.
 pub struct Load {
     pub field: Field,
     clients: JoinSet<Books>,
+    looker: Option<JoinHandle<u64>>,
 }
 
 impl Load {
-    /// Six clients of the demo tenant.
+    /// Six clients of the demo tenant, and somebody who gets no answer that isn't what it says of itself.
     pub fn start(house: &House, seed: u64) -> Self {
-        let field = Field::new(&house.address, house.demo_key());
+        Self::of_days(house, seed, DAYS)
+    }
+
+    /// The same, with batches now and then whose events are of so many days.
+    pub fn of_days(house: &House, seed: u64, days: u64) -> Self {
+        let mut load = Self::with(Field { days, ..Field::new(&house.address, house.demo_key()) }, seed);
+        load.looker = Some(tokio::spawn(looker::look(load.field.clone())));
+        load
+    }
+
+    /// The same without who looks, for who makes the numbers wrong behind the product's back.
+    pub fn unwatched(house: &House, seed: u64) -> Self {
+        Self::with(Field::new(&house.address, house.demo_key()), seed)
+    }
+
+    fn with(field: Field, seed: u64) -> Self {
         let clients = (0..CLIENTS).map(|number| Client::new(number, seed, &field).run()).collect();
-        Self { field, clients }
+        Self { field, clients, looker: None }
     }
 
     /// Waits for progress; a client that failed fails the test here.
@@ -326,6 +372,9 @@ impl Load {
     pub async fn settle(self, house: &House) -> Vec<Books> {
         self.field.over.send_replace(true);
         let mut books = timeout(PATIENCE, self.clients.join_all()).await.expect("the clients finish");
+        if let Some(looker) = self.looker {
+            println!("{} answers claimed to hold what was acknowledged, and did", looker.await.unwrap());
+        }
         books.sort_by(|a, b| a.client.cmp(&b.client));
         for one in &books {
             house

@@ -119,7 +119,7 @@ async fn what_was_lost_or_wrong_is_right_again_while_events_flow_and_who_was_era
     let before = answers(&house, &key).await;
     let books = erasure::books(&house, &key).await;
 
-    let mut load = Load::start(&house, seed());
+    let mut load = Load::unwatched(&house, seed());
     load.progress(10).await;
     damage(&house).await;
     assert_ne!(answers(&house, &key).await, before);
@@ -188,7 +188,7 @@ async fn a_replay_goes_on_wherever_it_was_killed() {
     settle(&house, &key).await;
     let before = answers(&house, &key).await;
     let books = erasure::books(&house, &key).await;
-    let mut load = Load::start(&house, seed());
+    let mut load = Load::unwatched(&house, seed());
     load.progress(10).await;
     damage(&house).await;
 
@@ -311,4 +311,65 @@ async fn what_can_not_be_replayed_is_said_by_its_field_and_a_terminal_does_it_to
     let answer =
         house.http.delete(format!("http://{}/v1/replays/{id}", house.address)).bearer_auth(&operator).send().await;
     assert_eq!(answer.unwrap().json::<Value>().await.unwrap()["replay"]["state"], "STATE_DONE");
+}
+
+mod alone {
+    use super::*;
+    use crate::{alone::faults, load::all_may_be_retried, stand};
+
+    /// Exactly the offsets that are named, of a log in Kafka, while others send and look.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_range_of_kafka_s_log_is_put_in_anew_and_nothing_beside_it() {
+        let (stand, seed) = (stand::alone().await, seed());
+        let key = stand.tenant("anew", APP, &["ingest", "query", "admin"]).await;
+        for n in 0..5 {
+            publish(
+                &stand,
+                &key,
+                (n * 100..n * 100 + 100).map(|i| event("buy", &format!("e{i}"), "ada", &[])).collect(),
+            )
+            .await;
+        }
+        settle(&stand, &key).await;
+        let ids = async || {
+            stand.sql(&key, "SELECT event_id FROM events WHERE event_type = 'buy' ORDER BY event_id", "").await
+        };
+        let before = ids().await;
+        assert_eq!(before.len(), 500);
+        let mut load = faults::load(&stand, seed);
+        load.progress(10).await;
+
+        let hers = "tenant = 'anew' AND event = 'buy'";
+        let places = stand
+            .warehouse(&format!("SELECT _partition, _offset, event_id FROM events WHERE {hers} ORDER BY _offset"))
+            .await;
+        let places: Vec<(u32, u64, &str)> = places
+            .lines()
+            .map(|line| {
+                let [partition, offset, id] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+                (partition.parse().unwrap(), offset.parse().unwrap(), id)
+            })
+            .collect();
+        stand.warehouse(&format!("ALTER TABLE events DELETE WHERE {hers} SETTINGS mutations_sync = 2")).await;
+        assert_eq!(ids().await.len(), 0);
+        // All are one user's, and so of one partition.
+        let anew = async |places: &[(u32, u64, &str)]| {
+            let ((partition, first, _), (_, last, _)) = (places[0], places[places.len() - 1]);
+            let range =
+                json!({"partition": partition, "first_offset": first.to_string(), "last_offset": last.to_string()});
+            let (status, answer) = stand.post(&stand.operator_key(), "/v1/replays", &json!({"ranges": [range]})).await;
+            assert_eq!(status, 200, "{answer}");
+            let replay = done(&stand, answer["replay"]["replay_id"].as_str().unwrap()).await;
+            assert_eq!(number(&replay["records"]), last - first + 1, "{replay}");
+        };
+        anew(&places[..123]).await;
+        let mut first: Vec<_> = places[..123].iter().map(|(_, _, id)| vec![json!(id)]).collect();
+        first.sort_by_key(|row| row[0].to_string());
+        assert_eq!(ids().await, first, "of what is missing nothing else came back");
+        load.progress(10).await;
+        anew(&places[123..]).await;
+        assert_eq!(ids().await, before);
+        assert_eq!(reconcile(&stand, &key, APP).await.differences, []);
+        all_may_be_retried(&load.settle(&stand).await);
+    }
 }
