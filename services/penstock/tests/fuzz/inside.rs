@@ -61,7 +61,7 @@ pub fn run(plan: &Plan) {
         },
     );
     drop(std::panic::take_hook());
-    report.conclude("in process", plan.seed, peak_bytes(std::process::id()), LIMIT_BYTES);
+    report.conclude("in process", plan, peak_bytes(std::process::id()), LIMIT_BYTES);
 }
 
 /// Bytes as a literal, to paste into a test.

@@ -64,7 +64,7 @@ pub fn run(plan: &Plan) {
     let panics: Vec<_> = house.log().lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect();
     assert!(panics.is_empty(), "panics: {panics:#?}");
     runtime.block_on(still_right(&house));
-    report.conclude("over sockets", plan.seed, peak, LIMIT_BYTES);
+    report.conclude("over sockets", plan, peak, LIMIT_BYTES);
 }
 
 /// Sends bytes that are no request of any library, and reads until the server has nothing to say.

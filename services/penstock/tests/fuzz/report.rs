@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use crate::run::Plan;
+
 /// What an input came to, when nothing went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -65,8 +67,8 @@ impl Report {
         self.inner().failures.len() >= ENOUGH
     }
 
-    /// Prints the table; panics if anything failed or more memory was used than `limit_bytes`.
-    pub fn conclude(&self, what: &str, seed: u64, peak_bytes: u64, limit_bytes: u64) {
+    /// Prints the table; panics if anything failed, fewer requests were sent than `least`, or more memory was used than `limit_bytes`.
+    pub fn conclude(&self, what: &str, Plan { seed, least, .. }: &Plan, peak_bytes: u64, limit_bytes: u64) {
         let inner = self.inner();
         let mib = |bytes: u64| bytes >> 20;
         let mut total = 0;
@@ -79,6 +81,10 @@ impl Report {
         println!("{:<14} {total:>9} requests, peak memory {} MiB of {}", "all", mib(peak_bytes), mib(limit_bytes));
         let again = format!("PENSTOCK_FUZZ_SEED={seed} PENSTOCK_FUZZ_ONLY=KIND:NUMBER make fuzz");
         assert!(inner.failures.is_empty(), "{}\n  again: {again}", inner.failures.join("\n  "));
+        assert!(
+            total >= *least,
+            "{total} requests in this time, {least} were wanted: PENSTOCK_FUZZ_SECONDS gives more"
+        );
         assert!(peak_bytes <= limit_bytes, "{} MiB of memory, the bound is {}", mib(peak_bytes), mib(limit_bytes));
     }
 }

@@ -17,6 +17,8 @@ pub struct Plan {
     pub seed: u64,
     pub budget: Budget,
     pub threads: usize,
+    /// Fewer requests than these show too little.
+    pub least: u64,
 }
 
 pub enum Budget {
@@ -29,8 +31,8 @@ pub enum Budget {
 }
 
 impl Plan {
-    /// As the environment says: this part's share of the seconds, in fifths, or so many requests.
-    pub fn from_environment(fifths: u64, requests: u64, threads: usize) -> Self {
+    /// As the environment says: this part's share of the seconds, in fifths, or so many requests; and what `least` names.
+    pub fn from_environment(fifths: u64, requests: u64, threads: usize, least: &str) -> Self {
         let number =
             |name: &str| env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")));
         let budget = match (env::var("PENSTOCK_FUZZ_ONLY").ok(), number("PENSTOCK_FUZZ_SECONDS")) {
@@ -43,7 +45,12 @@ impl Plan {
         };
         let seed = number("PENSTOCK_FUZZ_SEED").unwrap_or_else(rand::random);
         println!("PENSTOCK_FUZZ_SEED={seed}");
-        Self { seed, budget, threads }
+        let least = match budget {
+            Budget::Requests(requests) => requests,
+            Budget::Time(_) => number(least).unwrap_or(0),
+            Budget::Only(..) => 0,
+        };
+        Self { seed, budget, threads, least }
     }
 
     /// The randomness of one input.

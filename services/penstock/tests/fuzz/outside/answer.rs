@@ -1,7 +1,9 @@
 //! What an answer must be: a success, or a refusal with its code, and its field if one is at fault.
 
+use api::v1;
 use base64::Engine;
 use http::{HeaderMap, HeaderName};
+use prost::Message;
 use serde_json::Value;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -42,6 +44,17 @@ pub fn grpc(status: u16, headers: &HeaderMap, trailers: Option<&HeaderMap>) -> R
     refused(reason, &fields, retry, &format!("{:?}: {}", status.code(), status.message()))
 }
 
+/// The answer to `Publish` that wasn't refused as a whole: each event that was has its code and field.
+pub fn publish(body: &[u8]) -> Result<Verdict, String> {
+    let message = body.get(5..).ok_or("no message in a success")?;
+    let answer = v1::PublishResponse::decode(message).map_err(|error| format!("no answer to Publish: {error}"))?;
+    let rejections = answer.acknowledgement.unwrap_or_default().rejections;
+    if let Some(bare) = rejections.iter().find(|r| r.code.is_empty() || r.field.is_empty() || r.message.is_empty()) {
+        return Err(format!("a rejection without code, field or message: {bare:?}"));
+    }
+    Ok(rejections.first().map_or(Verdict::Accepted, |first| Verdict::Refused(first.code.clone())))
+}
+
 /// The trailers of grpc-web: the last frame of the body, in base64 if the content type says `text`.
 pub fn web_trailers(body: &[u8], text: bool) -> Option<HeaderMap> {
     let decoded = if text { base64::engine::general_purpose::STANDARD.decode(body).ok()? } else { body.to_vec() };
@@ -66,16 +79,25 @@ pub fn web_trailers(body: &[u8], text: bool) -> Option<HeaderMap> {
 /// A JSON answer.
 pub fn json(status: u16, body: &[u8]) -> Result<Verdict, String> {
     let text = || format!("HTTP {status}: {}", body.escape_ascii());
-    if status < 400 {
-        return Ok(Verdict::Accepted);
-    }
-    let answer: Value = serde_json::from_slice(body).map_err(|_| text())?;
+    let answer: Value = match serde_json::from_slice(body) {
+        Ok(answer) => answer,
+        Err(_) if status < 400 => return Ok(Verdict::Accepted), // lines, files, pages
+        Err(_) => return Err(text()),
+    };
+    // Also of those whose others were taken.
     if let Some(rejections) = answer["rejections"].as_array() {
         let named = rejections
             .iter()
             .all(|r| ["code", "field", "message"].iter().all(|of| r[of].as_str().is_some_and(|s| !s.is_empty())));
         let code = rejections.first().and_then(|first| first["code"].as_str()).unwrap_or_default();
-        return if named { Ok(Verdict::Refused(code.to_owned())) } else { Err(text()) };
+        return match named {
+            true if code.is_empty() => Ok(Verdict::Accepted),
+            true => Ok(Verdict::Refused(code.to_owned())),
+            false => Err(text()),
+        };
+    }
+    if status < 400 {
+        return Ok(Verdict::Accepted);
     }
     let details = answer["error"]["details"].as_array().ok_or_else(text)?;
     let detail = |name: &str| details.iter().find(|d| d["@type"].as_str().is_some_and(|t| t.ends_with(name)));

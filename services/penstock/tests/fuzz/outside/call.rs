@@ -86,7 +86,10 @@ impl Client {
             let text = content_type.starts_with(b"application/grpc-web-text");
             answer::grpc(status, &head.headers, answer::web_trailers(&body, text).as_ref())
         } else if content_type.starts_with(b"application/grpc") {
-            answer::grpc(status, &head.headers, trailers.as_ref())
+            match answer::grpc(status, &head.headers, trailers.as_ref())? {
+                Verdict::Accepted if call.target.ends_with("/Publish") => answer::publish(&body),
+                verdict => Ok(verdict),
+            }
         } else if body.is_empty() && status >= 400 && call.is_web() {
             Ok(Verdict::Refused(status.to_string())) // no grpc-web at all, and so there is nothing to say it in
         } else {
