@@ -46,13 +46,14 @@ test-alone: # those that disturb a cluster, and mostly wait: told at the end
 fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK_FUZZ_SECONDS; ask a million mutated questions
 	PROPTEST_CASES=$${PROPTEST_CASES:-200000} cargo test --locked -p formula --test fuzz
 	PENSTOCK_CANARIES=$${PENSTOCK_CANARIES:-100000} cargo test --locked -p penstock --test e2e canary -- --nocapture
-	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
+	PENSTOCK_FUZZ_SECONDS=$${PENSTOCK_FUZZ_SECONDS:-300} PENSTOCK_FUZZ_LEAST=$${PENSTOCK_FUZZ_LEAST:-1000000} PENSTOCK_FUZZ_LEAST_CALLS=$${PENSTOCK_FUZZ_LEAST_CALLS:-20000} \
+		cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint checks
-lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the documentation's links, and the clients' comments
+lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the documentation's links, and the clients' comments and packages
 	$(call beside,checks) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 
-checks: buf console deny deploy-lint docs client-docs # all of lint but clippy
+checks: buf console deny deploy-lint docs packages # all of lint but clippy
 	cargo fmt --all --check
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
@@ -60,6 +61,7 @@ checks: buf console deny deploy-lint docs client-docs # all of lint but clippy
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
 	deploy/check/features.py
 	deploy/tools/contents.py
+	deploy/docs/commands.py check
 	cd services/console && npm run --silent check
 
 .PHONY: release reproducible
@@ -101,16 +103,21 @@ rehearse: engine backends ## Rehearse a morning of tenfold load on the stand, wo
 	deploy/check/spike.py
 
 .PHONY: docs docs-check
-docs: buf ## Build the documentation into target/docs, and check its links
+docs: buf client-docs ## Build the documentation into target/docs, with the client libraries' own, and check its links
 	@deploy/tools/docs.sh
+	@cp -R target/client-docs target/docs/clients
+	@ls target/docs/clients/{python,typescript,go,rust}/index.html > /dev/null
 
 docs-check: docs engine console ## Run the commands of the documentation on a server of its own
 	cargo build --release --locked -p penstock
-	deploy/docs/commands.py $(PENSTOCK)
+	deploy/docs/commands.py $(PENSTOCK) -v
 
-.PHONY: client-docs
+.PHONY: client-docs packages
 client-docs: clients ## Build the client libraries' documentation into target/client-docs; what they export has to be explained
 	@deploy/tools/client-docs.sh
+
+packages: clients ## Pack the client libraries as registries get them, and use each from its package
+	@deploy/tools/packages.sh
 
 .PHONY: fmt
 fmt: buf console ## Format code and contracts
@@ -143,6 +150,7 @@ verify: lint test bench bench-console deploy-check docs-check ## Everything, wit
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e alone::faults
 	cargo test --locked -p eventlog --features kafka-tls --test kafka_tls
 	cd libs/client-go && go test -race ./...
+	cargo package -p penstock-client --locked --allow-dirty --quiet
 
 .PHONY: chaos soak upgrade
 upgrade: engine backends console ## Upgrade the stand under load from the program of the commit FROM to this one, role by role; writes target/upgrade.md

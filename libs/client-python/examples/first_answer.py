@@ -2,7 +2,7 @@
 
 from penstock import Client, Filter, Query
 
-with Client() as penstock:
+with Client() as penstock:  # or Client("127.0.0.1:7070", key, app="xyz123")
     penstock.identify("u1", {"country": "DE", "plan": "pro"})
     penstock.track("purchase", "u1", {"amount": 12.5, "status": "completed"})
     done = penstock.flush()

@@ -1,7 +1,7 @@
 /** A first event and a first answer. PENSTOCK_ADDRESS, PENSTOCK_KEY and PENSTOCK_APP say where. */
 import { Client } from "@penstock/client";
 
-const penstock = new Client();
+const penstock = new Client(); // or new Client({ address: "http://127.0.0.1:7070", key, app: "xyz123" })
 
 await penstock.identify({ userId: "u1", traits: { country: "DE", plan: "pro" } });
 await penstock.track({ eventType: "purchase", userId: "u1", properties: { amount: 12.5, status: "completed" } });

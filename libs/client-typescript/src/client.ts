@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** The client, on any transport. */
 import { create } from "@bufbuild/protobuf";
 import { type CallOptions, type Client as Stub, type Interceptor, type Transport, createClient } from "@connectrpc/connect";

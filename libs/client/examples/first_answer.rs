@@ -18,7 +18,7 @@ struct Day {
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let client = Client::builder().connect().await?;
+    let client = Client::builder().connect().await?; // or Client::connect("127.0.0.1:7070", key)
     client.identify(Identity::new("u1").with("country", "DE").with("plan", "pro")).await?;
     client.track(Event::new("purchase").user("u1").property("amount", 12.5).property("status", "completed")).await?;
     let done = client.flush().await?;

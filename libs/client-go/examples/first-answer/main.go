@@ -12,7 +12,7 @@ import (
 
 func main() {
 	ctx := context.Background()
-	client, err := penstock.New(penstock.Options{})
+	client, err := penstock.New(penstock.Options{}) // or Options{Address: "127.0.0.1:7070", Key: key, App: "xyz123"}
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -8,18 +8,18 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     sync::watch,
-    task::JoinSet,
     time::timeout,
 };
 
-use crate::{
-    console,
-    house::{House, PATIENCE, free_address},
-};
+use crate::house::{House, PATIENCE, free_address};
+
+mod door;
+mod pages;
+
+use door::Door;
 
 /// A library, by the folder after `client-`, and what it calls its story: one for each way to use it.
 const STORIES: [(&str, &str); 6] = [
@@ -38,10 +38,6 @@ const SENT: u64 = 3000;
 const LEFT: u64 = 500;
 /// What a queue that gets full may have.
 const QUEUE_BYTES: u64 = 64 << 10;
-/// Fewer events than this, of what a page that is left had queued, are not what browsers let outlive it: 64 KiB.
-const OUTLIVING: u64 = 320;
-/// More bytes than this have an answer among them.
-const ANSWER_BYTES: usize = 100;
 
 #[tokio::test]
 async fn every_library_tells_the_same_story() {
@@ -166,59 +162,6 @@ async fn what_is_queued_in_memory_is_sent_when_a_program_ends() {
         assert_eq!(said, json!({"queued": LEFT}), "{library}, {ending}: nothing was sent before");
         caller.counted("ended", LEFT, &house).await;
     }
-}
-
-#[tokio::test]
-async fn a_page_that_is_left_sends_what_outlives_it_and_a_hidden_one_all() {
-    let house = House::start().await;
-    let caller = Caller::new(&house, "typescript", "page").await;
-    let with = [("PENSTOCK_KEY", caller.key.as_str()), ("PENSTOCK_APP", caller.app.as_str())];
-    let events = console::told(&house, "leaving", &with).await["events"].as_u64().unwrap();
-    caller.counted("hidden", events, &house).await;
-    for left in ["left", "gone"] {
-        let enough = async {
-            loop {
-                let counts = caller.counts(left, &house).await;
-                if let Some(sent) = counts[0].as_u64().filter(|sent| *sent >= OUTLIVING) {
-                    return (sent, counts);
-                }
-            }
-        };
-        let (sent, counts) = timeout(PATIENCE, enough).await.unwrap_or_else(|_| panic!("not enough of {left} came"));
-        assert!(sent < events, "{left}: {counts:?}");
-        assert_eq!(counts, [json!(sent), json!(sent), json!((sent - 1) as f64)], "the first of {left}, each once");
-    }
-}
-
-#[tokio::test]
-async fn what_a_page_queues_on_disk_outlives_it_and_counts_once_whoever_sends_it() {
-    let house = House::start().await;
-    let caller = Caller::new(&house, "typescript", "page").await;
-    let with = [("PENSTOCK_KEY", caller.key.as_str()), ("PENSTOCK_APP", caller.app.as_str())];
-    let seen = console::told(&house, "kept", &with).await;
-    let events = seen["events"].as_u64().unwrap();
-    assert_eq!(seen["closed"], json!(events), "the next page sends what it finds, and has it no more");
-    let killed = json!({"own": events, "ofTheLast": events, "sent": 3 * events});
-    assert_eq!(seen["killed"], killed, "who lives has its own alone, and then what the dead left");
-    let queued = seen["full"]["queued"].as_u64().unwrap();
-    assert!((1..QUEUE_BYTES / 100).contains(&queued), "{}", seen["full"]);
-    assert_eq!(seen["full"]["more"], 0, "the next page's queue is as full");
-    assert_eq!(seen["refused"]["ended"]["handedBack"], json!(events), "nothing keeps it, so it comes back");
-    for (story, why) in [
-        ("refused", "SecurityError"),
-        ("mute", "it wasn't open after 10000 ms"),
-        ("small", "QuotaExceededError"),
-        ("deleted", "it is being deleted"),
-    ] {
-        let told = seen[story]["told"].as_array().unwrap();
-        assert!(told.len() == 1 && told[0].as_str().unwrap().contains(why), "{story}: {told:?}");
-    }
-    assert_eq!(seen["small"]["handedBack"], json!(events), "what there was no room for, and not what came then");
-    for story in ["closed", "refused", "mute", "small", "deleted", "lockless"] {
-        caller.counted(story, events, &house).await;
-    }
-    caller.counted("killed", 3 * events, &house).await;
-    caller.counted("full", queued, &house).await;
 }
 
 /// How many events a queue had room for, and how many of them came back at the end.
@@ -480,91 +423,5 @@ impl Progress {
         let output = self.child.wait_with_output().await.unwrap();
         succeeded("a sender", &output);
         json_of(&said)
-    }
-}
-
-/// A way to the house that stays where it is while the house moves, and keeps answers to itself or breaks when it is told to.
-struct Door {
-    address: String,
-    leads: watch::Sender<Leads>,
-    /// How many answers were kept inside.
-    kept: watch::Sender<u64>,
-}
-
-#[derive(Debug, Clone)]
-struct Leads {
-    to: String,
-    /// How often it was cut.
-    cut: u64,
-    /// Whether answers stay inside.
-    held: bool,
-}
-
-impl Door {
-    async fn open(to: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (leads, led) = watch::channel(Leads { to: to.to_owned(), cut: 0, held: false });
-        let kept = watch::Sender::new(0);
-        let keeping = kept.clone();
-        tokio::spawn(async move {
-            let mut through = JoinSet::new();
-            while let Ok((outside, _)) = listener.accept().await {
-                through.spawn(Self::pass(outside, led.clone(), keeping.clone()));
-            }
-        });
-        Self { address, leads, kept }
-    }
-
-    async fn pass(mut outside: TcpStream, led: watch::Receiver<Leads>, kept: watch::Sender<u64>) {
-        let Leads { to, cut, .. } = led.borrow().clone();
-        let Ok(mut inside) = TcpStream::connect(&to).await else { return };
-        let (mut questions, mut told) = outside.split();
-        let (mut answers, mut asked) = inside.split();
-        let (mut holding, mut cutting) = (led.clone(), led);
-        let tell = async {
-            let (mut piece, mut inside) = ([0; 4096], Vec::new());
-            loop {
-                tokio::select! {
-                    read = answers.read(&mut piece) => match read {
-                        Ok(bytes @ 1..) => inside.extend_from_slice(&piece[..bytes]),
-                        _ => break,
-                    },
-                    _ = holding.wait_for(|leads| !leads.held), if !inside.is_empty() => {}
-                }
-                if holding.borrow().held {
-                    // An answer comes in several frames, among small ones of HTTP/2's own.
-                    if inside.len() > ANSWER_BYTES {
-                        kept.send_modify(|kept| *kept += 1);
-                    }
-                } else if told.write_all(&inside).await.is_err() {
-                    break;
-                } else {
-                    inside.clear();
-                }
-            }
-        };
-        tokio::select! {
-            biased; // what is held when it is cut is lost
-            _ = cutting.wait_for(|leads| leads.cut != cut || leads.to != to) => {}
-            () = tell => {}
-            _ = tokio::io::copy(&mut questions, &mut asked) => {}
-        }
-    }
-
-    fn lead_to(&self, to: &str) {
-        self.leads.send_modify(|leads| to.clone_into(&mut leads.to));
-    }
-
-    /// Keeps what the house says inside, until it is cut; returns when there is an answer.
-    async fn hold(&self) {
-        let mut kept = self.kept.subscribe();
-        self.leads.send_modify(|leads| leads.held = true);
-        timeout(PATIENCE, kept.changed()).await.expect("somebody sends").unwrap();
-    }
-
-    /// Breaks every connection through it, whatever is on its way.
-    fn cut(&self) {
-        self.leads.send_modify(|leads| (leads.cut, leads.held) = (leads.cut + 1, false));
     }
 }
