@@ -116,7 +116,7 @@ docs-check: docs engine console ## Run the commands of the documentation on a se
 client-docs: clients ## Build the client libraries' documentation into target/client-docs; what they export has to be explained
 	@deploy/tools/client-docs.sh
 
-packages: clients ## Pack the client libraries as registries get them, and use each from its package
+packages: clients console ## Pack the client libraries and the React package as registries get them, and use each from its package
 	@deploy/tools/packages.sh
 
 .PHONY: fmt

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures the console of a program, on a house of its own: how soon it can be used and has an answer, and how smooth its charts are.
+# Measures the console of a program, on a house of its own: how soon it can be used and has an answer, and how smooth its charts are. Fails where that is
+# not within a second, or not 60 frames a second.
 #   console.sh PROGRAM
 set -euo pipefail
 cd "$(dirname "$0")/../.."

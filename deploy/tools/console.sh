@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The web console of services/console, built into its dist/, from which the gateway's build takes it. Wants buf, as buf.sh makes it.
+# The web console of services/console, built into its dist/, from which the gateway's build takes it, and its elements as a package for React, in
+# react/dist/. Wants buf, as buf.sh makes it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 buf=$PWD/.tools/npm/node_modules/.bin/buf
@@ -12,9 +13,10 @@ if [ "$(cat node_modules/installed-of 2>/dev/null)" != "$packages" ]; then
   npm ci --silent --ignore-scripts
   echo "$packages" > node_modules/installed-of
 fi
-sources=$(of ../../proto proto src public index.html ./*.ts ./*.json ../../deploy/tools/console.sh -not -path 'src/gen/*')
-if [ "$(cat node_modules/built-of 2>/dev/null)" = "$sources" ] && [ -e dist/index.html ]; then exit 0; fi
-rm -rf src/gen
+sources=$(of ../../proto proto src public react index.html ./*.ts ./*.json ../../deploy/tools/console.sh -not -path 'src/gen/*' -not -path 'react/dist/*')
+if [ "$(cat node_modules/built-of 2>/dev/null)" = "$sources" ] && [ -e dist/index.html ] && [ -e react/dist/index.js ]; then exit 0; fi
+rm -rf src/gen react/dist
 "$buf" generate
 npm run --silent build -- --logLevel warn
+npm run --silent build:react
 echo "$sources" > node_modules/built-of

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The client libraries as their users get them: each is packed, looked into, put into an empty place and used from there.
-# Wants the clients as clients.sh builds them.
+# Wants the clients as clients.sh builds them, and the React package as console.sh does.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/../.."
 root=$PWD work=$PWD/target/packages
 
-key=$(git ls-files -z --cached --others --exclude-standard libs/client libs/client-{go,python,typescript} proto Cargo.toml deploy/tools/packages.sh |
+key=$(git ls-files -z --cached --others --exclude-standard libs/client libs/client-{go,python,typescript} services/console/{react,src/embed} proto Cargo.toml deploy/tools/packages.sh |
   grep -zv '^libs/client/proto$' | xargs -0 sha256sum | sha256sum)
 if [ "$(cat "$work/made-of" 2>/dev/null)" = "$key" ]; then exit 0; fi
 rm -rf "$work"
@@ -206,9 +206,11 @@ END
   ./theirs
 }
 
-# Each in a shell of its own, where a failure ends it. That of services/console/react comes here too when a build makes it:
-# react() { npm_package services/console/react dist/index.{js,d.ts} > /dev/null; }, and its folder into the key above.
-for pack in rust typescript python go_module; do
+# Of what `make console` built.
+react() { npm_package services/console/react dist/index.{js,d.ts} > /dev/null; }
+
+# Each in a shell of its own, where a failure ends it.
+for pack in rust typescript react python go_module; do
   ( "$pack" )
 done
 echo "$key" > "$work/made-of"

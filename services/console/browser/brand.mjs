@@ -12,11 +12,11 @@ tell(async (visit) => {
     await page.getByText("Where do I find one?").click();
     const words = (await page.locator("body").textContent()) ?? "";
     await visit.check(page, `sign in, ${theme}`);
-    await visit.picture(page, `brand-sign-in-${theme}`, [1440]);
+    await visit.picture(page, `brand-sign-in-${theme}`);
     await visit.signIn(page, given("PENSTOCK_KEY"));
     await page.getByRole("heading", { level: 1 }).waitFor();
     await visit.check(page, `signed in, ${theme}`);
-    await visit.picture(page, `brand-${theme}`, [1440]);
+    await visit.picture(page, `brand-${theme}`);
     const help = (await page.locator("body").textContent()) ?? "";
     const empty = [];
     for (const [name, title] of [
@@ -30,7 +30,7 @@ tell(async (visit) => {
     }
     await page.getByRole("link", { name: "documentation" }).waitFor();
     await visit.check(page, `nothing yet, ${theme}`);
-    await visit.picture(page, `brand-nothing-${theme}`, [1440]);
+    await visit.picture(page, `brand-nothing-${theme}`);
     const accent = await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue("--accent"));
     seen[theme] = {
       title,

@@ -41,6 +41,18 @@ tell(async (visit) => {
       seen[`${customer} under the pointer`] = await tip.textContent();
       await visit.check(page, `embedded for ${customer}`);
       await visit.picture(page, `embedded-${customer}`);
+      if (customer === "bob") {
+        const ground = () => charts.first().evaluate((chart) => getComputedStyle(chart).backgroundColor);
+        const light = await ground();
+        await page.locator("penstock-chart, penstock-dashboard").evaluateAll((elements) => {
+          for (const element of elements) element.setAttribute("theme", "dark");
+        });
+        await charts.first().locator("canvas").waitFor();
+        await tile("Share of stores").locator("canvas").waitFor();
+        seen.grounds = [light, await ground()];
+        await visit.check(page, "embedded, dark");
+        await visit.picture(page, "embedded-dark");
+      }
       if (customer === "ann") {
         // As it happens, and with a token that is none.
         const sale = {
@@ -127,7 +139,7 @@ tell(async (visit) => {
           rows.push((await visit.rows(table)).sort());
         }
         seen.inside = rows;
-        await visit.check(inside, "dashboard of all kinds");
+        await visit.checkBoth(inside, "dashboard of all kinds");
         await visit.picture(inside, "dashboard-kinds");
         await inside.close();
         await dashboard.evaluate((element) => element.setAttribute("dashboard", "costs"));

@@ -15,7 +15,7 @@ tell(async (visit) => {
   });
   await page.goto(`${visit.origin}/`, { waitUntil: "networkidle" });
   const address = new URL(page.url()).pathname;
-  await visit.check(page, "sign in");
+  await visit.checkBoth(page, "sign in");
   await visit.picture(page, "sign-in");
 
   await page.getByLabel("API key").fill("pnsk_live_nothing");
@@ -48,14 +48,29 @@ tell(async (visit) => {
   await table.getByRole("columnheader", { name: "status" }).waitFor();
   await page.locator(".result:not(.stale)").waitFor();
   const bars = { total: await page.locator(".totals dd").first().textContent(), rows: await visit.rows(table) };
-  await visit.check(page, "explorer, bars");
-  await visit.picture(page, "explorer-bars", [1440]);
+  await visit.checkBoth(page, "explorer, bars");
+  await visit.picture(page, "explorer-bars");
   await page.getByRole("button", { name: "Line" }).click();
   await page.locator(".chart canvas").waitFor();
-  await visit.check(page, "explorer, lines");
+  await visit.checkBoth(page, "explorer, lines");
   await visit.picture(page, "explorer");
-  // All of it is in the address.
+  // All of it is in the address; until there is an answer, that one is waited for.
+  let release = () => {};
+  const held = new Promise((resolve) => {
+    release = () => resolve(undefined);
+  });
+  await page.route("**/penstock.v1.QueryService/Query*", async (route) => {
+    await held;
+    await route.continue();
+  });
   await page.reload();
+  const asking = page.getByRole("status").filter({ hasText: "Asking" });
+  await asking.waitFor();
+  const waiting = await asking.textContent();
+  await visit.checkBoth(page, "explorer, waiting");
+  await visit.picture(page, "explorer-waiting");
+  release();
+  await page.unrouteAll({ behavior: "wait" });
   await page.locator(".chart canvas").waitFor();
   const again = await page.locator(".totals dd").first().textContent();
 
@@ -64,8 +79,8 @@ tell(async (visit) => {
   const wrong = page.locator(".formula-fault");
   await wrong.waitFor();
   const mistake = { at: await wrong.locator("mark").textContent(), message: await wrong.locator("p").textContent() };
-  await visit.check(page, "explorer, a mistake");
-  await visit.picture(page, "explorer-mistake", [1440]);
+  await visit.checkBoth(page, "explorer, a mistake");
+  await visit.picture(page, "explorer-mistake");
   await page.getByLabel("Formula of measure 1").fill("SUM(amount) / 2");
   await page.locator(".totals dd").first().waitFor();
 
@@ -96,14 +111,14 @@ tell(async (visit) => {
   await page.keyboard.press("ControlOrMeta+Enter");
   await page.getByRole("region", { name: "Rows" }).waitFor();
   const sql = await visit.rows(page.getByRole("region", { name: "Rows" }));
-  await visit.check(page, "sql");
+  await visit.checkBoth(page, "sql");
   await visit.picture(page, "sql");
   await page.getByRole("button", { name: "Explain" }).click();
   await page.locator(".stage").first().waitFor();
   const stages = await page.locator(".stage strong").allTextContents();
   await page.getByRole("button", { name: "Analyze" }).click();
   await page.getByRole("heading", { name: "Took" }).waitFor();
-  await visit.check(page, "explain");
+  await visit.checkBoth(page, "explain");
   await visit.picture(page, "explain");
 
   await page.getByRole("button", { name: "Sign out" }).click();
@@ -115,12 +130,13 @@ tell(async (visit) => {
   await visit.signIn(dark, given("PENSTOCK_KEY"), "/console/explore");
   await dark.locator(".chart canvas").waitFor();
   await visit.check(dark, "explorer, dark");
-  await visit.picture(dark, "explorer-dark", [1440]);
+  await visit.picture(dark, "explorer-dark");
 
   return {
     address,
     first,
     refused,
+    waiting,
     pages,
     may,
     bars,

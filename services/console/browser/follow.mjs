@@ -24,8 +24,43 @@ tell(async (visit) => {
   const row = page.getByRole("region", { name: "Events" }).locator("tr", { hasText: "somebody-just-now" });
   await row.waitFor();
   const live = await row.locator("td").nth(1).textContent();
-  await visit.check(page, "live");
+  await visit.checkBoth(page, "live");
   await visit.picture(page, "live");
+
+  // One type alone, then all of them again.
+  const events = page.getByRole("region", { name: "Events" }).locator("tbody tr");
+  const types = async () => [...new Set(await events.locator("td:nth-child(2)").allTextContents())].sort();
+  await page.getByRole("combobox", { name: "Event type" }).fill("ping");
+  await page.keyboard.press("Enter");
+  const rate = page.locator(".rate dd").filter({ hasText: /^1$/ });
+  await rate.waitFor();
+  await row.waitFor();
+  const filtered = { types: await types(), rate: await rate.textContent() };
+  await visit.checkBoth(page, "live, one type");
+  await page.getByRole("button", { name: "Every type" }).click();
+  await events.filter({ hasText: "sale" }).first().waitFor();
+  Object.assign(filtered, { all: await types() });
+
+  // What comes while it is paused is shown elsewhere, and here when it goes on.
+  await page.getByRole("button", { name: "Pause" }).click();
+  const beside = await visit.page();
+  await visit.signIn(beside, key, "/console/live");
+  await beside.locator(".pulse.live").waitFor();
+  await send([{ app_id: "xyz123", event_type: "ping", user_id: "while-paused" }]);
+  await beside.getByRole("row").filter({ hasText: "while-paused" }).waitFor();
+  const late = events.filter({ hasText: "while-paused" });
+  const paused = {
+    says: await page.locator(".pulse").textContent(),
+    elsewhere: await beside.getByRole("row").filter({ hasText: "while-paused" }).count(),
+    here: await late.count(),
+    kept: await events.count(),
+  };
+  await beside.close();
+  await visit.checkBoth(page, "live, paused");
+  await visit.picture(page, "live-paused");
+  await page.getByRole("button", { name: "Go on" }).click();
+  await late.waitFor();
+  Object.assign(paused, { later: await late.count() });
 
   // From a question to a tile that follows it.
   const question = {
@@ -36,7 +71,7 @@ tell(async (visit) => {
   await page.goto(`${visit.origin}/console/explore?q=${encodeURIComponent(JSON.stringify(question))}`);
   await page.locator(".totals").waitFor();
   await page.getByRole("button", { name: "Add to dashboard" }).click();
-  await visit.check(page, "add to dashboard");
+  await visit.checkBoth(page, "add to dashboard");
   await page.getByLabel("Title").fill("Sales by status");
   await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();
   const total = page.getByRole("region", { name: "Sales by status" }).locator(".totals dd").first();
@@ -45,7 +80,7 @@ tell(async (visit) => {
   await send([sale(100), sale(200)]);
   await total.filter({ hasText: "1,452.5" }).waitFor();
   const after = await total.textContent();
-  await visit.check(page, "dashboard");
+  await visit.checkBoth(page, "dashboard");
   await visit.picture(page, "dashboard");
 
   // Kept by the server: another browser with another key sees it, and can't change it.
@@ -59,7 +94,7 @@ tell(async (visit) => {
   const theirs = reader.getByRole("region", { name: "Sales by status" }).locator(".totals dd", { hasText: "1,452.5" });
   await theirs.waitFor();
   const read = [await theirs.textContent(), await reader.getByRole("button", { name: /Edit|New|Import/ }).count()];
-  await visit.check(reader, "dashboard, to be read");
+  await visit.checkBoth(reader, "dashboard, to be read");
   await reader.close();
 
   // Two who change it at once don't overwrite each other.
@@ -69,13 +104,13 @@ tell(async (visit) => {
   await other.getByLabel("Title of the dashboard").fill("Theirs");
   await page.getByRole("button", { name: "Edit" }).click();
   await page.getByLabel("Title of the dashboard").fill("Sales");
-  await visit.check(page, "dashboard, edited");
+  await visit.checkBoth(page, "dashboard, edited");
   await visit.picture(page, "dashboard-edited");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByRole("button", { name: "Edit" }).waitFor();
   await other.getByRole("button", { name: "Save" }).click();
   const conflict = await other.getByRole("alert").locator("p").textContent();
-  await visit.check(other, "dashboard, changed by two");
+  await visit.checkBoth(other, "dashboard, changed by two");
   await visit.picture(other, "dashboard-conflict");
   await other.getByRole("button", { name: "Show theirs, drop mine" }).click();
   await other.getByRole("heading", { name: "Sales", exact: true }).waitFor();
@@ -124,7 +159,7 @@ tell(async (visit) => {
   await other.reload();
   const offer = other.getByRole("region", { name: "Dashboards of this browser" });
   await offer.waitFor();
-  await visit.check(other, "dashboards of this browser");
+  await visit.checkBoth(other, "dashboards of this browser");
   await offer.getByRole("button", { name: "Move to the server" }).click();
   await other.getByLabel("Dashboard", { exact: true }).selectOption("Old one");
   await other.getByRole("region", { name: "By user" }).locator(".totals dd").first().waitFor();
@@ -142,7 +177,7 @@ tell(async (visit) => {
   await page.locator(".cm-lintRange-error").waitFor();
   const underlined = await page.locator(".cm-lintRange-error").textContent();
   const isRefused = await page.getByRole("button", { name: "Define" }).isDisabled();
-  await visit.check(page, "metric, a mistake");
+  await visit.checkBoth(page, "metric, a mistake");
   await page.keyboard.press("ControlOrMeta+a");
   await page.keyboard.type("SUM(amount) / COUNT(*)");
   await page.keyboard.press("Escape");
@@ -154,13 +189,13 @@ tell(async (visit) => {
   await page.keyboard.press("Enter");
   const previewed = page.locator(".metric .totals dd", { hasText: "€45.25" });
   await previewed.waitFor();
-  await visit.check(page, "metric");
+  await visit.checkBoth(page, "metric");
   await visit.picture(page, "metric");
   await page.getByRole("button", { name: "Define" }).click();
   const defined = page.getByRole("row", { name: "Average sale" });
   await defined.waitFor();
   const metric = await defined.locator("code").allTextContents();
-  await visit.check(page, "metrics");
+  await visit.checkBoth(page, "metrics");
   await visit.picture(page, "metrics");
 
   // A dashboard with a range, and tiles of what no explorer asks.
@@ -176,17 +211,17 @@ tell(async (visit) => {
   await dialog.getByLabel("SELECT").fill(select.replace("amount", "amuont"));
   await put.click();
   const tried = await dialog.getByRole("alert").textContent();
-  await visit.check(page, "tile of a SELECT");
+  await visit.checkBoth(page, "tile of a SELECT");
   await dialog.getByLabel("SELECT").fill(select);
   await put.click();
   await page.getByRole("region", { name: "By hand", exact: true }).getByRole("cell", { name: "paid" }).waitFor();
   await page.getByRole("button", { name: "Metric", exact: true }).click();
   await dialog.getByLabel("Over time").selectOption("Total");
-  await visit.check(page, "tile of a metric");
+  await visit.checkBoth(page, "tile of a metric");
   await put.click();
   const average = page.getByRole("region", { name: "Average sale" }).locator(".totals dd", { hasText: "€45.25" });
   await average.waitFor();
-  await visit.check(page, "dashboard with tiles of all sorts, edited");
+  await visit.checkBoth(page, "dashboard with tiles of all sorts, edited");
   await visit.picture(page, "dashboard-tiles");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByRole("button", { name: "Edit" }).waitFor();
@@ -204,6 +239,8 @@ tell(async (visit) => {
 
   return {
     live,
+    filtered,
+    paused,
     before,
     after,
     read,

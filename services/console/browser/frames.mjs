@@ -1,5 +1,5 @@
-// Measures, for people, how smooth a chart of 10,000 points is in each way to draw it: the time between frames, and the work in one, while the pointer
-// moves over it and while its range moves under it.
+// Measures how smooth a chart of 10,000 points is in each way to draw it: the time between frames, and the work in one, while the pointer moves over it
+// and while its range moves under it. Fails where that is less than 60 frames a second.
 //
 //   CHROMIUM=/usr/bin/chromium node browser/frames.mjs
 import { readFileSync } from "node:fs";
@@ -9,6 +9,8 @@ import { given } from "./visit.mjs";
 
 const POINTS = 10_000;
 const FRAMES = 300;
+/** Between frames at 60 a second, and what a clock of whole tenths adds. */
+const MOST_MS = 17.5;
 const tokens = readFileSync(new URL("../src/styles/tokens.css", import.meta.url), "utf8");
 
 /** Runs in the page.
@@ -81,6 +83,14 @@ try {
     await page.setContent(`<!doctype html><style>${tokens}</style><body></body>`);
     const seen = await page.evaluate(measure, { code, drawing, series, points: POINTS, frames: FRAMES });
     process.stdout.write(`${JSON.stringify({ drawing, series, points: POINTS, ...seen }, null, 1)}\n`);
+    for (const name of /** @type {const} */ (["hover", "pan"])) {
+      const { p50 } = seen[name].gap_ms;
+      if (p50 <= MOST_MS) continue;
+      process.stderr.write(
+        `frames: ${drawing} of ${series}, ${name}: ${p50} ms between frames at P50, and should be ${MOST_MS} at most\n`,
+      );
+      process.exitCode = 1;
+    }
     await page.close();
   }
 } finally {

@@ -41,6 +41,8 @@ tell(async (visit) => {
   await make.click();
   const text = page.getByLabel("The key's text");
   const old = await text.inputValue();
+  // The text stands there before the list is told anew.
+  await row("what was paid").first().waitFor();
   const [permissions, reach, , state] = await row("what was paid").allTextContents();
   const paid = [await count(old), permissions, reach, state];
 

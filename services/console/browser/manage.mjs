@@ -105,10 +105,8 @@ tell(async (visit) => {
   // How the installation is: calls are told 10 seconds after they were answered.
   await operator.getByRole("link", { name: "System" }).click();
   await operator.getByRole("row", { name: /gateway, ingest, pipeline/ }).waitFor();
-  await operator
-    .getByRole("region", { name: "Calls", exact: true })
-    .getByRole("row", { name: /^admin / })
-    .waitFor();
+  const calling = operator.getByRole("region", { name: "Calls", exact: true }).getByRole("row", { name: /^admin / });
+  const p99 = await calling.getByRole("cell").last().textContent();
   await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(4).waitFor();
   const isDown = await operator.getByText("no answer").count();
   await operator.getByRole("button", { name: "More partitions" }).click();
@@ -181,8 +179,22 @@ tell(async (visit) => {
   await visit.checkBoth(page, "branding");
   await visit.picture(page, "branding");
 
+  // What is used, and what that costs, is told once a minute.
+  const headers = { authorization: `Bearer ${given("PENSTOCK_KEY")}` };
+  for (let isTold = false; !isTold; ) {
+    const answer = await fetch(`${visit.origin}/v1/usage`, { headers });
+    if (!answer.ok) throw new Error(await answer.text());
+    const { usage = [] } = await answer.json();
+    isTold = usage.some((/** @type {{ events: string }} */ { events }) => Number(events) > 0);
+    if (!isTold) await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
   await open("Usage and health");
   await page.getByText("Log and warehouse agree").waitFor();
+  const used = page.getByRole("region", { name: "Used", exact: true });
+  const cost = {
+    day: await used.locator("tbody td").last().textContent(),
+    all: await page.getByText("by the installation's prices").textContent(),
+  };
   const counts = await page.locator(".totals dd").allTextContents();
   await page.getByText("100 a second").waitFor();
   const limits = await page.locator(".facts dd").allTextContents();
@@ -222,6 +234,8 @@ tell(async (visit) => {
     isTheirs,
     meanwhile,
     isDown,
+    p99,
+    cost,
     backwards,
     misnamed,
     miscoloured,

@@ -18,7 +18,7 @@ tell(async (visit) => {
   const rows = await visit.rows(list);
   const note = await page.locator(".map-note").textContent();
   const legend = await page.locator(".map-legend li").allTextContents();
-  await visit.check(page, "map");
+  await visit.checkBoth(page, "map");
   await visit.picture(page, "map");
 
   // From the country with the most, by arrows.

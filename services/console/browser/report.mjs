@@ -20,7 +20,7 @@ tell(async (visit) => {
   await answer.waitFor({ timeout: DUE_MS });
   const rows = await visit.rows(answer);
   const due = await page.locator(".origin").textContent();
-  await visit.check(page, "report with an answer");
+  await visit.checkBoth(page, "report with an answer");
   await visit.picture(page, "report-answer");
   return { rows, due };
 });

@@ -1,6 +1,8 @@
 // A dashboard goes into a page of the tenant's own: who signs for it, what it shows there, and that the code to be copied runs.
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -68,6 +70,35 @@ tell(async (visit) => {
   const sql = { app_id: APP, sql: "SELECT customer, SUM(amount) AS sold FROM events GROUP BY customer" };
   const { result } = await call("POST", "sql", sql, token);
   const element = (await code("In your page")).match(/<penstock-dashboard.*?>/)?.[0];
+
+  // In a page of the tenant's it follows the events of its customer, and of nobody else.
+  const copied = (await code("In your page")).replace('token="..."', `token="${token}"`);
+  const html = `<!doctype html><html lang="en"><title>A shop</title><main><h1>Your sales</h1>${copied}</main></html>`;
+  const theirs = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(html));
+  theirs.listen(0, "127.0.0.1");
+  await once(theirs, "listening");
+  const place = /** @type {import("node:net").AddressInfo} */ (theirs.address());
+  const shop = await visit.page();
+  await shop.goto(`http://127.0.0.1:${place.port}/`);
+  const board = shop.locator("penstock-dashboard");
+  const shared = { before: await visit.rows(board.getByRole("region", { name: "Who buys", exact: true })) };
+  const sale = (/** @type {string} */ customer, /** @type {number} */ amount) => ({
+    app_id: APP,
+    event_type: "sale",
+    user_id: customer,
+    properties: { customer, amount },
+  });
+  await call("POST", "events", [sale("bob", 7), sale("ann", 5)]);
+  await board.getByRole("row", { name: "ann 15" }).waitFor();
+  Object.assign(shared, {
+    after: await visit.rows(board.getByRole("region", { name: "Who buys", exact: true })),
+    hasOthers: await board.evaluate((element) => element.shadowRoot?.textContent?.includes("bob")),
+  });
+  await visit.check(shop, "shared");
+  await visit.picture(shop, "shared");
+  await shop.close();
+  theirs.close();
+
   await dialog.getByRole("button", { name: "Python" }).click();
   const python = (await code("On your server")).includes('token_for({ "customer": "ann" })');
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
@@ -88,7 +119,7 @@ tell(async (visit) => {
   await reader.getByLabel("Id of the signing key").fill("abc");
   const named = await reader.getByText('"kid": "abc"').count();
   await visit.check(reader, "share, by who may not make keys");
-  await visit.picture(reader, "share-dark", [1440, 390]);
+  await visit.picture(reader, "share-dark");
 
   return {
     all,
@@ -98,6 +129,7 @@ tell(async (visit) => {
     result: result.rows,
     element,
     python,
+    shared,
     isSecretKept: kept.includes(secret),
     listed: listed.map((text) => text.replace(/\(\w+/, "(...")),
     later,

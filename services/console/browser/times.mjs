@@ -29,8 +29,8 @@ tell(async (visit) => {
       .locator(".bars i")
       .evaluateAll((bars) => bars.map((bar) => bar instanceof HTMLElement && Math.round(parseFloat(bar.style.width)))),
   };
-  await visit.check(page, "compared");
-  await visit.picture(page, "explorer-compared", [1440]);
+  await visit.checkBoth(page, "compared");
+  await visit.picture(page, "explorer-compared");
 
   // Three days, by clocks of two places, as a table.
   await ask({ range: days, view: "bar" });
@@ -47,7 +47,7 @@ tell(async (visit) => {
   const months = await rows("Feb 2024 40");
   await page.getByLabel("Grain").selectOption("Total");
   const all = await rows("280");
-  await visit.check(page, "table");
+  await visit.checkBoth(page, "table");
 
   // Shares of each day, as the pointer tells them.
   await ask({ by: ["store"], range: days, view: "share", grain: "day" });
@@ -56,7 +56,7 @@ tell(async (visit) => {
   await page.locator(".u-over").hover({ position: { x: width / 2, y: height / 2 } });
   const tooltip = page.locator(".tooltip");
   const shares = { of: await tooltip.locator("strong").textContent(), rows: await visit.rows(tooltip) };
-  await visit.check(page, "shares");
-  await visit.picture(page, "explorer-shares", [1440]);
+  await visit.checkBoth(page, "shares");
+  await visit.picture(page, "explorer-shares");
   return { compared, utc, berlin, months, all, shares };
 });

@@ -103,7 +103,7 @@ export class Visit {
     await page.emulateMedia({ colorScheme: "light" });
   }
 
-  /** A picture at each width, for people.
+  /** A picture of the whole page at each width, for people.
    * @param {Page} page @param {string} name @param {number[]} [widths] */
   async picture(page, name, widths = WIDTHS) {
     for (const width of widths) {
@@ -111,7 +111,11 @@ export class Visit {
       // A page that is wider than the window can't be read on a telephone.
       const spare = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       if (spare > 0) this.violations.push(`${name}: ${spare} pixels too wide at ${width}`);
-      await page.screenshot({ path: `${given("SCREENSHOTS")}/${name}-${width}.png`, caret: "initial" });
+      // In a window as tall as the page, what sticks to a side is drawn along all of it.
+      const tall = await page.evaluate(() => Math.max(document.documentElement.scrollHeight, window.innerHeight));
+      await resize(page, width, tall);
+      const path = `${given("SCREENSHOTS")}/${name}-${width}.png`;
+      await page.screenshot({ path, fullPage: true, caret: "initial" });
     }
     await resize(page, 1440, 900);
   }

@@ -1,7 +1,7 @@
 // The same page as host.mjs shows, in React: the host signs tokens at /token for whoever is signed in.
+import { PenstockChart, PenstockDashboard } from "@penstock/react";
 import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { PenstockChart, PenstockDashboard } from "../react/src";
 import dashboard from "./dashboard.json";
 
 const { server = "", app = "" } = document.documentElement.dataset;

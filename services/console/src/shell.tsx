@@ -1,6 +1,7 @@
 import { Suspense, useEffect, useRef, useState } from "react";
 import { type App, MEANING } from "./api/access";
 import { brand } from "./lib/brand";
+import { switchLetters, useLettersOn } from "./lib/letters";
 import { go, href, usePlace } from "./lib/route";
 import { useApp, useSession } from "./lib/session";
 import { toggleTheme, useTheme } from "./lib/theme";
@@ -207,10 +208,12 @@ function Nowhere({ hasApp, path }: { hasApp: boolean; path: string }) {
   );
 }
 
-/** "g" and a letter goes to a page, "?" shows all of them. */
+/** "g" and a letter goes to a page, "?" shows all of them, unless that is switched off. */
 function useLetters(pages: readonly Page[], onHelp: () => void) {
   const isGoing = useRef(false);
+  const areOn = useLettersOn();
   useEffect(() => {
+    if (!areOn) return;
     const onKey = (event: KeyboardEvent) => {
       const target = event.target instanceof HTMLElement ? event.target : undefined;
       const isTyping =
@@ -225,12 +228,17 @@ function useLetters(pages: readonly Page[], onHelp: () => void) {
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
-  }, [pages, onHelp]);
+  }, [pages, onHelp, areOn]);
 }
 
 function Shortcuts({ pages, onClose }: { pages: readonly Page[]; onClose(): void }) {
+  const areOn = useLettersOn();
   return (
     <Dialog title="Keyboard" onClose={onClose}>
+      <label className="check shortcuts-on">
+        <input type="checkbox" checked={areOn} onChange={(event) => switchLetters(event.target.checked)} />
+        Single keys are shortcuts
+      </label>
       <dl className="shortcuts">
         {pages.map(({ letter, label, path }) => (
           <div key={path}>

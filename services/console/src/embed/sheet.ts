@@ -7,7 +7,8 @@ import css from "./element.css?inline";
 export const sheet = new CSSStyleSheet();
 sheet.replaceSync(
   [
-    tokens.replaceAll('[data-theme="dark"]', ':host([theme="dark"])').replaceAll(/(?<!-):root/g, ":host"),
+    // As it is built, the value has no quotes.
+    tokens.replaceAll(/\[data-theme="?dark"?\]/g, ':host([theme="dark"])').replaceAll(/(?<!-):root/g, ":host"),
     plot,
     map,
     css,

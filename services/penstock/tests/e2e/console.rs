@@ -75,6 +75,7 @@ async fn somebody_signs_in_and_asks() {
     assert!(bytes > 0 && bytes < 300 * 1024, "{bytes} bytes until the first answer");
     println!("{bytes} bytes until the first answer");
     assert!(seen["refused"].as_str().unwrap().contains("key"), "{}", seen["refused"]);
+    assert_eq!(seen["waiting"], "Asking…", "while there is no answer yet");
     assert!(seen["may"].as_array().unwrap().contains(&json!("define metrics and dashboards")), "{}", seen["may"]);
     assert_eq!(seen["bars"], json!({"total": "152.5", "rows": [["open", "90"], ["paid", "62.5"]]}));
     assert_eq!(seen["again"], "152.5");
@@ -119,6 +120,9 @@ async fn what_is_shown_follows_the_events() {
     sell(&house).await;
     let seen = told(&house, "follow", &[("PENSTOCK_KEY", &house.demo_key())]).await;
     assert_eq!(seen["live"], "ping");
+    assert_eq!(seen["filtered"], json!({"types": ["ping"], "rate": "1", "all": ["ping", "refund", "sale"]}));
+    let paused = json!({"says": "paused", "elsewhere": 1, "here": 0, "kept": 10, "later": 1});
+    assert_eq!(seen["paused"], paused, "it stays as it is until it is to go on");
     assert_eq!(
         (&seen["before"], &seen["after"], &seen["imported"]),
         (&json!("1,152.5"), &json!("1,452.5"), &json!("1,452.5"))
@@ -224,6 +228,7 @@ async fn customers_of_a_product_see_their_own_numbers_on_its_page() {
         (&seen["ann under the pointer"], &seen["bob under the pointer"]),
         (&json!("Revenue 10"), &json!("Revenue 100"))
     );
+    assert_eq!(seen["grounds"], json!(["rgb(255, 255, 255)", "rgb(22, 30, 37)"]), "light, and dark by its attribute");
     assert_eq!(seen["pointed"], "Revenue 15", "which the pointer still shows");
     assert_eq!((&seen["later"], &seen["expired"]), (&json!("15"), &json!("told")));
     assert_eq!(seen["dashboardExpired"], "penstock-dashboard", "which is the one that needs a token");
@@ -247,6 +252,16 @@ async fn the_same_in_react_gets_its_tokens_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_keyboard_alone_reaches_everything_and_single_keys_can_be_switched_off() {
+    let house = House::start().await;
+    let seen = told(&house, "keyboard", &[("PENSTOCK_KEY", &house.demo_key())]).await;
+    assert_eq!(seen["skipped"], json!(["Skip to content", "main"]));
+    let (on, off) = (json!({"page": "/console/sql", "help": 1}), json!({"page": "/console/explore", "help": 0}));
+    assert_eq!((&seen["on"], &seen["off"], &seen["onAgain"]), (&on, &off, &on));
+    assert_eq!(seen["kept"], json!([false, true, "main"]), "in this browser; all else works without single keys");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dashboard_is_shared_and_its_preview_shows_what_the_customer_will_see() {
     let house = House::start().await;
     sell_to_ann_and_bob(&house).await;
@@ -262,6 +277,8 @@ async fn a_dashboard_is_shared_and_its_preview_shows_what_the_customer_will_see(
     );
     let element = r#"<penstock-dashboard app="xyz123" dashboard="sales" token="...">"#;
     assert_eq!((&seen["element"], &seen["python"]), (&json!(element), &json!(true)));
+    let shared = json!({"before": [["ann", "10"]], "after": [["ann", "15"]], "hasOthers": false});
+    assert_eq!(seen["shared"], shared, "in a page of the tenant's, where it follows the customer's own events");
     assert_eq!(seen["isSecretKept"], false);
     assert_eq!(seen["listed"], json!(["embedded dashboards (..., HS256)"]));
     assert_eq!(seen["later"], json!([0, 0]), "its secret was shown once, and without it nothing can be signed here");
@@ -296,7 +313,7 @@ async fn a_key_is_made_as_narrow_as_it_should_be_and_rotated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_manages_and_others_do_not_see_it() {
-    let house = House::start().await;
+    let house = House::start_with("[prices]\ncurrency = \"EUR\"\nmillion_events = 1000.0\n").await;
     sell(&house).await;
     let (key, operator) = (house.demo_key(), house.operator_key());
     let seen = told(&house, "manage", &[("PENSTOCK_KEY", &key), ("PENSTOCK_OPERATOR_KEY", &operator)]).await;
@@ -317,11 +334,20 @@ async fn an_admin_manages_and_others_do_not_see_it() {
     assert!(seen["meanwhile"].as_str().unwrap().contains("changed meanwhile"), "{}", seen["meanwhile"]);
     assert_eq!(seen["isTheirs"], 0, "only operators set what a tenant may, its admins share it out");
     assert_eq!(seen["isDown"], 0, "the metastore, the log and the warehouse answer");
+    assert!(is_duration(&seen["p99"]), "{}", seen["p99"]);
+    let cost = json!({"day": "0.009", "all": "0.009 EUR in all, by the installation's prices."});
+    assert_eq!(seen["cost"], cost, "of nine events");
     assert!(seen["backwards"].as_str().unwrap().contains("after"), "{}", seen["backwards"]);
     assert_eq!(seen["done"], json!(["CreateReport", "SetBranding", "SetSettings", "SetSettings"]));
     assert!(seen["misnamed"].as_str().unwrap().contains("must be a host"), "{}", seen["misnamed"]);
     assert!(seen["miscoloured"].as_str().unwrap().contains("must be a colour"), "{}", seen["miscoloured"]);
     assert_eq!(seen["verdict"], "All 13 entries hold together");
+}
+
+/// Whether a text is one as people read it, and not nothing: "12 ms", "1.50 s".
+fn is_duration(text: &Value) -> bool {
+    let Some((number, unit)) = text.as_str().and_then(|text| text.split_once(' ')) else { return false };
+    number.parse::<f64>().is_ok_and(|number| number > 0.0) && ["ms", "s"].contains(&unit)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,6 +368,7 @@ async fn a_server_that_goes_away_is_said_so_and_asked_again() {
     let system = &seen["system"];
     assert_eq!((&system["records"], &system["notStored"], &system["isOfWorst"]), (&json!(9), &json!(0), &json!(true)));
     assert!(system["behind"].as_f64().unwrap() < 60.0, "seconds: {system}");
+    assert!(is_duration(&system["p99"]), "{system}");
     assert_eq!(
         seen["away"],
         json!(["There is no answer", "The server can't be reached. Check that it runs, then try again."])
