@@ -19,7 +19,12 @@ tell(async (visit) => {
 
     const operator = await visit.page();
     await visit.signIn(operator, given("PENSTOCK_OPERATOR_KEY"), "/console/system");
-    // As soon as what was sent is stored; it looks again by itself.
+    // As soon as each partition is told of, and what was sent is stored; it looks again by itself.
+    await operator
+      .getByRole("region", { name: "Partitions", exact: true })
+      .getByRole("cell", { name: / ago$/ })
+      .nth(3)
+      .waitFor();
     await operator
       .locator(".totals > div", { hasText: "Records not yet stored" })
       .getByText("0", { exact: true })
@@ -67,7 +72,8 @@ tell(async (visit) => {
 
     await line.mend();
     await again.click();
-    await total.waitFor();
+    // The answer of before stays in sight until then.
+    await page.locator(".result:not(.stale)").waitFor();
     const after = await total.textContent();
     await live.locator(".pulse.live").waitFor();
     await operator.getByRole("button", { name: "Try again" }).first().waitFor({ state: "detached" });

@@ -6,6 +6,10 @@ tell(async (visit) => {
   const seen = {};
   for (const theme of /** @type {const} */ (["light", "dark"])) {
     const page = await visit.page(theme);
+    // A page doesn't wait long for its brand, and this story does.
+    await page.addInitScript(() => {
+      AbortSignal.timeout = () => new AbortController().signal;
+    });
     await page.goto(`${visit.origin}/console/`);
     await page.getByLabel("API key").waitFor();
     const title = await page.title();

@@ -49,6 +49,8 @@ tell(async (visit) => {
   await page.getByRole("row", { name: "lab" }).waitFor();
   await page.getByLabel("App", { exact: true }).selectOption("lab");
   await page.getByLabel("App", { exact: true }).selectOption("xyz123");
+  // Of another app the page is another, which asks anew.
+  await page.getByRole("row", { name: "lab" }).waitFor();
   await visit.checkBoth(page, "apps");
   await visit.picture(page, "apps");
 
@@ -108,13 +110,19 @@ tell(async (visit) => {
   const calling = operator.getByRole("region", { name: "Calls", exact: true }).getByRole("row", { name: /^admin / });
   const p99 = await calling.getByRole("cell").last().textContent();
   await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(4).waitFor();
+  // What didn't answer within two seconds is asked again.
+  await operator.locator(".totals dd.up").nth(2).waitFor();
   const isDown = await operator.getByText("no answer").count();
   await operator.getByRole("button", { name: "More partitions" }).click();
   await visit.checkBoth(operator, "more partitions");
   await operator.getByRole("spinbutton", { name: "Partitions" }).fill("8");
   await operator.getByRole("button", { name: "Let it grow" }).click();
   await operator.getByRole("region", { name: "Partitions", exact: true }).getByRole("row").nth(8).waitFor();
-  await operator.getByText("none under way").waitFor();
+  // Before it grows none is under way either.
+  await operator
+    .locator(".facts", { hasText: /Partitions\s*8\D/ })
+    .getByText("none under way")
+    .waitFor();
   await operator.getByRole("button", { name: "Replay a time" }).click();
   await visit.checkBoth(operator, "new replay");
   const until = operator.getByLabel("To, UTC");

@@ -45,6 +45,8 @@ tell(async (visit) => {
     await page.goto(`http://127.0.0.1:${port}/?customer=ann`);
     const chart = page.locator("penstock-chart");
     await chart.locator(".total").waitFor();
+    // It is there once it has its first token, which it gets by itself.
+    await page.locator("penstock-dashboard").waitFor({ state: "attached" });
     await page.clock.fastForward(600_000);
     const before = tokens;
     await chart.evaluate((element) => element.setAttribute("token", "over"));
