@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use storage::{Warehouse, warehouse::BackupManifest};
 
 use crate::{
+    client::Progress,
     cold::bucket,
     config::{Config, ConfigError},
     stores::{WAREHOUSE_START, warehouse},
@@ -81,15 +82,16 @@ pub(crate) async fn restore(config: &Config, id: &str) -> Result<String, StartEr
     }
     fs::create_dir_all(&config.data).map_err(|source| StartError::File { path: config.data.clone(), source })?;
     let (warehouse, supervisor) = warehouse(config)?;
+    let mut progress = Progress::new();
     let done = async {
         warehouse.one_server("a restore")?;
-        warehouse.wait_ready(WAREHOUSE_START).await?;
+        progress.during(warehouse.wait_ready(WAREHOUSE_START), step(0, "the warehouse starts")).await?;
         if warehouse.is_there().await? {
             return refuse("the warehouse has events already: move them away".to_owned());
         }
-        warehouse.restore(id).await?;
+        progress.during(warehouse.restore(id), step(1, "its tables are copied")).await?;
         let copy = config.data.join(COPY);
-        let done = refill(config, &warehouse, &copy).await;
+        let done = refill(config, &warehouse, &copy, &mut progress).await;
         let _ = fs::remove_file(&copy); // it may not be there yet
         done
     };
@@ -100,19 +102,31 @@ pub(crate) async fn restore(config: &Config, id: &str) -> Result<String, StartEr
     done
 }
 
+/// How far a restore is in the last of its steps that began.
+fn step(number: u32, what: &str) -> impl Fn(&Progress) -> (Option<f64>, String) {
+    move |progress| (Some(f64::from(number) / 5.0), format!("{what}: {:.0} s", progress.elapsed().as_secs_f64()))
+}
+
 /// The metastore out of the warehouse that was restored, and the warehouse as that one says.
-async fn refill(config: &Config, warehouse: &Warehouse, file: &Path) -> Result<String, StartError> {
+async fn refill(
+    config: &Config,
+    warehouse: &Warehouse,
+    file: &Path,
+    progress: &mut Progress,
+) -> Result<String, StartError> {
     let missing = || StartError::Restore("the backup has no copy of the metastore: it is not whole".to_owned());
     let manifest = warehouse.backup_file(BackupManifest::NAME).await?.ok_or_else(missing)?;
     let manifest = BackupManifest::from_json(&manifest).ok_or_else(missing)?;
     let copy = warehouse.backup_file(BackupManifest::METASTORE).await?.ok_or_else(missing)?;
-    warehouse.migrate().await?;
+    progress.during(warehouse.migrate(), step(2, "its tables are made those of this version")).await?;
     fs::write(file, &copy).map_err(|source| StartError::File { path: file.to_owned(), source })?;
     let BackupManifest { version, topic, ends, reaches_ms } = manifest;
-    let cut = warehouse.cut(topic.incarnation, &ends).await?;
+    let cut = warehouse.cut(topic.incarnation, &ends);
+    let cut = progress.during(cut, step(3, "rows that came after the metastore's copy are taken out")).await?;
     warehouse.drop_backup_files().await?;
     // Last, and all at once: whoever begins again finds no house.
-    storage::open(&config.metastore).await?.fill(file).await?;
+    let metastore = storage::open(&config.metastore).await?;
+    progress.during(metastore.fill(file), step(4, "the metastore is filled")).await?;
     let reaches = Timestamp::from_millisecond(reaches_ms).unwrap_or_default();
     Ok(format!(
         "Restored what version {version} backed up: everything that was received before {reaches}.\n\

@@ -30,9 +30,7 @@ mod watch;
 pub(crate) use doctor::cluster as doctor_cluster;
 pub(crate) use error::{ClientError, Complaint};
 pub(crate) use profile::{login, profile};
-pub(crate) use show::{Show, complain};
-
-use std::io::ErrorKind;
+pub(crate) use show::{Progress, Show, complain};
 
 use crate::cli::ClientCommand;
 use link::{Keyed, Link, keyed};
@@ -42,8 +40,6 @@ use profile::Target;
 pub(crate) async fn run(command: ClientCommand, show: &mut Show) -> Result<(), ClientError> {
     let target = Target::of(command.server())?;
     match perform(command, &target, show).await {
-        // Who reads the answer has had enough, as `head` has.
-        Err(ClientError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) if error.is_unheard() => Err(probe::explain(&target.server, error).await),
         outcome => outcome,
     }

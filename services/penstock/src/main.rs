@@ -17,7 +17,11 @@ mod usage;
 mod warehouse;
 mod wire;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, ClientCommand, Command, DoctorCommand};
@@ -43,10 +47,18 @@ enum Failure {
     #[error("{0}")]
     Client(#[from] client::ClientError),
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io { what: String, source: io::Error },
 }
 
 impl Failure {
+    /// Whether who reads what is written has had enough, as `head` has.
+    fn is_unread(&self) -> bool {
+        let (Self::Client(client::ClientError::Write(error)) | Self::Io { source: error, .. }) = self else {
+            return false;
+        };
+        error.kind() == ErrorKind::BrokenPipe
+    }
+
     fn complaint(&self) -> Complaint {
         match self {
             Self::Config(_) => Complaint::new("CONFIG", self.to_string()),
@@ -74,6 +86,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_unread() => ExitCode::SUCCESS,
         Err(failure) => {
             let complaint = failure.complaint();
             complain(&complaint, is_json);
@@ -94,7 +107,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Warehouse(arguments) => {
             let outcome = warehouse::run(arguments).await;
             if let Err(error) = &outcome {
-                let _ = writeln!(std::io::stderr(), "penstock warehouse: {error}");
+                let _ = writeln!(io::stderr(), "penstock warehouse: {error}");
             }
             // The engine's own teardown may abort: see `chdb::exit`.
             chdb::exit(i32::from(outcome.is_err()))
@@ -117,8 +130,14 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             print(&String::from_utf8_lossy(&text))
         }
         Command::Man { dir } => {
-            let made = std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(Cli::command(), &dir));
-            made.map_err(|source| Failure::Io { what: format!("can't write to {}", dir.display()), source })
+            let mut all = Cli::command().disable_help_subcommand(true);
+            all.build();
+            let pages = std::fs::create_dir_all(&dir).and_then(|()| manual(all, &dir));
+            let pages =
+                pages.map_err(|source| Failure::Io { what: format!("can't write to {}", dir.display()), source })?;
+            let first = dir.join("penstock.1");
+            let said = format!("{} pages are in {}: man -l {}", pages.len(), dir.display(), first.display());
+            Ok(show.object(&json!({ "dir": dir, "pages": pages }), &said)?)
         }
         Command::Profile { command } => Ok(client::profile(command, &mut show).await?),
         Command::Login(arguments) => Ok(client::login(arguments, &mut show).await?),
@@ -129,8 +148,18 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// Writes a command's page and those of all below it, and returns where they are.
+fn manual(command: clap::Command, dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut pages = Vec::new();
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        pages.extend(manual(below.clone(), dir)?);
+    }
+    pages.push(clap_mangen::Man::new(command).generate_to(dir)?);
+    Ok(pages)
+}
+
 fn print(text: &str) -> Result<(), Failure> {
-    let written = std::io::stdout().write_all(text.as_bytes());
+    let written = io::stdout().write_all(text.as_bytes());
     written.map_err(|source| Failure::Io { what: "can't write to standard output".to_owned(), source })
 }
 

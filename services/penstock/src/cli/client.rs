@@ -77,6 +77,7 @@ pub(crate) enum ClientCommand {
         arguments: ExportArguments,
     },
     /// Manage an app's metrics.
+    #[command(visible_alias = "metrics")]
     Metric {
         #[command(flatten)]
         server: Server,
@@ -87,6 +88,7 @@ pub(crate) enum ClientCommand {
         command: MetricCommand,
     },
     /// Manage an app's dashboards.
+    #[command(visible_alias = "dashboards")]
     Dashboard {
         #[command(flatten)]
         server: Server,
@@ -125,6 +127,7 @@ pub(crate) enum ClientCommand {
         command: AuditCommand,
     },
     /// Manage tenants.
+    #[command(visible_alias = "tenants")]
     Tenant {
         #[command(flatten)]
         server: Server,
@@ -132,6 +135,7 @@ pub(crate) enum ClientCommand {
         command: TenantCommand,
     },
     /// Manage a tenant's apps.
+    #[command(visible_alias = "apps")]
     App {
         #[command(flatten)]
         server: Server,
@@ -139,6 +143,7 @@ pub(crate) enum ClientCommand {
         command: AppCommand,
     },
     /// Manage a tenant's API keys.
+    #[command(visible_alias = "keys")]
     Key {
         #[command(flatten)]
         server: Server,
@@ -146,6 +151,7 @@ pub(crate) enum ClientCommand {
         command: KeyCommand,
     },
     /// Manage a tenant's reports, with its own key.
+    #[command(visible_alias = "reports")]
     Report {
         #[command(flatten)]
         server: Server,

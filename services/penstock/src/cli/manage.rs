@@ -367,6 +367,9 @@ pub(crate) enum TopicCommand {
         /// How many: a multiple of those that there are.
         #[arg(long)]
         partitions: u32,
+        /// Wait until all of them are in use; Ctrl-C leaves it going on.
+        #[arg(long)]
+        wait: bool,
     },
 }
 

@@ -33,7 +33,7 @@ use tonic::Status;
 
 use super::{
     ClientError, Keyed, Link, Show, Target, keyed,
-    show::{Column, text},
+    show::{Column, Progress, text},
 };
 use crate::cli::BenchArguments;
 
@@ -159,10 +159,10 @@ impl Bench {
     }
 
     async fn as_fast_as_taken(self: &Arc<Self>, events: u64) -> Result<Taken, ClientError> {
-        let (begun, next) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let (begun, next, taken) = (Instant::now(), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let mut senders = JoinSet::new();
         for _ in 0..AT_ONCE {
-            let (bench, next) = (Arc::clone(self), Arc::clone(&next));
+            let (bench, next, taken) = (Arc::clone(self), Arc::clone(&next), Arc::clone(&taken));
             senders.spawn(async move {
                 let (mut token, mut refused) = (String::new(), 0);
                 loop {
@@ -178,11 +178,17 @@ impl Bench {
                         }
                         refused += 1;
                     };
+                    taken.fetch_add(count, Ordering::Relaxed);
                 }
             });
         }
+        let far = |progress: &Progress| {
+            let taken = taken.load(Ordering::Relaxed) as f64;
+            (Some(taken / events as f64), format!("{taken} events are taken, {:.0} a second", progress.rate(taken)))
+        };
         let (mut tokens, mut refused_calls) = (Vec::new(), 0);
-        for done in senders.join_all().await {
+        let done = Progress::new().during(senders.join_all(), far).await;
+        for done in done {
             let (token, refused) = done?;
             tokens.push(token);
             refused_calls += refused;
@@ -215,8 +221,10 @@ impl Bench {
                 Ok((acknowledged, Some(Instant::now())))
             }
         });
+        let what = format!("{} events a second", calls * CALL);
+        let done = Progress::new().lasting(Duration::from_secs(seconds), &what, done).await;
         let (mut acknowledge, mut fresh, mut refused_calls) = (Vec::new(), Vec::new(), 0);
-        for (due, answered) in done.await.map_err(broken)? {
+        for (due, answered) in done.map_err(broken)? {
             match answered {
                 Ok((acknowledged, queryable)) => {
                     acknowledge.push(acknowledged - due);
@@ -240,8 +248,10 @@ impl Bench {
             let sql = format!("{before} timestamp > now() - INTERVAL {} HOUR {after}", 1 + call % 168);
             async move { bench.ask(&sql, ReadOptions::default()).await.map(|route| (Instant::now(), route)) }
         });
+        let what = format!("{rate} questions a second");
+        let done = Progress::new().lasting(Duration::from_secs(seconds), &what, done).await;
         let (mut answer, mut raw, mut refused) = (Vec::new(), 0, 0);
-        for (due, answered) in done.await.map_err(broken)? {
+        for (due, answered) in done.map_err(broken)? {
             match answered {
                 Ok((at, route)) => {
                     answer.push(at - due);

@@ -9,8 +9,12 @@ mod prices;
 use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use super::{ClientError, Show, Target, ops, show::text};
+use super::{
+    ClientError, Show, Target, ops,
+    show::{Progress, text},
+};
 use crate::cli::CostArguments;
 use counts::{Counts, Used};
 use prices::Prices;
@@ -34,10 +38,13 @@ pub(super) async fn cost(target: &Target, arguments: CostArguments, show: &mut S
             let named = [arguments.ops, target.ops.clone()].into_iter().find(|ops| !ops.is_empty());
             let processes = named.unwrap_or_else(usual);
             let before = match range {
-                Some(_) => counts::read(&processes).await?,
+                Some(range) => {
+                    let before = counts::read(&processes).await?;
+                    Progress::new().lasting(range, "it is measured", sleep(range)).await;
+                    before
+                }
                 None => Vec::new(),
             };
-            tokio::time::sleep(range.unwrap_or_default()).await;
             Counts::of(&counts::since(before, counts::read(&processes).await?))
         }
     };

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ClientError, Keyed, Show, Target, keyed,
     send::{AHEAD, Line, Verdicts, deliver},
+    show::Progress,
 };
 use crate::cli::DemoArguments;
 
@@ -50,7 +51,7 @@ async fn shop(
     let (sender, lines) = mpsc::channel(AHEAD);
     tokio::spawn(Shop { users: Users::new(seed), lines: sender, stop: stop.clone() }.week(seed, events));
     let part = move |answered: u64| Some(answered as f64 / events.max(1) as f64);
-    deliver(target, channel.clone(), &app, lines, Verdicts::new(None, "event")?, part).await?.finish(show)?;
+    deliver(target, channel.clone(), &app, lines, Verdicts::new(None, "event", show)?, part).await?.finish(show)?;
     if rate == 0.0 || stop.is_cancelled() {
         return Ok(());
     }
@@ -59,13 +60,16 @@ async fn shop(
     }
     let (sender, lines) = mpsc::channel(AHEAD);
     tokio::spawn(Shop { users: Users::new(seed), lines: sender, stop }.live(rate));
-    deliver(target, channel, &app, lines, Verdicts::new(None, "event")?, |_| None).await?.finish(show)
+    deliver(target, channel, &app, lines, Verdicts::new(None, "event", show)?, |_| None).await?.finish(show)
 }
 
 /// Makes the users known, so that events carry their country and plan.
 async fn identify(channel: &Keyed, users: &Users, app: &str) -> Result<(), ClientError> {
     let all: Vec<_> = users.iter().map(|user| wire::identify(user, app)).collect();
-    for some in all.chunks(IDENTIFY_AT_ONCE) {
+    let mut progress = Progress::new();
+    for (known, some) in (0..).step_by(IDENTIFY_AT_ONCE).zip(all.chunks(IDENTIFY_AT_ONCE)) {
+        let part = f64::from(known) / all.len() as f64;
+        progress.show(Some(part), |_| format!("{known} of {} users are known", all.len()));
         let mut calls = JoinSet::new();
         for request in some.iter().cloned() {
             let mut client = IngestServiceClient::new(channel.clone());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     ClientError, Link, Show, Target,
-    show::{Column, text, word},
+    show::{Column, Progress, text, word},
 };
 use crate::cli::{AuditCommand, ErasureCommand, OfApp, ReconcileArguments};
 
@@ -38,7 +38,9 @@ pub(super) async fn reconcile(
     let mut request = place(target, arguments.of);
     request["from"] = json!(from.to_string());
     request["to"] = json!(to.to_string());
-    let answer = Link::open(target).await?.call("AdminService.Reconcile", request).await?;
+    let mut link = Link::open(target).await?;
+    let asked = link.call("AdminService.Reconcile", request);
+    let answer = Progress::new().waiting("the log and the warehouse are compared", asked).await?;
     if show.is_json() {
         show.object(&answer, "")?;
     } else {

@@ -142,6 +142,17 @@ pub(super) fn json(message: &impl ReflectMessage) -> Value {
     said.unwrap_or_default() // only an instant beyond the calendar can't be said
 }
 
+/// The same, of a message that was decoded by its type.
+///
+/// # Panics
+/// If the contract has no such message.
+pub(super) fn json_of(name: &str, message: &impl Message) -> Value {
+    let descriptor = CONTRACTS.get_message_by_name(&format!("penstock.v1.{name}"));
+    let descriptor = descriptor.unwrap_or_else(|| panic!("the contract has no message {name}"));
+    let message = DynamicMessage::decode(descriptor, &*message.encode_to_vec());
+    json(&message.expect("what was encoded by the contract can be decoded by it"))
+}
+
 /// Bytes as they are.
 #[derive(Debug, Clone, Copy)]
 struct ByteCodec;

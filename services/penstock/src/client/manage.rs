@@ -1,6 +1,9 @@
 //! Tenants, apps, keys, reports, replays and partitions: the Admin service from a terminal.
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use model::Permission;
@@ -10,12 +13,14 @@ use tokio::time::sleep;
 use super::{
     ClientError, Link, Show, Target,
     settings::settings,
-    show::{Column, Progress, text, word},
+    show::{Column, Progress, note, text, word},
 };
 use crate::cli::{AppCommand, KeyCommand, ReplayCommand, ReportCommand, Signs, TenantCommand, TopicCommand};
 
 /// How often it is asked how far something is.
 const LOOK: Duration = Duration::from_millis(500);
+/// For how long a server that is asked may be away meanwhile.
+const AWAY: Duration = Duration::from_secs(60);
 
 pub(super) async fn whoami(target: &Target, show: &mut Show) -> Result<(), ClientError> {
     let about = Link::open(target).await?.call("QueryService.Describe", json!({"app_id": target.app})).await?;
@@ -342,7 +347,8 @@ pub(super) async fn replay(target: &Target, command: ReplayCommand, show: &mut S
                 return show.object(&started["replay"], &id);
             }
             // Whoever stops waiting wants to look at it later.
-            let _ = writeln!(std::io::stderr(), "the replay {id} goes on, whether it is waited for or not");
+            let what = format!("the replay {id} goes on, whether it is waited for or not");
+            note("GOES_ON", &what, show.is_json());
             let ended = ended(&mut link, &id).await?;
             show.objects(std::slice::from_ref(&ended), &REPLAYS)?;
             return match word(&ended["state"], "STATE_").as_str() {
@@ -383,13 +389,51 @@ async fn ended(link: &mut Link, id: &str) -> Result<Value, ClientError> {
 
 pub(super) async fn topic(target: &Target, command: TopicCommand, show: &mut Show) -> Result<(), ClientError> {
     let mut link = Link::open(target).await?;
-    let answer = match command {
-        TopicCommand::Show => link.call("AdminService.GetTopic", json!({})).await?,
-        TopicCommand::Grow { partitions } => {
-            link.call("AdminService.GrowTopic", json!({"partitions": partitions})).await?
+    let topic = match command {
+        TopicCommand::Show => link.call("AdminService.GetTopic", json!({})).await?["topic"].take(),
+        TopicCommand::Grow { partitions, wait } => {
+            let asked = link.call("AdminService.GrowTopic", json!({"partitions": partitions})).await?["topic"].take();
+            if wait {
+                // Whoever stops waiting wants to look at it later.
+                let what = "it grows, whether it is waited for or not; penstock topic show says how far it is";
+                note("GOES_ON", what, show.is_json());
+                grown(&mut link, &asked, partitions).await?
+            } else {
+                asked
+            }
         }
     };
-    let topic = &answer["topic"];
+    show.object(&topic, &far(&topic))
+}
+
+/// The topic, once all of its partitions are in use.
+async fn grown(link: &mut Link, asked: &Value, partitions: u32) -> Result<Value, ClientError> {
+    let before = asked["partitions"].as_u64().unwrap_or(0);
+    let new = u64::from(partitions).saturating_sub(before);
+    let (mut progress, mut heard) = (Progress::new(), Instant::now());
+    loop {
+        match link.call("AdminService.GetTopic", json!({})).await {
+            Ok(mut answer) => {
+                heard = Instant::now();
+                let topic = answer["topic"].take();
+                let state = word(&topic["state"], "STATE_");
+                if state == "steady" && topic["partitions"].as_u64() >= Some(u64::from(partitions)) {
+                    return Ok(topic);
+                }
+                let waiting = topic["waiting_partitions"].as_u64().filter(|_| state == "draining" && new > 0);
+                let part = waiting.map(|waiting| new.saturating_sub(waiting) as f64 / new as f64);
+                progress.show(part, |_| far(&topic).lines().map(str::trim).collect::<Vec<_>>().join(", "));
+            }
+            // It may be busy with just this.
+            Err(error) if error.is_away() && heard.elapsed() < AWAY => {}
+            Err(error) => return Err(error),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// How far the topic is, in words.
+fn far(topic: &Value) -> String {
     let mut line =
         format!("{}  {} partitions  {}", text(&topic["name"]), topic["partitions"], word(&topic["state"], "STATE_"));
     let more = |field: &str| topic[field].as_u64().filter(|n| *n > 0);
@@ -402,5 +446,5 @@ pub(super) async fn topic(target: &Target, command: TopicCommand, show: &mut Sho
     for writer in topic["unheard_writers"].as_array().into_iter().flatten() {
         line += &format!("\n  waits for {}", text(writer));
     }
-    show.object(topic, &line)
+    line
 }

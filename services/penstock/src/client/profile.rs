@@ -333,7 +333,7 @@ async fn asked_for(server: &str) -> Result<String, ClientError> {
             let _ = sender.send(io::stdin().read_line(&mut line).map(|_| line)); // nobody waits for it any more
         });
         key = tokio::select! {
-            line = typed => line.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?,
+            line = typed => line.unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into()))?,
             _ = int.recv() => return Err(ClientError::Cancelled),
             _ = term.recv() => return Err(ClientError::Cancelled),
         };

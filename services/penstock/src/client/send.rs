@@ -49,7 +49,7 @@ struct Batch {
 /// Sends all events, says what became of them, and fails if one was refused.
 pub(super) async fn send(target: &Target, arguments: SendArguments, show: &mut Show) -> Result<(), ClientError> {
     let source = Source::open(&arguments)?;
-    let verdicts = Verdicts::new(arguments.rejected.as_deref(), source.counted())?;
+    let verdicts = Verdicts::new(arguments.rejected.as_deref(), source.counted(), show)?;
     let connected = keyed(target).await?;
     let (size, read) = (source.size.filter(|size| *size > 0), source.read.clone());
     let (line_sender, lines) = mpsc::channel(AHEAD);

@@ -8,7 +8,8 @@ use std::io::{self, IsTerminal, Stdout, Write};
 use mesh::telemetry::wants_colours;
 use serde_json::{Value, json};
 
-pub(super) use progress::Progress;
+use progress::FREE_LINE;
+pub(crate) use progress::Progress;
 pub(super) use table::Table;
 
 use super::{ClientError, Complaint};
@@ -76,6 +77,19 @@ pub(crate) fn complain(complaint: &Complaint, is_json: bool) {
         format!("{}: {complaint}", Colour::Red.paint("penstock", err.is_terminal()))
     };
     let _ = writeln!(err, "{text}"); // there is nowhere else to say it
+}
+
+/// Says on standard error what is no part of the answer: to programs as an object, which says by its one name what it is.
+pub(super) fn aside(object: &Value, text: &str, is_json: bool) {
+    let mut err = io::stderr();
+    let said = if is_json { object.to_string() } else { text.to_owned() };
+    let free = if err.is_terminal() { FREE_LINE } else { "" }; // of a bar
+    let _ = writeln!(err, "{free}{said}"); // there is nowhere else to say it
+}
+
+/// A note on an answer, with a word for programs.
+pub(super) fn note(code: &str, text: &str, is_json: bool) {
+    aside(&json!({"note": {"code": code, "message": text}}), text, is_json);
 }
 
 /// What stands out on a terminal.

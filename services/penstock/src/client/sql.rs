@@ -19,9 +19,14 @@ use api::{
 };
 use formula::{Accuracy, ColumnKind};
 use query::{Format, Writer};
+use serde_json::{Value, json};
 use storage::warehouse::{Cell, ResultColumn, RowBlock};
 
-use super::{ClientError, Keyed, Show, Target, keyed, show::Table, watch};
+use super::{
+    ClientError, Keyed, Show, Target, keyed,
+    show::{Table, aside, note},
+    watch,
+};
 use crate::cli::{SqlArguments, SqlFormat};
 
 /// Asks what the arguments say, or all that standard input says.
@@ -29,7 +34,8 @@ pub(super) async fn sql(target: &Target, mut arguments: SqlArguments, show: &mut
     let statement = arguments.sql.take();
     let client = QueryServiceClient::new(keyed(target).await?).max_decoding_message_size(usize::MAX);
     let format = arguments.format.unwrap_or_else(|| usual(show));
-    let mut session = Session { client, arguments, format, is_terminal: show.is_terminal(), is_timed: false };
+    let (is_json, is_terminal) = (show.is_json(), show.is_terminal());
+    let mut session = Session { client, arguments, format, is_json, is_terminal, is_timed: false };
     let out = show.out();
     match statement {
         Some(sql) => session.ask(sql.trim_end_matches([';', ' ', '\n']), out).await.map(drop),
@@ -55,7 +61,7 @@ pub(super) fn whole(result: v1::Result, show: &mut Show) -> Result<(), ClientErr
     let mut answer = Answer::begin(usual(show), result.columns, show.is_terminal(), show.out())?;
     answer.rows(result.rows, show.out())?;
     if result.info.is_some_and(|info| info.truncated) {
-        let _ = writeln!(std::io::stderr(), "there are more rows: these are cut off; ask for less, or with a limit");
+        note("CUT_OFF", "there are more rows: these are cut off; ask for less, or with a limit", show.is_json());
     }
     answer.end(show.out())
 }
@@ -65,6 +71,8 @@ struct Session {
     client: QueryServiceClient<Keyed>,
     arguments: SqlArguments,
     format: SqlFormat,
+    /// Whether what is said beside answers is for programs.
+    is_json: bool,
     /// Whether a person reads along.
     is_terminal: bool,
     is_timed: bool,
@@ -99,10 +107,14 @@ impl Session {
         };
         answer.end(out)?;
         if self.format == SqlFormat::Table {
-            writeln!(out, "({rows} {}{})", if rows == 1 { "row" } else { "rows" }, note(&end))?;
+            let more = if end.truncated { format!(", and more {LEFT_OUT}") } else { String::new() };
+            writeln!(out, "({rows} {}{more})", if rows == 1 { "row" } else { "rows" })?;
+        } else if end.truncated {
+            note("CUT_OFF", &format!("there are more rows {LEFT_OUT}"), self.is_json);
         }
         if self.is_timed {
-            let _ = writeln!(std::io::stderr(), "{}", cost(begun.elapsed(), &end)); // there is nowhere else to say it
+            let (object, text) = cost(begun.elapsed(), &end);
+            aside(&json!({ "timing": object }), &text, self.is_json);
         }
         Ok(out.flush()?)
     }
@@ -112,22 +124,18 @@ impl Session {
     }
 }
 
-fn note(info: &ResultInfo) -> &'static str {
-    if info.truncated {
-        ", and more that were left out: the limit of rows was reached; say LIMIT, or use penstock export"
-    } else {
-        ""
-    }
-}
+const LEFT_OUT: &str = "that were left out: the limit of rows was reached; say LIMIT, or use penstock export";
 
-fn cost(elapsed: Duration, info: &ResultInfo) -> String {
+/// What an answer took: for programs, and for people.
+fn cost(elapsed: Duration, info: &ResultInfo) -> (Value, String) {
     let cost = info.cost.unwrap_or_default();
     let route = info.route().as_str_name().trim_start_matches("ROUTE_").to_lowercase();
     let (ms, served) = (elapsed.as_secs_f64() * 1e3, cost.elapsed_us as f64 / 1e3);
-    format!(
-        "Time: {ms:.1} ms, {served:.1} of them in the service; {} rows read, {} bytes; route {route}",
-        cost.read_rows, cost.read_bytes
-    )
+    let (rows, bytes) = (cost.read_rows, cost.read_bytes);
+    let text =
+        format!("Time: {ms:.1} ms, {served:.1} of them in the service; {rows} rows read, {bytes} bytes; route {route}");
+    let object = json!({"elapsed_ms": ms, "served_ms": served, "read_rows": rows, "read_bytes": bytes, "route": route});
+    (object, text)
 }
 
 /// An answer on its way out.

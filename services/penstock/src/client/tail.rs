@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     ClientError, Link, Show, Target,
-    show::{one_line, text},
+    show::{note, one_line, text},
     watch::{plain, pushes},
 };
 use crate::cli::TailArguments;
@@ -104,7 +104,9 @@ impl Tail {
         new.sort_by_key(|event| text(&event[0]).parse::<jiff::Timestamp>().ok());
         match self.first.take() {
             Some(wanted) => drop(new.drain(..new.len().saturating_sub(wanted))),
-            None if new.len() >= MOST => writeln!(io::stderr(), "more came than can be shown: some are left out")?,
+            None if new.len() >= MOST => {
+                note("LEFT_OUT", "more came than can be shown: some are left out", show.is_json());
+            }
             None => {}
         }
         for event in new {

@@ -141,10 +141,20 @@ async fn files_are_sent_once_and_what_is_refused_can_be_sent_again() {
     python::run("parquet.py", &[&person.folder.path().join("sales.parquet")], "");
     let send = ["send", "sales.parquet", "--column", "user_id=who", "--type", "zip=string", "--event-type", "bill"];
     let output = person.output(&[&send[..], &["--json"]].concat(), "").await;
-    let (said, complaint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(complaint.contains("row 42: MALFORMED: ratio: must be a number"), "{complaint}");
-    let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&said["accepted"], &said["refused"]), (&json!(2_499), &json!({"MALFORMED": 1})), "{complaint}");
+    let (said, complained) = (&objects(&output.stdout)[0], objects(&output.stderr));
+    let rejected = &complained[0]["rejected"];
+    let place = (&rejected["row"], &rejected["code"], &rejected["field"]);
+    assert_eq!(place, (&json!(42), &json!("MALFORMED"), &json!("ratio")), "{rejected}");
+    assert!(rejected["message"].as_str().unwrap().starts_with("must be a number"), "{rejected}");
+    assert_eq!((complained.len(), &complained[1]["error"]["code"]), (2, &json!("SOME_REFUSED")));
+    assert_eq!((&said["accepted"], &said["refused"]), (&json!(2_499), &json!({"MALFORMED": 1})), "{complained:?}");
+    // People are told of some, programs of each.
+    let lines = "nothing\n".repeat(30);
+    let complaint = person.complains(&["send"], &lines).await;
+    assert!(complaint.contains("line 20: MALFORMED") && !complaint.contains("line 21"), "{complaint}");
+    assert!(complaint.contains("more are refused; --rejected FILE"), "{complaint}");
+    let complained = objects(&person.output(&["send", "--json"], &lines).await.stderr);
+    assert_eq!((complained.len(), &complained[29]["rejected"]["line"]), (31, &json!(30)));
     let sql = "SELECT COUNT(*), SUM(amount), COUNT(paid), COUNT(DISTINCT zip), COUNT(DISTINCT user_id), MAX(due) FROM events WHERE event_type = 'bill'";
     let answer = house.sql(&person.key, sql, said["position_token"].as_str().unwrap()).await;
     // Of 2,500 the one that was refused had 1.50.
@@ -153,6 +163,13 @@ async fn files_are_sent_once_and_what_is_refused_can_be_sent_again() {
     let nested = ["send", "sales.parquet.nested", "--format", "parquet", "--event-type", "bill"];
     let complaint = person.complains(&nested, "").await;
     assert!(complaint.contains("column \"tags\""), "{complaint}");
+}
+
+/// What is written for programs: an object a line.
+fn objects(written: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(written);
+    let object = |line| serde_json::from_str(line).ok().filter(Value::is_object);
+    text.lines().map(|line| object(line).unwrap_or_else(|| panic!("no object: {line}\nof\n{text}"))).collect()
 }
 
 fn jiff_now() -> String {
@@ -190,6 +207,17 @@ async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
     assert!(said.contains("app asker") && said.contains("  amount  number\n"), "{said}");
     assert!(said.contains("item,amount\r\n\"a,b\",1.5\r\nn\r\n3\r\n"), "{said}");
     assert!(said.contains("\nroute: ") && said.contains("\nactual rows: ") && said.ends_with("d,\r\n"), "{said}");
+
+    let script = format!("\\d\n{sql};\n\\explain\n\\analyze\n\\timing\n\\?\n{sql} LIMIT 1;\n\\nothing\n");
+    let output = person.output(&["sql", "--json"], &script).await;
+    let (said, complained) = (objects(&output.stdout), objects(&output.stderr));
+    assert_eq!((&said[0]["tenant_id"], &said[0]["apps"][0]["app_id"]), (&json!("asker"), &json!("asker")));
+    assert_eq!(said[1..4], lines);
+    assert!(said[4]["plan"].is_string() && said[4]["actual"].is_null(), "{}", said[4]);
+    assert!(said[5]["actual"]["read_rows"].is_number(), "{}", said[5]);
+    assert!(said[6]["timing"] == true && said[7]["help"].is_string() && said[8] == lines[0], "{said:?}");
+    assert!(complained[0]["timing"]["elapsed_ms"].as_f64().unwrap() > 0.0, "{complained:?}");
+    assert_eq!((complained.len(), &complained[1]["error"]["code"]), (2, &json!("USAGE")));
 
     let complaint = person.complains(&["sql", "SELECT SUM(amunt) FROM events"], "").await;
     assert!(complaint.contains("\n  SELECT SUM(amunt) FROM events\n             ^^^^^ "), "{complaint}");
@@ -258,7 +286,78 @@ async fn shells_and_man_learn_the_commands() {
     }
     let output = run(folder.path(), "127.0.0.1:9", "", &["man", "--dir", "man"], "").await;
     assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with(" pages are in man: man -l man/penstock.1\n"));
     assert!(std::fs::read_to_string(folder.path().join("man/penstock-send.1")).unwrap().contains("rejected"));
+    // Who reads no further is no fault.
+    let mut unread = program(folder.path()).args(["completions", "bash"]).spawn().unwrap();
+    drop(unread.stdout.take());
+    let output = unread.wait_with_output().await.unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_terminal_shows_completions_tables_bars_and_colours() {
+    let house = House::start().await;
+    let person = Person::new(&house, "sitting").await;
+    let csv = "event_type,amount,item\nsale,1.5,\"a,b\"\nsale,20,c\nsale,,d\n";
+    let said: Value = serde_json::from_str(&person.says(&["send", "--format", "csv", "--json"], csv).await).unwrap();
+    house.sql(&person.key, "SELECT COUNT(*) FROM events", said["position_token"].as_str().unwrap()).await;
+    let server = format!("http://{}", house.address);
+    let folder = person.folder.path();
+    let arguments = [env!("CARGO_BIN_EXE_penstock"), &server, &person.key, "sitting"].map(Path::new);
+    python::run("shell.py", &[&arguments[..], &[folder]].concat(), "");
+}
+
+/// Commands that aren't walked through, and why.
+const UNWALKED: [(&str, &str); 2] =
+    [("completions", "what it prints is for shells"), ("serve", "it goes on; its log has tests of its own")];
+
+/// Those that need more than their places filled, or end otherwise than for want of a server: what is said more, and the complaint's code, none
+/// where they do well.
+const OTHERWISE: [(&str, &str, &str); 13] = [
+    ("certs", "--dir certs", ""),
+    ("config", "", ""),
+    ("man", "--dir man", ""),
+    ("restore", "--metastore sqlite:man", "START"),
+    ("profile list", "", ""),
+    ("profile use", "", "PROFILE"),
+    ("profile remove", "", "PROFILE"),
+    ("doctor", "", "UNWELL"),
+    ("doctor cluster", "", "UNWELL"),
+    ("key create", "--can query", "UNREACHABLE"),
+    ("report create", "--schedule @daily", "UNREACHABLE"),
+    ("replay start", "--range 0:0-1", "UNREACHABLE"),
+    ("topic grow", "--partitions 8", "UNREACHABLE"),
+];
+
+#[tokio::test]
+async fn every_command_speaks_json_where_no_server_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, said, _) = alone(folder.path(), &["man", "--dir", "man", "--json"], "").await;
+    let pages = objects(said.as_bytes()).remove(0)["pages"].take();
+    let mut walked = Vec::new();
+    for page in pages.as_array().unwrap() {
+        let page = std::fs::read_to_string(folder.path().join(page.as_str().unwrap())).unwrap();
+        let synopsis = page.lines().skip_while(|line| *line != ".SH SYNOPSIS").nth(1).unwrap().replace("\\-", "-");
+        let (command, rest) = synopsis.strip_prefix("\\fBpenstock").unwrap().split_once("\\fR").unwrap();
+        let command = command.trim();
+        if rest.contains("<\\fIsubcommands") || UNWALKED.iter().any(|(unwalked, _)| *unwalked == command) {
+            continue;
+        }
+        let otherwise = OTHERWISE.iter().find(|(name, ..)| *name == command);
+        let (_, more, code) = otherwise.copied().unwrap_or(("", "", "UNREACHABLE"));
+        let places = vec!["x"; rest.matches("<\\fI").count()];
+        let words = command.split(' ').chain(more.split_whitespace()).chain(places).chain(["--json"]);
+        let output = run(folder.path(), "127.0.0.1:1", "pnsk_x", &words.collect::<Vec<_>>(), "pnsk_x\n").await;
+        let complained = objects(&output.stderr);
+        objects(&output.stdout);
+        let codes: Vec<_> = complained.iter().map(|said| said["error"]["code"].as_str().unwrap()).collect();
+        let wanted = if code.is_empty() { (Some(0), vec![]) } else { (Some(1), vec![code]) };
+        assert_eq!((output.status.code(), codes), wanted, "{command}: {complained:?}");
+        walked.push(command.to_owned());
+    }
+    let has = |name: &str| walked.iter().any(|command| command == name);
+    assert!(walked.len() > 50 && OTHERWISE.iter().all(|(name, ..)| has(name)), "{walked:?}");
 }
 
 #[tokio::test]

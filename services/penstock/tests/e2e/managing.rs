@@ -360,6 +360,66 @@ async fn a_tenant_its_apps_and_its_reports_are_made_and_listed() {
     assert!(complaint.contains("NOT_FOUND"), "{complaint}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_read_is_said_to_programs_too() {
+    let house = House::start().await;
+    let (operator, admin) = people(&house).await;
+    let token = admin.send("{\"event_type\":\"sale\",\"properties\":{\"amount\":4}}\n").await;
+    house.sql(&admin.key, "SELECT COUNT(*) FROM events", &token).await;
+    let read = async |person: &Person, arguments: &[&str]| {
+        let (well, said, complained) = person.run(&[arguments, &["--json"]].concat(), "").await;
+        assert!(well, "{arguments:?}: {said}{complained}");
+        let object = |line| serde_json::from_str(line).ok().filter(Value::is_object);
+        let lines = said.lines().chain(complained.lines());
+        lines.map(|line| object(line).unwrap_or_else(|| panic!("{arguments:?}: {line}"))).collect::<Vec<Value>>()
+    };
+    admin.says(&["metric", "define", "revenue", "SUM(amount)", "--app", "shop"]).await;
+    admin.says(&["erasure", "start", "nobody", "--app", "shop"]).await;
+    for arguments in [
+        "whoami",
+        "app list",
+        "apps list",
+        "key list",
+        "keys list",
+        "metric list --app shop",
+        "metrics show revenue --app shop",
+        "metrics evaluate revenue --app shop",
+        "metric try COUNT(*) --app shop",
+        "erasure list --app shop",
+        "audit list",
+        "audit verify",
+        "reconcile --app shop",
+        "tenant quota",
+        "tenant retention",
+        "tenant settings",
+        "tenant branding",
+        "tenant domains",
+    ] {
+        let said = read(&admin, &arguments.split(' ').collect::<Vec<_>>()).await;
+        assert!(!said.is_empty(), "{arguments}");
+    }
+    for arguments in ["dashboards list --app shop", "dead-letters --app shop", "reports list"] {
+        let said = read(&admin, &arguments.split(' ').collect::<Vec<_>>()).await;
+        assert!(said.is_empty(), "{arguments}: {said:?}");
+    }
+    for what in ["doctor", "cost"] {
+        read(&operator, &[what, "--ops", &house.ops_address]).await;
+    }
+    for arguments in ["tenant list", "tenants list", "topic show"] {
+        read(&operator, &arguments.split(' ').collect::<Vec<_>>()).await;
+    }
+    let (until, since) = (jiff::Timestamp::now(), jiff::SignedDuration::from_hours(1));
+    let [from, to] = [until - since, until].map(|time| time.to_string());
+    let replayed = read(&operator, &["replay", "start", "--from", &from, "--to", &to, "--wait"]).await;
+    assert_eq!(replayed[0]["state"], "STATE_DONE", "{replayed:?}");
+    assert_eq!(replayed[1]["note"]["code"], "GOES_ON", "{replayed:?}");
+    assert_eq!(read(&operator, &["replay", "list"]).await, replayed[..1]);
+    // A growth is waited for, and goes on without whoever waits.
+    let grown = read(&operator, &["topic", "grow", "--partitions", "8", "--wait"]).await;
+    assert_eq!((&grown[0]["partitions"], &grown[0]["state"]), (&json!(8), &json!("STATE_STEADY")), "{grown:?}");
+    assert_eq!(grown[1]["note"]["code"], "GOES_ON", "{grown:?}");
+}
+
 #[tokio::test]
 async fn what_is_missing_is_named_with_the_command_that_brings_it_back() {
     let house = House::start().await;

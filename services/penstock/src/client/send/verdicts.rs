@@ -16,8 +16,9 @@ use api::{
 use serde_json::{Map, Value, json};
 
 use super::{ClientError, Show};
+use crate::client::show::{aside, note};
 
-/// Refusals that are written to a terminal; more of them go into a file or are counted.
+/// Refusals that are said to people; more of them go into a file or are counted. Programs hear of each.
 const MOST_SAID: u64 = 20;
 
 /// Counts, and where refusals go.
@@ -29,11 +30,12 @@ pub(in crate::client) struct Verdicts {
     file: Option<BufWriter<File>>,
     /// What is counted where events come from: lines, or rows.
     counted: &'static str,
+    is_json: bool,
     begun: Instant,
 }
 
 impl Verdicts {
-    pub(in crate::client) fn new(file: Option<&Path>, counted: &'static str) -> io::Result<Self> {
+    pub(in crate::client) fn new(file: Option<&Path>, counted: &'static str, show: &Show) -> io::Result<Self> {
         let file = file.map(File::create).transpose()?.map(BufWriter::new);
         Ok(Self {
             accepted: 0,
@@ -41,6 +43,7 @@ impl Verdicts {
             position_token: String::new(),
             file,
             counted,
+            is_json: show.is_json(),
             begun: Instant::now(),
         })
     }
@@ -61,25 +64,26 @@ impl Verdicts {
     ) -> io::Result<()> {
         let count: u64 = self.refused.values().sum();
         *self.refused.entry(code.to_owned()).or_default() += 1;
+        let why = json!({(self.counted): line, "code": code, "field": field, "message": message});
         match &mut self.file {
             Some(file) => {
                 let mut event = match what {
                     Ok(event) => json_of(event),
                     Err(text) => Map::from_iter([("text".to_owned(), text.into())]),
                 };
-                let why = json!({(self.counted): line, "code": code, "field": field, "message": message});
                 event.insert("rejected".to_owned(), why);
                 writeln!(file, "{}", Value::from(event))
             }
-            None if count < MOST_SAID => {
+            None if count < MOST_SAID || self.is_json => {
                 let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
-                writeln!(io::stderr(), "{} {line}: {code}: {place}{message}", self.counted)
+                let text = format!("{} {line}: {code}: {place}{message}", self.counted);
+                aside(&json!({ "rejected": why }), &text, self.is_json);
+                Ok(())
             }
             None if count == MOST_SAID => {
-                writeln!(
-                    io::stderr(),
-                    "more are refused; --rejected FILE keeps all of them, to be mended and sent again"
-                )
+                let text = "more are refused; --rejected FILE keeps all of them, to be mended and sent again";
+                note("MORE_REFUSED", text, false);
+                Ok(())
             }
             None => Ok(()),
         }

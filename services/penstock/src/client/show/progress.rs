@@ -2,23 +2,33 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    pin::pin,
     time::{Duration, Instant},
 };
+
+use tokio::time::timeout;
 
 /// No faster than eyes.
 const PAUSE: Duration = Duration::from_millis(200);
 const CELLS: usize = 24;
+/// Goes to the line's beginning and takes away what stands in it.
+pub(super) const FREE_LINE: &str = "\r\x1b[K";
 
 /// A line on a terminal's standard error, written over itself; nothing where there is no terminal.
-pub(in crate::client) struct Progress {
+pub(crate) struct Progress {
     is_shown: bool,
     begun: Instant,
     last: Option<Instant>,
 }
 
 impl Progress {
-    pub(in crate::client) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { is_shown: io::stderr().is_terminal(), begun: Instant::now(), last: None }
+    }
+
+    /// Since the beginning.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// How much a second, of so much since the beginning.
@@ -32,8 +42,46 @@ impl Progress {
             return;
         }
         self.last = Some(Instant::now());
-        let bar = part.map_or_else(String::new, |part| format!("{} {:.0} %  ", bar(part), part * 100.0));
+        let bar = part.map_or_else(String::new, |part| format!("{} {:.0} %  ", bar(part), part.min(1.0) * 100.0));
         let _ = write!(io::stderr(), "\r{bar}{}\x1b[K", words(self)); // there is nowhere else to say it
+    }
+
+    /// Does the work, and shows meanwhile how far it is.
+    pub(crate) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        far: impl Fn(&Self) -> (Option<f64>, String),
+    ) -> T {
+        if !self.is_shown {
+            return work.await;
+        }
+        let mut work = pin!(work);
+        loop {
+            let (part, words) = far(self);
+            self.show(part, |_| words);
+            if let Ok(done) = timeout(PAUSE, &mut work).await {
+                return done;
+            }
+        }
+    }
+
+    /// The same, of what is done for so long.
+    pub(in crate::client) async fn lasting<T>(
+        &mut self,
+        long: Duration,
+        what: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let far = |progress: &Self| {
+            let [elapsed, of] = [progress.elapsed(), long].map(|time| time.as_secs_f64());
+            (Some(elapsed / of), format!("{what}: {elapsed:.0} of {of:.0} s"))
+        };
+        self.during(work, far).await
+    }
+
+    /// The same, where nothing tells how far it is but the time that it takes.
+    pub(in crate::client) async fn waiting<T>(&mut self, what: &str, work: impl Future<Output = T>) -> T {
+        self.during(work, |progress| (None, format!("{what}: {:.0} s", progress.elapsed().as_secs_f64()))).await
     }
 }
 
@@ -41,7 +89,7 @@ impl Drop for Progress {
     /// The line is free again.
     fn drop(&mut self) {
         if self.last.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = write!(io::stderr(), "{FREE_LINE}");
         }
     }
 }

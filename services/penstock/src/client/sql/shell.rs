@@ -12,10 +12,14 @@ use rustyline::{
     Config, Context, Editor, Helper, completion::Completer, error::ReadlineError, highlight::Highlighter, hint::Hinter,
     history::FileHistory, validate::Validator,
 };
+use serde_json::{Value, json};
 use tokio::{signal, task::block_in_place, time::sleep};
 
 use super::{ClientError, Session, mistake};
-use crate::cli::SqlFormat;
+use crate::{
+    cli::SqlFormat,
+    client::{Complaint, complain, link},
+};
 
 const HELP: &str = "\
 SELECT ... ;      ask, over as many lines as need be
@@ -55,7 +59,9 @@ pub(super) async fn run(mut session: Session, out: &mut (impl Write + Send)) -> 
     if let Some(path) = &history {
         let _ = editor.load_history(path); // the first time there is none
     }
-    writeln!(out, "SELECT ...; asks, \\? says what else there is, \\q leaves.")?;
+    if !session.is_json {
+        writeln!(out, "SELECT ...; asks, \\? says what else there is, \\q leaves.")?;
+    }
     loop {
         let prompt = if shell.text.is_empty() { "penstock> " } else { "       -> " };
         match block_in_place(|| editor.readline(prompt)) {
@@ -70,11 +76,14 @@ pub(super) async fn run(mut session: Session, out: &mut (impl Write + Send)) -> 
                         _ = signal::ctrl_c() => Err(ClientError::Cancelled),
                     };
                     if let Err(error) = done {
-                        let _ = writeln!(std::io::stderr(), "{error}"); // there is nowhere else to say it
+                        complain(&Complaint::from(&error), session.is_json);
                         break;
                     }
                     if is_other_app {
-                        editor.set_helper(Some(session.names().await?));
+                        match session.names().await {
+                            Ok(names) => editor.set_helper(Some(names)),
+                            Err(error) => complain(&Complaint::from(&error), session.is_json),
+                        }
                     }
                 }
             }
@@ -212,6 +221,8 @@ impl Session {
             },
             Task::Describe => self.describe(out).await,
             Task::App(app) => {
+                // One that the key doesn't reach is refused here, and the one before stays.
+                self.client.describe(DescribeRequest { app_id: app.clone() }).await?;
                 self.arguments.app = app;
                 Ok(())
             }
@@ -224,12 +235,23 @@ impl Session {
             },
             Task::Timing => {
                 self.is_timed = !self.is_timed;
-                Ok(writeln!(out, "timing is {}", if self.is_timed { "on" } else { "off" })?)
+                let text = format!("timing is {}", if self.is_timed { "on" } else { "off" });
+                self.say(&json!({"timing": self.is_timed}), &text, out)
             }
-            Task::Help => Ok(out.write_all(HELP.as_bytes())?),
+            Task::Help => self.say(&json!({"help": HELP}), HELP.trim_end(), out),
             Task::Leave => Ok(()),
             Task::Unknown(name) => mistaken(format!("{name} is not known here: \\? says what there is")),
         }
+    }
+
+    /// What is no answer: an object for programs, words for people.
+    fn say(&self, object: &Value, text: &str, out: &mut impl Write) -> Result<(), ClientError> {
+        if self.is_json {
+            writeln!(out, "{object}")?
+        } else {
+            writeln!(out, "{text}")?
+        }
+        Ok(())
     }
 
     async fn explain(&mut self, sql: &str, analyze: bool, out: &mut impl Write) -> Result<(), ClientError> {
@@ -237,32 +259,35 @@ impl Session {
         let (question, options) = (Some(Question::Sql(question)), Some(self.options()));
         let request = ExplainRequest { question, options, analyze };
         let plan = self.client.explain(request).await.map_err(|status| mistake::of(sql, status))?.into_inner();
-        writeln!(out, "{}", plan.plan.trim_end())?;
-        writeln!(out, "route: {}: {}", name(plan.route()), plan.route_reason)?;
-        writeln!(out, "estimated rows: {}, bytes: {}", plan.estimated_rows, plan.estimated_bytes)?;
+        let mut lines = vec![
+            plan.plan.trim_end().to_owned(),
+            format!("route: {}: {}", name(plan.route()), plan.route_reason),
+            format!("estimated rows: {}, bytes: {}", plan.estimated_rows, plan.estimated_bytes),
+        ];
         if let Some(cost) = &plan.actual {
             let took = Duration::from_micros(cost.elapsed_us);
             let (route, rows, bytes) = (name(plan.actual_route()), cost.read_rows, cost.read_bytes);
-            writeln!(out, "actual rows: {rows}, bytes: {bytes}, time: {took:.1?}, from {route}")?;
+            lines.push(format!("actual rows: {rows}, bytes: {bytes}, time: {took:.1?}, from {route}"));
         }
-        Ok(())
+        self.say(&link::json_of("ExplainResponse", &plan), &lines.join("\n"), out)
     }
 
     async fn describe(&mut self, out: &mut impl Write) -> Result<(), ClientError> {
         let request = DescribeRequest { app_id: self.arguments.app.clone() };
         let about = self.client.describe(request).await?.into_inner();
-        writeln!(out, "tenant {}, key {}, may {}", about.tenant_id, about.key_id, about.permissions.join(", "))?;
+        let (tenant, key, can) = (&about.tenant_id, &about.key_id, about.permissions.join(", "));
+        let mut lines = vec![format!("tenant {tenant}, key {key}, may {can}")];
         for app in &about.apps {
-            writeln!(out, "app {}  {}  days of {}", app.app_id, app.display_name, app.time_zone)?;
+            lines.push(format!("app {}  {}  days of {}", app.app_id, app.display_name, app.time_zone));
         }
         if about.properties.is_empty() && about.apps.len() > 1 && self.arguments.app.is_empty() {
-            writeln!(out, "\\app APP says which app's properties are wanted")?;
+            lines.push("\\app APP says which app's properties are wanted".to_owned());
         }
         for property in &about.properties {
             let kind = property.r#type().as_str_name().trim_start_matches("COLUMN_TYPE_").to_lowercase();
-            writeln!(out, "  {}  {kind}", property.name)?;
+            lines.push(format!("  {}  {kind}", property.name));
         }
-        Ok(())
+        self.say(&link::json_of("DescribeResponse", &about), &lines.join("\n"), out)
     }
 
     /// What can be completed: the app's properties, and all functions.
