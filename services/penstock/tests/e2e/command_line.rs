@@ -176,13 +176,19 @@ fn jiff_now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-#[tokio::test]
-async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
-    let house = House::start().await;
-    let person = Person::new(&house, "asker").await;
+/// Somebody with three sales to ask about.
+async fn seller<'a>(house: &'a House, app: &str) -> Person<'a> {
+    let person = Person::new(house, app).await;
     let csv = "event_type,amount,item\nsale,1.5,\"a,b\"\nsale,20,c\nsale,,d\n";
     let said: Value = serde_json::from_str(&person.says(&["send", "--format", "csv", "--json"], csv).await).unwrap();
     house.sql(&person.key, "SELECT COUNT(*) FROM events", said["position_token"].as_str().unwrap()).await;
+    person
+}
+
+#[tokio::test]
+async fn questions_are_asked_one_or_many_and_mistakes_are_underlined() {
+    let house = House::start().await;
+    let person = seller(&house, "asker").await;
 
     let sql = "SELECT item, amount FROM events WHERE event_type = 'sale' ORDER BY item";
     let table = person.says(&["sql", sql], "").await;
@@ -298,10 +304,7 @@ async fn shells_and_man_learn_the_commands() {
 #[tokio::test]
 async fn a_terminal_shows_completions_tables_bars_and_colours() {
     let house = House::start().await;
-    let person = Person::new(&house, "sitting").await;
-    let csv = "event_type,amount,item\nsale,1.5,\"a,b\"\nsale,20,c\nsale,,d\n";
-    let said: Value = serde_json::from_str(&person.says(&["send", "--format", "csv", "--json"], csv).await).unwrap();
-    house.sql(&person.key, "SELECT COUNT(*) FROM events", said["position_token"].as_str().unwrap()).await;
+    let person = seller(&house, "sitting").await;
     let server = format!("http://{}", house.address);
     let folder = person.folder.path();
     let arguments = [env!("CARGO_BIN_EXE_penstock"), &server, &person.key, "sitting"].map(Path::new);
