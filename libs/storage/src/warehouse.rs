@@ -33,7 +33,7 @@ pub use backup::{BackupManifest, BackupProgress};
 pub use blocks::ReadCost;
 pub use cell::{Cell, ResultColumn, RowBlock};
 pub use cluster::{Finding, Topology, rehearse};
-pub use daily::DayOfPartition;
+pub use daily::DaysOfPartition;
 pub use erase::{ErasedUser, Remains};
 pub use error::WarehouseError;
 pub use events::{ColumnsError, EventColumns, EventRow};

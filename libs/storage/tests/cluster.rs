@@ -8,7 +8,7 @@ use model::DAY_MS;
 use storage::{
     conformance::stand::ClickHouse,
     warehouse::{
-        Cell, DayOfPartition, EventColumns, EventRow, QuerySettings, Topology, Warehouse, WarehouseError, rehearse,
+        Cell, DaysOfPartition, EventColumns, EventRow, QuerySettings, Topology, Warehouse, WarehouseError, rehearse,
     },
 };
 
@@ -93,9 +93,9 @@ async fn rows_lie_on_their_shard_and_are_read_over_all() {
     let joined = "SELECT toInt64(count()) FROM events AS a JOIN events AS b ON b._partition = (a._partition + 1) % 12 AND b._offset = a._offset";
     assert_eq!(number(&warehouse, joined).await.unwrap(), 1_200);
     // What is done on every shard.
-    let day = DayOfPartition { day_ms: DAY, incarnation: 1, partition: 5 };
+    let days = DaysOfPartition { days_ms: vec![DAY], incarnation: 1, partition: 5 };
     let of_five = warehouse.shard(warehouse.shard_of(5)).unwrap();
-    assert!(of_five.daily_users_agree(day).await.unwrap());
+    assert_eq!(of_five.daily_users_differ(&days).await.unwrap(), [0_i64; 0]);
     assert_eq!(warehouse.days().await.unwrap(), [DAY]);
     assert_eq!(warehouse.stored_size().await.unwrap().events, 1_200);
     let apps = warehouse.apps_of_day(DAY, &[model::TenantId::new("acme").unwrap()]).await.unwrap();

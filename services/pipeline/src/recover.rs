@@ -1,10 +1,13 @@
 //! What a new owner of a partition, or a replay, reads back from the warehouse.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use model::{Offset, PartitionId, PropertyKind, identity_hash, partition_of};
 use storage::{
-    Placement, Warehouse, WarehouseError,
+    Pending, Placement, Warehouse, WarehouseError,
     warehouse::{Cell, QuerySettings, schema},
 };
 
@@ -25,9 +28,8 @@ const OF_LIVES_BEFORE: &str = "_incarnation < {incarnation:UInt64}";
 const SEEN: &str = "tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at)";
 const SEEN_SINCE: &str = "received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
 
-const DAY_THERE: &str = "SELECT 1 FROM events WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
-    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} \
-    AND ts >= fromUnixTimestamp64Milli({day:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({day:Int64} + 86400000, 'UTC') LIMIT 1";
+const DAYS_THERE: &str = "SELECT DISTINCT toUnixTimestamp64Milli(toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC')) FROM events \
+    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND ";
 
 const UNCOUNTED_THERE: &str = "SELECT 1 FROM uncounted WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND reason NOT LIKE 'erased%' LIMIT 1";
@@ -40,7 +42,7 @@ const USERS_THERE: &str = "SELECT 1 FROM users WHERE _incarnation = {incarnation
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} LIMIT 1";
 
 /// A part of a block that goes in as one: all of its rows or none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
     /// The events of the UTC day that begins at this instant, ms.
     Day(i64),
@@ -97,30 +99,44 @@ struct From<'a> {
     to: Place,
 }
 
-/// Whether the warehouse has this part of the range: since it is atomic, some rows are all.
-pub(crate) async fn is_there(
+/// Which of these parts of the range the warehouse has: since each is atomic, some of its rows are all.
+pub(crate) async fn those_there(
     warehouse: &Warehouse,
     place: Place,
-    part: Part,
-    first: Offset,
-    last: Offset,
-) -> Result<bool, WarehouseError> {
+    parts: &[Part],
+    Pending { first, last, .. }: Pending,
+) -> Result<HashSet<Part>, WarehouseError> {
     let mut params = params(place);
     params.extend([("first", first.to_string()), ("last", last.to_string())]);
-    let statement = match part {
-        Part::Users => USERS_THERE,
-        Part::Uncounted => UNCOUNTED_THERE,
-        Part::Erased(rows) => {
-            params.push(("rows", rows.to_string()));
-            ERASED_THERE
+    let mut there = HashSet::new();
+    let mut days_ms = Vec::new();
+    for part in parts {
+        let statement = match part {
+            Part::Day(day_ms) => {
+                days_ms.push(*day_ms);
+                continue;
+            }
+            Part::Users => USERS_THERE,
+            Part::Uncounted => UNCOUNTED_THERE,
+            Part::Erased(rows) => {
+                params.push(("rows", rows.to_string()));
+                ERASED_THERE
+            }
+        };
+        if !warehouse.select(statement, &params, &QuerySettings::default())?.collect().await?.is_empty() {
+            there.insert(*part);
         }
-        Part::Day(day_ms) => {
-            params.push(("day", day_ms.to_string()));
-            DAY_THERE
+    }
+    if !days_ms.is_empty() {
+        let statement = format!("{DAYS_THERE}{}", schema::of_days("ts", &days_ms));
+        for row in warehouse.select(&statement, &params, &QuerySettings::default())?.collect().await? {
+            match row[..] {
+                [Cell::Integer(day_ms)] => drop(there.insert(Part::Day(day_ms))),
+                _ => return Err(WarehouseError::Protocol(format!("a day has {} cells", row.len()))),
+            }
         }
-    };
-    let rows = warehouse.select(statement, &params, &QuerySettings::default())?.collect().await?;
-    Ok(!rows.is_empty())
+    }
+    Ok(there)
 }
 
 impl From<'_> {
@@ -261,8 +277,6 @@ fn params(place: Place) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]

@@ -1,13 +1,13 @@
 //! One worker of one partition, from claim to stop.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use eventlog::{Assignment, Record};
 use mesh::work::Account;
 use model::{Offset, PartitionId, record};
 use storage::{
     Commit, LedgerError, Pending, Placement, Topic, Warehouse, WarehouseError,
-    warehouse::{Columns, DayOfPartition},
+    warehouse::{Columns, DaysOfPartition},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -322,37 +322,35 @@ impl Worker<'_> {
             (Part::Erased(block.erased.len()), Columns::Uncounted(&block.erased)),
         ];
         let days = block.days.iter().map(|(day_ms, events)| (Part::Day(*day_ms), Columns::Events(events)));
-        for (part, columns) in parts.into_iter().chain(days).filter(|(_, columns)| !columns.is_empty()) {
-            let certain = self.once(part, columns, claim).await?;
-            if let (Part::Day(day_ms), false) = (part, certain) {
-                self.settle_daily_users(day_ms, claim).await?;
+        let parts = parts.into_iter().chain(days).filter(|(_, columns)| !columns.is_empty()).collect();
+        let uncertain = self.once(parts, claim).await?;
+        let days_ms =
+            uncertain.into_iter().filter_map(|part| if let Part::Day(day_ms) = part { Some(day_ms) } else { None });
+        self.settle_daily_users(days_ms.collect(), claim).await
+    }
+
+    /// Sees to it that the rollup of these days counts what is there, after inserts that may have reached one and not the other.
+    async fn settle_daily_users(&self, days_ms: Vec<i64>, claim: &mut Claim) -> Result<(), PipelineError> {
+        let (warehouse, Place { incarnation, partition }) = (&self.shard, self.place);
+        let mut rows = DaysOfPartition { days_ms, incarnation, partition };
+        let mut pause = FIRST_PAUSE;
+        while !rows.days_ms.is_empty() {
+            let settled = async {
+                rows.days_ms = warehouse.daily_users_differ(&rows).await?;
+                if !rows.days_ms.is_empty() {
+                    let days_ms = &rows.days_ms;
+                    warn!(partition, ?days_ms, "the daily users are mended: an insert reached only some of its tables");
+                    // Not by a zombie: somebody else's insert would come between.
+                    *claim = self.begin(claim.pending).await?;
+                    warehouse.settle_daily_users(&rows).await?;
+                }
+                Ok::<_, PipelineError>(())
+            };
+            if let Err(error) = settled.await {
+                self.await_warehouse(error, &mut pause).await?;
             }
         }
         Ok(())
-    }
-
-    /// Sees to it that the day's rollup counts what is there, after an insert that may have reached one and not the other.
-    async fn settle_daily_users(&self, day_ms: i64, claim: &mut Claim) -> Result<(), PipelineError> {
-        let (warehouse, Place { incarnation, partition }) = (&self.shard, self.place);
-        let rows = DayOfPartition { day_ms, incarnation, partition };
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let settled = async {
-                if warehouse.daily_users_agree(rows).await? {
-                    return Ok(true);
-                }
-                warn!(partition, day_ms, "the daily users are mended: an insert reached only some of its tables");
-                // Not by a zombie: somebody else's insert would come between.
-                *claim = self.begin(claim.pending).await?;
-                warehouse.settle_daily_users(rows).await?;
-                Ok::<_, PipelineError>(false)
-            };
-            match settled.await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(error) => self.await_warehouse(error, &mut pause).await?,
-            }
-        }
     }
 
     /// The pause after a failure that may pass; any other is returned.
@@ -367,62 +365,86 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Inserts a part of the block exactly once, whatever happens to the warehouse meanwhile.
+    /// Inserts each part of the block exactly once, whatever happens to the warehouse meanwhile.
     ///
     /// An acknowledged insert is on disk. Where it is unknown what became of one (an earlier owner's, or one without an
     /// answer), the table is asked. The token alone isn't enough: the engine notes it *before* it makes the part visible, so one that is killed
     /// in between refuses the block ever after as a duplicate of rows that aren't there. Then the block goes in under the next token.
     ///
-    /// Whether it was certain at every moment what became of it.
-    async fn once(&self, part: Part, columns: Columns<'_>, claim: &mut Claim) -> Result<bool, PipelineError> {
-        let pending = claim.pending;
-        let (mut certain, mut attempt) = (!self.recovering, 0);
+    /// Returns the parts of which it was not certain at every moment what became of them.
+    async fn once(
+        &self,
+        mut left: VecDeque<(Part, Columns<'_>)>,
+        claim: &mut Claim,
+    ) -> Result<Vec<Part>, PipelineError> {
+        let parts = |left: &VecDeque<(Part, Columns<'_>)>| left.iter().map(|(part, _)| *part).collect();
+        let (mut uncertain, mut attempt): (Option<Vec<_>>, _) = (self.recovering.then(|| parts(&left)), 0);
         let mut pause = FIRST_PAUSE;
-        loop {
-            let outcome = async {
-                // With a quorum a row that one replica shows isn't stored yet: the block's token waits for the others.
-                if !certain && !self.shard.has_quorum() && self.is_there(part, pending).await? {
-                    return Ok(true);
-                }
-                if claim.confirmed.elapsed() > CONFIRMED {
-                    *claim = self.begin(pending).await?;
-                }
-                let (span, warehouse) = trace::insert(&self.shard, columns.len());
-                warehouse.insert(columns, &self.token(part, pending, attempt)).instrument(span).await?;
-                Ok::<_, PipelineError>(certain || self.appears(part, pending).await?)
-            };
-            match outcome.await {
-                Ok(true) => return Ok(certain),
-                Ok(false) => {
-                    warn!(
-                        partition = self.place.partition,
-                        ?pending,
-                        ?part,
-                        "the engine took a block for one that it lost"
-                    );
+        while !left.is_empty() {
+            match self.attempt(&mut left, uncertain.is_none(), attempt, claim).await {
+                Ok(()) if left.is_empty() => {}
+                Ok(()) => {
+                    let (partition, pending, lost) = (self.place.partition, claim.pending, parts(&left));
+                    warn!(partition, ?pending, ?lost, "the engine took blocks for ones that it lost");
                     attempt += 1;
                 }
                 Err(error) => {
                     self.await_warehouse(error, &mut pause).await?;
-                    certain = false;
+                    uncertain.get_or_insert_with(|| parts(&left));
                 }
             }
         }
+        Ok(uncertain.unwrap_or_default())
     }
 
-    /// Whether the part is there, or soon is: an earlier insert that the server still works on shows within moments.
-    async fn appears(&self, part: Part, pending: Pending) -> Result<bool, WarehouseError> {
-        for _ in 0..LOOKS {
-            if self.is_there(part, pending).await? {
-                return Ok(true);
-            }
-            sleep(BETWEEN_LOOKS).await;
+    /// Inserts what is missing, and leaves what still is. As long as all is certain, an insert that is acknowledged is there.
+    async fn attempt(
+        &self,
+        left: &mut VecDeque<(Part, Columns<'_>)>,
+        certain: bool,
+        attempt: u32,
+        claim: &mut Claim,
+    ) -> Result<(), PipelineError> {
+        // With a quorum a row that one replica shows isn't stored yet: the block's token waits for the others.
+        if !certain && !self.shard.has_quorum() {
+            self.keep_missing(left, claim.pending).await?;
         }
-        Ok(false)
+        let mut next = 0;
+        while let Some((part, columns)) = left.get(next).copied() {
+            if claim.confirmed.elapsed() > CONFIRMED {
+                *claim = self.begin(claim.pending).await?;
+            }
+            let (span, warehouse) = trace::insert(&self.shard, columns.len());
+            warehouse.insert(columns, &self.token(part, claim.pending, attempt)).instrument(span).await?;
+            if certain {
+                left.pop_front();
+            } else {
+                next += 1;
+            }
+        }
+        // An earlier insert that the server still works on shows within moments.
+        for look in 0..LOOKS {
+            if left.is_empty() {
+                break;
+            }
+            if look > 0 {
+                sleep(BETWEEN_LOOKS).await;
+            }
+            self.keep_missing(left, claim.pending).await?;
+        }
+        Ok(())
     }
 
-    async fn is_there(&self, part: Part, pending: Pending) -> Result<bool, WarehouseError> {
-        recover::is_there(&self.shard, self.place, part, pending.first, pending.last).await
+    /// Keeps of these parts those that the warehouse hasn't.
+    async fn keep_missing(
+        &self,
+        left: &mut VecDeque<(Part, Columns<'_>)>,
+        pending: Pending,
+    ) -> Result<(), WarehouseError> {
+        let parts: Vec<_> = left.iter().map(|(part, _)| *part).collect();
+        let there = recover::those_there(&self.shard, self.place, &parts, pending).await?;
+        left.retain(|(part, _)| !there.contains(part));
+        Ok(())
     }
 
     fn token(&self, part: Part, pending: Pending, attempt: u32) -> String {

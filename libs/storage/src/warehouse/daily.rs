@@ -2,39 +2,36 @@
 //!
 //! The view adds to the rollup what an insert adds to the events, under the same token. Only where it is unknown what became of
 //! an insert can one have it and the other not: a server that dies may have written either first. Then whoever owns the
-//! partition asks ([`Warehouse::daily_users_agree`]), and mends it ([`Warehouse::settle_daily_users`]).
-
-use model::DAY_MS;
+//! partition asks ([`Warehouse::daily_users_differ`]), and mends it ([`Warehouse::settle_daily_users`]).
 
 use super::{
     Cell, QuerySettings, Warehouse, WarehouseError,
-    param::instant,
     schema::{self, Layout},
 };
 
-/// The rows of one UTC day that came from one log partition: only its owner adds to them.
-#[derive(Debug, Clone, Copy)]
-pub struct DayOfPartition {
-    /// The start of the day, UTC ms.
-    pub day_ms: i64,
+/// The rows of some UTC days that came from one log partition: only its owner adds to them.
+#[derive(Debug, Clone)]
+pub struct DaysOfPartition {
+    /// The starts of the days, UTC ms.
+    pub days_ms: Vec<i64>,
     /// The life of the log.
     pub incarnation: u64,
     /// The log partition.
     pub partition: u32,
 }
 
-impl DayOfPartition {
-    fn of_events(self) -> String {
-        let (of_log, from, to) = (self.of_log(), instant(self.day_ms), instant(self.day_ms + DAY_MS));
-        format!("{of_log} AND ts >= {from} AND ts < {to}")
+impl DaysOfPartition {
+    fn of_events(&self) -> String {
+        self.rows("ts")
     }
 
-    fn of_daily_users(self) -> String {
-        format!("{} AND day = {}", self.of_log(), instant(self.day_ms))
+    fn of_daily_users(&self) -> String {
+        self.rows("day")
     }
 
-    fn of_log(self) -> String {
-        format!("_incarnation = {} AND _partition = {}", self.incarnation, self.partition)
+    fn rows(&self, time: &str) -> String {
+        let Self { days_ms, incarnation, partition } = self;
+        format!("_incarnation = {incarnation} AND _partition = {partition} AND {}", schema::of_days(time, days_ms))
     }
 }
 
@@ -57,35 +54,47 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Whether the rollup counts as many events as there are.
-    pub async fn daily_users_agree(&self, rows: DayOfPartition) -> Result<bool, WarehouseError> {
+    /// The days of these of which the rollup doesn't count as many events as there are.
+    pub async fn daily_users_differ(&self, rows: &DaysOfPartition) -> Result<Vec<i64>, WarehouseError> {
         let statement = format!(
-            "SELECT (SELECT count() FROM {} WHERE {}) = (SELECT sum(events) FROM {} WHERE {})",
+            "SELECT day FROM (SELECT {} AS day, toInt64(count()) AS more FROM {} WHERE {} GROUP BY day \
+             UNION ALL SELECT day, -toInt64(sum(events)) AS more FROM {} WHERE {} GROUP BY day) \
+             GROUP BY day HAVING sum(more) != 0 ORDER BY day",
+            schema::DAY,
             schema::EVENTS,
             rows.of_events(),
             schema::DAILY_USERS,
             rows.of_daily_users()
         );
-        let rows = self.select(&statement, &[], &QuerySettings::default())?.collect().await?;
-        match rows.as_slice() {
-            [row] => Ok(row.first() == Some(&Cell::Integer(1))),
-            _ => Err(WarehouseError::Protocol(format!("a comparison has {} rows", rows.len()))),
-        }
+        self.times(&statement).await
+    }
+
+    async fn times(&self, statement: &str) -> Result<Vec<i64>, WarehouseError> {
+        let rows = self.select(statement, &[], &QuerySettings::default())?.collect().await?;
+        let time = |row: &Vec<Cell>| match row[..] {
+            [Cell::Time(ms)] => Ok(ms),
+            _ => Err(WarehouseError::Protocol(format!("a time has {} cells", row.len()))),
+        };
+        rows.iter().map(time).collect()
     }
 
     /// Makes the rollup count what the events are. Nothing may be inserted into these rows meanwhile.
     ///
     /// What differs is added, less than nothing included: a deletion waits for merges, and a busy server has time for those last. Only
-    /// what the rollup has of users without any event is deleted, and with it the day: until all is done, readers may find some missing.
-    pub async fn settle_daily_users(&self, rows: DayOfPartition) -> Result<(), WarehouseError> {
+    /// what the rollup has of users without any event is deleted, and with it the days: until all is done, readers may find some missing.
+    pub async fn settle_daily_users(&self, rows: &DaysOfPartition) -> Result<(), WarehouseError> {
         let (events, daily) = (rows.of_events(), rows.of_daily_users());
         let nobody = format!(
-            "SELECT toInt64(1) FROM {} WHERE {daily} AND (tenant, app, user) NOT IN (SELECT tenant, app, user FROM {} WHERE {events}) LIMIT 1",
+            "SELECT DISTINCT day FROM {} WHERE {daily} AND (tenant, app, day, user) NOT IN \
+             (SELECT tenant, app, {} AS day, user FROM {} WHERE {events})",
             schema::DAILY_USERS,
+            schema::DAY,
             schema::EVENTS
         );
-        if !self.select(&nobody, &[], &QuerySettings::default())?.collect().await?.is_empty() {
-            self.delete(&format!("ALTER TABLE {} DELETE WHERE {daily}", schema::DAILY_USERS)).await?;
+        let days_ms = self.times(&nobody).await?;
+        if !days_ms.is_empty() {
+            let of_nobody = DaysOfPartition { days_ms, ..*rows }.of_daily_users();
+            self.delete(&format!("ALTER TABLE {} DELETE WHERE {of_nobody}", schema::DAILY_USERS)).await?;
         }
         self.add_daily_users(&differences(&events, &daily), "sum(more) != 0").await
     }

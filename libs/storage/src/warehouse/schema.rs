@@ -2,6 +2,7 @@
 
 use model::{DAY_MS, NUMBER_SLOTS, Slot, TEXT_SLOTS};
 
+use super::param::instant;
 use crate::{STATES_LAST_MS, place};
 
 /// The database that holds the tables, unless the operator names another.
@@ -26,10 +27,19 @@ pub(super) const BY_DAY: [&str; 2] = [EVENTS, DAILY_USERS];
 /// For how many days after its receipt a row stays among the uncounted.
 pub const UNCOUNTED_DAYS: i64 = 30;
 
+/// The UTC day of an event.
+pub(super) const DAY: &str = "toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC')";
+
+/// Whether a time is of one of these UTC days (ms), as the tables' partitions are named: no other is read.
+pub fn of_days(time: &str, days_ms: &[i64]) -> String {
+    let days: Vec<_> = days_ms.iter().map(|day_ms| format!("toYYYYMMDD({})", instant(*day_ms))).collect();
+    format!("toYYYYMMDD({time}) IN ({})", days.join(", "))
+}
+
 /// What the rollup holds, as these events have it: those of a table, or with a condition some of them.
 pub(super) fn daily_users_of(events: &str) -> String {
     format!(
-        "SELECT tenant, app, toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC') AS day, user, _incarnation, _partition, \
+        "SELECT tenant, app, {DAY} AS day, user, _incarnation, _partition, \
          count() AS events FROM {events} GROUP BY tenant, app, day, user, _incarnation, _partition"
     )
 }

@@ -281,12 +281,17 @@ impl House {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// The rows of a SELECT, which must succeed, as plain values.
+    /// The rows of a SELECT, which must succeed, as plain values. Whoever is told that what the token covers isn't there yet asks again.
     pub async fn sql(&self, key: &str, sql: &str, position_token: &str) -> Vec<Vec<Value>> {
         let options = json!({"position_token": position_token, "max_wait_ms": 30_000});
-        let (status, body) = self.post(key, "/v1/sql", &json!({"sql": sql, "options": options})).await;
-        assert_eq!(status, 200, "{sql}: {body}");
-        rows(&body["result"])
+        let asked = Instant::now();
+        loop {
+            let (status, body) = self.post(key, "/v1/sql", &json!({"sql": sql, "options": options})).await;
+            if status != 504 || asked.elapsed() > PATIENCE {
+                assert_eq!(status, 200, "{sql}: {body}");
+                return rows(&body["result"]);
+            }
+        }
     }
 
     /// A gRPC channel.

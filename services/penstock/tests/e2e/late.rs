@@ -100,7 +100,7 @@ async fn a_watermark_never_claims_more_than_is_there() {
 }
 
 /// More days in one batch than the engine would take in one insert.
-const DAYS: i64 = 250;
+const DAYS: i64 = 120;
 
 #[tokio::test]
 async fn old_events_find_their_day_by_a_backfill_key_and_are_refused_without() {

@@ -1,9 +1,12 @@
 //! A gRPC client of the house, with a key.
 
+use std::time::Instant;
+
 use api::v1::{self, metrics_service_client::MetricsServiceClient, query_service_client::QueryServiceClient};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use super::{answer::Cell, plans::Question};
+use crate::house::PATIENCE;
 
 pub struct Client {
     pub channel: Channel,
@@ -25,8 +28,9 @@ pub fn in_zone(time_zone: &str) -> Option<v1::ReadOptions> {
 impl Client {
     pub async fn sql(&self, sql: &str, options: Option<v1::ReadOptions>) -> Result<Vec<Vec<Cell>>, Status> {
         let request = v1::SqlRequest { sql: sql.to_owned(), options, ..v1::SqlRequest::default() };
-        let answer = QueryServiceClient::new(self.channel.clone()).sql(authorized(&self.key, request)).await?;
-        Ok(rows(answer.into_inner().result))
+        let ask =
+            async || QueryServiceClient::new(self.channel.clone()).sql(authorized(&self.key, request.clone())).await;
+        Ok(rows(again(ask).await?.result))
     }
 
     /// Asks a question in either form; tells where the answer came from too. There are no more rows than the house gives at most.
@@ -35,15 +39,15 @@ impl Client {
         question: &Question,
         options: v1::ReadOptions,
     ) -> Result<(v1::Route, Vec<Vec<Cell>>), Status> {
-        let (mut service, options) = (QueryServiceClient::new(self.channel.clone()), Some(options));
+        let (service, options) = (QueryServiceClient::new(self.channel.clone()), Some(options));
         let result = match question.clone() {
             Question::Sql(sql) => {
                 let request = v1::SqlRequest { sql, options, ..v1::SqlRequest::default() };
-                service.sql(authorized(&self.key, request)).await?.into_inner().result
+                again(async || service.clone().sql(authorized(&self.key, request.clone())).await).await?.result
             }
             Question::Typed(query) => {
                 let request = v1::QueryRequest { query: Some(*query), options, ..v1::QueryRequest::default() };
-                service.query(authorized(&self.key, request)).await?.into_inner().result
+                again(async || service.clone().query(authorized(&self.key, request.clone())).await).await?.result
             }
         };
         let route =
@@ -52,8 +56,9 @@ impl Client {
     }
 
     pub async fn query(&self, request: v1::QueryRequest) -> Result<Vec<Vec<Cell>>, Status> {
-        let answer = QueryServiceClient::new(self.channel.clone()).query(authorized(&self.key, request)).await?;
-        Ok(rows(answer.into_inner().result))
+        let ask =
+            async || QueryServiceClient::new(self.channel.clone()).query(authorized(&self.key, request.clone())).await;
+        Ok(rows(again(ask).await?.result))
     }
 
     /// Defines the metric and evaluates it by its name.
@@ -65,8 +70,19 @@ impl Client {
         let mut service = MetricsServiceClient::new(self.channel.clone());
         let create = v1::CreateMetricRequest { app_id: evaluate.app_id.clone(), definition: Some(definition) };
         service.create_metric(authorized(&self.key, create)).await?;
-        let answer = service.evaluate(authorized(&self.key, evaluate)).await?.into_inner();
-        Ok(rows(answer.result))
+        let ask = async || service.clone().evaluate(authorized(&self.key, evaluate.clone())).await;
+        Ok(rows(again(ask).await?.result))
+    }
+}
+
+/// Asks until there is an answer: a busy machine may need more than one wait or one deadline.
+async fn again<T>(ask: impl AsyncFn() -> Result<Response<T>, Status>) -> Result<T, Status> {
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(status) if status.code() == Code::DeadlineExceeded && started.elapsed() < 4 * PATIENCE => {}
+            answer => return answer.map(Response::into_inner),
+        }
     }
 }
 

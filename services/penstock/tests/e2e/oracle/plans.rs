@@ -18,7 +18,6 @@ use api::v1::{self, ReadOptions, Route};
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use storage::conformance::stand::ClickHouse;
-use tonic::Code;
 
 use super::{
     Rows,
@@ -26,10 +25,7 @@ use super::{
     client::{Client, authorized},
     duckdb,
 };
-use crate::{
-    house::{House, PATIENCE},
-    load::seed,
-};
+use crate::{house::House, load::seed};
 
 const APP: &str = "made";
 /// How many plans there are.
@@ -75,7 +71,7 @@ async fn random_plans_are_answered_alike_by_every_route() {
 async fn random_plans_are_answered_alike_over_shards() {
     let (seed, plans) = drawn();
     let servers = ClickHouse::shards(3);
-    answered_alike(House::on_shards(&servers, "").await, seed, plans / 4).await;
+    answered_alike(House::on_shards(&servers, "").await, seed, plans / 10).await;
 }
 
 async fn answered_alike(house: House, seed: u64, plans: usize) {
@@ -229,21 +225,14 @@ impl World {
     }
 
     async fn ask(&self, asked: &Asked, route: Route, token: &str) -> Result<(Route, Rows), String> {
-        let started = std::time::Instant::now();
-        loop {
-            let options = ReadOptions {
-                position_token: token.to_owned(),
-                max_wait_ms: 30_000,
-                time_zone: asked.zone.to_owned(),
-                route: route.into(),
-                ..ReadOptions::default()
-            };
-            match self.client.ask(&asked.ours, options).await {
-                Err(status) if status.code() == Code::DeadlineExceeded && started.elapsed() < PATIENCE => {}
-                Err(status) => return Err(format!("refused: {}", status.message())),
-                Ok(answer) => return Ok(answer),
-            }
-        }
+        let options = ReadOptions {
+            position_token: token.to_owned(),
+            max_wait_ms: 30_000,
+            time_zone: asked.zone.to_owned(),
+            route: route.into(),
+            ..ReadOptions::default()
+        };
+        self.client.ask(&asked.ours, options).await.map_err(|status| format!("refused: {}", status.message()))
     }
 
     /// The smallest plan found that differs still, and how.
