@@ -717,8 +717,8 @@ type ResultInfo struct {
 	Cost *Cost `protobuf:"bytes,3,opt,name=cost,proto3" json:"cost,omitempty"`
 	// Whether rows were left out because the row cap was reached. In a stream: in the last message only.
 	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
-	// Whether it is an earlier answer, since the warehouse can't be reached and ReadOptions.max_staleness allows it. The
-	// watermark says as of when.
+	// Whether it is an earlier answer, since the warehouse can't be reached or is too slow, and ReadOptions.max_staleness allows
+	// it. The watermark says as of when.
 	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1018,8 +1018,8 @@ type ReadOptions struct {
 	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// How urgent it is. Default: as `default_priority` of the settings says, else as urgent as the key allows; never more.
 	Priority Priority `protobuf:"varint,4,opt,name=priority,proto3,enum=penstock.v1.Priority" json:"priority,omitempty"`
-	// If the warehouse can't be reached: whether the last answer to the same question may be given in its place, and how old its
-	// watermark may be. It is marked as stale. Only answers to questions that set this are kept for it, for a day at most and up
+	// If the warehouse can't be reached, or hasn't answered when four fifths of the time until the deadline are over: whether the
+	// last answer to the same question may be given in its place, and how old its watermark may be. It is marked as stale. Only answers to questions that set this are kept for it, for a day at most and up
 	// to 256 KiB, and never in a stream. Default: not at all.
 	MaxStaleness *durationpb.Duration `protobuf:"bytes,5,opt,name=max_staleness,json=maxStaleness,proto3" json:"max_staleness,omitempty"`
 	// The one route that may be taken beside ROUTE_RAW, which always may: to hold the answers of two routes against each other.

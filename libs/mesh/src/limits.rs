@@ -185,8 +185,8 @@ impl Limits {
         }
     }
 
-    /// Among how many processes a limit is shared while the cache is away.
-    fn processes(&self) -> u64 {
+    /// How many processes of the group there are, as last heard: among so many a limit is shared while the cache is away.
+    pub fn processes(&self) -> u64 {
         if self.processes > 0 { self.processes } else { self.known.load(Ordering::Relaxed) }
     }
 

@@ -36,6 +36,13 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Says that process `name` of a group is there, for the next [`PRESENT`]; tells how many are. `None` as for a lease.
     async fn present(&self, group: &str, name: &str) -> Option<u64>;
+
+    /// Claims something for `ttl`, or goes on holding it: whether it is this holder's now, and no other's of all who share the cache. Where nobody
+    /// does, or it can't be reached, everybody has everything.
+    async fn claim(&self, name: &str, holder: &str, ttl: Duration) -> bool;
+
+    /// Gives back what this holder claimed.
+    async fn release(&self, name: &str, holder: &str);
 }
 
 /// For how long a process counts that isn't heard of.

@@ -30,7 +30,7 @@ mod warehouse;
 
 pub use audit::audit;
 pub use brandings::brandings;
-pub use cache::cache;
+pub use cache::{cache, claims};
 pub use dashboards::dashboards;
 pub use directory::directory;
 pub use erasures::erasures;

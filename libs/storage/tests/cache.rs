@@ -42,6 +42,7 @@ async fn memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis() {
     conformance::cache(shared).await;
+    conformance::claims(shared().await).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 //! Hours that have not ended have no such epochs. A part with one is kept under the mark of its app, which any commit for it takes
 //! away: what is asked again is computed again only if something came.
 
-use std::{iter, ops::Range, sync::Arc, time::Duration};
+use std::{fmt::Write, iter, ops::Range, sync::Arc, time::Duration};
 
 use api::v1;
 use formula::{Buckets, Param, SealedPlan, Statement};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use storage::Cache;
 use tracing::debug;
 
-use crate::freshness::Ended;
+use crate::{elsewhere::Claim, freshness::Ended};
 
 /// Of one question. More are not worth asking the cache for.
 const MOST_BUCKETS: usize = 1_000;
@@ -62,11 +62,10 @@ impl Kept {
         let parts = parts(&buckets.range, whole).map(|(times, is_whole)| {
             let key = key(question.clone(), &times, ended);
             async move {
-                let bytes = match &key {
-                    Some(key) => cache.get(key).await,
+                let rows = match &key {
+                    Some(key) => rows(key, cache).await,
                     None => None,
                 };
-                let rows = bytes.and_then(|bytes| v1::RowBatch::decode(bytes).ok()).map(|batch| batch.rows);
                 Part { times, is_whole, key, rows }
             }
         });
@@ -90,6 +89,12 @@ impl Kept {
         self.parts.iter().filter(|part| part.rows.is_none()).filter_map(|part| part.key.as_deref())
     }
 
+    /// The keys of all that is left to compute; none if some of it isn't to be kept.
+    pub(crate) fn missing_as_kept(&self) -> Vec<String> {
+        let missing = self.parts.iter().filter(|part| part.rows.is_none()).map(|part| part.key.clone());
+        missing.collect::<Option<_>>().unwrap_or_default()
+    }
+
     /// The event times that are left to compute; none if all of the answer is here.
     pub(crate) fn missing(&self) -> Vec<Range<i64>> {
         let mut missing: Vec<Range<i64>> = Vec::new();
@@ -104,8 +109,13 @@ impl Kept {
     }
 
     /// The whole answer, given all rows of the missing times in the engine's order. They are kept if `keep` says so, which nobody
-    /// waits for.
-    pub(crate) fn put_together(self, computed: Vec<v1::Row>, keep: bool, cache: &Arc<dyn Cache>) -> Vec<v1::Row> {
+    /// waits for but who waits for the end of the claim.
+    pub(crate) fn put_together(
+        self,
+        computed: Vec<v1::Row>,
+        keep: Option<Option<Claim>>,
+        cache: &Arc<dyn Cache>,
+    ) -> Vec<v1::Row> {
         let Self { buckets, parts, .. } = self;
         let time = |row: &v1::Row| buckets.column.map_or(Some(buckets.range.start), |column| time(row, column));
         let mut rows: Vec<(i64, v1::Row)> = Vec::with_capacity(computed.len());
@@ -143,8 +153,8 @@ impl Kept {
                 (None, None) => {}
             }
         }
-        if keep {
-            put(news, Arc::clone(cache));
+        if let Some(claim) = keep {
+            put(news, Arc::clone(cache), claim);
         }
         if !sound {
             debug!("an answer has rows in buckets that were not expected; nothing of it is kept");
@@ -169,17 +179,40 @@ fn parts(range: &Range<i64>, whole: Vec<Range<i64>>) -> impl Iterator<Item = (Ra
     all.filter(|(times, _)| !times.is_empty())
 }
 
-fn put(news: Vec<(String, v1::RowBatch, Duration)>, cache: Arc<dyn Cache>) {
+fn put(news: Vec<(String, v1::RowBatch, Duration)>, cache: Arc<dyn Cache>, claim: Option<Claim>) {
     if news.is_empty() {
         return;
     }
     tokio::spawn(async move {
         let set = |(key, rows, ttl): (String, v1::RowBatch, Duration)| {
             let cache = &cache;
-            async move { cache.set(&key, rows.encode_to_vec().into(), ttl).await }
+            async move { keep(&key, rows, ttl, &**cache).await }
         };
         stream::iter(news).for_each_concurrent(AT_ONCE, set).await;
+        drop(claim);
     });
+}
+
+/// Keeps the rows of a part.
+pub(crate) async fn keep(key: &str, rows: v1::RowBatch, ttl: Duration, cache: &dyn Cache) {
+    cache.set(key, rows.encode_to_vec().into(), ttl).await;
+}
+
+/// The rows of a part, if they are kept.
+async fn rows(key: &str, cache: &dyn Cache) -> Option<Vec<v1::Row>> {
+    Some(v1::RowBatch::decode(cache.get(key).await?).ok()?.rows)
+}
+
+/// Those of several parts, if all are.
+pub(crate) async fn rows_of(keys: &[String], cache: &dyn Cache) -> Option<Vec<v1::Row>> {
+    let (first, others) = keys.split_first()?;
+    let mut all = rows(first, cache).await?; // mostly there is none
+    let others: Vec<_> = others.iter().map(|key| rows(key, cache)).collect();
+    let mut others = stream::iter(others).buffered(AT_ONCE);
+    while let Some(part) = others.next().await {
+        all.extend(part?);
+    }
+    Some(all)
 }
 
 /// A hash of a question, and of what else is to tell it from others.
@@ -218,14 +251,16 @@ impl Question {
     }
 
     pub(crate) fn hex(self) -> String {
-        let digest = self.digest();
-        digest.chunks_exact(16).map(hex).collect()
+        hex(&self.digest())
     }
 }
 
-/// Of 16 bytes.
+/// As text.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    format!("{:032x}", bytes.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte)))
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Of the question, for these times, as their hours are now; `None` if one of them hasn't ended and the app has no mark.

@@ -14,6 +14,7 @@ mod ask;
 mod breaker;
 mod choose;
 mod describe;
+mod elsewhere;
 mod export;
 mod flight;
 mod freshness;

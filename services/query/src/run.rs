@@ -4,6 +4,7 @@ mod statement;
 
 use std::{
     ops::Range,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,8 +17,12 @@ use formula::SealedPlan;
 use futures::{Stream, stream};
 use mesh::{context::CallContext, exemplar, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
+use parking_lot::Mutex;
 use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tracing::warn;
 
 pub(crate) use self::statement::{Running, Work};
@@ -28,6 +33,7 @@ use crate::{
     answer,
     ask::{self, Asked},
     breaker::Breaker,
+    elsewhere::{Claim, Claims, Outcome},
     flight::{Flights, Frontier},
     freshness::{AppHours, Ended, Fresh, Freshness},
     kept::{Kept, Question},
@@ -39,6 +45,9 @@ use crate::{
 
 /// Rows in one part of a streamed answer.
 const PART_ROWS: usize = 10_000;
+
+/// The part of the time until its deadline for which a caller waits that would rather have an earlier answer than none.
+const PATIENT_FOR: f64 = 0.8;
 
 /// "Now" is the last millisecond of one, so that who asks for the same within it asks for the same, and what was acknowledged a
 /// moment ago is not after now.
@@ -58,6 +67,7 @@ pub(crate) struct Engine {
     reading: Arc<Reading>,
     estimates: Arc<Estimates>,
     flights: Flights<Computed>,
+    claims: Claims,
     pub(crate) options: Options,
     now_ms: fn() -> i64,
     /// What goes on in the background, as long as this is there.
@@ -96,6 +106,8 @@ struct Computed {
     queued: Duration,
     /// Whether one of them has seen to what is kept of it, or nothing is to be.
     is_kept: AtomicBool,
+    /// Until that is done: other processes wait for it.
+    claim: Mutex<Option<Claim>>,
 }
 
 impl Engine {
@@ -117,6 +129,7 @@ impl Engine {
             ..
         } = parts;
         let limits = Limits::follow(Arc::clone(&cache), directory, ("query", name), 0);
+        let claims = Claims::new(Arc::clone(&cache), Arc::clone(&limits));
         let reading = Arc::new(Reading::new(limits, &options));
         let freshness = Arc::new(Freshness::new(Arc::clone(&ledger), topic, partitions, token_key));
         let marks = Marks::new(Arc::clone(&ledger), now_ms);
@@ -150,6 +163,7 @@ impl Engine {
             reading,
             estimates,
             flights,
+            claims,
             options,
             now_ms,
             _background,
@@ -173,7 +187,7 @@ impl Engine {
         Ok(if caller.allows(v1::Route::Rollup) { plan } else { plan.without_rollups() })
     }
 
-    /// The whole answer, up to the row cap; an earlier one if the warehouse is away and the caller takes that.
+    /// The whole answer, up to the row cap; an earlier one if the warehouse is away or too slow, and the caller takes that.
     pub(crate) async fn answer(self: &Arc<Self>, asked: &Asked, caller: &Caller) -> Result<v1::Result, Error> {
         let started = Instant::now();
         let plan = self.seal(asked, caller).await?;
@@ -185,7 +199,21 @@ impl Engine {
             }
             None => None,
         };
-        let answer = self.fresh_answer(&plan, asked.counts(), wanted.as_ref(), caller, started).await;
+        let fresh = self.fresh_answer(&plan, asked.counts(), wanted.as_ref(), caller, started);
+        let answer = match (&last, caller.deadline) {
+            // Who takes an earlier answer needs it before the deadline: a slow warehouse has until then.
+            (Some(last), Some(deadline)) => {
+                let mut fresh = pin!(fresh);
+                match timeout_at(started + (deadline - started).mul_f64(PATIENT_FOR), &mut fresh).await {
+                    Ok(answer) => answer,
+                    Err(_) => match last.find(&*self.cache).await {
+                        Some(earlier) => return Ok(earlier),
+                        None => fresh.await,
+                    },
+                }
+            }
+            _ => fresh.await,
+        };
         if let Ok(answer) = &answer {
             let route = answer.info.as_ref().map_or("", |info| info.route().as_str_name());
             exemplar::record("penstock_query_seconds", ("route", route), started.elapsed().as_secs_f64());
@@ -225,7 +253,7 @@ impl Engine {
             return Ok(answer);
         }
         let work = self.work(plan, None, known, caller).await?;
-        let computed = self.compute(work, &[], wanted, caller, &fresh).await?;
+        let computed = self.compute(work, (&[], Vec::new()), wanted, caller, &fresh).await?;
         Ok(computed.result(plan, &fresh, started))
     }
 
@@ -250,14 +278,15 @@ impl Engine {
             true => nothing(),
             false => {
                 let work = self.work(plan, Some(&missing), known, caller).await?;
-                self.compute(work, &keys, wanted, caller, fresh).await?
+                self.compute(work, (&keys, kept.missing_as_kept()), wanted, caller, fresh).await?
             }
         };
         if computed.truncated {
             // Some of them between others, where nobody would look for the end.
             return Ok((!kept.has_any()).then(|| computed.result(plan, fresh, started)));
         }
-        let (has_any, keep) = (kept.has_any(), !computed.is_kept.swap(true, Ordering::Relaxed));
+        let has_any = kept.has_any();
+        let keep = (!computed.is_kept.swap(true, Ordering::Relaxed)).then(|| computed.claim.lock().take());
         let mut info = computed.info(if has_any { computed.oldest(fresh) } else { computed.promised(fresh) }, started);
         if has_any {
             info.route = v1::Route::Cache.into();
@@ -268,11 +297,12 @@ impl Engine {
         Ok(Some(v1::Result { columns: columns(plan), rows, info: Some(info) }))
     }
 
-    /// The rows, up to the row cap, computed once for all who ask for the same at a time. `keys` says what else their use depends on.
+    /// The rows, up to the row cap, computed once for all who ask for the same at a time. `keys` says what else their use depends on, and
+    /// under which they are kept, if all are.
     async fn compute(
         self: &Arc<Self>,
         work: Work,
-        keys: &[&str],
+        (keys, kept): (&[&str], Vec<String>),
         wanted: Option<&Position>,
         caller: &Caller,
         fresh: &Fresh,
@@ -280,12 +310,21 @@ impl Engine {
         let mut key = Question::of_statement(&work.statement);
         key.add_bytes(&[work.class as u8]);
         keys.iter().for_each(|part| key.add_bytes(part.as_bytes()));
+        let key = key.digest();
         let begin = |frontier: Frontier| {
             self.admission.in_time(work.plan.tenant(), work.class, caller.deadline)?;
             let (engine, fresh) = (Arc::clone(self), fresh.clone());
-            Ok(async move { engine.run_whole(work, fresh, &frontier).await })
+            Ok(async move {
+                match engine.claims.claim(&key, &kept).await {
+                    Outcome::Elsewhere(rows) => Ok(Computed { rows, ..Computed::nothing(&fresh) }),
+                    Outcome::Here(claim) => {
+                        let computed = engine.run_whole(work, fresh, &frontier).await?;
+                        Ok(Computed { claim: Mutex::new(claim), ..computed })
+                    }
+                }
+            })
         };
-        self.flights.join(key.digest(), wanted, (fresh.at, fresh.reached.clone()), begin).await
+        self.flights.join(key, wanted, (fresh.at, fresh.reached.clone()), begin).await
     }
 
     async fn run_whole(&self, work: Work, fresh: Fresh, frontier: &Frontier) -> Result<Computed, Error> {
@@ -323,7 +362,8 @@ impl Engine {
         let (route, read, queued) = (running.route(), running.rows.cost(), running.queued);
         // What a replica that is late or away didn't tell is not what the epochs speak of.
         let is_kept = AtomicBool::new(!was_whole || !self.warehouse.is_whole());
-        Ok(Computed { rows, truncated, route, fresh: running.fresh, read, queued, is_kept })
+        let claim = Mutex::default();
+        Ok(Computed { rows, truncated, route, fresh: running.fresh, read, queued, is_kept, claim })
     }
 
     /// The answer as it comes.
@@ -420,7 +460,7 @@ impl Computed {
     fn nothing(fresh: &Fresh) -> Self {
         let (rows, route, read) = (Vec::new(), v1::Route::Cache, None);
         let (fresh, queued, is_kept) = (fresh.clone(), Duration::ZERO, AtomicBool::new(false));
-        Self { rows, truncated: false, route, fresh, read, queued, is_kept }
+        Self { rows, truncated: false, route, fresh, read, queued, is_kept, claim: Mutex::default() }
     }
 
     /// What an answer may promise that is made of this and of what was kept as of then: what others computed is perhaps of a moment

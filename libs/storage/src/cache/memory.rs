@@ -96,4 +96,10 @@ impl Cache for MemoryCache {
     async fn present(&self, _: &str, _: &str) -> Option<u64> {
         None
     }
+
+    async fn claim(&self, _: &str, _: &str, _: Duration) -> bool {
+        true
+    }
+
+    async fn release(&self, _: &str, _: &str) {}
 }

@@ -68,6 +68,17 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return redis.call('ZCARD', KEYS[1])
 ";
 
+/// Claims what nobody else holds, or goes on holding it.
+const CLAIM: &str = r"
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+";
+
+/// Gives back what the holder has.
+const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end";
+
 /// A cache that processes share.
 pub(super) struct RedisCache {
     shared: Arc<Shared>,
@@ -184,6 +195,21 @@ impl Cache for RedisCache {
         say.arg(name).arg(PRESENT.as_millis() as u64);
         let (there,): (u64,) = shared.ask("present", TIMEOUT, &say).await?;
         Some(there)
+    }
+
+    async fn claim(&self, name: &str, holder: &str, ttl: Duration) -> bool {
+        let shared = &self.shared;
+        let mut claim = pipe();
+        claim.cmd("EVAL").arg(CLAIM).arg(1).arg(shared.stored(&format!("claim/{name}")));
+        claim.arg(holder).arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        shared.ask::<(bool,)>("claim", TIMEOUT, &claim).await.is_none_or(|(held,)| held)
+    }
+
+    async fn release(&self, name: &str, holder: &str) {
+        let shared = &self.shared;
+        let mut release = pipe();
+        release.cmd("EVAL").arg(RELEASE).arg(1).arg(shared.stored(&format!("claim/{name}"))).arg(holder).ignore();
+        let _: Option<()> = shared.ask("release", TIMEOUT, &release).await;
     }
 }
 

@@ -17,6 +17,19 @@ pub async fn cache(new: impl AsyncFn() -> [Arc<dyn Cache>; 2]) {
     nobody_keeps_an_old_value_that_was_being_read_when_it_was_deleted(new().await).await;
 }
 
+/// The promises of claims, of two handles to a cache that is shared.
+pub async fn claims([a, b]: [Arc<dyn Cache>; 2]) {
+    assert!(a.claim("work", "a", LONG).await);
+    assert!(!b.claim("work", "b", LONG).await && b.claim("other work", "b", LONG).await);
+    assert!(a.claim("work", "a", LONG).await, "who has it goes on having it");
+    b.release("work", "b").await;
+    assert!(!b.claim("work", "b", LONG).await, "what isn't one's own can't be given back");
+    a.release("work", "a").await;
+    assert!(b.claim("work", "b", Duration::from_millis(300)).await);
+    assert!(!a.claim("work", "a", LONG).await);
+    eventually("a claim ends with its time", async || a.claim("work", "a", LONG).await).await;
+}
+
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }

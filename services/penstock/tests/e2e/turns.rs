@@ -251,25 +251,54 @@ async fn who_waits_for_its_own_events_is_told_when_they_do_not_come() {
     assert_eq!((status, rows(&answer["result"])), (200, vec![vec![json!(1)]]), "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_the_warehouse_old_answers_are_given_to_those_who_take_them() {
-    let house = House::start_with("[query]\nsilence_ms = 300").await;
+/// A question, and an answer to it that may be given later.
+async fn answered(house: &House) -> (&'static str, Value) {
     let events = json!([{"app_id": "xyz123", "event_type": "seen", "user_id": "u"}]);
     let (_, answer) = house.post(&house.demo_key(), "/v1/events", &events).await;
     let (token, question) = (answer["position_token"].clone(), "SELECT COUNT(*) AS n FROM events");
-    let (status, answer) = sql(&house, question, json!({"position_token": token})).await;
+    let (status, answer) = sql(house, question, json!({"position_token": token})).await;
     assert_eq!(status, 200, "{answer}");
     // A house that has just begun doesn't know yet since when its answers are complete, so nobody could say how old they are.
     let started = Instant::now();
-    let before = loop {
-        let (status, before) = sql(&house, question, json!({"max_staleness": "3600s"})).await;
+    loop {
+        let (status, before) = sql(house, question, json!({"max_staleness": "3600s"})).await;
         assert_eq!((status, rows(&before["result"])), (200, vec![vec![json!(1)]]), "{before}");
         if before["result"]["info"]["watermark"]["complete_until"].as_str() > Some("2000") {
-            break before;
+            assert_eq!(before["result"]["info"]["stale"], json!(false), "{before}");
+            return (question, before);
         }
         assert!(started.elapsed() < PATIENCE, "{before}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_warehouse_has_until_the_deadline_nears() {
+    // Nobody doubts that it is there.
+    let house = House::start_with("[query]\nsilence_ms = 600000").await;
+    let (question, before) = answered(&house).await;
+    let ask = async |options: Value| {
+        let request = house.http.post(format!("http://{}/v1/sql", house.address)).bearer_auth(house.demo_key());
+        let body = json!({"sql": question, "app_id": "xyz123", "options": options});
+        let answer = request.header("grpc-timeout", "2S").json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
-    assert_eq!(before["result"]["info"]["stale"], json!(false), "{before}");
+    let stopped = Stopped::new(house.warehouse_pid().unwrap());
+    let (status, answer) = ask(json!({})).await;
+    assert_eq!(status, 504, "{answer}");
+    let (status, answer) = ask(json!({"max_staleness": "3600s"})).await;
+    assert_eq!((status, rows(&answer["result"])), (200, rows(&before["result"])), "{answer}");
+    assert_eq!(answer["result"]["info"]["stale"], json!(true), "{answer}");
+    drop(stopped);
+    let started = Instant::now();
+    while ask(json!({"max_staleness": "3600s"})).await.1["result"]["info"]["stale"] != json!(false) {
+        assert!(started.elapsed() < PATIENCE, "it is never answered anew");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_warehouse_old_answers_are_given_to_those_who_take_them() {
+    let house = House::start_with("[query]\nsilence_ms = 300").await;
+    let (question, before) = answered(&house).await;
 
     let stopped = Stopped::new(house.warehouse_pid().unwrap());
     for _ in 0..3 {
