@@ -80,6 +80,8 @@ tell(async (visit) => {
   await send([sale(100), sale(200)]);
   await total.filter({ hasText: "1,452.5" }).waitFor();
   const after = await total.textContent();
+  const series = page.getByRole("region", { name: "Sales by status" }).getByRole("list", { name: "Series" });
+  const legend = await series.getByRole("listitem").allTextContents();
   await visit.checkBoth(page, "dashboard");
   await visit.picture(page, "dashboard");
 
@@ -248,6 +250,7 @@ tell(async (visit) => {
     paused,
     before,
     after,
+    legend,
     read,
     conflict,
     reopened,

@@ -127,6 +127,8 @@ async fn what_is_shown_follows_the_events() {
         (&seen["before"], &seen["after"], &seen["imported"]),
         (&json!("1,152.5"), &json!("1,452.5"), &json!("1,452.5"))
     );
+    let legend = json!(["paid", "paid, before", "open", "open, before"]);
+    assert_eq!(seen["legend"], legend, "what has no status sold nothing");
     assert_eq!(seen["read"], json!(["1,452.5", 0]), "another key sees it, and may not change it");
     assert!(seen["conflict"].as_str().unwrap().contains("not saved"), "{}", seen["conflict"]);
     let asked = json!([{"sort": "sum", "field": "amount", "formula": "", "name": "Sales"}]);

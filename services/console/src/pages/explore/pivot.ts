@@ -62,9 +62,12 @@ export function overTime(table: Table, measures: readonly string[], step: Step |
     rows.reduce((sum, row) => sum + Math.abs(numberOf(row[first]) ?? 0), 0);
   // "others" is no group, so it comes last however great it is.
   const isRest = (name: string) => name === "others";
-  const ordered = [...groups].sort(
-    (a, b) => Number(isRest(a[0])) - Number(isRest(b[0])) || weight(b[1]) - weight(a[1]),
-  );
+  // And if all of it is nothing, as of events that have no value of the dimension, it says nothing.
+  const isNothing = (rows: readonly (readonly Cell[])[]) =>
+    rows.every((row) => places.measures.every((place) => !numberOf(row[place])));
+  const ordered = [...groups]
+    .filter(([name, rows]) => !(isRest(name) && isNothing(rows)))
+    .sort((a, b) => Number(isRest(a[0])) - Number(isRest(b[0])) || weight(b[1]) - weight(a[1]));
   const plain = places.measures.filter((place) => !table.columns[place]?.name.endsWith("_before"));
   const series: Series[] = [];
   ordered.forEach(([group, rows], g) => {
