@@ -34,7 +34,7 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 test: test-build ## Run every test, on the real engine, with real clients and a real browser
 	deploy/docs/spoken.py target/debug/penstock
 	deploy/docs/settings.py check target/debug/penstock
-	$(call beside,test-alone) RUST_TEST_THREADS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) cargo test --workspace --locked -- --skip alone::; wait $$beside
+	$(call beside,test-alone) RUST_TEST_THREADS=$$(getconf _NPROCESSORS_ONLN) cargo test --workspace --locked -- --skip alone::; wait $$beside
 
 test-build: console # and fetch what they use
 	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run $(TARGETS); wait $$beside

@@ -11,7 +11,7 @@ use super::{APP, Field};
 use crate::house::rows;
 
 /// How often it looks: what is kept of answers and what is not are both asked for.
-const PACE: Duration = Duration::from_millis(150);
+const PACE: Duration = Duration::from_millis(400);
 
 /// What each client sent, and what of it was acknowledged by when.
 #[derive(Clone, Default)]
