@@ -88,11 +88,15 @@ impl Parser<'_> {
                     ("between", power::RANGE),
                     ("like", power::RANGE),
                     ("ilike", power::RANGE),
+                    ("similar", power::RANGE),
                     ("not", power::RANGE),
                     ("at", power::ZONE),
                 ];
                 let known = words.into_iter().find(|(w, _)| word.eq_ignore_ascii_case(w)).map(|(_, power)| power);
-                known.filter(|power| *power != power::ZONE || self.is_word_ahead(1, "time"))
+                // What these begin may as well be a column's name.
+                let of_two = [("at", "time"), ("similar", "to")];
+                let second = of_two.into_iter().find(|(first, _)| word.eq_ignore_ascii_case(first));
+                known.filter(|_| second.is_none_or(|(_, second)| self.is_word_ahead(1, second)))
             }
             _ => None,
         }
@@ -184,6 +188,8 @@ impl Parser<'_> {
             self.advance();
             let pattern = self.operand(power::RANGE)?;
             self.pair(left, pattern, |text, pattern| Node::Like { text, pattern, ignore_case })?
+        } else if self.is_word("similar") {
+            return self.not_available(self.span(), "SIMILAR TO is not available; write LIKE, ILIKE or CONTAINS");
         } else {
             return self.unexpected("IN, BETWEEN, LIKE or ILIKE after NOT");
         };

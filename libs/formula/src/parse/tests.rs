@@ -81,6 +81,8 @@ fn faults_say_what_was_expected() {
         ("case 1 end", "found `end`, expected WHEN in this CASE"),
         ("a between 1 or 2", "found `or`, expected AND between the bounds of BETWEEN"),
         ("a b", "found `b`, expected the end of the expression"),
+        ("a similar to 'b%'", "SIMILAR TO is not available; write LIKE, ILIKE or CONTAINS"),
+        ("a not similar to 'b%'", "SIMILAR TO is not available; write LIKE, ILIKE or CONTAINS"),
         ("exists(select 1)", "EXISTS and ANY are not available; write x IN (SELECT ...)"),
         ("a in (select b from c)", "a formula holds no query; write a SELECT instead"),
         ("sum(a) over w", "windows have no names; write the window itself, as in OVER (ORDER BY day)"),
