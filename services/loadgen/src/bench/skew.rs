@@ -21,8 +21,8 @@ use crate::{connection::Connection, error::LoadError};
 /// Tenants beside the large one.
 const OTHERS: u64 = 200;
 const LARGE: &str = "large";
-/// Events in a call of the others, who have fewer users.
-const BATCH_EVENTS: u64 = 20;
+/// Calls of each of them in a second: a client's library sends what came in 200 ms.
+const CALLS: u64 = 5;
 /// Of the highest sustained rate.
 const SHARE_OF_LARGE: f64 = 0.4;
 const SHARE_OF_OTHERS: f64 = 0.2;
@@ -56,9 +56,11 @@ pub(crate) async fn measure(
     }
     let large = house.connect().await?.with_key(&tenant(&operator, LARGE).await?)?;
 
-    let rate = |share: f64, batch: u64| ((sustained_per_second * share) as u64 / batch).max(1) * batch;
-    let (of_others, of_large) = (rate(SHARE_OF_OTHERS, BATCH_EVENTS), rate(SHARE_OF_LARGE, latency::BATCH_EVENTS));
-    let steady = |first| fresh(rows, first, &others, Schedule::of(of_others / BATCH_EVENTS, seconds));
+    let calls = |share: f64, batch: u64| ((sustained_per_second * share) as u64 / batch).max(1);
+    let batch = calls(SHARE_OF_OTHERS, OTHERS * CALLS);
+    let of_others = OTHERS * CALLS * batch;
+    let of_large = calls(SHARE_OF_LARGE, latency::BATCH_EVENTS) * latency::BATCH_EVENTS;
+    let steady = |first| fresh(rows, (first, batch), &others, Schedule::of(OTHERS * CALLS, seconds));
     let fresh_alone = steady(first).await?;
     let mut next = first + of_others * seconds;
     house.settle().await?;
@@ -88,7 +90,7 @@ pub(crate) async fn measure(
 /// Each call is another tenant's; some of them ask for their events.
 async fn fresh(
     rows: &'static Rows,
-    first: u64,
+    (first, batch): (u64, u64),
     tenants: &[Connection],
     schedule: Schedule,
 ) -> Result<Times, LoadError> {
@@ -97,7 +99,7 @@ async fn fresh(
         let tenant = tenants[(call % tenants.len() as u64) as usize].clone();
         // An odd step, so that samples come from all of the tenants, who are an even number.
         let sampled = (call % (sample_every | 1) == 0).then(|| tenant.clone());
-        latency::publish(rows, first + call * BATCH_EVENTS, BATCH_EVENTS, tenant, sampled)
+        latency::publish(rows, first + call * batch, batch, tenant, sampled)
     });
     let mut waits: Vec<Duration> = Vec::new();
     for (_, answered) in done.await? {
