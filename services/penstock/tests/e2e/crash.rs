@@ -24,10 +24,9 @@ async fn what_is_acknowledged_counts_once_through_kills_of_server_and_warehouse(
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut house = House::start().await;
-    let kills: Option<usize> = std::env::var("PENSTOCK_KILLS").ok().and_then(|text| text.parse().ok());
-    // Each day of a batch is looked at after a kill: so many where there is time for it.
-    let mut load = Load::of_days(&house, seed, if kills.is_some() { 200 } else { 4 });
-    let kills = kills.unwrap_or(KILLS);
+    let kills = load::kills(KILLS);
+    // Each day of a batch is an insert of its own: so many where there is time for it.
+    let mut load = Load::of_days(&house, seed, if kills > KILLS { 200 } else { 4 });
     for kill in 0..kills {
         if kill == kills / 2 {
             house.forget_tokens().await;

@@ -27,7 +27,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let disk = Disk::at(&house.data(), 4 << 30);
     house.launch().await;
     let mut load = Load::start(&house, seed);
-    let cuts = std::env::var("PENSTOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(POWER_CUTS);
+    let cuts = load::kills(POWER_CUTS);
     for _ in 0..cuts {
         load.progress(random.random_range(20..150)).await;
         // Nothing is said to anyone after the cut.

@@ -311,8 +311,7 @@ async fn stream_all(channel: Keyed, batches: &[PublishRequest]) -> Attempt {
 }
 
 const CLIENTS: u64 = 6;
-/// Days that the events of a batch are of, now and then, unless a test says otherwise. Each is a block of its own in the warehouse, which is
-/// looked at after a kill: many take a slow machine minutes.
+/// Days that the events of a batch are of, now and then, unless a test says otherwise. Each is an insert of its own: many take a slow machine minutes.
 const DAYS: u64 = 2;
 /// Users of each client.
 const USERS: u64 = 211;
@@ -432,6 +431,11 @@ pub fn all_may_be_retried(books: &[Books]) {
         let again = [tonic::Code::Unavailable, tonic::Code::Cancelled].contains(&failure.code());
         assert!(by_client || again, "a client can't tell that it may retry: {failure:?}");
     }
+}
+
+/// How often something is killed: as `PENSTOCK_KILLS` says, or so many times.
+pub fn kills(otherwise: usize) -> usize {
+    std::env::var("PENSTOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// The seed of this run: `PENSTOCK_SEED`, or a random one. Printed, so that a failure can be run again.

@@ -93,6 +93,14 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     until_running(&house, 1).await;
     assert_eq!(house.warehouse(settings).await.trim(), "3\t1");
     drop(work);
+    until_running(&house, 0).await;
+    // An export is no more urgent, whatever its key may.
+    let request = house.http.post(format!("http://{}/v1/export", house.address)).bearer_auth(house.demo_key());
+    let body = json!({"sql": {"sql": large(), "app_id": "xyz123"}, "format": "EXPORT_FORMAT_CSV"});
+    let export = request.json(&body).send().await.unwrap();
+    until_running(&house, 1).await;
+    assert_eq!(house.warehouse(settings).await.trim(), "3\t1");
+    drop(export);
 }
 
 #[tokio::test(flavor = "multi_thread")]
