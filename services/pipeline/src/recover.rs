@@ -28,8 +28,9 @@ const OF_LIVES_BEFORE: &str = "_incarnation < {incarnation:UInt64}";
 const SEEN: &str = "tenant, app, user, event_id, toInt64(_offset), toUnixTimestamp64Milli(received_at)";
 const SEEN_SINCE: &str = "received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')";
 
-const DAYS_THERE: &str = "SELECT DISTINCT toUnixTimestamp64Milli(toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC')) FROM events \
-    WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND ";
+/// Of the events that are there, and of days that are named behind it.
+const IN_RANGE: &str = "FROM events WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
+    AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND";
 
 const UNCOUNTED_THERE: &str = "SELECT 1 FROM uncounted WHERE _incarnation = {incarnation:UInt64} AND _partition = {partition:UInt32} \
     AND _offset BETWEEN {first:UInt64} AND {last:UInt64} AND reason NOT LIKE 'erased%' LIMIT 1";
@@ -128,10 +129,11 @@ pub(crate) async fn those_there(
         }
     }
     if !days_ms.is_empty() {
-        let statement = format!("{DAYS_THERE}{}", schema::of_days("ts", &days_ms));
+        let (day, of_days) = (schema::DAY, schema::of_days("ts", &days_ms));
+        let statement = format!("SELECT DISTINCT {day} {IN_RANGE} {of_days}");
         for row in warehouse.select(&statement, &params, &QuerySettings::default())?.collect().await? {
             match row[..] {
-                [Cell::Integer(day_ms)] => drop(there.insert(Part::Day(day_ms))),
+                [Cell::Time(day_ms)] => drop(there.insert(Part::Day(day_ms))),
                 _ => return Err(WarehouseError::Protocol(format!("a day has {} cells", row.len()))),
             }
         }

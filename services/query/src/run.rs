@@ -1,5 +1,6 @@
 //! A sealed plan into an answer.
 
+mod computed;
 mod statement;
 
 use std::{
@@ -26,14 +27,17 @@ use tokio::{
 use tracing::warn;
 
 pub(crate) use self::statement::{Running, Work};
-use self::statement::{cost, place};
+use self::{
+    computed::{Computed, rows},
+    statement::place,
+};
 use crate::{
     Options, Parts,
     admit::{Admission, Estimates, Extent},
     answer,
     ask::{self, Asked},
     breaker::Breaker,
-    elsewhere::{Claim, Claims, Outcome},
+    elsewhere::{Claims, Outcome},
     flight::{Flights, Frontier},
     freshness::{AppHours, Ended, Fresh, Freshness},
     kept::{Kept, Question},
@@ -94,20 +98,6 @@ impl Caller {
     pub(crate) fn allows(&self, route: v1::Route) -> bool {
         self.route.is_none_or(|only| only == route)
     }
-}
-
-/// What a query found, for all who wait for it.
-struct Computed {
-    rows: Vec<v1::Row>,
-    truncated: bool,
-    route: v1::Route,
-    fresh: Fresh,
-    read: Option<ReadCost>,
-    queued: Duration,
-    /// Whether one of them has seen to what is kept of it, or nothing is to be.
-    is_kept: AtomicBool,
-    /// Until that is done: other processes wait for it.
-    claim: Mutex<Option<Claim>>,
 }
 
 impl Engine {
@@ -316,7 +306,7 @@ impl Engine {
             let (engine, fresh) = (Arc::clone(self), fresh.clone());
             Ok(async move {
                 match engine.claims.claim(&key, &kept).await {
-                    Outcome::Elsewhere(rows) => Ok(Computed { rows, ..Computed::nothing(&fresh) }),
+                    Outcome::Elsewhere(rows) => Ok(Computed::elsewhere(rows, &fresh)),
                     Outcome::Here(claim) => {
                         let computed = engine.run_whole(work, fresh, &frontier).await?;
                         Ok(Computed { claim: Mutex::new(claim), ..computed })
@@ -455,37 +445,6 @@ impl Engine {
     }
 }
 
-impl Computed {
-    /// Of what needs no query.
-    fn nothing(fresh: &Fresh) -> Self {
-        let (rows, route, read) = (Vec::new(), v1::Route::Cache, None);
-        let (fresh, queued, is_kept) = (fresh.clone(), Duration::ZERO, AtomicBool::new(false));
-        Self { rows, truncated: false, route, fresh, read, queued, is_kept, claim: Mutex::default() }
-    }
-
-    /// What an answer may promise that is made of this and of what was kept as of then: what others computed is perhaps of a moment
-    /// before.
-    fn oldest<'a>(&'a self, then: &'a Fresh) -> &'a Fresh {
-        if self.fresh.reached.covers(&then.reached) { then } else { &self.fresh }
-    }
-
-    /// What it may promise by itself: states are as of before the query began, all else is as of when it did.
-    fn promised<'a>(&'a self, then: &'a Fresh) -> &'a Fresh {
-        if self.route == v1::Route::States { self.oldest(then) } else { &self.fresh }
-    }
-
-    fn info(&self, fresh: &Fresh, started: Instant) -> v1::ResultInfo {
-        let (watermark, cost) = (Some(fresh.watermark.clone()), Some(cost(started, self.queued, self.read)));
-        v1::ResultInfo { watermark, route: self.route.into(), cost, truncated: self.truncated, stale: false }
-    }
-
-    /// All of the answer, to one who asked as of then.
-    fn result(self: Arc<Self>, plan: &SealedPlan, then: &Fresh, started: Instant) -> v1::Result {
-        let info = Some(self.info(self.promised(then), started));
-        v1::Result { columns: columns(plan), rows: rows(self), info }
-    }
-}
-
 /// The event times of a plan, UTC ms.
 pub(crate) fn range(plan: &SealedPlan) -> Range<i64> {
     let range = plan.plan().range();
@@ -497,11 +456,6 @@ pub(crate) fn hours(plan: &SealedPlan) -> Option<AppHours> {
     let times = plan.buckets().range;
     let (tenant, app) = (plan.tenant().clone(), plan.app().clone());
     (times.start > i64::MIN).then_some(AppHours { tenant, app, times })
-}
-
-/// Those that were computed; nobody else may wait for them.
-fn rows(computed: Arc<Computed>) -> Vec<v1::Row> {
-    Arc::try_unwrap(computed).map_or_else(|shared| shared.rows.clone(), |own| own.rows)
 }
 
 fn columns(plan: &SealedPlan) -> Vec<v1::Column> {

@@ -28,7 +28,7 @@ pub(super) const BY_DAY: [&str; 2] = [EVENTS, DAILY_USERS];
 pub const UNCOUNTED_DAYS: i64 = 30;
 
 /// The UTC day of an event.
-pub(super) const DAY: &str = "toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC')";
+pub const DAY: &str = "toDateTime64(toDate32(ts, 'UTC'), 3, 'UTC')";
 
 /// Whether a time is of one of these UTC days (ms), as the tables' partitions are named: no other is read.
 pub fn of_days(time: &str, days_ms: &[i64]) -> String {
