@@ -1,6 +1,6 @@
 //! What the roles of a process stand on: the event log, the metastore, the warehouse.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZero, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
 use async_trait::async_trait;
 use chdb::{Health, Supervisor};
@@ -83,6 +83,10 @@ impl Stores {
             warehouse,
             tee,
             options: config.pipeline.clone(),
+            at_once: match &self.supervisor {
+                Some(_) => available_parallelism().map_or(1, NonZero::get),
+                None => usize::MAX,
+            },
             keep_log_ms: config.keep_log_ms(),
             owner: owner(),
             now_ms,

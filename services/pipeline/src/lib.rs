@@ -3,7 +3,7 @@
 //! Which partitions are worked on here the log's assignment says ([`run`]), so that several processes share them; that
 //! no two count an event is the ledger's doing, whatever the assignment says.
 //!
-//! The path of a block, one worker a partition ([`worker`]):
+//! The path of a block, one worker a partition ([`worker`]), of whom as many are at it at once as [`Parts::at_once`] says:
 //!
 //! 1. read records from the committed offset on;
 //! 2. record the range as pending in the ledger, fenced by the worker's generation;
@@ -51,7 +51,7 @@ use storage::{
     Apps, Erasures, Ledger, LedgerError, MetaError, Placement, Placements, Replays, Topic, Warehouse, WarehouseError,
 };
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -144,6 +144,9 @@ pub struct Parts {
     pub options: Options,
     /// Who else is told.
     pub tee: Tee,
+    /// How many blocks are worked on at once. Where the warehouse shares the cores with this process, more would only all take longer: each block would
+    /// be as old as all are together when it is in. Elsewhere it is the other's to say.
+    pub at_once: usize,
     /// For how long the log keeps records after it took them, in ms, once they are committed; `None` where that is not the pipeline's to say.
     pub keep_log_ms: Option<i64>,
     /// This process's name in the ledger.
@@ -171,6 +174,7 @@ impl Parts {
 /// holds at the end, after which the place in the assignment is given up. A worker that fails is started anew after a
 /// pause, from what the ledger knows. Of all processes that run one, one replays what is to be replayed.
 pub async fn run(parts: Parts, stop: CancellationToken) {
+    let turns = Arc::new(Semaphore::new(parts.at_once.min(Semaphore::MAX_PERMITS)));
     let parts = Arc::new(parts);
     let replays = tokio::spawn(replay::run(Arc::clone(&parts), stop.clone()));
     let Some(assignment) = take_place(&parts, &stop).await else { return };
@@ -190,10 +194,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         for partition in wanted {
             // One that still stops, and is wanted again, is started anew when it has ended.
             workers.entry(partition).or_insert_with(|| {
-                let (parts, assignment, stop) = (Arc::clone(&parts), Arc::clone(&assignment), stop.child_token());
+                let (parts, turns) = (Arc::clone(&parts), Arc::clone(&turns));
+                let (assignment, stop) = (Arc::clone(&assignment), stop.child_token());
                 let own_stop = stop.clone();
                 running.spawn(async move {
-                    keep_running(&parts, &assignment, partition, &own_stop).await;
+                    keep_running(&parts, &turns, &assignment, partition, &own_stop).await;
                     partition
                 });
                 stop
@@ -250,6 +255,7 @@ async fn take_place(parts: &Parts, stop: &CancellationToken) -> Option<Arc<dyn A
 
 async fn keep_running(
     parts: &Arc<Parts>,
+    turns: &Arc<Semaphore>,
     assignment: &Arc<dyn Assignment>,
     partition: PartitionId,
     stop: &CancellationToken,
@@ -258,8 +264,12 @@ async fn keep_running(
     while !stop.is_cancelled() {
         let started = Instant::now();
         // A task of its own, so that a panic ends this run and not the partition.
-        let (own_parts, own_assignment, own_stop) = (Arc::clone(parts), Arc::clone(assignment), stop.clone());
-        let run = tokio::spawn(async move { worker::run(&own_parts, &*own_assignment, partition, &own_stop).await });
+        let (own_parts, own_turns) = (Arc::clone(parts), Arc::clone(turns));
+        let (own_assignment, own_stop) = (Arc::clone(assignment), stop.clone());
+        let run =
+            tokio::spawn(
+                async move { worker::run(&own_parts, &own_turns, &*own_assignment, partition, &own_stop).await },
+            );
         let ended = run.await;
         if started.elapsed() > Duration::from_secs(60) {
             pause = MIN_PAUSE;

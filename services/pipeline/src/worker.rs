@@ -2,14 +2,17 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use eventlog::{Assignment, Record};
+use eventlog::{Assignment, LogError, Record};
 use mesh::work::Account;
 use model::{Offset, PartitionId, record};
 use storage::{
     Commit, LedgerError, Pending, Placement, Topic, Warehouse, WarehouseError,
     warehouse::{Columns, DaysOfPartition},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
@@ -24,7 +27,7 @@ use crate::{
 
 /// A worker is at work for one part in so many of its time, as far as its intervals may grow. The slower the house, the larger
 /// the blocks: each costs the engine a part to merge, whatever its size.
-const SHARE: u32 = 4;
+const SHARE: u32 = 8;
 
 /// How often the log lets go of what it no longer needs to keep.
 const TRIM_EVERY: Duration = Duration::from_secs(600);
@@ -44,9 +47,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// zombie: its tokens no longer make an insert harmless when the engine has forgotten them.
 const CONFIRMED: Duration = Duration::from_secs(5);
 
-/// Claims the partition and moves its records into the warehouse until `stop`.
+/// Claims the partition and moves its records into the warehouse until `stop`; a block at a time, as `turns` come.
 pub(crate) async fn run(
     parts: &Parts,
+    turns: &Semaphore,
     assignment: &dyn Assignment,
     partition: PartitionId,
     stop: &CancellationToken,
@@ -84,7 +88,7 @@ pub(crate) async fn run(
             worker.replay(pending).await?;
         }
         worker.move_to(state.shard).await?;
-        worker.follow().await
+        worker.follow(turns).await
     };
     let ended = ended.await;
     set_lag(partition, 0); // it is whoever goes on that knows it
@@ -195,7 +199,7 @@ impl Worker<'_> {
     }
 
     /// Block after block, as records come.
-    async fn follow(&mut self) -> Result<(), PipelineError> {
+    async fn follow(&mut self, turns: &Semaphore) -> Result<(), PipelineError> {
         let options = &self.parts.options;
         let (partition, log, block_records) = (self.place.partition, &self.parts.log, options.block_records as u64);
         let mut idle = interval(Duration::from_millis(options.idle_ms));
@@ -218,13 +222,19 @@ impl Worker<'_> {
                 // A full block needs no company.
                 full = patiently(self.stop, || log.wait_for(partition, self.committed + block_records - 1)) => full?,
             }
-            let started = Instant::now();
-            let read = || log.read(partition, self.committed, options.block_records, options.block_bytes);
-            let records = patiently(self.stop, read).await?;
+            // The turn comes first: what is read then is as fresh as it can be, and nothing waits in memory.
+            let read = async || {
+                let turn = turns.acquire().await;
+                let started = Instant::now();
+                let records = log.read(partition, self.committed, options.block_records, options.block_bytes).await?;
+                Ok::<_, LogError>((turn, started, records))
+            };
+            let (turn, started, records) = patiently(self.stop, read).await?;
             if !records.is_empty() {
                 let work = self.work.clone();
                 work.charged(self.process(&records).instrument(trace::block(&records))).await?;
             }
+            drop(turn);
             let [shortest, longest] =
                 [options.block_interval_ms, options.block_interval_busy_ms].map(Duration::from_millis);
             next_block = started + shortest.max(longest.min(started.elapsed() * SHARE));

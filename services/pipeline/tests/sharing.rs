@@ -130,6 +130,7 @@ impl World {
             warehouse: self.warehouse.clone(),
             options: Options { block_records: 100, block_interval_ms: 20, idle_ms: 100, ..Options::default() },
             tee: Tee::open(&self.url, &self.tee(), &self.log_options(group)).await.unwrap(),
+            at_once: 1, // they wait for one another, whatever happens meanwhile
             keep_log_ms: None,
             owner: owner.to_owned(),
             now_ms,
