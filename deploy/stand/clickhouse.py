@@ -4,7 +4,7 @@
     clickhouse.py hold DIR N   start servers 1 to N with their data under DIR; print their addresses for HTTP in one line
 
 It then does what standard input says, a line each, and prints `done`: `kill I` (SIGKILL), `start I` (again, on its ports). When standard input ends,
-so do the servers, and DIR is removed. Each server is a shard of the cluster `penstock`. They have no ClickHouse Keeper, hence no replicas and no `ON CLUSTER`: the
+so do the servers, and DIR is removed. Each server is a shard of the cluster `penstock`, with a disk `backups` of its own. They have no ClickHouse Keeper, hence no replicas and no `ON CLUSTER`: the
 library's replicated tables never become writable, and it doesn't offer its parts to others. One that is asked for all shards while another is
 dead says so, and may abort then, which a ClickHouse server doesn't: it is started again.
 """
@@ -71,7 +71,11 @@ class Servers:
         shards = "".join(f"<shard><replica><host>127.0.0.1</host><port>{tcp}</port></replica></shard>" for tcp, _ in self.ports)
         for home in self.homes:
             home.mkdir(parents=True)
-            home.joinpath("config.xml").write_text(f"<clickhouse><remote_servers><penstock>{shards}</penstock></remote_servers></clickhouse>")
+            backups = f"<disks><backups><type>local</type><path>{home}/backups/</path></backups></disks>"
+            home.joinpath("config.xml").write_text(
+                f"<clickhouse><remote_servers><penstock>{shards}</penstock></remote_servers><storage_configuration>{backups}</storage_configuration>"
+                "<backups><allowed_disk>backups</allowed_disk></backups></clickhouse>"
+            )
         for number in range(1, count + 1):
             self.launch(number)
         for number in range(1, count + 1):

@@ -29,7 +29,7 @@ mod tls;
 mod uncounted;
 mod users;
 
-pub use backup::{BackupManifest, BackupProgress};
+pub use backup::{BackupManifest, BackupProgress, BackupServer};
 pub use blocks::ReadCost;
 pub use cell::{Cell, ResultColumn, RowBlock};
 pub use cluster::{Finding, Topology, rehearse};

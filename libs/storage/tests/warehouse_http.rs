@@ -305,6 +305,36 @@ async fn replicas_are_made_everywhere_and_catch_up_before_they_are_read() {
 }
 
 #[tokio::test]
+async fn what_a_replay_is_made_in_is_on_every_replica_and_fetched_before_it_is_read() {
+    // A column `e` of String with one row.
+    let engine = "ReplicatedMergeTree('/clickhouse/tables/{shard}/penstock/its', '{replica}') ORDER BY user";
+    let told = [b"\x01\x01\x01e\x06String", &[engine.len() as u8][..], engine.as_bytes()].concat();
+    let (writer, mut written, _) = listening(vec![[ok(&told), ok(b"")]; 4].concat()).await;
+    let topology = Topology {
+        name: "all".to_owned(),
+        readers: "readers".to_owned(),
+        shards: vec![vec![writer]],
+        replicas: Vec::new(),
+        replicated: true,
+        max_staleness: Duration::from_secs(3),
+    };
+    let warehouse = Warehouse::cluster(topology, "penstock", "default", None).unwrap();
+    warehouse.rebuild("a1", 1, &[]).await.unwrap();
+    for table in ["events", "users", "uncounted", "daily_users"] {
+        let asked = String::from_utf8(written.recv().await.unwrap().body).unwrap();
+        let path = format!(r"SELECT replaceOne(engine_full, '/{table}\'', '/{table}_rebuilt_a1\'') FROM system.tables");
+        assert!(asked.starts_with(&path) && asked.ends_with(&format!("AND name = '{table}'")), "{asked}");
+        let create =
+            format!("CREATE TABLE IF NOT EXISTS {table}_rebuilt_a1 ON CLUSTER all AS {table} ENGINE = {engine}");
+        assert_eq!(String::from_utf8(written.recv().await.unwrap().body).unwrap(), create);
+    }
+    let shard = warehouse.shard(0).unwrap();
+    drop(shard.select("SELECT 1 FROM users_rebuilt_a1", &[], &QuerySettings::default()).unwrap().next().await);
+    let sync = written.recv().await.unwrap().body;
+    assert_eq!(sync, b"SYSTEM SYNC REPLICA penstock.users_rebuilt_a1 LIGHTWEIGHT");
+}
+
+#[tokio::test]
 async fn nothing_is_sent_without_rows_or_token() {
     let (warehouse, mut requests, _hangups) = server(vec![]).await;
     let mut events = EventColumns::for_day_of(DAY);

@@ -2,6 +2,7 @@
 //!
 //! The metastore is copied first: its ledger says what is committed. The warehouse is copied after it and may have a little more,
 //! which `penstock restore` takes out again by the ledger; what the log still has comes from there anew. So nothing has to stand still.
+//! Of a warehouse of several shards each makes its own part, and the metastore's copy goes with the first.
 
 use std::{
     path::Path,
@@ -19,8 +20,8 @@ use api::{
 use jiff::Timestamp;
 use model::{Error, ErrorCode, Offset, PartitionId};
 use storage::{
-    Change, Metastore, Topic, Warehouse,
-    warehouse::{BackupManifest, BackupProgress},
+    Change, Metastore, Topic,
+    warehouse::{BackupManifest, BackupProgress, BackupServer},
 };
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -118,9 +119,9 @@ struct Making {
 
 impl Making {
     async fn make(&self, before: &Before, tell: &Tell) -> Result<(), Error> {
-        let warehouse = &self.ground.warehouse;
-        let made = self.write(tell).await;
-        let cleared = warehouse.drop_backup_files().await;
+        let servers = self.ground.warehouse.backup_servers();
+        let made = self.write(&servers, tell).await;
+        let cleared = servers[0].drop_files().await;
         let (reaches_ms, progress) = made?;
         cleared?;
         if Before::of(&self.ground).await? != *before {
@@ -132,24 +133,33 @@ impl Making {
     }
 
     /// Writes it, and says how far it is until it is whole.
-    async fn write(&self, tell: &Tell) -> Result<(i64, BackupProgress), Error> {
-        let warehouse = &self.ground.warehouse;
-        warehouse.one_server("a backup").map_err(|error| conflict(error.to_string()))?;
-        let reaches_ms = self.copy_metastore(warehouse).await?;
-        let Some((needed, left)) = warehouse.backup_room().await? else {
-            return Err(conflict("the warehouse has no disk `backups`: see the setting `backup`"));
-        };
-        // On a disk that takes no more the embedded engine ends at once.
-        if left < needed + SPARE_BYTES {
-            let what = format!(
-                "the backup has about {needed} bytes, and where it goes are {left}: {SPARE_BYTES} more must be left"
-            );
-            return Err(Error::new(ErrorCode::ResourceExhausted, what));
+    async fn write(&self, servers: &[BackupServer], tell: &Tell) -> Result<(i64, BackupProgress), Error> {
+        let reaches_ms = self.copy_metastore(servers).await?;
+        for server in servers {
+            server.catch_up().await?; // what the copy says is committed is there
+            let Some((needed, left)) = server.room().await? else {
+                return Err(conflict("the warehouse has no disk `backups`: see the setting `backup`"));
+            };
+            // On a disk that takes no more the embedded engine ends at once.
+            if left < needed + SPARE_BYTES {
+                let what = format!(
+                    "the backup has about {needed} bytes, and where it goes are {left}: {SPARE_BYTES} more must be left"
+                );
+                return Err(Error::new(ErrorCode::ResourceExhausted, what));
+            }
         }
-        warehouse.begin_backup(&self.id).await?;
+        for server in servers {
+            server.begin(&self.id).await?;
+        }
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let progress = warehouse.backup_progress(&self.id).await?;
+            let mut progress = BackupProgress { done: true, ..BackupProgress::default() };
+            for server in servers {
+                let BackupProgress { done, files, bytes } = server.progress(&self.id).await?;
+                progress.done &= done;
+                progress.files += files;
+                progress.bytes += bytes;
+            }
             if progress.done {
                 return Ok((reaches_ms, progress));
             }
@@ -158,7 +168,7 @@ impl Making {
     }
 
     /// Lays a copy of the metastore beside the warehouse's tables. Returns what it reaches, UTC ms.
-    async fn copy_metastore(&self, warehouse: &Warehouse) -> Result<i64, Error> {
+    async fn copy_metastore(&self, servers: &[BackupServer]) -> Result<i64, Error> {
         let topic = self.ground.topic();
         // Before the copy, which then has that much and perhaps more.
         let states = self.ground.ledger.partitions(&topic).await.map_err(stored)?;
@@ -169,10 +179,11 @@ impl Making {
             let _ = tokio::fs::remove_file(format!("{}{suffix}", file.display())).await; // it may not be there
         }
         let (bytes, ends) = copy?;
-        let manifest = BackupManifest { version: env!("CARGO_PKG_VERSION").to_owned(), topic, ends, reaches_ms };
+        let (version, shards) = (env!("CARGO_PKG_VERSION").to_owned(), self.ground.warehouse.shard_count());
+        let manifest = BackupManifest { version, topic, ends, reaches_ms, shards };
         let manifest = manifest.to_json();
         let files = [(BackupManifest::METASTORE, bytes.as_slice()), (BackupManifest::NAME, manifest.as_bytes())];
-        warehouse.put_backup_files(&files).await?;
+        servers[0].put_files(&files).await?;
         Ok(reaches_ms)
     }
 

@@ -32,8 +32,6 @@ impl Admin {
         caller.require_operator()?;
         let wanted = Wanted::of(request)?;
         let ground = self.ground()?;
-        let one_server = ground.warehouse.one_server("a replay");
-        one_server.map_err(|error| Error::new(ErrorCode::Conflict, error.to_string()))?;
         let log = &*ground.log;
         let (topic, partitions) = (ground.topic(), ground.placement().await?.partitions());
         let states = ground.ledger.partitions(&topic).await.map_err(stored)?;

@@ -8,7 +8,10 @@ use std::{
 use chdb::BackupStore;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storage::{Warehouse, warehouse::BackupManifest};
+use storage::{
+    Warehouse,
+    warehouse::{BackupManifest, BackupServer},
+};
 
 use crate::{
     client::Progress,
@@ -24,7 +27,7 @@ use crate::{
 pub(crate) struct BackupOptions {
     /// Of an embedded warehouse: a directory, by default `DATA/backups`, which survives nothing that DATA doesn't; or the URL of a bucket
     /// that speaks S3, or of a folder in one, as `https://HOST/BUCKET/FOLDER/`. A ClickHouse server writes to its own disk `backups`, which
-    /// its setting `backups.allowed_disk` must allow.
+    /// its setting `backups.allowed_disk` must allow; of a cluster one of each shard.
     pub(crate) to: String,
     /// The bucket's region, where its host doesn't say it.
     pub(crate) region: String,
@@ -84,14 +87,15 @@ pub(crate) async fn restore(config: &Config, id: &str) -> Result<String, StartEr
     let (warehouse, supervisor) = warehouse(config)?;
     let mut progress = Progress::new();
     let done = async {
-        warehouse.one_server("a restore")?;
         progress.during(warehouse.wait_ready(WAREHOUSE_START), step(0, "the warehouse starts")).await?;
         if warehouse.is_there().await? {
             return refuse("the warehouse has events already: move them away".to_owned());
         }
-        progress.during(warehouse.restore(id), step(1, "its tables are copied")).await?;
+        let servers = warehouse.backup_servers();
+        let tables = warehouse.restore(id, &servers);
+        let manifest = progress.during(tables, step(1, "its tables are copied")).await?.ok_or_else(missing)?;
         let copy = config.data.join(COPY);
-        let done = refill(config, &warehouse, &copy, &mut progress).await;
+        let done = refill(config, &warehouse, &servers[0], manifest, &copy, &mut progress).await;
         let _ = fs::remove_file(&copy); // it may not be there yet
         done
     };
@@ -102,31 +106,33 @@ pub(crate) async fn restore(config: &Config, id: &str) -> Result<String, StartEr
     done
 }
 
+fn missing() -> StartError {
+    StartError::Restore("the backup has no copy of the metastore: it is not whole".to_owned())
+}
+
 /// How far a restore is in the last of its steps that began.
 fn step(number: u32, what: &str) -> impl Fn(&Progress) -> (Option<f64>, String) {
-    move |progress| (Some(f64::from(number) / 5.0), format!("{what}: {:.0} s", progress.elapsed().as_secs_f64()))
+    move |progress| (Some(f64::from(number) / 4.0), format!("{what}: {:.0} s", progress.elapsed().as_secs_f64()))
 }
 
 /// The metastore out of the warehouse that was restored, and the warehouse as that one says.
 async fn refill(
     config: &Config,
     warehouse: &Warehouse,
+    first: &BackupServer,
+    manifest: BackupManifest,
     file: &Path,
     progress: &mut Progress,
 ) -> Result<String, StartError> {
-    let missing = || StartError::Restore("the backup has no copy of the metastore: it is not whole".to_owned());
-    let manifest = warehouse.backup_file(BackupManifest::NAME).await?.ok_or_else(missing)?;
-    let manifest = BackupManifest::from_json(&manifest).ok_or_else(missing)?;
-    let copy = warehouse.backup_file(BackupManifest::METASTORE).await?.ok_or_else(missing)?;
-    progress.during(warehouse.migrate(), step(2, "its tables are made those of this version")).await?;
+    let copy = first.file(BackupManifest::METASTORE).await?.ok_or_else(missing)?;
     fs::write(file, &copy).map_err(|source| StartError::File { path: file.to_owned(), source })?;
-    let BackupManifest { version, topic, ends, reaches_ms } = manifest;
+    let BackupManifest { version, topic, ends, reaches_ms, .. } = manifest;
     let cut = warehouse.cut(topic.incarnation, &ends);
-    let cut = progress.during(cut, step(3, "rows that came after the metastore's copy are taken out")).await?;
-    warehouse.drop_backup_files().await?;
+    let cut = progress.during(cut, step(2, "rows that came after the metastore's copy are taken out")).await?;
+    first.drop_files().await?;
     // Last, and all at once: whoever begins again finds no house.
     let metastore = storage::open(&config.metastore).await?;
-    progress.during(metastore.fill(file), step(4, "the metastore is filled")).await?;
+    progress.during(metastore.fill(file), step(3, "the metastore is filled")).await?;
     let reaches = Timestamp::from_millisecond(reaches_ms).unwrap_or_default();
     Ok(format!(
         "Restored what version {version} backed up: everything that was received before {reaches}.\n\

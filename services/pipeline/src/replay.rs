@@ -202,7 +202,7 @@ impl Attempt<'_> {
 
     /// Makes the rows of a range.
     async fn build(&mut self, rebuild: &mut Rebuild, range: LogRange) -> Result<(), PipelineError> {
-        let Parts { log, warehouse, erasures, apps, options, .. } = self.parts;
+        let Parts { log, ledger, warehouse, erasures, apps, options, .. } = self.parts;
         let LogRange { partition, first, end } = range;
         let topic = &self.request.topic;
         let place = Place { incarnation: topic.incarnation, partition };
@@ -210,9 +210,10 @@ impl Attempt<'_> {
         let placement = Arc::clone(&self.placement);
         let erased = patiently(self.stop, || Erased::of(&**erasures, topic, &placement, partition)).await?;
         // What is before it may be wrong as well, and be made anew by now.
-        let [events, users] = [EVENTS, USERS].map(|table| rebuild.renewed(table));
-        let known = Known { warehouse, events, users };
+        let known = Known { warehouse, events: rebuild.renewed(EVENTS).await?, users: rebuild.renewed(USERS).await? };
         let mut memory = recover::memory(&known, place, placement, first, received_ms, erased).await?;
+        let states = patiently(self.stop, || ledger.partitions(topic)).await?;
+        let shard = states.iter().find(|state| state.partition == partition).map_or(0, |state| state.shard);
         let mut next = first;
         while next < end {
             let most = usize::try_from(end - next).unwrap_or(usize::MAX).min(options.block_records);
@@ -226,7 +227,7 @@ impl Attempt<'_> {
             let others = [&block.uncounted, &block.erased].map(Columns::Uncounted);
             let days = block.days.values().map(Columns::Events);
             for columns in days.chain([Columns::Users(&block.users)]).chain(others) {
-                rebuild.insert(columns).await?;
+                rebuild.insert(shard, columns).await?;
             }
             self.progress.records += records.len() as u64;
             self.note().await?;

@@ -31,6 +31,7 @@ use tokio::{
 
 use super::{
     Cell, QuerySettings, Role, Warehouse, WarehouseError, client, is_plain, param,
+    rebuild::BESIDE,
     schema::{self, Layout},
     servers::{Server, Servers},
 };
@@ -76,9 +77,9 @@ pub(super) enum CatchUp {
     /// Nothing: it is there.
     Done,
     /// Tables of a replica's database.
-    Server(Box<Client>, String, Vec<&'static str>),
+    Server(Box<Client>, String, BTreeSet<String>),
     /// Tables of all that are read.
-    Replicas(Arc<Cluster>, Vec<&'static str>),
+    Replicas(Arc<Cluster>, BTreeSet<String>),
 }
 
 impl Warehouse {
@@ -149,11 +150,75 @@ impl Warehouse {
         })
     }
 
-    /// Refuses what only one server can do.
-    pub fn one_server(&self, what: &str) -> Result<(), WarehouseError> {
-        match self.role {
-            Role::Alone => Ok(()),
-            _ => Err(WarehouseError::Cluster(format!("{what} can't be done on a cluster of shards"))),
+    /// Where DDL is to run so that all servers have it, and what then stands behind a table's name.
+    pub(super) fn everywhere(&self) -> (Vec<Self>, String) {
+        match &self.role {
+            Role::Cluster(cluster) => (cluster.places(), cluster.on()),
+            _ => (vec![self.clone()], String::new()),
+        }
+    }
+
+    /// Makes a table like another on every server.
+    pub(super) async fn create_like(&self, table: &str, name: &str) -> Result<(), WarehouseError> {
+        let (places, on) = self.everywhere();
+        for place in places {
+            let mut create = format!("CREATE TABLE IF NOT EXISTS {name}{on} AS {table}");
+            if !on.is_empty() {
+                // Replicas know one another by a path in Keeper, which the other table has.
+                let engine = format!(
+                    "SELECT replaceOne(engine_full, '/{table}\\'', '/{name}\\'') FROM system.tables \
+                     WHERE database = currentDatabase() AND name = '{table}'"
+                );
+                let found = rows(&place, &engine).await?;
+                let Some([Cell::String(engine)]) = found.first().map(Vec::as_slice) else {
+                    return Err(WarehouseError::Protocol(format!("a server has no table {table}")));
+                };
+                create = format!("{create} ENGINE = {engine}");
+            }
+            place.execute(&create, &[("distributed_ddl_output_mode", "throw_only_active")]).await?;
+        }
+        Ok(())
+    }
+
+    /// A server of each shard by itself: the one that is asked now.
+    pub(super) fn one_of_each(&self) -> impl Iterator<Item = Self> {
+        self.shards().map(|shard| Self { servers: Arc::new(Servers::new(vec![shard.servers.now().client])), ..shard })
+    }
+
+    /// Every server by itself.
+    pub(super) fn every_server(&self) -> Vec<Self> {
+        match &self.role {
+            Role::Cluster(cluster) => cluster.each().map(|server| alone(server, &cluster.shards[0].database)).collect(),
+            _ => vec![self.clone()],
+        }
+    }
+
+    /// Drops the database everywhere, and the one that reads all shards.
+    pub(super) async fn drop_databases(&self) -> Result<(), WarehouseError> {
+        let servers = self.every_server();
+        for server in servers {
+            let over_all = matches!(self.role, Role::Cluster(_)).then(|| over_all(&server.database));
+            for database in over_all.into_iter().chain([server.database.clone()]) {
+                let anywhere = Self { database: "default".to_owned(), ..server.clone() };
+                anywhere.execute(&format!("DROP DATABASE IF EXISTS {database} SYNC"), &[]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the server fetch what its shard has of all tables.
+    pub(super) async fn fetch_all(&self) -> Result<(), WarehouseError> {
+        let tables = format!("SELECT FROM {}", schema::TABLES.join(" "));
+        self.caught_up(&self.server(), &tables).wait().await
+    }
+
+    /// A table that only the shards have, to read `FROM`.
+    pub(super) fn over_all_shards(&self, table: &str) -> String {
+        match &self.role {
+            Role::Cluster(cluster) => {
+                format!("cluster('{}', '{}', '{table}')", cluster.topology.readers, cluster.shards[0].database)
+            }
+            _ => table.to_owned(),
         }
     }
 
@@ -212,9 +277,8 @@ impl Cluster {
     /// Makes the databases and tables of all servers, unless each that answers has them. What runs `ON CLUSTER` waits for those that are up; the
     /// others do it when they are.
     pub(super) async fn migrate(&self) -> Result<(), WarehouseError> {
-        let Topology { name, readers, replicated, .. } = &self.topology;
-        let on = if *replicated { format!(" ON CLUSTER {name}") } else { String::new() };
-        let layout = Layout { on, replicated: *replicated };
+        let Topology { readers, replicated, .. } = &self.topology;
+        let layout = Layout { on: self.on(), replicated: *replicated };
         let on = &layout.on;
         let tables: Vec<_> =
             schema::migrations(&layout).into_iter().chain([schema::daily_users_view(&layout)]).collect();
@@ -248,8 +312,7 @@ impl Cluster {
     /// Whether every server that answers has that table.
     async fn all_have(&self, table: &str) -> bool {
         let there = format!("EXISTS {}.{table}", over_all(&self.shards[0].database));
-        let each = self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each());
-        let answers = join_all(each.map(async |server| {
+        let answers = join_all(self.each().map(async |server| {
             let server = alone(server, "default");
             match timeout(SHARD_PATIENCE, rows(&server, &there)).await.ok()? {
                 Err(error) if error.is_unavailable() => None,
@@ -261,14 +324,23 @@ impl Cluster {
         answers.peek().is_some() && answers.all(|rows| *rows == [[Cell::Integer(1)]])
     }
 
+    /// All servers; one that takes inserts and is read comes twice.
+    fn each(&self) -> impl Iterator<Item = &Client> {
+        self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each())
+    }
+
+    fn on(&self) -> String {
+        let Topology { name, replicated, .. } = &self.topology;
+        if *replicated { format!(" ON CLUSTER {name}") } else { String::new() }
+    }
+
     /// Where DDL is to run so that all servers have it.
     fn places(&self) -> Vec<Warehouse> {
         if self.topology.replicated {
             // One tells the others, by Keeper.
             return vec![Warehouse { role: Role::Alone, ..self.shards[0].clone() }];
         }
-        let each = self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each());
-        each.map(|server| alone(server, &self.shards[0].database)).collect()
+        self.each().map(|server| alone(server, &self.shards[0].database)).collect()
     }
 
     /// Whether it is what the configuration says.
@@ -294,7 +366,7 @@ impl Cluster {
         );
         let of_keeper = format!("SELECT table, zookeeper_path FROM system.replicas WHERE database = {database}");
         let mut paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for server in self.shards.iter().flat_map(|shard| shard.servers.each()).chain(self.replicas.each()) {
+        for server in self.each() {
             let server = alone(server, "default");
             let found = match rows(&server, &alone_there).await {
                 Err(error) if error.is_unavailable() => continue,
@@ -325,24 +397,29 @@ impl Cluster {
     }
 
     /// Returns when every replica that is read has what the table had when this was called.
-    async fn catch_up(self: Arc<Self>, table: &'static str) {
+    async fn catch_up(self: Arc<Self>, table: String) {
         let asked = Instant::now();
-        let Some(last) = self.caught_up.get(table) else { return };
-        let mut last = last.lock().await;
-        if last.is_some_and(|began| began >= asked) {
+        // Those of a replay are read by one alone.
+        let mut last = match self.caught_up.get(table.as_str()) {
+            Some(last) => Some(last.lock().await),
+            None => None,
+        };
+        if last.as_deref().is_some_and(|last| last.is_some_and(|began| began >= asked)) {
             return; // another's request that began meanwhile
         }
         let began = Instant::now();
         let here = self.away.iter().enumerate().filter(|(_, away)| !away.load(Ordering::Relaxed));
         join_all(here.map(async |(which, away)| {
-            let Err(error) = self.sync(which, table).await else { return };
+            let Err(error) = self.sync(which, &table).await else { return };
             if !away.swap(true, Ordering::Relaxed) {
                 tracing::warn!(which, table, %error, "a read replica is late, or away: statements no longer wait for it");
-                tokio::spawn(Self::await_replica(Arc::downgrade(&self), which, table));
+                tokio::spawn(Self::await_replica(Arc::downgrade(&self), which, table.clone()));
             }
         }))
         .await;
-        *last = Some(began);
+        if let Some(last) = last.as_deref_mut() {
+            *last = Some(began);
+        }
     }
 
     async fn sync(&self, which: usize, table: &str) -> Result<(), WarehouseError> {
@@ -351,11 +428,11 @@ impl Cluster {
     }
 
     /// Until it answers again.
-    async fn await_replica(cluster: Weak<Self>, which: usize, table: &'static str) {
+    async fn await_replica(cluster: Weak<Self>, which: usize, table: String) {
         loop {
             sleep(GRACE).await;
             let Some(cluster) = cluster.upgrade() else { return };
-            if cluster.sync(which, table).await.is_ok() {
+            if cluster.sync(which, &table).await.is_ok() {
                 tracing::warn!(which, "a read replica is there again");
                 return cluster.away[which].store(false, Ordering::Relaxed);
             }
@@ -366,8 +443,9 @@ impl Cluster {
 impl CatchUp {
     /// Of a server that holds replicas: the tables that the statement names.
     pub(super) fn of(server: &Server, database: &str, statement: &str) -> Self {
-        let reads = statement.starts_with("SELECT") || statement.contains(" SELECT ");
-        let tables = if reads { named(statement) } else { Vec::new() };
+        let reads =
+            statement.starts_with("SELECT") || [" SELECT ", " FROM "].iter().any(|word| statement.contains(word));
+        let tables = if reads { named(statement) } else { BTreeSet::new() };
         Self::Server(Box::new(server.client.clone()), database.to_owned(), tables)
     }
 
@@ -376,7 +454,7 @@ impl CatchUp {
             Self::Done => Ok(()),
             Self::Server(client, database, tables) => {
                 let each = tables.into_iter().map(async |table| {
-                    sync(&client, &database, table, SHARD_PATIENCE).await.map_err(|error| match error {
+                    sync(&client, &database, &table, SHARD_PATIENCE).await.map_err(|error| match error {
                         WarehouseError::Timeout(late) => WarehouseError::Unavailable(late),
                         error => error,
                     })
@@ -391,9 +469,14 @@ impl CatchUp {
     }
 }
 
-/// The tables whose names stand in a statement: one too many costs a request.
-fn named(statement: &str) -> Vec<&'static str> {
-    schema::TABLES.into_iter().filter(|table| statement.contains(table)).collect()
+/// The tables whose names stand in a statement, those of a replay too: one too many costs a request.
+fn named(statement: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_table = |word: &&str| {
+        let of = |table: &str| word.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with(BESIDE));
+        schema::TABLES.into_iter().any(of)
+    };
+    statement.split(|c| !is_name(c)).filter(is_table).map(str::to_owned).collect()
 }
 
 /// The shards of the first partitions: consistent hashing with bounded loads. Shards are added one after another, and a partition stays where it

@@ -1,7 +1,8 @@
 //! Putting a range of the log into the warehouse anew.
 //!
 //! New rows are made in tables beside those that are read, and what else lies in the same partitions of the server's is copied there. Then
-//! each partition is replaced by its like, atomically, and a reader sees the old rows or the new ones.
+//! each partition is replaced by its like, atomically, and a reader sees the old rows or the new ones. Of several shards each does so with
+//! its own: the old rows go from wherever they are, and the new ones lie where the log's partition belongs now.
 //!
 //! Each attempt has tables of its own, with names of their own. So whoever comes after one that was cut off drops them, and can be sure
 //! of it: nothing that the other has sent, or still sends, reaches the tables that are read.
@@ -17,11 +18,17 @@ use crate::{LogRange, Rebuilt};
 /// the uncounted first, and then deletes. So of what is no longer found in the others, that row is found.
 const TABLES: [&str; 3] = [schema::EVENTS, schema::USERS, schema::UNCOUNTED];
 /// What names the tables of all attempts.
-const BESIDE: &str = "_rebuilt_";
+pub(super) const BESIDE: &str = "_rebuilt_";
 
-/// A partition of one of the server's tables.
+/// A server that is away does it when it is back.
+const ACTIVE: [(&str, &str); 1] = [("distributed_ddl_output_mode", "throw_only_active")];
+/// Every replica that is there has the new rows before it counts as done: elsewhere there may be no other.
+const SWAP: [(&str, &str); 2] = [("alter_sync", "2"), ("replication_wait_for_inactive_replica_timeout", "0")];
+
+/// A partition of one of a server's tables.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
+    shard: usize,
     table: &'static str,
     /// As the server names it: `20260131`, or `all` of a table without partitions.
     partition: String,
@@ -30,12 +37,13 @@ pub struct Part {
 /// One attempt to put ranges of the log into the warehouse anew.
 #[derive(Debug)]
 pub struct Rebuild {
-    warehouse: Warehouse,
+    all: Warehouse,
+    shards: Vec<Warehouse>,
     attempt: String,
     incarnation: Incarnation,
     ranges: Vec<LogRange>,
-    /// Rows sent to each table.
-    sent: BTreeMap<&'static str, u64>,
+    /// Rows sent to each table of a shard.
+    sent: BTreeMap<(usize, &'static str), u64>,
     /// What may be gone, since it is no longer kept, and stays as it is: by table a condition.
     stays: BTreeMap<&'static str, String>,
 }
@@ -44,13 +52,16 @@ impl Warehouse {
     /// Drops what earlier attempts left, and returns when nothing can come of it any more.
     pub async fn drop_rebuilt(&self) -> Result<(), WarehouseError> {
         let pattern = format!("%{}%", BESIDE.replace('_', r"\_"));
-        let names = format!(
-            "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE {}",
-            param::literal(&pattern)
-        );
-        for row in self.select(&names, &[], &QuerySettings::default())?.collect().await? {
-            let [Cell::String(name)] = row.as_slice() else { return Err(unreadable(&row)) };
-            self.execute(&format!("DROP TABLE IF EXISTS {name} SYNC"), &[]).await?;
+        let (places, on) = self.everywhere();
+        for place in places {
+            let names = format!(
+                "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE {}",
+                param::literal(&pattern)
+            );
+            for row in place.select(&names, &[], &QuerySettings::default())?.collect().await? {
+                let [Cell::String(name)] = row.as_slice() else { return Err(unreadable(&row)) };
+                place.execute(&format!("DROP TABLE IF EXISTS {name}{on} SYNC"), &ACTIVE).await?;
+            }
         }
         Ok(())
     }
@@ -62,32 +73,36 @@ impl Warehouse {
         incarnation: Incarnation,
         ranges: &[LogRange],
     ) -> Result<Rebuild, WarehouseError> {
-        self.one_server("a replay")?;
-        let (sent, stays) = (TABLES.map(|table| (table, 0)).into(), BTreeMap::new());
-        let (warehouse, attempt, ranges) = (self.clone(), attempt.to_owned(), ranges.to_vec());
-        let rebuild = Rebuild { warehouse, attempt, incarnation, ranges, sent, stays };
+        let (attempt, ranges) = (attempt.to_owned(), ranges.to_vec());
+        let (sent, stays) = (BTreeMap::new(), BTreeMap::new());
+        let (all, shards) = (self.clone(), self.shards().collect());
+        let rebuild = Rebuild { all, shards, attempt, incarnation, ranges, sent, stays };
         for table in TABLES.into_iter().chain([schema::DAILY_USERS]) {
-            self.execute(&format!("CREATE TABLE {} AS {table}", rebuild.beside(table)), &[]).await?;
+            self.create_like(table, &rebuild.beside(table)).await?;
         }
         Ok(rebuild)
     }
 }
 
 impl Rebuild {
-    /// Adds new rows of the ranges. Where it is unknown what became of them (`Unavailable`), the attempt is worthless.
-    pub async fn insert(&mut self, columns: Columns<'_>) -> Result<(), WarehouseError> {
-        let (table, rows) = (columns.table(), columns.len() as u64);
-        let sent = self.sent.entry(table).or_default();
+    /// Adds new rows of the ranges, on that shard. Where it is unknown what became of them (`Unavailable`), the attempt is worthless.
+    pub async fn insert(&mut self, shard: u32, columns: Columns<'_>) -> Result<(), WarehouseError> {
+        let (shard, table, rows) = (shard as usize, columns.table(), columns.len() as u64);
+        let Some(warehouse) = self.shards.get(shard) else { return self.all.shard(shard as u32).map(drop) };
+        let beside = self.beside(table);
+        let sent = self.sent.entry((shard, table)).or_default();
         let token = format!("{}:{sent}", self.attempt); // each insert of some rows has another
         *sent += rows;
-        self.warehouse.insert_into(&self.beside(table), columns, &token).await?;
+        warehouse.insert_into(&beside, columns, &token).await?;
         Ok(())
     }
 
-    /// A table as it is with the new rows so far, and without those that they replace: to read `FROM`.
-    pub fn renewed(&self, table: &'static str) -> String {
-        let (new, old) = (self.beside(table), self.replaced(table));
-        format!("(SELECT * FROM {table} WHERE NOT ({old}) UNION ALL SELECT * FROM {new})")
+    /// A table as it is with the new rows so far, and without those that they replace: to read `FROM`. `Unavailable` while a replica may lack some.
+    pub async fn renewed(&self, table: &'static str) -> Result<String, WarehouseError> {
+        let (new, old) = (self.all.over_all_shards(&self.beside(table)), self.replaced(table));
+        let renewed = format!("(SELECT * FROM {table} WHERE NOT ({old}) UNION ALL SELECT * FROM {new})");
+        self.all.is_read_whole(&renewed).await?;
+        Ok(renewed)
     }
 
     /// The apps that have rows in the ranges, old or new ones.
@@ -105,8 +120,9 @@ impl Rebuild {
 
     /// Makes sure that all rows sent are there. The uncounted may go at any time, by their age.
     pub async fn check_sent(&self) -> Result<(), WarehouseError> {
-        for (table, sent) in self.sent.iter().filter(|(table, _)| **table != schema::UNCOUNTED) {
-            let rows = self.rows(&format!("SELECT toInt64(count()) FROM {}", self.beside(table))).await?;
+        for ((shard, table), sent) in self.sent.iter().filter(|((_, table), _)| *table != schema::UNCOUNTED) {
+            let count = format!("SELECT toInt64(count()) FROM {}", self.beside(table));
+            let rows = rows(&self.shards[*shard], &count).await?;
             if rows != [[Cell::Integer(sent.cast_signed())]] {
                 let what = format!("{} has other rows than the {sent} sent there: {rows:?}", self.beside(table));
                 return Err(WarehouseError::Protocol(what));
@@ -129,7 +145,7 @@ impl Rebuild {
             expired.iter().map(|(tenant, app, ms)| (tenant.clone(), app.clone(), ms - DAY_MS)).collect();
         self.stays = [(schema::EVENTS, events), (schema::UNCOUNTED, received_before(&earlier))].into();
         for (table, stays) in &self.stays {
-            self.warehouse.delete(&format!("ALTER TABLE {} DELETE WHERE {stays}", self.beside(table))).await?;
+            self.all.delete(&format!("ALTER TABLE {} DELETE WHERE {stays}", self.beside(table))).await?;
         }
         Ok(())
     }
@@ -139,12 +155,16 @@ impl Rebuild {
         let mut counts = BTreeMap::new();
         for table in TABLES {
             let count = |from: String| format!("(SELECT toInt64(count()) FROM {from})");
-            let rows = self.rows(&format!("SELECT {}, {}", count(self.old(table)), count(self.beside(table)))).await?;
-            let [before, after] = match rows.as_slice() {
-                [row] if let [Cell::Integer(before), Cell::Integer(after)] = row.as_slice() => [*before, *after],
-                _ => return Err(WarehouseError::Protocol("a count has other than one row".to_owned())),
-            };
-            counts.insert(table.to_owned(), Rebuilt { before: before.unsigned_abs(), after: after.unsigned_abs() });
+            let counted = format!("SELECT {}, {}", count(self.old(table)), count(self.beside(table)));
+            let mut rows = Rebuilt::default();
+            for row in self.rows(&counted).await? {
+                let [Cell::Integer(before), Cell::Integer(after)] = row.as_slice() else {
+                    return Err(unreadable(&row));
+                };
+                rows.before += before.unsigned_abs();
+                rows.after += after.unsigned_abs();
+            }
+            counts.insert(table.to_owned(), rows);
         }
         Ok(counts)
     }
@@ -166,26 +186,28 @@ impl Rebuild {
     /// The partitions in which rows of the ranges lie, old or new ones: those to replace. Before anything is copied.
     pub async fn parts(&self) -> Result<Vec<Part>, WarehouseError> {
         let mut parts = Vec::new();
-        for table in TABLES {
-            let select = |from: String| format!("SELECT DISTINCT _partition_id FROM {from}");
-            let statement = [self.old(table), self.beside(table)].map(select).join(" UNION DISTINCT ");
-            for row in self.rows(&statement).await? {
-                let [Cell::String(partition)] = row.as_slice() else { return Err(unreadable(&row)) };
-                parts.push(Part { table, partition: partition.clone() });
+        for (shard, warehouse) in self.shards.iter().enumerate() {
+            for table in TABLES {
+                let select = |from: String| format!("SELECT DISTINCT _partition_id FROM {from}");
+                let statement = [self.old(table), self.beside(table)].map(select).join(" UNION DISTINCT ");
+                for row in rows(warehouse, &statement).await? {
+                    let [Cell::String(partition)] = row.as_slice() else { return Err(unreadable(&row)) };
+                    parts.push(Part { shard, table, partition: partition.clone() });
+                }
             }
         }
         Ok(parts)
     }
 
     /// Copies what else these partitions have: the rows below `until` (by partition of the log) that weren't below `from`, which is
-    /// how far an earlier call came. Without `until` all others. They must be of one table. What is below is committed, so it changes no more.
+    /// how far an earlier call came. Without `until` all others. They must be of one shard and table. What is below is committed, so it changes no more.
     pub async fn copy(
         &self,
         parts: &[Part],
         from: Option<&[Offset]>,
         until: Option<&[Offset]>,
     ) -> Result<(), WarehouseError> {
-        let Some(Part { table, .. }) = parts.first() else { return Ok(()) };
+        let Some(Part { shard, table, .. }) = parts.first() else { return Ok(()) };
         let partitions = param::strings(parts.iter().map(|part| part.partition.as_str()));
         let arrived = self.arrived(from, until);
         let statement = format!(
@@ -193,29 +215,34 @@ impl Rebuild {
             self.beside(table),
             self.replaced(table),
         );
-        self.fill(&statement).await
+        fill(&self.shards[*shard], &statement).await
     }
 
     /// Counts the users of the days again, for what was copied and made: in steps as [`Rebuild::copy`], after each of them.
     pub async fn count_users(&self, from: Option<&[Offset]>, until: Option<&[Offset]>) -> Result<(), WarehouseError> {
         let events = format!("{} WHERE {}", self.beside(schema::EVENTS), self.arrived(from, until));
         let daily = self.beside(schema::DAILY_USERS);
-        self.fill(&format!("INSERT INTO {daily} {}", schema::daily_users_of(&events))).await
+        let statement = format!("INSERT INTO {daily} {}", schema::daily_users_of(&events));
+        for shard in &self.shards {
+            fill(shard, &statement).await?;
+        }
+        Ok(())
     }
 
     /// Puts the new partition in the place of the old one.
     pub async fn swap(&self, part: &Part) -> Result<(), WarehouseError> {
-        let of_events = part.table == schema::EVENTS;
-        for table in [part.table].into_iter().chain(of_events.then_some(schema::DAILY_USERS)) {
-            let (new, partition) = (self.beside(table), &part.partition);
+        let Part { shard, table, partition } = part;
+        let (shard, of_events) = (&self.shards[*shard], *table == schema::EVENTS);
+        for table in [*table].into_iter().chain(of_events.then_some(schema::DAILY_USERS)) {
+            let new = self.beside(table);
             let there = format!("SELECT 1 FROM {new} WHERE _partition_id = {} LIMIT 1", param::literal(partition));
+            let mut settings = SWAP.to_vec();
             // Servers of before take an empty one without being told, and don't know the word for it.
-            let empty: &[_] = match self.rows(&there).await?.is_empty() {
-                true => &[("allow_replace_partition_from_empty_source", "1")],
-                false => &[],
-            };
+            if rows(shard, &there).await?.is_empty() {
+                settings.push(("allow_replace_partition_from_empty_source", "1"));
+            }
             let replace = format!("ALTER TABLE {table} REPLACE PARTITION ID '{partition}' FROM {new}");
-            self.warehouse.execute(&replace, empty).await?;
+            shard.execute(&replace, &settings).await?;
         }
         Ok(())
     }
@@ -250,21 +277,30 @@ impl Rebuild {
         conditions.reduce(|all, one| format!("{all} AND {one}")).unwrap_or_else(|| "1".to_owned())
     }
 
-    /// As many days as there are, and no block is taken for a retry of one like it.
-    async fn fill(&self, statement: &str) -> Result<(), WarehouseError> {
-        let settings = [("max_partitions_per_insert_block", "0"), ("insert_deduplicate", "0")];
-        self.warehouse.execute(statement, &settings).await
-    }
-
+    /// Of all shards, one after another.
     async fn rows(&self, statement: &str) -> Result<Vec<Vec<Cell>>, WarehouseError> {
-        self.warehouse.select(statement, &[], &QuerySettings::default())?.collect().await
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.append(&mut rows(shard, statement).await?);
+        }
+        Ok(all)
     }
 }
 
+/// As many days as there are, and no block is taken for a retry of one like it.
+async fn fill(shard: &Warehouse, statement: &str) -> Result<(), WarehouseError> {
+    let settings = [("max_partitions_per_insert_block", "0"), ("insert_deduplicate", "0")];
+    shard.execute(statement, &settings).await
+}
+
+async fn rows(shard: &Warehouse, statement: &str) -> Result<Vec<Vec<Cell>>, WarehouseError> {
+    shard.select(statement, &[], &QuerySettings::default())?.collect().await
+}
+
 impl Part {
-    /// Groups parts by their tables.
+    /// Groups parts by their shards' tables.
     pub fn by_table(parts: &[Self]) -> impl Iterator<Item = &[Self]> {
-        parts.chunk_by(|a, b| a.table == b.table)
+        parts.chunk_by(|a, b| (a.shard, a.table) == (b.shard, b.table))
     }
 }
 

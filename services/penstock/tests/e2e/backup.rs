@@ -230,13 +230,13 @@ async fn send(house: &House, key: &str, batch: u64) -> Option<()> {
     (house.post(key, "/v1/events", &json!(events)).await.0 == 200).then_some(())
 }
 
-fn restored(house: &House, id: &str) -> String {
+pub fn restored(house: &House, id: &str) -> String {
     let output = penstock_restore(house, id);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn penstock_restore(house: &House, id: &str) -> Output {
+pub fn penstock_restore(house: &House, id: &str) -> Output {
     let data = house.data();
     let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
     let config = data.with_file_name("penstock.toml");
@@ -247,7 +247,7 @@ fn penstock_restore(house: &House, id: &str) -> Output {
 }
 
 /// A command of the operator's.
-fn penstock(house: &House, arguments: &'static [&str]) -> impl FnOnce() -> Output + Send + use<> {
+pub fn penstock(house: &House, arguments: &'static [&str]) -> impl FnOnce() -> Output + Send + use<> {
     let (address, key) = (format!("http://{}", house.address), house.operator_key());
     move || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
@@ -255,7 +255,7 @@ fn penstock(house: &House, arguments: &'static [&str]) -> impl FnOnce() -> Outpu
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
     assert!(status.success());
 }

@@ -63,9 +63,7 @@ impl House {
 
     /// One whose warehouse is a cluster of these servers, with more tables of settings.
     pub async fn on_shards(servers: &ClickHouse, config: &str) -> Self {
-        let urls = servers.urls();
-        let config = format!("warehouse = \"cluster:\"\n[cluster]\nkeeper = false\nshards = {urls:?}\n{config}");
-        let mut house = Self::prepared(&config);
+        let mut house = Self::prepared(&on_shards(servers.urls(), config));
         house.shards = servers.urls().to_vec();
         house.launch().await;
         house
@@ -79,9 +77,21 @@ impl House {
         Self { dir, _scratch: None, config, shards: Vec::new(), child: None, address, ops_address, http }
     }
 
+    /// Gives a house that stands still these shards.
+    pub fn configure_shards(&mut self, urls: &[String], config: &str) {
+        self.configure(&on_shards(urls, config));
+    }
+
     /// Gives a house that stands still another configuration.
     pub fn configure(&mut self, config: &str) {
         self.config = config.to_owned();
+        self.write_config();
+    }
+
+    fn write_config(&self) -> PathBuf {
+        let file = self.dir.join("penstock.toml");
+        std::fs::write(&file, &self.config).unwrap();
+        file
     }
 
     /// Starts the program again on the same data, on new ports, and waits until it is ready.
@@ -94,8 +104,7 @@ impl House {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the house runs already");
         (self.address, self.ops_address) = (free_address(), free_address());
-        let config = self.dir.join("penstock.toml");
-        std::fs::write(&config, &self.config).unwrap();
+        let config = self.write_config();
         let errors = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
             .arg("serve")
@@ -355,4 +364,8 @@ pub fn free_address() -> String {
             return format!("127.0.0.1:{port}");
         }
     }
+}
+
+fn on_shards(urls: &[String], config: &str) -> String {
+    format!("warehouse = \"cluster:\"\n[cluster]\nkeeper = false\nshards = {urls:?}\n{config}")
 }
