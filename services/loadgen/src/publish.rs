@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{connection::Ingest, error::LoadError};
 
 /// Events in a batch at most.
-const BATCH_EVENTS: usize = 1_000;
+pub(crate) const BATCH_EVENTS: usize = 1_000;
 /// Users identified at once.
 const IDENTIFY_AT_ONCE: usize = 64;
 /// Bytes in a batch at most; the server's default limit is 1 MiB.

@@ -223,6 +223,7 @@ impl Worker<'_> {
                 full = patiently(self.stop, || log.wait_for(partition, self.committed + block_records - 1)) => full?,
             }
             // The turn comes first: what is read then is as fresh as it can be, and nothing waits in memory.
+            let due = Instant::now();
             let read = async || {
                 let turn = turns.acquire().await;
                 let started = Instant::now();
@@ -237,7 +238,8 @@ impl Worker<'_> {
             drop(turn);
             let [shortest, longest] =
                 [options.block_interval_ms, options.block_interval_busy_ms].map(Duration::from_millis);
-            next_block = started + shortest.max(longest.min(started.elapsed() * SHARE));
+            // Waiting for the turn is part of it.
+            next_block = due + shortest.max(longest.min(started.elapsed() * SHARE));
         }
     }
 

@@ -16,13 +16,15 @@ use super::{
     latency::{self, SAMPLE_EVERY},
     rows::Rows,
 };
-use crate::{connection::Connection, error::LoadError};
+use crate::{connection::Connection, error::LoadError, publish};
 
 /// Tenants beside the large one.
 const OTHERS: u64 = 200;
 const LARGE: &str = "large";
 /// Calls of each of them in a second: a client's library sends what came in 200 ms.
 const CALLS: u64 = 5;
+/// Events in a call of the large one: as where the highest rate was measured.
+const LARGE_BATCH: u64 = publish::BATCH_EVENTS as u64;
 /// Of the highest sustained rate.
 const SHARE_OF_LARGE: f64 = 0.4;
 const SHARE_OF_OTHERS: f64 = 0.2;
@@ -59,17 +61,17 @@ pub(crate) async fn measure(
     let calls = |share: f64, batch: u64| ((sustained_per_second * share) as u64 / batch).max(1);
     let batch = calls(SHARE_OF_OTHERS, OTHERS * CALLS);
     let of_others = OTHERS * CALLS * batch;
-    let of_large = calls(SHARE_OF_LARGE, latency::BATCH_EVENTS) * latency::BATCH_EVENTS;
+    let of_large = calls(SHARE_OF_LARGE, LARGE_BATCH) * LARGE_BATCH;
     let steady = |first| fresh(rows, (first, batch), &others, Schedule::of(OTHERS * CALLS, seconds));
     let fresh_alone = steady(first).await?;
     let mut next = first + of_others * seconds;
     house.settle().await?;
 
-    let load = Schedule::of(of_large / latency::BATCH_EVENTS, seconds);
+    let load = Schedule::of(of_large / LARGE_BATCH, seconds);
     let large_first = next + of_others * seconds;
     let large_load = open_loop::run(load, |call| {
-        let first = large_first + call * latency::BATCH_EVENTS;
-        latency::publish(rows, first, latency::BATCH_EVENTS, large.clone(), None)
+        let first = large_first + call * LARGE_BATCH;
+        latency::publish(rows, first, LARGE_BATCH, large.clone(), None)
     });
     let (fresh_beside_large, large_load) = tokio::try_join!(steady(next), large_load.err_into())?;
     for (_, answered) in large_load {
