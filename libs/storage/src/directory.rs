@@ -65,13 +65,13 @@ pub struct Key {
     pub last_used_at_ms: Option<i64>,
 }
 
-/// One of a tenant's own customers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One of a tenant's own customers, as its token has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Customer {
-    /// What the tenant calls it.
-    pub id: String,
-    /// How many calls it may make a second, sustained, with all of its tokens.
-    pub calls_per_second: u64,
+    /// What the tenant calls it, and how many calls it may make a second, sustained, with all of its tokens.
+    pub calls: Option<(String, u64)>,
+    /// Origins of the web pages that may use the token, beside what its key allows; all of those if empty.
+    pub origins: Vec<String>,
 }
 
 /// From where a key may be used.

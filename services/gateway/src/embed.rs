@@ -28,6 +28,8 @@ const SKEW_MS: i64 = 60_000;
 const MOST_ID_BYTES: usize = 128;
 /// How many metrics, how many dimensions, and how many dashboards a token names.
 const MOST_NAMES: usize = 100;
+/// How many origins a token names.
+const MOST_ORIGINS: usize = 32;
 
 #[derive(Deserialize)]
 struct Header {
@@ -54,6 +56,7 @@ struct Claims {
     time_zone: Option<String>,
     priority: Option<Priority>,
     calls_per_second: Option<u64>,
+    origins: Option<Vec<String>>,
     sub: Option<serde_json::Value>,
     // Known, and the signer's own business.
     #[serde(rename = "iat")]
@@ -129,8 +132,8 @@ impl<'t> Token<'t> {
             return Err(refused("is not good yet"));
         }
         let expires_at_ms = Some(key.expires_at_ms.map_or(end_ms, |end| end.min(end_ms)));
-        let customer = customer(&claims)?;
-        Ok(Key { scope: narrowed(&key.scope, claims)?, customer, expires_at_ms, ..key.clone() })
+        let customer = Customer { calls: calls(&claims)?, origins: origins(&claims)? };
+        Ok(Key { scope: narrowed(&key.scope, claims)?, customer: Some(customer), expires_at_ms, ..key.clone() })
     }
 
     fn is_signed_by(&self, key: &Key) -> bool {
@@ -159,13 +162,13 @@ fn claims(text: &str) -> Result<Claims, Error> {
     serde_json::from_slice(&bytes).map_err(|error| {
         refused(&format!(
             "has claims that can't be read: {error}; they are `exp`, `filters` (an object of properties and their values, empty for no filter), and \
-             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards`, `time_zone`, `priority` and, beside `sub`, `calls_per_second`"
+             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards`, `time_zone`, `priority`, `origins` and, beside `sub`, `calls_per_second`"
         ))
     })
 }
 
 /// Whose calls are counted, if the token bounds them.
-fn customer(claims: &Claims) -> Result<Option<Customer>, Error> {
+fn calls(claims: &Claims) -> Result<Option<(String, u64)>, Error> {
     let Some(calls_per_second) = claims.calls_per_second else { return Ok(None) };
     let id = claims.sub.as_ref().and_then(|sub| sub.as_str()).filter(|id| (1..=MOST_ID_BYTES).contains(&id.len()));
     let id =
@@ -173,7 +176,16 @@ fn customer(claims: &Claims) -> Result<Option<Customer>, Error> {
     if calls_per_second == 0 {
         return Err(refused("lets no call in: `calls_per_second` must be from 1 on"));
     }
-    Ok(Some(Customer { id: id.to_owned(), calls_per_second }))
+    Ok(Some((id.to_owned(), calls_per_second)))
+}
+
+/// Whose pages may use it. One that no browser sends lets nobody in.
+fn origins(claims: &Claims) -> Result<Vec<String>, Error> {
+    let Some(origins) = &claims.origins else { return Ok(Vec::new()) };
+    match origins.len() {
+        1..=MOST_ORIGINS => Ok(origins.clone()),
+        _ => Err(refused("has no origin in `origins`, or more than 32: leave it out for all that its key allows")),
+    }
 }
 
 fn narrowed(of: &Scope, claims: Claims) -> Result<Scope, Error> {

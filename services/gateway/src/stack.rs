@@ -249,9 +249,9 @@ async fn scope(request: Request, next: Next) -> Result<Response, Error> {
 async fn tenant_limit(calls: Arc<Calls>, request: Request, next: Next) -> Result<Response, Error> {
     let (limit, limits, configured) = &*calls;
     let key = call::key(&request)?;
-    let (tenant, customer) = (&key.scope.tenant, key.customer.as_ref());
+    let (tenant, customer) = (&key.scope.tenant, key.customer.as_ref().and_then(|customer| customer.calls.as_ref()));
     let holders = [
-        customer.map(|customer| (Holder::customer(tenant, &customer.id), (customer.calls_per_second, 0))),
+        customer.map(|(id, calls_per_second)| (Holder::customer(tenant, id), (*calls_per_second, 0))),
         Some((tenant.into(), *configured)),
         key.scope.apps.single().map(|app| (Holder::app(tenant, app), (0, 0))),
     ];

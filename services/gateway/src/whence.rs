@@ -38,7 +38,7 @@ impl Whence {
         Self(Some(caller))
     }
 
-    /// Refuses a call with this key, unless the key may be used from here; if it names no origins, those of the settings hold. The refusal says which of
+    /// Refuses a call with this key, unless the key may be used from here; if it names no origins, those of the settings hold, and a token's beside them. The refusal says which of
     /// its limits it is, and nothing else of them.
     pub(crate) fn check(self, key: &Key, settings: &Settings, headers: &HeaderMap) -> Result<(), Error> {
         let networks = &key.places.networks;
@@ -47,10 +47,15 @@ impl Whence {
             return Err(refused("address", "ADDRESS_NOT_ALLOWED", "this key may not be used from this address"));
         }
         let own = &key.places.origins;
-        let origins = if own.is_empty() { &settings.allowed_origins } else { own };
-        let listed = |origin: &[u8]| origins.iter().any(|allowed| allowed.as_bytes() == origin);
-        if !origins.is_empty() && !headers.get_all(header::ORIGIN).iter().all(|origin| listed(origin.as_bytes())) {
-            return Err(refused("origin", "ORIGIN_NOT_ALLOWED", "this key may not be used by pages of this origin"));
+        let of_key = if own.is_empty() { &settings.allowed_origins } else { own };
+        let of_token = key.customer.iter().map(|customer| ("embed token", &customer.origins));
+        for (what, origins) in [("key", of_key)].into_iter().chain(of_token).filter(|(_, origins)| !origins.is_empty())
+        {
+            let listed = |origin: &[u8]| origins.iter().any(|allowed| allowed.as_bytes() == origin);
+            if !headers.get_all(header::ORIGIN).iter().all(|origin| listed(origin.as_bytes())) {
+                let message = format!("this {what} may not be used by pages of this origin");
+                return Err(refused("origin", "ORIGIN_NOT_ALLOWED", &message));
+            }
         }
         Ok(())
     }

@@ -278,6 +278,37 @@ async fn a_customer_has_no_more_calls_and_no_more_urgent_ones_than_its_tokens_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_for_the_pages_that_it_names_among_those_of_its_key_s() {
+    let portal = Portal::open().await;
+    let allowed =
+        json!({"tenant_id": "host", "settings": {"allowed_origins": ["https://ann.example", "https://bob.example"]}});
+    let put = portal.house.http.put(format!("http://{}/v1/settings", portal.house.address));
+    let put = put.bearer_auth(portal.house.operator_key()).json(&allowed).send().await.unwrap();
+    assert_eq!(put.status(), 200);
+    let ask = async |token: &str, origin: Option<&str>| {
+        let ask = portal.house.http.post(format!("http://{}/v1/sql", portal.house.address)).bearer_auth(token);
+        let ask = origin.into_iter().fold(ask, |ask, origin| ask.header("origin", origin));
+        let answer = ask.json(&json!({"sql": "SELECT COUNT(*) FROM events", "app_id": APP})).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let token = |origins: Value| portal.ed.1.token(&portal.ed.0, claims(json!({"origins": origins})));
+    let anns = token(json!(["https://ann.example"]));
+    let elsewhere = token(json!(["https://carl.example"]));
+    // Settings are known within seconds.
+    let started = std::time::Instant::now();
+    while ask(&elsewhere, Some("https://carl.example")).await.0 == 200 {
+        assert!(started.elapsed() < PATIENCE);
+    }
+    let (status, told) = ask(&anns, Some("https://ann.example")).await;
+    assert_eq!(status, 200, "{told}");
+    let (status, refusal) = ask(&anns, Some("https://bob.example")).await;
+    assert!(status == 403 && refusal.contains("this embed token may not be used by pages of this origin"), "{refusal}");
+    let (status, refusal) = ask(&elsewhere, Some("https://carl.example")).await;
+    assert!(status == 403 && refusal.contains("this key may not"), "it widens nothing: {refusal}");
+    assert_eq!(ask(&anns, None).await.0, 200, "no browser's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_gets_in_that_the_tenant_did_not_sign() {
     let portal = Portal::open().await;
     let ((ed, pair), (hs, _)) = (&portal.ed, &portal.hs);
@@ -321,6 +352,8 @@ async fn nothing_gets_in_that_the_tenant_did_not_sign() {
         (pair.token(ed, claims(json!({"calls_per_second": 5}))), "a bound for nobody"),
         (pair.token(ed, claims(json!({"calls_per_second": 5, "sub": {"id": 1}}))), "a bound for what is no id"),
         (pair.token(ed, claims(json!({"calls_per_second": 0, "sub": "u1"}))), "a bound that lets nothing in"),
+        (pair.token(ed, claims(json!({"origins": []}))), "pages of nobody"),
+        (pair.token(ed, claims(json!({"origins": "https://ann.example"}))), "origins that are no list"),
     ] {
         let refused = portal.count(&token).await;
         assert!(matches!(&refused, Err((401, message)) if !message.contains("host")), "{what}: {refused:?}");
