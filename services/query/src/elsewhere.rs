@@ -26,7 +26,6 @@ pub(crate) struct Claims {
     cache: Arc<dyn Cache>,
     /// Who knows how many processes there are.
     limits: Arc<Limits>,
-    holder: Arc<str>,
 }
 
 /// The right to compute something, until it is dropped.
@@ -46,7 +45,7 @@ pub(crate) enum Outcome {
 
 impl Claims {
     pub(crate) fn new(cache: Arc<dyn Cache>, limits: Arc<Limits>) -> Self {
-        Self { cache, limits, holder: uuid::Uuid::new_v4().to_string().into() }
+        Self { cache, limits }
     }
 
     /// Claims what is kept under these keys once it is computed, or waits for who has.
@@ -55,10 +54,12 @@ impl Claims {
             return Outcome::Here(None);
         }
         let name = format!("flight/{}", kept::hex(work));
-        while !self.cache.claim(&name, &self.holder, TTL).await {
+        // Its own: two of one process may want the same, too.
+        let holder = Arc::from(uuid::Uuid::new_v4().to_string());
+        while !self.cache.claim(&name, &holder, TTL).await {
             sleep(LOOK).await;
         }
-        let claim = Claim::new(Arc::clone(&self.cache), name, Arc::clone(&self.holder));
+        let claim = Claim::new(Arc::clone(&self.cache), name, holder);
         // By who had the claim a moment ago.
         match kept::rows_of(keys, &*self.cache).await {
             Some(rows) => Outcome::Elsewhere(rows),
