@@ -158,7 +158,7 @@ async fn the_rehearsal_shows_what_a_cluster_does_and_leaves_nothing() {
     let found = run(&topology).await;
     assert!(found.iter().all(|(_, outcome)| outcome.is_ok()), "{found:#?}");
     let names: Vec<_> = found.iter().map(|(what, _)| what.as_str()).collect();
-    assert_eq!(names, ["servers", "tables", "inserts", "counted once", "reads", "state", "cleaned up"]);
+    assert_eq!(names, ["servers", "tables", "inserts", "counted once", "reads", "replaced", "state", "cleaned up"]);
     for url in servers.urls() {
         let server = Warehouse::new(url, "default", "default", None).unwrap();
         let left = "SELECT toInt64(count()) FROM system.databases WHERE name LIKE 'scratch%'";

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use model::{Incarnation, Offset, PartitionId};
 use serde_json::json;
 
-use super::{Cell, Part, QuerySettings, Warehouse, WarehouseError, param, schema};
+use super::{Cell, QuerySettings, Warehouse, WarehouseError, param, schema};
 use crate::{LogRange, Topic};
 
 /// The table of the files that go along.
@@ -135,14 +135,7 @@ impl Warehouse {
         // A replay without anything new.
         let rebuild = self.rebuild("cut", incarnation, &ranges).await?;
         let rows = rebuild.count().await?.values().map(|rows| rows.before).sum();
-        let all = rebuild.parts().await?;
-        for parts in Part::by_table(&all) {
-            rebuild.copy(parts, None, None).await?;
-        }
-        rebuild.count_users(None, None).await?;
-        for part in &all {
-            rebuild.swap(part).await?;
-        }
+        rebuild.replace().await?;
         self.drop_rebuilt().await?;
         Ok(rows)
     }

@@ -43,6 +43,9 @@ const SHARD_PATIENCE: Duration = Duration::from_secs(30);
 /// Of a replica beyond the bound on staleness, until it counts as later than that.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// DDL waits for the servers that are up; the others do it when they are.
+pub(super) const ACTIVE: [(&str, &str); 1] = [("distributed_ddl_output_mode", "throw_only_active")];
+
 /// The servers of a cluster, by addresses as of [`Warehouse::new`].
 #[derive(Debug, Clone)]
 pub struct Topology {
@@ -175,7 +178,7 @@ impl Warehouse {
                 };
                 create = format!("{create} ENGINE = {engine}");
             }
-            place.execute(&create, &[("distributed_ddl_output_mode", "throw_only_active")]).await?;
+            place.execute(&create, &ACTIVE).await?;
         }
         Ok(())
     }
@@ -296,13 +299,12 @@ impl Cluster {
         if self.all_have(&made).await {
             return self.check().await;
         }
-        let wait = [("distributed_ddl_output_mode", "throw_only_active")];
         for place in self.places() {
             let over_all = Warehouse { database: all.clone(), ..place.clone() };
             for (place, statements) in [(&place, &tables[..]), (&over_all, &of_all[..])] {
-                place.create_database(on, &wait).await?;
+                place.create_database(on, &ACTIVE).await?;
                 for statement in statements {
-                    place.execute(statement, &wait).await?;
+                    place.execute(statement, &ACTIVE).await?;
                 }
             }
         }

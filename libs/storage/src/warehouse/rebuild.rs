@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AppId, DAY_MS, Incarnation, Offset, TenantId};
 
-use super::{Cell, Columns, QuerySettings, Warehouse, WarehouseError, expire::received_before, param, schema};
+use super::{
+    Cell, Columns, QuerySettings, Warehouse, WarehouseError, cluster::ACTIVE, expire::received_before, param, schema,
+};
 use crate::{LogRange, Rebuilt};
 
 /// The tables whose rows came from one record of the log each, in the order in which they are copied: whoever erases a user puts a row among
@@ -20,8 +22,6 @@ const TABLES: [&str; 3] = [schema::EVENTS, schema::USERS, schema::UNCOUNTED];
 /// What names the tables of all attempts.
 pub(super) const BESIDE: &str = "_rebuilt_";
 
-/// A server that is away does it when it is back.
-const ACTIVE: [(&str, &str); 1] = [("distributed_ddl_output_mode", "throw_only_active")];
 /// Every replica that is there has the new rows before it counts as done: elsewhere there may be no other.
 const SWAP: [(&str, &str); 2] = [("alter_sync", "2"), ("replication_wait_for_inactive_replica_timeout", "0")];
 
@@ -52,14 +52,20 @@ impl Warehouse {
     /// Drops what earlier attempts left, and returns when nothing can come of it any more.
     pub async fn drop_rebuilt(&self) -> Result<(), WarehouseError> {
         let pattern = format!("%{}%", BESIDE.replace('_', r"\_"));
+        let names = format!(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE {}",
+            param::literal(&pattern)
+        );
+        let mut all = BTreeSet::new();
+        for shard in self.shards() {
+            for row in rows(&shard, &names).await? {
+                let [Cell::String(name)] = row.as_slice() else { return Err(unreadable(&row)) };
+                all.insert(name.clone());
+            }
+        }
         let (places, on) = self.everywhere();
         for place in places {
-            let names = format!(
-                "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE {}",
-                param::literal(&pattern)
-            );
-            for row in place.select(&names, &[], &QuerySettings::default())?.collect().await? {
-                let [Cell::String(name)] = row.as_slice() else { return Err(unreadable(&row)) };
+            for name in &all {
                 place.execute(&format!("DROP TABLE IF EXISTS {name}{on} SYNC"), &ACTIVE).await?;
             }
         }
@@ -225,6 +231,19 @@ impl Rebuild {
         let statement = format!("INSERT INTO {daily} {}", schema::daily_users_of(&events));
         for shard in &self.shards {
             fill(shard, &statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies what else there is and puts everything in its place, where nobody writes meanwhile.
+    pub(super) async fn replace(&self) -> Result<(), WarehouseError> {
+        let all = self.parts().await?;
+        for parts in Part::by_table(&all) {
+            self.copy(parts, None, None).await?;
+        }
+        self.count_users(None, None).await?;
+        for part in &all {
+            self.swap(part).await?;
         }
         Ok(())
     }

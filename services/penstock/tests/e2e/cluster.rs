@@ -135,7 +135,14 @@ async fn the_doctor_tries_a_cluster() {
     };
     let (status, said) = doctor();
     assert_eq!(status, Some(0), "{said}");
-    for seen in ["2 shards", "counted once", "2000 events", "each with all that was inserted just before", "is gone"] {
+    for seen in [
+        "2 shards",
+        "counted once",
+        "2000 events",
+        "each with all that was inserted just before",
+        "a day of each shard",
+        "is gone",
+    ] {
         assert!(said.contains(seen), "{seen}: {said}");
     }
     servers.kill(1);

@@ -1,9 +1,14 @@
 //! What only a cluster itself can show, shown on it: in a database of its own, which is gone afterwards.
 
+use std::ops::Range;
+
 use model::DAY_MS;
 
 use super::{Role, Topology, Warehouse, WarehouseError, alone, knows_shards, over_all, rows};
-use crate::warehouse::{Cell, EventColumns, EventRow, schema};
+use crate::{
+    LogRange,
+    warehouse::{Cell, Columns, EventColumns, EventRow, schema},
+};
 
 /// Of a block.
 const ROWS: u64 = 1_000;
@@ -14,7 +19,7 @@ const DAY: i64 = 20_000 * DAY_MS;
 pub type Finding = (String, Result<String, String>);
 
 /// Tries on a cluster what the program does on it: makes tables, inserts under tokens at every server of each shard, reads by every replica
-/// what was inserted just before. `scratch` is a database that nobody has.
+/// what was inserted just before, and replaces a part of it as a replay does. `scratch` is a database that nobody has.
 pub async fn rehearse(
     topology: &Topology,
     scratch: &str,
@@ -34,6 +39,7 @@ pub async fn rehearse(
             ("inserts", inserts(&warehouse).await),
             ("counted once", counted(&warehouse).await),
             ("reads", reads(&warehouse).await),
+            ("replaced", replaced(&warehouse).await),
             ("state", state(&warehouse).await),
         ] {
             found.push(said(what, outcome));
@@ -52,8 +58,7 @@ async fn servers(warehouse: &Warehouse) -> Result<String, WarehouseError> {
     let Role::Cluster(cluster) = &warehouse.role else { return Ok(String::new()) };
     let Topology { name, readers, shards, .. } = &cluster.topology;
     let mut count = 0;
-    let each = cluster.shards.iter().flat_map(|shard| shard.servers.each()).chain(cluster.replicas.each());
-    for server in each {
+    for server in cluster.each() {
         let server = alone(server, "default");
         for named in [name, readers] {
             knows_shards(&server, named, shards.len()).await?;
@@ -63,9 +68,9 @@ async fn servers(warehouse: &Warehouse) -> Result<String, WarehouseError> {
     Ok(format!("{count} answer and know {} shards", shards.len()))
 }
 
-fn block(shard: usize, first: u64) -> EventColumns {
+fn block(shard: usize, offsets: Range<u64>) -> EventColumns {
     let mut columns = EventColumns::for_day_of(DAY);
-    for offset in first..first + ROWS {
+    for offset in offsets {
         let row = EventRow {
             tenant: "doctor",
             app: "doctor",
@@ -93,7 +98,7 @@ async fn inserts(warehouse: &Warehouse) -> Result<String, WarehouseError> {
         for server in cluster.shards[number].servers.each() {
             let one = Warehouse { servers: alone(server, &shard.database).servers, ..shard.clone() };
             for _ in 0..2 {
-                one.insert(&block(number, 0), &format!("rehearsal:{number}")).await?;
+                one.insert(&block(number, 0..ROWS), &format!("rehearsal:{number}")).await?;
                 times += 1;
             }
         }
@@ -113,13 +118,36 @@ async fn reads(warehouse: &Warehouse) -> Result<String, WarehouseError> {
     let (shards, mut blocks) = (cluster.shards.len(), 1);
     for replica in cluster.replicas.each() {
         for (number, shard) in warehouse.shards().enumerate() {
-            shard.insert(&block(number, blocks * ROWS), &format!("rehearsal:{number}:{blocks}")).await?;
+            shard
+                .insert(&block(number, blocks * ROWS..(blocks + 1) * ROWS), &format!("rehearsal:{number}:{blocks}"))
+                .await?;
         }
         blocks += 1;
         let one = Warehouse { servers: alone(replica, &warehouse.database).servers, ..warehouse.clone() };
         expect(&one, shards as u64 * blocks * ROWS).await?;
     }
     Ok(format!("{} servers, each with all that was inserted just before", blocks - 1))
+}
+
+/// Half of each shard's first block is put in anew, in the place of the whole.
+async fn replaced(warehouse: &Warehouse) -> Result<String, WarehouseError> {
+    let Role::Cluster(cluster) = &warehouse.role else { return Ok(String::new()) };
+    let range = |partition| LogRange { partition, first: 0, end: ROWS };
+    let ranges: Vec<_> = (0..warehouse.shard_count()).map(range).collect();
+    let mut rebuild = warehouse.rebuild("rehearsal", 1, &ranges).await?;
+    for shard in 0..warehouse.shard_count() {
+        rebuild.insert(shard, Columns::Events(&block(shard as usize, 0..ROWS / 2))).await?;
+    }
+    rebuild.check_sent().await?;
+    rebuild.replace().await?;
+    warehouse.drop_rebuilt().await?;
+    let (shards, replicas) = (cluster.shards.len() as u64, cluster.replicas.each().count() as u64);
+    let wanted = shards * (replicas * ROWS + ROWS / 2);
+    for replica in cluster.replicas.each() {
+        let one = Warehouse { servers: alone(replica, &warehouse.database).servers, ..warehouse.clone() };
+        expect(&one, wanted).await?;
+    }
+    Ok(format!("a day of each shard, read by {replicas} servers"))
 }
 
 async fn expect(warehouse: &Warehouse, wanted: u64) -> Result<(), WarehouseError> {
@@ -159,8 +187,7 @@ async fn state(warehouse: &Warehouse) -> Result<String, WarehouseError> {
 
 async fn clean_up(warehouse: &Warehouse) -> Result<String, WarehouseError> {
     let Role::Cluster(cluster) = &warehouse.role else { return Ok(String::new()) };
-    let (name, database) = (&cluster.topology.name, &cluster.shards[0].database);
-    let on = if cluster.topology.replicated { format!(" ON CLUSTER {name}") } else { String::new() };
+    let (on, database) = (cluster.on(), &cluster.shards[0].database);
     for place in cluster.places() {
         for database in [&over_all(database), database] {
             let place = Warehouse { database: "default".to_owned(), ..place.clone() };
