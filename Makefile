@@ -50,8 +50,15 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 		cargo test --locked -p penstock --test fuzz -- --nocapture --test-threads 1
 
 .PHONY: lint checks
-lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the documentation's links, and the clients' comments and packages
+lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the chart, the documentation's links, and the clients' comments and packages
 	$(call beside,checks) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
+	$(MAKE) chart
+
+.PHONY: chart
+chart: deploy-lint
+	@deploy/tools/venv.sh checkov
+	cargo build --locked -p penstock
+	PENSTOCK=target/debug/penstock .tools/check/bin/python deploy/check/chart.py
 
 checks: buf console deny deploy-lint docs packages # all of lint but clippy
 	cargo fmt --all --check
@@ -87,10 +94,8 @@ deploy-lint: ## Check alerts by their tests, dashboards, runbooks, links, images
 	$$(deploy/tools/prometheus.sh)/promtool check config --syntax-only deploy/monitoring/prometheus/prometheus.yml
 	$$(deploy/tools/prometheus.sh)/promtool test rules deploy/monitoring/prometheus/tests/*.yml
 
-deploy-check: deploy-lint engine backends ## Check what takes longer: compose, chart, Terraform, every query of the dashboards on a real Prometheus
-	@deploy/tools/venv.sh checkov
+deploy-check: chart engine backends ## Check what takes longer: compose, chart, Terraform, every query of the dashboards on a real Prometheus
 	cargo build --release --locked -p penstock
-	.tools/check/bin/python deploy/check/chart.py
 	LOG_LEVEL=ERROR .tools/checkov/bin/checkov --directory deploy/terraform --framework terraform --quiet --compact --skip-download
 	if command -v terraform >/dev/null; then terraform fmt -check -diff deploy/terraform; fi
 	.tools/check/bin/python deploy/check/compose.py
