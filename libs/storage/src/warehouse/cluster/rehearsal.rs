@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use clickhouse::Client;
 use model::DAY_MS;
 
 use super::{Role, Topology, Warehouse, WarehouseError, alone, knows_shards, over_all, rows};
@@ -123,8 +124,7 @@ async fn reads(warehouse: &Warehouse) -> Result<String, WarehouseError> {
                 .await?;
         }
         blocks += 1;
-        let one = Warehouse { servers: alone(replica, &warehouse.database).servers, ..warehouse.clone() };
-        expect(&one, shards as u64 * blocks * ROWS).await?;
+        expect_at(replica, warehouse, shards as u64 * blocks * ROWS).await?;
     }
     Ok(format!("{} servers, each with all that was inserted just before", blocks - 1))
 }
@@ -144,10 +144,15 @@ async fn replaced(warehouse: &Warehouse) -> Result<String, WarehouseError> {
     let (shards, replicas) = (cluster.shards.len() as u64, cluster.replicas.each().count() as u64);
     let wanted = shards * (replicas * ROWS + ROWS / 2);
     for replica in cluster.replicas.each() {
-        let one = Warehouse { servers: alone(replica, &warehouse.database).servers, ..warehouse.clone() };
-        expect(&one, wanted).await?;
+        expect_at(replica, warehouse, wanted).await?;
     }
     Ok(format!("a day of each shard, read by {replicas} servers"))
+}
+
+/// As one replica reads it.
+async fn expect_at(replica: &Client, warehouse: &Warehouse, wanted: u64) -> Result<(), WarehouseError> {
+    let servers = alone(replica, &warehouse.database).servers;
+    expect(&Warehouse { servers, ..warehouse.clone() }, wanted).await
 }
 
 async fn expect(warehouse: &Warehouse, wanted: u64) -> Result<(), WarehouseError> {

@@ -86,7 +86,7 @@ impl Cluster {
             let Err(error) = self.sync(which, &table).await else { return };
             if !away.swap(true, Ordering::Relaxed) {
                 tracing::warn!(which, table, %error, "a read replica is late, or away: statements no longer wait for it");
-                tokio::spawn(Self::await_replica(Arc::downgrade(&self), which, table.clone()));
+                tokio::spawn(Self::await_replica(Arc::downgrade(&self), which, lasting(&table).to_owned()));
             }
         }))
         .await;
@@ -150,6 +150,11 @@ fn named(statement: &str) -> BTreeSet<String> {
         schema::TABLES.into_iter().any(of)
     };
     statement.split(|c| !is_name(c)).filter(is_table).map(str::to_owned).collect()
+}
+
+/// The table itself, or the one beside which a replay made it: that one is gone when the replay is over.
+fn lasting(table: &str) -> &str {
+    table.split_once(BESIDE).map_or(table, |(lasting, _)| lasting)
 }
 
 /// Has a replica fetch what its shard has of the table by now. `Timeout` if it doesn't manage.
