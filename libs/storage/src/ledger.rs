@@ -96,6 +96,8 @@ pub struct Epochs {
     pub mark: Option<u128>,
     /// How far the topic's partitions have come, by number.
     pub reached: Vec<Reached>,
+    /// Whether any states are kept of the app, of whatever shape and age.
+    pub has_states: bool,
 }
 
 /// The events of one app on one day, which are to go.

@@ -45,8 +45,8 @@ struct Seen {
     /// When it began.
     at: Instant,
     partitions: Arc<[Reached]>,
-    /// Of the hours asked about, and the app's mark; `None` if there were none, or the ledger can't say.
-    epochs: Option<(Changed, Option<u128>)>,
+    /// Of the hours asked about, the app's mark, and whether it has states; `None` if there were none, or the ledger can't say.
+    epochs: Option<(Changed, Option<u128>, bool)>,
 }
 
 /// How far the pipeline had come.
@@ -59,12 +59,15 @@ pub(crate) struct Fresh {
 }
 
 /// Which hours of an app have ended, and as what they are now, read in one snapshot.
+#[derive(Clone)]
 pub(crate) struct Ended {
     /// Every hour that ended by then gets a new epoch with whatever is added to it. The start of an hour.
     pub(crate) until_ms: i64,
     pub(crate) epochs: Changed,
     /// Stands until something is committed for the app, of whatever hour.
     pub(crate) mark: Option<u128>,
+    /// Whether any states are kept of the app.
+    pub(crate) has_states: bool,
 }
 
 impl Freshness {
@@ -146,7 +149,9 @@ impl Freshness {
                     Some(AppHours { tenant, app, times }) => {
                         let from_ms = times.start.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
                         let read = ledger.epochs(&topic, tenant, app, from_ms, times.end).await;
-                        read.map(|Epochs { hours, mark, reached }| (Some((hours.into(), mark)), reached))
+                        read.map(|Epochs { hours, mark, reached, has_states }| {
+                            (Some((hours.into(), mark, has_states)), reached)
+                        })
                     }
                 };
                 match read {
@@ -173,8 +178,8 @@ impl Freshness {
 
     fn ended_by(&self, seen: &Seen) -> Option<Ended> {
         let frontier_ms = self.frontier_ms(&seen.partitions)?;
-        let (epochs, mark) = seen.epochs.clone()?;
-        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs, mark })
+        let (epochs, mark, has_states) = seen.epochs.clone()?;
+        Some(Ended { until_ms: frontier_ms.div_euclid(HOUR_MS) * HOUR_MS, epochs, mark, has_states })
     }
 
     fn position(&self, partitions: &[Reached]) -> Position {

@@ -402,7 +402,16 @@ impl Engine {
         let all = [range(plan)];
         let of_times = times.unwrap_or(&all);
         let found = match known {
-            Some((ended, count)) => self.states.find(plan, of_times, ended, Some(count)).await?.ok(),
+            Some((ended, count)) if ended.has_states => {
+                self.states.find(plan, of_times, ended, Some(count)).await?.ok()
+            }
+            Some((ended, count)) => {
+                // There is nothing to find; that it was asked nobody needs to wait for.
+                let (states, plan, times) = (Arc::clone(&self.states), plan.clone(), of_times.to_vec());
+                let ended = ended.clone();
+                tokio::spawn(async move { states.find(&plan, &times, &ended, Some(count)).await.map(drop) });
+                None
+            }
             None => None,
         };
         // States are read with a longer text: one that is too long reads none.

@@ -97,6 +97,9 @@ impl States {
             Some(count) => self.asked.count(plan, &shape, (self.now_ms)() - from_ms, count),
             None => self.asked.standing(tenant, &shape),
         };
+        if !ended.has_states {
+            return Ok(Err(Without::Nothing(standing)));
+        }
         let since_ms = (self.now_ms)() - STATES_LAST_MS;
         let buckets = (from_ms - DAY_MS, ended.until_ms);
         let Ok((life, kept)) = self.store.states(tenant, app, &shape, buckets, since_ms).await else {

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use model::HOUR_MS;
 
 use super::{app, tenant};
-use crate::{BucketState, Metastore, STATES_LAST_MS};
+use crate::{BucketState, Metastore, STATES_LAST_MS, Topic};
 
 /// What is known of states of buckets.
 pub async fn states(new: impl AsyncFn() -> Arc<dyn Metastore>) {
     what_is_kept_comes_back_until_it_is_old(&*new().await).await;
+    the_ledger_says_whether_an_app_has_any(&*new().await).await;
     nothing_outlives_its_life(&*new().await).await;
 }
 
@@ -41,6 +42,17 @@ async fn what_is_kept_comes_back_until_it_is_old(store: &dyn Metastore) {
     assert_eq!(kept(store, "s", (1, 2)).await, [state(1, "d", 9)]);
     let ever = store.states(&acme, &web, "s", (0, i64::MAX), i64::MIN).await.unwrap().1;
     assert_eq!(ever.len(), 3, "{ever:?}");
+}
+
+async fn the_ledger_says_whether_an_app_has_any(store: &dyn Metastore) {
+    let topic = Topic { name: "raw-events".into(), incarnation: 1 };
+    let has = async |tenant, app| store.epochs(&topic, &tenant, &app, 0, 0).await.unwrap().has_states;
+    let each = async || [has(tenant("acme"), app("web")).await, has(tenant("acme"), app("ios")).await];
+    assert_eq!(each().await, [false; 2]);
+    assert!(store.keep_states(&tenant("acme"), &app("web"), "s", 0, NOW_MS, &[state(1, "a", 1)]).await.unwrap());
+    assert_eq!(each().await, [true, false]);
+    store.end_states(&tenant("acme"), &app("web")).await.unwrap();
+    assert_eq!(each().await, [false; 2]);
 }
 
 async fn nothing_outlives_its_life(store: &dyn Metastore) {

@@ -154,13 +154,14 @@ impl Ledger for SqlMetastore {
     ) -> Result<Epochs, MetaError> {
         let select = query(sql::EPOCHS).bind(&topic.name).bind(topic.incarnation.cast_signed());
         let select = select.bind(tenant.as_str()).bind(app.as_str()).bind(from_ms).bind(to_ms);
-        type Lists = (Option<String>, Option<String>, Option<String>);
+        type Lists = (Option<String>, Option<String>, Option<String>, Option<i64>);
         let lists: Option<Lists> = self.database.fetch_optional(select).await?;
-        let (reached, hours, mark) = lists.unwrap_or_default();
+        let (reached, hours, mark, any_piece) = lists.unwrap_or_default();
         Ok(Epochs {
             hours: sql::hours(hours.as_deref())?,
             mark: mark.as_deref().map(sql::epoch_id).transpose()?,
             reached: sql::reached(reached.as_deref())?,
+            has_states: any_piece.is_some(),
         })
     }
 

@@ -56,7 +56,8 @@ pub(crate) const EPOCHS: &str = "SELECT (SELECT string_agg(number || ' ' || comm
      FROM ledger_partitions WHERE topic = $1 AND incarnation = $2), \
      (SELECT string_agg(hour_ms || ' ' || epoch, ',') FROM ledger_epochs \
      WHERE tenant = $3 AND app = $4 AND hour_ms >= $5 AND hour_ms < $6), \
-     (SELECT mark FROM ledger_marks WHERE tenant = $3 AND app = $4)";
+     (SELECT mark FROM ledger_marks WHERE tenant = $3 AND app = $4), \
+     (SELECT piece FROM bucket_states WHERE tenant = $3 AND app = $4 LIMIT 1)";
 
 /// $1 tenant, $2 app, $3 mark, $4 now.
 pub(crate) const MARK: &str = "INSERT INTO ledger_marks (tenant, app, mark, made_at_ms) VALUES ($1, $2, $3, $4) \

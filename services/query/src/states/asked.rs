@@ -70,6 +70,11 @@ pub(crate) enum Standing {
 }
 
 impl Shape {
+    fn new(plan: SealedPlan) -> Self {
+        let (times, too_many_groups) = (VecDeque::with_capacity(OFTEN), None);
+        Self { plan, times, is_often: false, is_materialized: false, reach_ms: 0, too_many_groups }
+    }
+
     fn last(&self) -> Option<Instant> {
         self.times.back().copied()
     }
@@ -96,6 +101,11 @@ impl Shape {
     }
 }
 
+/// How many shapes of the tenant are wanted.
+fn wanted_of(shapes: &HashMap<(TenantId, String), Shape>, tenant: &TenantId) -> usize {
+    shapes.iter().filter(|((of, _), shape)| of == tenant && shape.is_wanted()).count()
+}
+
 impl Asked {
     pub(super) fn new(options: &crate::Options) -> Self {
         Self { shapes: Mutex::default(), most_wanted: options.states.shapes, news: Notify::new() }
@@ -111,15 +121,8 @@ impl Asked {
                 return Standing::Rare(1);
             }
         }
-        let wanted = shapes.iter().filter(|((of, _), shape)| of == plan.tenant() && shape.is_wanted()).count();
-        let shape = shapes.entry(key).or_insert_with(|| Shape {
-            plan: plan.clone(),
-            times: VecDeque::with_capacity(OFTEN),
-            is_often: false,
-            is_materialized: false,
-            reach_ms: 0,
-            too_many_groups: None,
-        });
+        let new = || Shape::new(plan.clone());
+        let mut shape = shapes.entry(key.clone()).or_insert_with(new);
         let was_wanted = shape.is_wanted();
         if shape.times.len() == OFTEN {
             shape.times.pop_front();
@@ -130,12 +133,14 @@ impl Asked {
         shape.reach_ms = shape.reach_ms.max(reach_ms);
         if !was_wanted {
             let often = shape.times.len() == OFTEN && shape.times.iter().all(|time| time.elapsed() < WITHIN);
+            // None that was wanted once comes to be so again beside as many as there may be.
+            (shape.is_often, shape.is_materialized) = (false, false);
             let is_due = often || count == Count::Materialize;
-            if is_due && wanted >= self.most_wanted {
+            if is_due && wanted_of(&shapes, plan.tenant()) >= self.most_wanted {
                 return Standing::Full(self.most_wanted);
             }
+            shape = shapes.entry(key).or_insert_with(new);
             shape.is_often = often;
-            shape.is_materialized = false;
         }
         shape.is_materialized |= count == Count::Materialize;
         if shape.is_wanted() && (!was_wanted || further) {

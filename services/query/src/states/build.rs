@@ -235,7 +235,7 @@ mod tests {
     const NOON: i64 = 12 * HOUR_MS;
 
     fn ended(until_ms: i64) -> Ended {
-        Ended { until_ms, epochs: [].into(), mark: None }
+        Ended { until_ms, epochs: [].into(), mark: None, has_states: true }
     }
 
     #[test]

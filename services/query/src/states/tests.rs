@@ -3,7 +3,7 @@ use super::*;
 const FROM: i64 = 100 * DAY_MS;
 
 fn ended(epochs: Vec<(i64, u128)>) -> Ended {
-    Ended { until_ms: FROM + 3 * DAY_MS + 5 * HOUR_MS, epochs: epochs.into(), mark: None }
+    Ended { until_ms: FROM + 3 * DAY_MS + 5 * HOUR_MS, epochs: epochs.into(), mark: None, has_states: true }
 }
 
 fn kept(bucket_ms: i64, length: Length, piece: i64) -> BucketState {
