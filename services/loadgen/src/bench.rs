@@ -44,6 +44,9 @@ use rows::Rows;
 const RATES: [u64; 3] = [5_000, 23_000, 100_000];
 /// Penstock gets so many times the rows: in a short burst it need not keep up, and the last block's wait counts for much.
 const SUSTAINED: u64 = 5;
+/// How often one by itself and one beside others are measured in turns: the 99th percentile of few calls is chance, and the
+/// machine's mood changes.
+const TURNS: usize = 3;
 
 /// Measures, writes the file and prints the table.
 pub(crate) async fn run(arguments: &BenchArguments, out: &mut impl Write) -> Result<(), LoadError> {

@@ -35,6 +35,9 @@ pub(crate) struct Reading {
     pub(crate) cold: Times,
     /// The compiled SQL, straight to the engine.
     pub(crate) direct: Times,
+    /// How much longer the first took than the second in the same round, in the middle of all rounds, in ms: what slows the machine
+    /// down for a while slows both.
+    pub(crate) more_ms: f64,
     /// By gRPC through Penstock, once the answer is kept.
     pub(crate) cached: Times,
 }
@@ -78,11 +81,20 @@ pub(crate) async fn questions(house: &House, connection: &Connection, now_ms: i6
     let reading = |asked: Asked| Reading {
         question: asked.name,
         rows: asked.rows,
+        more_ms: more_ms(&asked.cold, &asked.direct),
         cold: Times::of(asked.cold),
         direct: Times::of(asked.direct),
         cached: Times::of(asked.cached),
     };
     Ok(all.into_iter().map(reading).collect())
+}
+
+/// The median of what the former took more than the latter, each time, in ms.
+fn more_ms(former: &[Duration], latter: &[Duration]) -> f64 {
+    let more = former.iter().zip(latter).map(|(one, other)| (one.as_secs_f64() - other.as_secs_f64()) * 1e3);
+    let mut more: Vec<_> = more.collect();
+    more.sort_by(f64::total_cmp);
+    more.get(more.len() / 2).copied().unwrap_or(0.0)
 }
 
 impl Asked {
@@ -286,6 +298,13 @@ fn seed_sql(app: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_slows_both_down_is_not_what_one_takes_more() {
+        let ms = |times: [u64; 5]| times.map(Duration::from_millis);
+        let more = more_ms(&ms([12, 95, 11, 9, 52]), &ms([10, 90, 10, 10, 50]));
+        assert!((more - 2.0).abs() < 1e-9, "{more}");
+    }
 
     #[test]
     fn a_statement_s_places_are_found() {

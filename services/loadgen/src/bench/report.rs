@@ -140,7 +140,7 @@ impl Report {
             let columns = [
                 ms(direct.p50_ms),
                 ms(cold.p50_ms),
-                ms(cold.p50_ms - direct.p50_ms),
+                ms(reading.more_ms),
                 ms(cold.p99_ms),
                 ms(cached.p50_ms),
                 format!("{:.2}", cached.p50_ms / direct.p50_ms.max(f64::EPSILON)),

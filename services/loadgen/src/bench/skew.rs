@@ -12,6 +12,7 @@ use serde::Serialize;
 use storage::warehouse::{Cell, QuerySettings};
 
 use super::{
+    TURNS,
     house::{APP, House},
     latency::{self, SAMPLE_EVERY},
     rows::Rows,
@@ -42,7 +43,7 @@ pub(crate) struct Skew {
     pub(crate) max_to_mean: f64,
 }
 
-/// Publishes rows numbered from `first` on: the others by themselves for `seconds`, then beside the large tenant.
+/// Publishes rows numbered from `first` on: the others by themselves for `seconds`, then beside the large tenant, and so on in turns.
 pub(crate) async fn measure(
     house: &House,
     rows: &'static Rows,
@@ -63,28 +64,32 @@ pub(crate) async fn measure(
     let of_others = OTHERS * CALLS * batch;
     let of_large = calls(SHARE_OF_LARGE, LARGE_BATCH) * LARGE_BATCH;
     let steady = |first| fresh(rows, (first, batch), &others, Schedule::of(OTHERS * CALLS, seconds));
-    let fresh_alone = steady(first).await?;
-    let mut next = first + of_others * seconds;
-    house.settle().await?;
+    let (mut alone, mut beside, mut next) = (Vec::new(), Vec::new(), first);
+    for _ in 0..TURNS {
+        alone.extend(steady(next).await?);
+        next += of_others * seconds;
+        house.settle().await?;
 
-    let load = Schedule::of(of_large / LARGE_BATCH, seconds);
-    let large_first = next + of_others * seconds;
-    let large_load = open_loop::run(load, |call| {
-        let first = large_first + call * LARGE_BATCH;
-        latency::publish(rows, first, LARGE_BATCH, large.clone(), None)
-    });
-    let (fresh_beside_large, large_load) = tokio::try_join!(steady(next), large_load.err_into())?;
-    for (_, answered) in large_load {
-        answered?;
+        let load = Schedule::of(of_large / LARGE_BATCH, seconds);
+        let large_first = next + of_others * seconds;
+        let large_load = open_loop::run(load, |call| {
+            let first = large_first + call * LARGE_BATCH;
+            latency::publish(rows, first, LARGE_BATCH, large.clone(), None)
+        });
+        let (waits, large_load) = tokio::try_join!(steady(next), large_load.err_into())?;
+        for (_, answered) in large_load {
+            answered?;
+        }
+        beside.extend(waits);
+        next = large_first + of_large * seconds;
+        house.settle().await?;
     }
-    next = large_first + of_large * seconds;
-    house.settle().await?;
     Ok(Skew {
         others_events_per_second: of_others,
         large_events_per_second: of_large,
         events: next - first,
-        fresh_alone,
-        fresh_beside_large,
+        fresh_alone: Times::of(alone),
+        fresh_beside_large: Times::of(beside),
         max_to_mean: max_to_mean(house).await?,
     })
 }
@@ -95,7 +100,7 @@ async fn fresh(
     (first, batch): (u64, u64),
     tenants: &[Connection],
     schedule: Schedule,
-) -> Result<Times, LoadError> {
+) -> Result<Vec<Duration>, LoadError> {
     let sample_every = (schedule.calls * SAMPLE_EVERY.as_millis() as u64 / schedule.span.as_millis() as u64).max(1);
     let done = open_loop::run(schedule, |call| {
         let tenant = tenants[(call % tenants.len() as u64) as usize].clone();
@@ -108,7 +113,7 @@ async fn fresh(
         let answered = answered?;
         waits.extend(answered.fresh.map(|at| at - answered.acknowledged));
     }
-    Ok(Times::of(waits))
+    Ok(waits)
 }
 
 /// Makes a tenant with the app; returns its key.

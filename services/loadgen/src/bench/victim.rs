@@ -12,6 +12,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::{
+    TURNS,
     house::{APP, House},
     latency,
     rows::Rows,
@@ -51,7 +52,7 @@ pub(crate) struct Waits {
     pub(crate) answer: Times,
 }
 
-/// Publishes rows numbered from `first` on, each time for `seconds`.
+/// Publishes rows numbered from `first` on, each time for `seconds`, in turns.
 pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seconds: u64) -> Result<Victim, LoadError> {
     let operator = house.connect().await?.with_key(&house.operator_key()?)?;
     // Each on a connection of its own, as customers are.
@@ -73,8 +74,6 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
     house.settle().await?;
 
     let calm = Schedule::of(CALLS, seconds);
-    let alone = waits(rows, first, &victim, calm, 1).await?;
-    house.settle().await?;
     let noise = |rate, round| {
         let noisy = noisy.clone();
         open_loop::run(Schedule::of(rate, seconds), move |number| {
@@ -82,26 +81,50 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
             async move { let_in(call(rows, first, noisy, number, round).await) }
         })
     };
-    // A little less than the quota: an open loop isn't even.
-    let within = noise(QUOTA * 9 / 10, 2);
-    let (within_quota, _) = tokio::try_join!(waits(rows, first, &victim, calm, 3), within.err_into())?;
-    house.settle().await?;
-    let loud = noise(QUOTA * TIMES, 4);
-    let (beside, noise) = tokio::try_join!(waits(rows, first, &victim, calm, 5), loud.err_into())?;
-    house.settle().await?;
-    let mut let_in = 0_u64;
-    for (_, passed) in noise {
-        let_in += u64::from(passed?);
+    let (mut alone, mut within_quota, mut beside, mut let_in) = (Seen::default(), Seen::default(), Seen::default(), 0);
+    // Each has a number of its own, so that nothing is asked twice.
+    for round in (1..).step_by(5).take(TURNS) {
+        alone.add(waits(rows, first, &victim, calm, round).await?);
+        house.settle().await?;
+        // A little less than the quota: an open loop isn't even.
+        let within = noise(QUOTA * 9 / 10, round + 1);
+        let (waited, _) = tokio::try_join!(waits(rows, first, &victim, calm, round + 2), within.err_into())?;
+        within_quota.add(waited);
+        house.settle().await?;
+        let loud = noise(QUOTA * TIMES, round + 3);
+        let (waited, noise) = tokio::try_join!(waits(rows, first, &victim, calm, round + 4), loud.err_into())?;
+        beside.add(waited);
+        house.settle().await?;
+        for (_, passed) in noise {
+            let_in += u64::from(passed?);
+        }
     }
     Ok(Victim {
         calls_per_second: CALLS,
-        alone,
-        within_quota,
-        beside,
+        alone: alone.into(),
+        within_quota: within_quota.into(),
+        beside: beside.into(),
         noisy_calls_per_second: QUOTA * TIMES,
         noisy_quota_per_second: QUOTA,
-        noisy_let_in_per_second: let_in as f64 / seconds as f64,
+        noisy_let_in_per_second: let_in as f64 / (TURNS as u64 * seconds) as f64,
     })
+}
+
+/// How long each of the victim's calls took: those that publish, and those that ask.
+#[derive(Default)]
+struct Seen([Vec<Duration>; 2]);
+
+impl Seen {
+    fn add(&mut self, Self(more): Self) {
+        self.0.iter_mut().zip(more).for_each(|(times, more)| times.extend(more));
+    }
+}
+
+impl From<Seen> for Waits {
+    fn from(Seen(times): Seen) -> Self {
+        let [acknowledge, answer] = times.map(Times::of);
+        Self { acknowledge, answer }
+    }
 }
 
 async fn waits(
@@ -110,7 +133,7 @@ async fn waits(
     tenant: &Connection,
     schedule: Schedule,
     round: u64,
-) -> Result<Waits, LoadError> {
+) -> Result<Seen, LoadError> {
     let done = open_loop::run(schedule, |number| {
         let tenant = tenant.clone();
         async move {
@@ -118,13 +141,12 @@ async fn waits(
             Ok::<_, LoadError>((number, tokio::time::Instant::now()))
         }
     });
-    let mut times: [Vec<Duration>; 2] = Default::default();
+    let mut seen = Seen::default();
     for (due, ended) in done.await? {
         let (number, at) = ended?;
-        times[(number % 2) as usize].push(at - due);
+        seen.0[(number % 2) as usize].push(at - due);
     }
-    let [acknowledge, answer] = times.map(Times::of);
-    Ok(Waits { acknowledge, answer })
+    Ok(seen)
 }
 
 /// One call: an even number publishes, an odd one asks.
