@@ -177,3 +177,38 @@ impl Asked {
         wanted.into_iter().map(each).collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use formula::{Context, parse_sql};
+    use model::{AppId, AppSchema, AppSet, Permission, Permissions, Priority, Scope};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::{Options, StateOptions};
+
+    fn plan() -> SealedPlan {
+        let schema = AppSchema::new([]);
+        let context = Context { schema: &schema, app: AppId::new("shop").unwrap(), now_ms: 0, time_zone: "UTC" };
+        let plan = parse_sql("SELECT COUNT(*) AS n FROM events WHERE app_id = 'shop'").unwrap().plan(&context).unwrap();
+        let (tenant, apps) = (TenantId::new("acme").unwrap(), AppSet::Only(vec![AppId::new("shop").unwrap()]));
+        let scope = Scope::new(tenant, apps, Permissions::from_iter([Permission::Query]), Priority::Interactive);
+        plan.seal(&scope, &schema).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_wanted_once_is_not_again_beside_as_many_as_may_be() {
+        let states = StateOptions { shapes: 1, ..StateOptions::default() };
+        let asked = Asked::new(&Options { states, ..Options::default() });
+        let (plan, of) = (plan(), TenantId::new("acme").unwrap());
+        let materialize = |shape: &str| asked.count(&plan, shape, 0, Count::Materialize);
+        assert_eq!(materialize("first"), Standing::Wanted);
+        advance(MATERIALIZED_LASTS).await;
+        assert_eq!(materialize("second"), Standing::Wanted);
+        assert_eq!(materialize("first"), Standing::Full(1));
+        assert_eq!(asked.standing(&of, "first"), Standing::Rare(1));
+        let wanted: Vec<_> = asked.wanted().into_iter().map(|wanted| wanted.shape).collect();
+        assert_eq!(wanted, ["second"]);
+    }
+}
