@@ -21,6 +21,7 @@ mod leased;
 mod ledger;
 mod metastore;
 mod metrics;
+mod migrations;
 mod open;
 pub mod place;
 mod placements;

@@ -7,7 +7,7 @@
 use std::{
     str::FromStr,
     sync::{
-        Arc, Weak,
+        Arc, LazyLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,9 +21,9 @@ use sqlx::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{MetaError, sql::migrated};
+use crate::{MetaError, migrations, sql::migrated};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| migrations::migrator(migrations::POSTGRES));
 
 /// Connections of one process unless the address says otherwise. PostgreSQL has 100 for all by default.
 const CONNECTIONS: u32 = 8;

@@ -1,6 +1,25 @@
 //! The SQL of the metastore: the texts of the queries, the shapes of their rows, how they are run, and what the
 //! driver's errors mean. The texts keep to what SQLite and PostgreSQL both understand.
 
+/// A struct that is read from a row: a column of its name for each field. The driver's own macro would compile the driver, and SQLite
+/// with it, once more for the compiler.
+macro_rules! row {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field_vis:vis $field:ident: $kind:ty,)+ }) => {
+        $(#[$meta])*
+        $vis struct $name { $($field_vis $field: $kind,)+ }
+
+        impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for $name
+        where
+            &'static str: sqlx::ColumnIndex<R>,
+            $($kind: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,)+
+        {
+            fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($field: row.try_get(stringify!($field))?,)+ })
+            }
+        }
+    };
+}
+
 pub(crate) mod audit;
 pub(crate) mod brandings;
 mod copy;

@@ -4,7 +4,7 @@
 //! statement never fails halfway because another process wrote meanwhile. The file is in WAL mode and each commit is
 //! on disk before it returns: the ledger outlives a power cut.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use sqlx::{
     Connection, Error, Sqlite, SqliteConnection, SqlitePool, Transaction,
@@ -13,9 +13,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{MetaError, sql::migrated};
+use crate::{MetaError, migrations, sql::migrated};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| migrations::migrator(migrations::SQLITE));
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

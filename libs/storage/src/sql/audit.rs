@@ -1,7 +1,6 @@
 //! The chains of the audit log.
 
 use model::Act;
-use sqlx::FromRow;
 
 use super::damaged;
 use crate::{AuditEntry, MetaError};
@@ -31,21 +30,22 @@ pub(crate) const PAGE: &str = select!(
      ORDER BY sequence DESC LIMIT $7"
 );
 
-#[derive(FromRow)]
-pub(crate) struct EntryRow {
-    sequence: i64,
-    at_ms: i64,
-    method: String,
-    key_id: String,
-    key_tenant: String,
-    object: String,
-    app: String,
-    before_json: String,
-    after_json: String,
-    address: String,
-    trace_id: String,
-    previous_hash: String,
-    hash: String,
+row! {
+    pub(crate) struct EntryRow {
+        sequence: i64,
+        at_ms: i64,
+        method: String,
+        key_id: String,
+        key_tenant: String,
+        object: String,
+        app: String,
+        before_json: String,
+        after_json: String,
+        address: String,
+        trace_id: String,
+        previous_hash: String,
+        hash: String,
+    }
 }
 
 impl TryFrom<EntryRow> for AuditEntry {

@@ -1,7 +1,5 @@
 //! Dashboards.
 
-use sqlx::FromRow;
-
 use super::damaged;
 use crate::{Dashboard, MetaError};
 
@@ -17,16 +15,17 @@ pub(crate) const LIST: &str = "SELECT id, title, description, tiles, '' AS conte
 pub(crate) const COUNT: &str = "SELECT COUNT(*) FROM dashboards WHERE tenant = $1 AND app = $2";
 pub(crate) const DELETE: &str = "DELETE FROM dashboards WHERE tenant = $1 AND app = $2 AND id = $3";
 
-#[derive(FromRow)]
-pub(crate) struct DashboardRow {
-    id: String,
-    title: String,
-    description: String,
-    tiles: i64,
-    content: String,
-    etag: String,
-    updated_at_ms: i64,
-    updated_by: String,
+row! {
+    pub(crate) struct DashboardRow {
+        id: String,
+        title: String,
+        description: String,
+        tiles: i64,
+        content: String,
+        etag: String,
+        updated_at_ms: i64,
+        updated_by: String,
+    }
 }
 
 impl TryFrom<DashboardRow> for Dashboard {

@@ -2,7 +2,6 @@
 
 use model::{AppId, AppSet, Environment, KeyKind, Network, Permission, Permissions, Priority, Scope, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::FromRow;
 
 use super::{damaged, hex, unhex};
 use crate::{App, Key, MetaError, Places, Tenant};
@@ -62,11 +61,12 @@ pub(crate) const SECRET: &str = "SELECT value FROM secrets WHERE name = $1";
 pub(crate) const INSERT_SECRET: &str =
     "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
 
-#[derive(FromRow)]
-pub(crate) struct TenantRow {
-    id: String,
-    display_name: String,
-    created_at_ms: i64,
+row! {
+    pub(crate) struct TenantRow {
+        id: String,
+        display_name: String,
+        created_at_ms: i64,
+    }
 }
 
 impl TryFrom<TenantRow> for Tenant {
@@ -80,13 +80,14 @@ impl TryFrom<TenantRow> for Tenant {
     }
 }
 
-#[derive(FromRow)]
-pub(crate) struct AppRow {
-    tenant: String,
-    id: String,
-    display_name: String,
-    time_zone: String,
-    created_at_ms: i64,
+row! {
+    pub(crate) struct AppRow {
+        tenant: String,
+        id: String,
+        display_name: String,
+        time_zone: String,
+        created_at_ms: i64,
+    }
 }
 
 impl TryFrom<AppRow> for App {
@@ -102,26 +103,27 @@ impl TryFrom<AppRow> for App {
     }
 }
 
-/// A key with its scope in the words that a person reads.
-#[derive(FromRow)]
-pub(crate) struct KeyRow {
-    pub(crate) id: String,
-    pub(crate) tenant: String,
-    pub(crate) kind: String,
-    pub(crate) hash: String,
-    pub(crate) display_name: String,
-    pub(crate) environment: String,
-    pub(crate) apps: Option<String>,
-    pub(crate) permissions: String,
-    pub(crate) priority: String,
-    pub(crate) networks: Option<String>,
-    pub(crate) origins: Option<String>,
-    pub(crate) filters: Option<String>,
-    pub(crate) rotated_from: Option<String>,
-    pub(crate) created_at_ms: i64,
-    pub(crate) expires_at_ms: Option<i64>,
-    pub(crate) revoked_at_ms: Option<i64>,
-    pub(crate) last_used_at_ms: Option<i64>,
+row! {
+    /// A key with its scope in the words that a person reads.
+    pub(crate) struct KeyRow {
+        pub(crate) id: String,
+        pub(crate) tenant: String,
+        pub(crate) kind: String,
+        pub(crate) hash: String,
+        pub(crate) display_name: String,
+        pub(crate) environment: String,
+        pub(crate) apps: Option<String>,
+        pub(crate) permissions: String,
+        pub(crate) priority: String,
+        pub(crate) networks: Option<String>,
+        pub(crate) origins: Option<String>,
+        pub(crate) filters: Option<String>,
+        pub(crate) rotated_from: Option<String>,
+        pub(crate) created_at_ms: i64,
+        pub(crate) expires_at_ms: Option<i64>,
+        pub(crate) revoked_at_ms: Option<i64>,
+        pub(crate) last_used_at_ms: Option<i64>,
+    }
 }
 
 impl From<&Key> for KeyRow {

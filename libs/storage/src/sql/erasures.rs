@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AppId, Offset, PartitionId, TenantId};
-use sqlx::FromRow;
 
 use super::damaged;
 use crate::{Erasure, ErasureRequest, ErasureState, Gone, MetaError, Progress, Tombstone, Topic};
@@ -48,13 +47,14 @@ pub(crate) const OPEN: &str = select!("finished_at_ms IS NULL ORDER BY requested
 pub(crate) const NOTE: &str = "UPDATE erasures \
      SET state = $2, look_again_at_ms = $3, finished_at_ms = $4, hours = $5, gone = $6 WHERE id = $1 AND finished_at_ms IS NULL";
 
-#[derive(FromRow)]
-pub(crate) struct TombstoneRow {
-    ordinal: i64,
-    tenant: String,
-    app: String,
-    user_id: String,
-    log_end: i64,
+row! {
+    pub(crate) struct TombstoneRow {
+        ordinal: i64,
+        tenant: String,
+        app: String,
+        user_id: String,
+        log_end: i64,
+    }
 }
 
 impl TryFrom<TombstoneRow> for Tombstone {
@@ -70,23 +70,24 @@ impl TryFrom<TombstoneRow> for Tombstone {
     }
 }
 
-#[derive(FromRow)]
-pub(crate) struct ErasureRow {
-    id: String,
-    tenant: String,
-    app: String,
-    user_id: String,
-    requested_at_ms: i64,
-    requested_by: String,
-    topic: String,
-    incarnation: i64,
-    number: i64,
-    log_end: i64,
-    state: String,
-    look_again_at_ms: Option<i64>,
-    finished_at_ms: Option<i64>,
-    hours: String,
-    gone: String,
+row! {
+    pub(crate) struct ErasureRow {
+        id: String,
+        tenant: String,
+        app: String,
+        user_id: String,
+        requested_at_ms: i64,
+        requested_by: String,
+        topic: String,
+        incarnation: i64,
+        number: i64,
+        log_end: i64,
+        state: String,
+        look_again_at_ms: Option<i64>,
+        finished_at_ms: Option<i64>,
+        hours: String,
+        gone: String,
+    }
 }
 
 impl TryFrom<ErasureRow> for Erasure {

@@ -1,7 +1,6 @@
 //! The ledger. Each write is one conditional UPDATE first: it takes the row's lock and is the fence.
 
 use model::{AppId, PartitionId, TenantId};
-use sqlx::FromRow;
 
 use super::{damaged, listed};
 use crate::{ExpiringDay, LedgerError, MetaError, PartitionState, Pending, Reached};
@@ -90,17 +89,18 @@ pub(crate) const EXPIRING: &str = "SELECT day_ms, tenant, app FROM ledger_expiri
 pub(crate) const LEASE: &str = "INSERT INTO leases (name, owner, until_ms) VALUES ($1, $2, $4) \
      ON CONFLICT (name) DO UPDATE SET owner = $2, until_ms = $4 WHERE leases.owner = $2 OR leases.until_ms <= $3";
 
-#[derive(FromRow)]
-pub(crate) struct PartitionRow {
-    number: i64,
-    generation: i64,
-    owner: String,
-    committed: i64,
-    pending_last: Option<i64>,
-    pending_since_ms: Option<i64>,
-    frontier_ms: i64,
-    hold: Option<String>,
-    shard: i64,
+row! {
+    pub(crate) struct PartitionRow {
+        number: i64,
+        generation: i64,
+        owner: String,
+        committed: i64,
+        pending_last: Option<i64>,
+        pending_since_ms: Option<i64>,
+        frontier_ms: i64,
+        hold: Option<String>,
+        shard: i64,
+    }
 }
 
 impl TryFrom<PartitionRow> for PartitionState {
@@ -127,11 +127,12 @@ impl TryFrom<PartitionRow> for PartitionState {
     }
 }
 
-#[derive(FromRow)]
-pub(crate) struct ExpiringRow {
-    day_ms: i64,
-    tenant: String,
-    app: String,
+row! {
+    pub(crate) struct ExpiringRow {
+        day_ms: i64,
+        tenant: String,
+        app: String,
+    }
 }
 
 impl TryFrom<ExpiringRow> for ExpiringDay {

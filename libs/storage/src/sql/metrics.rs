@@ -1,7 +1,6 @@
 //! Custom metrics and their history.
 
 use model::{Metric, MetricFilter};
-use sqlx::FromRow;
 
 use super::damaged;
 use crate::MetaError;
@@ -20,17 +19,18 @@ pub(crate) const METRICS: &str = "SELECT name, version, display_name, descriptio
      FROM metric_versions AS n WHERE n.tenant = m.tenant AND n.app = m.app AND n.name = m.name) ORDER BY name";
 pub(crate) const DELETE_METRIC: &str = "DELETE FROM metric_versions WHERE tenant = $1 AND app = $2 AND name = $3";
 
-#[derive(FromRow)]
-pub(crate) struct MetricRow {
-    name: String,
-    version: i64,
-    display_name: String,
-    description: String,
-    formula: String,
-    filters: String,
-    unit: String,
-    created_at_ms: i64,
-    materialize: i64,
+row! {
+    pub(crate) struct MetricRow {
+        name: String,
+        version: i64,
+        display_name: String,
+        description: String,
+        formula: String,
+        filters: String,
+        unit: String,
+        created_at_ms: i64,
+        materialize: i64,
+    }
 }
 
 /// The filters as they are stored.

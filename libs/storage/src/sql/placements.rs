@@ -1,7 +1,5 @@
 //! How records are spread over partitions, and who appends them.
 
-use sqlx::FromRow;
-
 use super::damaged;
 use crate::{Growing, Grown, MetaError, Placement, Writer};
 
@@ -30,13 +28,14 @@ pub(crate) const WRITERS: &str =
 /// $1 topic, $2 incarnation, $3 name.
 pub(crate) const FORGET: &str = "DELETE FROM writers WHERE topic = $1 AND incarnation = $2 AND name = $3";
 
-#[derive(FromRow)]
-pub(crate) struct PlacementRow {
-    partitions: i64,
-    grown: String,
-    growing_to: Option<i64>,
-    paused: i64,
-    version: i64,
+row! {
+    pub(crate) struct PlacementRow {
+        partitions: i64,
+        grown: String,
+        growing_to: Option<i64>,
+        paused: i64,
+        version: i64,
+    }
 }
 
 impl TryFrom<PlacementRow> for Placement {
@@ -53,12 +52,13 @@ impl TryFrom<PlacementRow> for Placement {
     }
 }
 
-#[derive(FromRow)]
-pub(crate) struct WriterRow {
-    name: String,
-    version: i64,
-    holds_ms: i64,
-    heard_ms: i64,
+row! {
+    pub(crate) struct WriterRow {
+        name: String,
+        version: i64,
+        holds_ms: i64,
+        heard_ms: i64,
+    }
 }
 
 impl TryFrom<WriterRow> for Writer {

@@ -1,7 +1,6 @@
 //! The property registry.
 
 use model::{AppSchema, Property, PropertyKind};
-use sqlx::FromRow;
 
 use super::damaged;
 use crate::{MetaError, place};
@@ -11,11 +10,12 @@ pub(crate) const PROPERTIES: &str =
 pub(crate) const INSERT_PROPERTY: &str =
     "INSERT INTO properties (tenant, app, ordinal, name, kind, place) VALUES ($1, $2, $3, $4, $5, $6)";
 
-#[derive(FromRow)]
-pub(crate) struct PropertyRow {
-    name: String,
-    kind: String,
-    place: String,
+row! {
+    pub(crate) struct PropertyRow {
+        name: String,
+        kind: String,
+        place: String,
+    }
 }
 
 /// The registry that the rows are.

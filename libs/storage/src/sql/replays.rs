@@ -1,7 +1,5 @@
 //! Ranges of the log to replay.
 
-use sqlx::FromRow;
-
 use super::damaged;
 use crate::{LogRange, MetaError, Replay, ReplayProgress, ReplayRequest, ReplayState, Topic};
 
@@ -55,19 +53,20 @@ pub(crate) const LET_GO: &str = "UPDATE ledger_partitions SET hold = NULL WHERE 
 pub(crate) const CLOCK: &str = "SELECT CAST(COALESCE(SUM(attempt), 0) AS BIGINT), \
      CAST(COUNT(CASE WHEN state IN ('building', 'swapping') THEN 1 END) AS BIGINT) FROM replays";
 
-#[derive(FromRow)]
-pub(crate) struct ReplayRow {
-    id: String,
-    topic: String,
-    incarnation: i64,
-    ranges: String,
-    requested_at_ms: i64,
-    requested_by: String,
-    state: String,
-    attempt: i64,
-    to_cancel: i64,
-    finished_at_ms: Option<i64>,
-    progress: String,
+row! {
+    pub(crate) struct ReplayRow {
+        id: String,
+        topic: String,
+        incarnation: i64,
+        ranges: String,
+        requested_at_ms: i64,
+        requested_by: String,
+        state: String,
+        attempt: i64,
+        to_cancel: i64,
+        finished_at_ms: Option<i64>,
+        progress: String,
+    }
 }
 
 impl TryFrom<ReplayRow> for Replay {

@@ -1,7 +1,7 @@
 //! Reports and their runs.
 
 use model::{AppId, TenantId};
-use sqlx::FromRow;
+use sqlx::{Error, FromRow, Row};
 
 use super::damaged;
 use crate::{MetaError, Report, ReportRun};
@@ -60,31 +60,40 @@ pub(crate) const DUE_RUNS: &str = concat!(
 pub(crate) const FORGET_RUNS: &str = "DELETE FROM report_runs WHERE report = $1 AND due_at_ms IS NULL AND (scheduled_at_ms < $3 \
      OR id NOT IN (SELECT id FROM report_runs WHERE report = $1 ORDER BY scheduled_at_ms DESC, id DESC LIMIT $2))";
 
-#[derive(FromRow)]
-pub(crate) struct ReportRow {
-    id: String,
-    tenant: String,
-    app: String,
-    created_at_ms: i64,
-    next_at_ms: Option<i64>,
-    terms: String,
+row! {
+    pub(crate) struct ReportRow {
+        id: String,
+        tenant: String,
+        app: String,
+        created_at_ms: i64,
+        next_at_ms: Option<i64>,
+        terms: String,
+    }
 }
 
-#[derive(FromRow)]
-pub(crate) struct RunRow {
-    run_id: String,
-    report: String,
-    scheduled_at_ms: i64,
-    due_at_ms: Option<i64>,
-    progress: String,
+row! {
+    pub(crate) struct RunRow {
+        run_id: String,
+        report: String,
+        scheduled_at_ms: i64,
+        due_at_ms: Option<i64>,
+        progress: String,
+    }
 }
 
-#[derive(FromRow)]
 pub(crate) struct DueRow {
-    #[sqlx(flatten)]
     report: ReportRow,
-    #[sqlx(flatten)]
     run: RunRow,
+}
+
+impl<'r, R: Row> FromRow<'r, R> for DueRow
+where
+    ReportRow: FromRow<'r, R>,
+    RunRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, Error> {
+        Ok(Self { report: ReportRow::from_row(row)?, run: RunRow::from_row(row)? })
+    }
 }
 
 impl TryFrom<ReportRow> for Report {
