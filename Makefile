@@ -30,17 +30,18 @@ stack: engine backends console ## Start it as a cluster: Kafka, Redis, PostgreSQ
 stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
-.PHONY: test test-build test-alone
+.PHONY: test test-build test-beside
 test: test-build ## Run every test, on the real engine, with real clients and a real browser
 	deploy/docs/spoken.py target/debug/penstock
 	deploy/docs/settings.py check target/debug/penstock
-	$(call beside,test-alone) RUST_TEST_THREADS=$$(getconf _NPROCESSORS_ONLN) cargo test --workspace --locked -- --skip alone::; wait $$beside
+	$(call beside,test-beside) RUST_TEST_THREADS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) cargo test --workspace --locked --test e2e -- --skip alone::; wait $$beside
 
 test-build: console # and fetch what they use
 	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run $(TARGETS); wait $$beside
 
-test-alone: # those that disturb a cluster, and mostly wait: told at the end
-	@cargo test --workspace --locked --test e2e -- alone:: > target/test-alone.log 2>&1 || failed=1; cat target/test-alone.log; test -z "$${failed:-}"
+test-beside: # those that disturb a cluster, and mostly wait; then those of the parts, all but e2e: told at the end
+	@{ cargo test --workspace --locked --test e2e -- alone:: && cargo test --workspace --locked --lib --bins --test '?[!2]*' && \
+		cargo test --workspace --locked --doc; } > target/test-beside.log 2>&1 || failed=1; cat target/test-beside.log; test -z "$${failed:-}"
 
 .PHONY: fuzz
 fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK_FUZZ_SECONDS; ask a million mutated questions
@@ -51,7 +52,7 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 
 .PHONY: lint checks
 lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the chart, the documentation's links, and the clients' comments and packages
-	$(call beside,checks) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
+	$(call beside,checks docs packages) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 	$(MAKE) chart
 
 .PHONY: chart
@@ -60,7 +61,7 @@ chart: deploy-lint
 	cargo build --locked -p penstock
 	PENSTOCK=target/debug/penstock .tools/check/bin/python deploy/check/chart.py
 
-checks: buf console deny deploy-lint docs packages # all of lint but clippy
+checks: buf console deny deploy-lint pages # what of lint a change has to pass beside the tests: all that doesn't compile
 	cargo fmt --all --check
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
@@ -107,9 +108,11 @@ rehearse: engine backends ## Rehearse a morning of tenfold load on the stand, wo
 	cargo build --release --locked -p penstock
 	deploy/check/spike.py
 
-.PHONY: docs docs-check
-docs: buf client-docs ## Build the documentation into target/docs, with the client libraries' own, and check its links
+.PHONY: pages docs docs-check
+pages: buf
 	@deploy/tools/docs.sh
+
+docs: pages client-docs ## Build the documentation into target/docs, with the client libraries' own, and check its links
 	@cp -R target/client-docs target/docs/clients
 	@ls target/docs/clients/{python,typescript,go,rust}/index.html > /dev/null
 
