@@ -2233,7 +2233,10 @@ type ExplainResponse struct {
 	// What answering it took, if that was asked for.
 	Actual *Cost `protobuf:"bytes,9,opt,name=actual,proto3" json:"actual,omitempty"`
 	// The route that the answer took then.
-	ActualRoute   Route `protobuf:"varint,10,opt,name=actual_route,json=actualRoute,proto3,enum=penstock.v1.Route" json:"actual_route,omitempty"`
+	ActualRoute Route `protobuf:"varint,10,opt,name=actual_route,json=actualRoute,proto3,enum=penstock.v1.Route" json:"actual_route,omitempty"`
+	// How long the warehouse's threads worked at it, all steps together, in microseconds: the statement runs once more for that. 0: the answer
+	// came from the cache, or the warehouse doesn't tell (ClickHouse before 26.7, or more than one shard).
+	ActualCpuUs   uint64 `protobuf:"varint,11,opt,name=actual_cpu_us,json=actualCpuUs,proto3" json:"actual_cpu_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2336,6 +2339,13 @@ func (x *ExplainResponse) GetActualRoute() Route {
 		return x.ActualRoute
 	}
 	return Route_ROUTE_UNSPECIFIED
+}
+
+func (x *ExplainResponse) GetActualCpuUs() uint64 {
+	if x != nil {
+		return x.ActualCpuUs
+	}
+	return 0
 }
 
 // Which app to describe.
@@ -2728,7 +2738,7 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\aoptions\x18\x03 \x01(\v2\x18.penstock.v1.ReadOptionsR\aoptions\x12\x18\n" +
 	"\aanalyze\x18\x04 \x01(\bR\aanalyzeB\n" +
 	"\n" +
-	"\bquestion\"\xf2\x03\n" +
+	"\bquestion\"\x96\x04\n" +
 	"\x0fExplainResponse\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x10\n" +
 	"\x03sql\x18\x02 \x01(\tR\x03sql\x12L\n" +
@@ -2742,7 +2752,8 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\x0eestimated_rows\x18\b \x01(\x04R\restimatedRows\x12)\n" +
 	"\x06actual\x18\t \x01(\v2\x11.penstock.v1.CostR\x06actual\x125\n" +
 	"\factual_route\x18\n" +
-	" \x01(\x0e2\x12.penstock.v1.RouteR\vactualRoute\x1a=\n" +
+	" \x01(\x0e2\x12.penstock.v1.RouteR\vactualRoute\x12\"\n" +
+	"\ractual_cpu_us\x18\v \x01(\x04R\vactualCpuUs\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +

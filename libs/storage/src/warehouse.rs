@@ -4,6 +4,7 @@
 //! [`Warehouse::insert`] sends them as one block under a token. Reading: [`Warehouse::select`] streams a result
 //! as [`Cell`]s. The tables' DDL stands in [`schema`] alone.
 
+pub mod analyze;
 mod backup;
 mod blocks;
 mod cell;

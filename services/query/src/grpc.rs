@@ -178,11 +178,16 @@ impl QueryService for Grpc {
         let asked = words.and_then(|words| words.at(self.engine.now_ms())).map_err(|e| to_status(&e))?;
         let plan = self.engine.seal(&asked, &caller).await.map_err(|e| to_status(&e))?;
         let chosen = self.engine.choose(&plan, &caller).await.map_err(|e| to_status(&e))?;
+        let statement = analyze.then(|| chosen.statement.clone());
         let mut explained = explain(&plan, chosen);
-        if analyze {
+        if let Some(statement) = statement {
             let answer = self.engine.answer(&asked, &caller).await.map_err(|e| to_status(&e))?;
             let info = answer.info.unwrap_or_default();
             (explained.actual_route, explained.actual) = (info.route, info.cost);
+            if info.route() != v1::Route::Cache {
+                let worked = self.engine.worked(&plan, statement, &caller).await.map_err(|e| to_status(&e))?;
+                explained.actual_cpu_us = worked.unwrap_or_default().as_micros() as u64;
+            }
         }
         Ok(Response::new(explained))
     }

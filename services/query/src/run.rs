@@ -14,12 +14,15 @@ use std::{
 };
 
 use api::v1;
-use formula::SealedPlan;
+use formula::{SealedPlan, Statement};
 use futures::{Stream, stream};
 use mesh::{context::CallContext, exemplar, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
 use parking_lot::Mutex;
-use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
+use storage::{
+    Apps, Audit, Cache, Warehouse,
+    warehouse::{ReadCost, analyze},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -333,7 +336,9 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let (statement, extent) = (plan.compile()?, Extent::of(&times, self.now_ms()));
-        let work = Work { plan, statement, extent, by_states: None, class, max_execution_ms, until: None, traceparent };
+        let (by_states, until, is_analyzed) = (None, None, false);
+        let work =
+            Work { plan, statement, extent, by_states, class, max_execution_ms, until, traceparent, is_analyzed };
         self.run_once(work, fresh, frontier).await
     }
 
@@ -426,6 +431,7 @@ impl Engine {
             max_execution_ms: self.options.max_execution_ms,
             until: None,
             traceparent: caller.traceparent.clone(),
+            is_analyzed: false,
         })
     }
 
@@ -439,7 +445,36 @@ impl Engine {
         let plan = times.map_or_else(|| plan.clone(), |times| plan.over(times));
         let (statement, traceparent) = (plan.compile()?, caller.traceparent.clone());
         let (class, max_execution_ms) = (caller.class, self.options.max_execution_ms);
-        Ok(Work { plan, statement, extent, by_states: None, class, max_execution_ms, until: None, traceparent })
+        let (by_states, until, is_analyzed) = (None, None, false);
+        Ok(Work { plan, statement, extent, by_states, class, max_execution_ms, until, traceparent, is_analyzed })
+    }
+
+    /// How long the warehouse's threads work at a statement of the plan, which runs in its turn for that; `None` if it doesn't tell.
+    pub(crate) async fn worked(
+        &self,
+        plan: &SealedPlan,
+        statement: Statement,
+        caller: &Caller,
+    ) -> Result<Option<Duration>, Error> {
+        // The engine can't tell how others worked.
+        if self.warehouse.shard_count() > 1 {
+            return Ok(None);
+        }
+        let (fresh, _) = self.freshness.ready(None, &caller.options, None).await?;
+        let frontier = Frontier::new(fresh.at, fresh.reached.clone());
+        let work = self.work_without_states(plan, None, caller)?;
+        let work = Work { statement, until: caller.deadline, is_analyzed: true, ..work };
+        let mut running = self.run(work, fresh, &frontier, Instant::now()).await?;
+        let mut all = Some(Duration::ZERO);
+        loop {
+            match running.next().await {
+                Ok(Some(told)) => all = all.zip(analyze::worked(&told)).map(|(all, more)| all + more),
+                Ok(None) => return Ok(all),
+                // An older server doesn't know the statement.
+                Err(error) if error.code == ErrorCode::Internal => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The work of an export, whose readers may be slow.

@@ -79,6 +79,7 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     assert_eq!(analyzed["actual"]["read_rows"].as_u64(), Some(ROWS as u64), "{analyzed}");
     assert!(analyzed["actual"]["elapsed_us"].as_u64() > Some(0), "{analyzed}");
     assert_eq!(analyzed["actual_route"], "ROUTE_RAW");
+    assert!(analyzed["actual_cpu_us"].as_u64() > Some(0), "{analyzed}");
 
     let (status, answer) = sql(&house, "SELECT SUM(n) FROM events", json!({"priority": 9})).await;
     assert_eq!(status, 400, "{answer}");

@@ -7,7 +7,7 @@ use formula::{SealedPlan, Statement};
 use futures::poll;
 use mesh::trace;
 use model::{Error, Priority};
-use storage::warehouse::{QuerySettings, ReadCost, RowBlock, RowStream};
+use storage::warehouse::{QuerySettings, ReadCost, RowBlock, RowStream, analyze};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
@@ -33,6 +33,8 @@ pub(crate) struct Work {
     /// When the one caller whom it is for stops waiting. What is shared ends when nobody waits for it.
     pub(super) until: Option<Instant>,
     pub(super) traceparent: Option<String>,
+    /// Whether it is asked how it goes, instead of its rows.
+    pub(super) is_analyzed: bool,
 }
 
 impl Work {
@@ -103,7 +105,11 @@ impl Engine {
         };
         debug!(query_id = %settings.query_id, %tenant, app = %work.plan.app(), "query");
         let params: Vec<_> = work.statement.params().iter().map(|p| (p.name.as_str(), p.value.clone())).collect();
-        let rows = self.warehouse.select(work.statement.text(), &params, &settings)?;
+        let text = work.statement.text();
+        let rows = match work.is_analyzed {
+            true => self.warehouse.select(&analyze::analyzing(text), &params, &settings)?,
+            false => self.warehouse.select(text, &params, &settings)?,
+        };
         spending.start();
         let (breaker, estimates) = (self.breaker.clone(), Arc::clone(&self.estimates));
         Ok(Running { work, rows, span, fresh, started, queued, breaker, estimates, leave, spending })
@@ -134,6 +140,10 @@ impl Running {
         let Some(read) = self.rows.cost() else { return };
         self.leave.read(read.bytes);
         self.spending.read(read.bytes);
+        // What the server tells of one that is analyzed isn't all that it read.
+        if self.work.is_analyzed {
+            return;
+        }
         self.estimates.learn(place(&self.work.plan, self.route()), self.work.extent, read);
     }
 

@@ -30,7 +30,7 @@ export function Explained({ plan }: { plan: ExplainResponse }) {
         )}
         <h2>Expected to read</h2>
         <p>{readOf(plan.estimatedRows, plan.estimatedBytes)}</p>
-        {plan.actual && <Actual cost={plan.actual} route={ROUTES[plan.actualRoute]} />}
+        {plan.actual && <Actual cost={plan.actual} cpuUs={Number(plan.actualCpuUs)} route={ROUTES[plan.actualRoute]} />}
         <h2>Warehouse SQL</h2>
         {/* A region that scrolls must be within the keyboard's reach. */}
         {/* biome-ignore lint/a11y/noNoninteractiveTabindex: see above */}
@@ -48,12 +48,13 @@ export function Explained({ plan }: { plan: ExplainResponse }) {
   );
 }
 
-function Actual({ cost, route }: { cost: Cost; route: string }) {
+function Actual({ cost, cpuUs, route }: { cost: Cost; cpuUs: number; route: string }) {
   return (
     <>
       <h2>Took</h2>
       <p>
         {milliseconds(Number(cost.elapsedUs))}, from {route}; it read {readOf(cost.readRows, cost.readBytes)}
+        {cpuUs > 0 && ` in ${milliseconds(cpuUs)} of CPU`}
       </p>
     </>
   );

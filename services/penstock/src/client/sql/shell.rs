@@ -267,7 +267,9 @@ impl Session {
         if let Some(cost) = &plan.actual {
             let took = Duration::from_micros(cost.elapsed_us);
             let (route, rows, bytes) = (name(plan.actual_route()), cost.read_rows, cost.read_bytes);
-            lines.push(format!("actual rows: {rows}, bytes: {bytes}, time: {took:.1?}, from {route}"));
+            let worked = Duration::from_micros(plan.actual_cpu_us);
+            let cpu = if worked.is_zero() { String::new() } else { format!(", CPU: {worked:.1?}") };
+            lines.push(format!("actual rows: {rows}, bytes: {bytes}, time: {took:.1?}{cpu}, from {route}"));
         }
         self.say(&link::json_of("ExplainResponse", &plan), &lines.join("\n"), out)
     }
