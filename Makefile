@@ -34,7 +34,7 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 test: test-build ## Run every test, on the real engine, with real clients and a real browser
 	deploy/docs/spoken.py target/debug/penstock
 	deploy/docs/settings.py check target/debug/penstock
-	$(call beside,test-beside) RUST_TEST_THREADS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) cargo test --workspace --locked --test e2e -- --skip alone::; wait $$beside
+	$(call beside,test-beside) RUST_TEST_THREADS=$$(getconf _NPROCESSORS_ONLN) cargo test --workspace --locked --test e2e -- --skip alone::; wait $$beside
 
 test-build: console # and fetch what they use
 	$(call beside,engine backends clients chromium) cargo test --workspace --locked --no-run $(TARGETS); wait $$beside
@@ -52,7 +52,7 @@ fuzz: engine ## Send a million mutated requests in five minutes, or for PENSTOCK
 
 .PHONY: lint checks
 lint: console ## Check format, lints, contracts, dependencies, the console's types, what deploy has, the chart, the documentation's links, and the clients' comments and packages
-	$(call beside,checks docs packages) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
+	$(call beside,checks deny docs packages) cargo clippy --workspace --all-targets --locked -- -D warnings; wait $$beside
 	$(MAKE) chart
 
 .PHONY: chart
@@ -61,12 +61,11 @@ chart: deploy-lint
 	cargo build --locked -p penstock
 	PENSTOCK=target/debug/penstock .tools/check/bin/python deploy/check/chart.py
 
-checks: buf console deny deploy-lint pages # what of lint a change has to pass beside the tests: all that doesn't compile
+checks: buf console deploy-lint pages # what of lint a change has to pass beside the tests: all that doesn't compile
 	cargo fmt --all --check
 	$(BUF) format --diff --exit-code
 	$(BUF) lint
 	deploy/tools/breaking.sh
-	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
 	deploy/check/features.py
 	deploy/tools/contents.py
 	deploy/docs/commands.py check
@@ -196,7 +195,8 @@ clients: stubs ## Build the client libraries as their users get them
 	@deploy/tools/clients.sh
 buf: ## Fetch buf, the contracts' tool and a gRPC client
 	@deploy/tools/buf.sh
-deny:
+deny: ## Check what may be depended on, and under which licences
 	@deploy/tools/deny.sh
+	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
 cyclonedx:
 	@deploy/tools/cyclonedx.sh

@@ -1,7 +1,9 @@
 //! The web console in a real browser: what people see, and that everybody can. The stories themselves are in `services/console/browser`.
+//!
+//! `PENSTOCK_SCREENSHOTS`: a directory for pictures of all that they show, for people to look at. Default: none are taken.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -18,7 +20,7 @@ pub async fn told(house: &House, story: &str, with: &[(&str, &str)]) -> Value {
     assert!(console.join("node_modules/playwright-core").exists(), "the console isn't built: run `make console`");
     let mut command = tokio::process::Command::from(Command::new("node"));
     command.arg(console.join("browser").join(format!("{story}.mjs"))).envs(with.iter().copied());
-    command.env("PENSTOCK_ADDRESS", &house.address).env("CHROMIUM", chromium()).env("SCREENSHOTS", screenshots());
+    command.env("PENSTOCK_ADDRESS", &house.address).env("CHROMIUM", chromium());
     command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let output =
         timeout(2 * PATIENCE, command.output()).await.unwrap_or_else(|_| panic!("{story} does not end")).unwrap();
@@ -35,13 +37,6 @@ fn chromium() -> String {
         Command::new(Path::new(ROOT).join("deploy/tools/chromium.sh")).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "there is no browser: run `make chromium`");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// Where pictures are left for people to look at.
-fn screenshots() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
 }
 
 /// Eight sales, and a refund that isn't one.
