@@ -120,7 +120,14 @@ mod tests {
                 }
             }
             drop(held);
-            match (waits.await, is_kept) {
+            let mut outcome = waits.await;
+            // A cache that is too slow has nothing, and on a busy machine it may be.
+            for _ in 0..20 {
+                if is_kept && matches!(outcome, Outcome::Here(_)) {
+                    outcome = second.claim(&work, &keys).await;
+                }
+            }
+            match (outcome, is_kept) {
                 (Outcome::Here(Some(_)), false) => {}
                 (Outcome::Elsewhere(rows), true) => assert_eq!(rows, [row(0), row(1)]),
                 _ => panic!("kept: {is_kept}"),
