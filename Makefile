@@ -151,6 +151,7 @@ bench-console: engine console chromium ## Measure the console: how soon it opens
 .PHONY: verify
 verify: lint test bench bench-console deploy-check docs-check ## Everything, with what takes too long for CI
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
+	PENSTOCK_FLIGHTS=12 cargo test --locked -p penstock --test e2e oracle::flights
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 	PENSTOCK_KILLS=30 cargo test --locked -p penstock --test e2e disk
