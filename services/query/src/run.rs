@@ -1,5 +1,6 @@
 //! A sealed plan into an answer.
 
+mod analyzed;
 mod computed;
 mod statement;
 
@@ -14,15 +15,12 @@ use std::{
 };
 
 use api::v1;
-use formula::{SealedPlan, Statement};
+use formula::SealedPlan;
 use futures::{Stream, stream};
 use mesh::{context::CallContext, exemplar, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
 use parking_lot::Mutex;
-use storage::{
-    Apps, Audit, Cache, Warehouse,
-    warehouse::{ReadCost, analyze},
-};
+use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -447,34 +445,6 @@ impl Engine {
         let (class, max_execution_ms) = (caller.class, self.options.max_execution_ms);
         let (by_states, until, is_analyzed) = (None, None, false);
         Ok(Work { plan, statement, extent, by_states, class, max_execution_ms, until, traceparent, is_analyzed })
-    }
-
-    /// How long the warehouse's threads work at a statement of the plan, which runs in its turn for that; `None` if it doesn't tell.
-    pub(crate) async fn worked(
-        &self,
-        plan: &SealedPlan,
-        statement: Statement,
-        caller: &Caller,
-    ) -> Result<Option<Duration>, Error> {
-        // The engine can't tell how others worked.
-        if self.warehouse.shard_count() > 1 {
-            return Ok(None);
-        }
-        let (fresh, _) = self.freshness.ready(None, &caller.options, None).await?;
-        let frontier = Frontier::new(fresh.at, fresh.reached.clone());
-        let work = self.work_without_states(plan, None, caller)?;
-        let work = Work { statement, until: caller.deadline, is_analyzed: true, ..work };
-        let mut running = self.run(work, fresh, &frontier, Instant::now()).await?;
-        let mut all = Some(Duration::ZERO);
-        loop {
-            match running.next().await {
-                Ok(Some(told)) => all = all.zip(analyze::worked(&told)).map(|(all, more)| all + more),
-                Ok(None) => return Ok(all),
-                // An older server doesn't know the statement.
-                Err(error) if error.code == ErrorCode::Internal => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// The work of an export, whose readers may be slow.
