@@ -31,7 +31,8 @@ stack-down: ## Stop the cluster that `make stack` started; its data stays
 	deploy/stand/stack.sh down .penstock/stack
 
 .PHONY: test test-build test-beside
-test: test-build ## Run every test, on the real engine, with real clients and a real browser
+test test-beside: export TMPDIR = $(shell deploy/tools/scratch.sh)
+test: test-build ## Run every test but those of minutes, on the real engine, with real clients and a real browser
 	deploy/docs/spoken.py target/debug/penstock
 	deploy/docs/settings.py check target/debug/penstock
 	$(call beside,test-beside) RUST_TEST_THREADS=$$(getconf _NPROCESSORS_ONLN) cargo test --workspace --locked --test e2e -- --skip alone::; wait $$beside
@@ -150,9 +151,11 @@ bench-console: engine console chromium ## Measure the console: how soon it opens
 
 .PHONY: verify
 verify: lint test bench bench-console deploy-check docs-check ## Everything, with what takes too long for CI
+	cargo test --locked -p penstock --test e2e -- --ignored --test-threads 1
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
 	PENSTOCK_FLIGHTS=12 cargo test --locked -p penstock --test e2e oracle::flights
 	PENSTOCK_CANARIES=100000 cargo test --locked -p penstock --test e2e canary
+	PENSTOCK_ROWS=1000000 cargo test --locked -p penstock --test e2e export
 	PENSTOCK_KILLS=200 cargo test --locked -p penstock --test e2e crash
 	PENSTOCK_KILLS=30 cargo test --locked -p penstock --test e2e disk
 	PENSTOCK_KILLS=100 PENSTOCK_BROKERS=3 cargo test --locked -p penstock --test e2e alone::faults

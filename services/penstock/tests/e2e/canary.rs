@@ -22,7 +22,7 @@ use crate::{
     clients::event,
     every::{Answer, Contracts},
     house::House,
-    load::seed,
+    load::{scale, seed},
 };
 
 const TENANTS: usize = 9;
@@ -86,7 +86,7 @@ async fn no_canary_flies_to_another_tenant() {
 }
 
 fn requests() -> usize {
-    std::env::var("PENSTOCK_CANARIES").map_or(3_000, |requests| requests.parse().unwrap())
+    scale("PENSTOCK_CANARIES", 1_500)
 }
 
 impl World {

@@ -24,7 +24,7 @@ async fn what_is_acknowledged_counts_once_through_kills_of_server_and_warehouse(
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut house = House::start().await;
-    let kills = load::kills(KILLS);
+    let kills = load::scale("PENSTOCK_KILLS", KILLS);
     // Each day of a batch is an insert of its own: so many where there is time for it.
     let mut load = Load::of_days(&house, seed, if kills > KILLS { 200 } else { 4 });
     for kill in 0..kills {

@@ -13,8 +13,8 @@ use crate::{
     load::{self, Load, seed},
 };
 
-const POWER_CUTS: usize = 5;
-const TIMES_FULL: usize = 3;
+const POWER_CUTS: usize = 3;
+const TIMES_FULL: usize = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_nothing_that_was_acknowledged() {
@@ -27,7 +27,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let disk = Disk::at(&house.data(), 4 << 30);
     house.launch().await;
     let mut load = Load::start(&house, seed);
-    let cuts = load::kills(POWER_CUTS);
+    let cuts = load::scale("PENSTOCK_KILLS", POWER_CUTS);
     for _ in 0..cuts {
         load.progress(random.random_range(20..150)).await;
         // Nothing is said to anyone after the cut.

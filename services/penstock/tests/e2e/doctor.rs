@@ -1,6 +1,10 @@
 //! `penstock doctor` where something is really broken: it names it, says what to do, and fails; and is content again once it is mended.
 
-use std::{collections::BTreeMap, process::Command, time::Instant};
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -69,6 +73,7 @@ async fn until(house: &House, key: &str, arguments: &[&str], holds: impl Fn(&Sai
             return said;
         }
         assert!(started.elapsed() < PATIENCE, "it never says so: {:?}", said.checks);
+        tokio::time::sleep(Duration::from_millis(200)).await; // a look costs more than what it waits for
     }
 }
 
@@ -147,7 +152,7 @@ mod alone {
                     return health;
                 }
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

@@ -375,6 +375,7 @@ mod alone {
 
     /// Of requests, events, and bytes that queries read: one rate over all processes, with Redis, without it, and with it again.
     #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "takes minutes: make verify"]
     async fn limits_hold_over_all_processes_with_redis_gone_and_back() {
         let stand = stand::alone().await;
         let keys = [

@@ -201,6 +201,7 @@ mod alone {
 
     /// Partitions in Kafka, and every role in processes of its own, each of which dies amid it.
     #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "takes minutes: make verify"]
     async fn a_topic_of_kafka_grows_whoever_dies() {
         let stand = stand::alone().await;
         let mut load = faults::load(&stand, seed());

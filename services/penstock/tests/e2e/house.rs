@@ -176,13 +176,10 @@ impl House {
 
     /// The warehouse's process id: the server's child.
     pub fn warehouse_pid(&self) -> Option<u32> {
-        let children = format!("/proc/{0}/task/{0}/children", self.pid());
-        let all = std::fs::read_to_string(children).ok()?;
-        let mut of_threads = all.split_whitespace().filter_map(|pid| pid.parse().ok());
-        of_threads.next().or_else(|| {
-            let output = Command::new("pgrep").args(["-P", &self.pid().to_string()]).output().ok()?;
-            String::from_utf8(output.stdout).ok()?.split_whitespace().next()?.parse().ok()
-        })
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+        // A child is its thread's; that may have ended between two looks.
+        let children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+        children.flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).next()
     }
 
     /// kill -9 of the warehouse process.

@@ -433,9 +433,9 @@ pub fn all_may_be_retried(books: &[Books]) {
     }
 }
 
-/// How often something is killed: as `PENSTOCK_KILLS` says, or so many times.
-pub fn kills(otherwise: usize) -> usize {
-    std::env::var("PENSTOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+/// How much a test takes on: as this variable of the environment says, or so much.
+pub fn scale(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap_or_else(|e| panic!("{variable}={text}: {e}")))
 }
 
 /// The seed of this run: `PENSTOCK_SEED`, or a random one. Printed, so that a failure can be run again.

@@ -24,7 +24,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use typed::Typed;
 
-use crate::{house::House, stand};
+use crate::{house::House, load::scale, stand};
 
 const APP: &str = "flights";
 /// By month.
@@ -38,7 +38,7 @@ type Rows = Vec<Vec<Cell>>;
 
 #[tokio::test]
 async fn flights_of_a_year_are_answered_as_by_another_engine() {
-    let months = std::env::var("PENSTOCK_FLIGHTS").map_or(3, |months| months.parse().unwrap());
+    let months = scale("PENSTOCK_FLIGHTS", 3);
     let house = House::start().await;
     Flights::sent_to(&house, months).await.are_answered_as_by_another_engine().await;
 }
@@ -47,6 +47,7 @@ mod alone {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "takes minutes: make verify"]
     async fn and_so_is_a_month_on_a_cluster() {
         let stand = stand::alone().await; // what others send would have to wait behind so many events
         // Each day of each partition is a part that the engine writes: a year would be twelve times as many.

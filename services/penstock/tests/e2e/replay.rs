@@ -319,6 +319,7 @@ mod alone {
 
     /// Exactly the offsets that are named, of a log in Kafka, while others send and look.
     #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "takes minutes: make verify"]
     async fn a_range_of_kafka_s_log_is_put_in_anew_and_nothing_beside_it() {
         let (stand, seed) = (stand::alone().await, seed());
         let key = stand.tenant("anew", APP, &["ingest", "query", "admin"]).await;

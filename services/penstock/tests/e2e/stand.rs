@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{house::House, trace::Collector};
+use crate::{house::House, load::scale, trace::Collector};
 
 /// A running stand. To its customers it is a house.
 pub struct Stand {
@@ -110,8 +110,8 @@ impl Stand {
 }
 
 /// How many brokers Kafka has: one, or `PENSTOCK_BROKERS`.
-pub fn brokers() -> u32 {
-    std::env::var("PENSTOCK_BROKERS").ok().map_or(1, |text| text.parse().unwrap())
+pub fn brokers() -> usize {
+    scale("PENSTOCK_BROKERS", 1)
 }
 
 fn root() -> PathBuf {

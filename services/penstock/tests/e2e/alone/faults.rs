@@ -62,7 +62,7 @@ async fn any_process_may_be_killed_at_any_time() {
     let (stand, seed) = (stand::alone().await, seed());
     let mut random = StdRng::seed_from_u64(seed);
     let mut load = load(&stand, seed);
-    let kills = load::kills(KILLS);
+    let kills = load::scale("PENSTOCK_KILLS", KILLS);
     for kill in 0..kills {
         if kill == kills / 2 {
             stand.forget_tokens().await;
