@@ -2407,7 +2407,10 @@ type DescribeResponse struct {
 	Apps []*DescribedApp `protobuf:"bytes,4,rep,name=apps,proto3" json:"apps,omitempty"`
 	// The properties of the app that was asked for, by name: one that was sent as several types is there once for each. They stand beside the
 	// fields that every event has: timestamp, received_at, event_id, event_type, user_id, app_id, country, user_plan.
-	Properties    []*DescribedProperty `protobuf:"bytes,5,rep,name=properties,proto3" json:"properties,omitempty"`
+	Properties []*DescribedProperty `protobuf:"bytes,5,rep,name=properties,proto3" json:"properties,omitempty"`
+	// How the product shows itself to whoever has this key: as an embed token's `branding` says, and what that doesn't set as the app has it that was
+	// asked for, its tenant, or the installation. Unset while that can't be read.
+	Branding      *Branding `protobuf:"bytes,6,opt,name=branding,proto3" json:"branding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2473,6 +2476,13 @@ func (x *DescribeResponse) GetApps() []*DescribedApp {
 func (x *DescribeResponse) GetProperties() []*DescribedProperty {
 	if x != nil {
 		return x.Properties
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetBranding() *Branding {
+	if x != nil {
+		return x.Branding
 	}
 	return nil
 }
@@ -2758,7 +2768,7 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\x0fDescribeRequest\x12\x15\n" +
-	"\x06app_id\x18\x01 \x01(\tR\x05appId\"\xd7\x01\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\"\x8a\x02\n" +
 	"\x10DescribeResponse\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12 \n" +
@@ -2766,7 +2776,8 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\x04apps\x18\x04 \x03(\v2\x19.penstock.v1.DescribedAppR\x04apps\x12>\n" +
 	"\n" +
 	"properties\x18\x05 \x03(\v2\x1e.penstock.v1.DescribedPropertyR\n" +
-	"properties\"e\n" +
+	"properties\x121\n" +
+	"\bbranding\x18\x06 \x01(\v2\x15.penstock.v1.BrandingR\bbranding\"e\n" +
 	"\fDescribedApp\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1b\n" +
@@ -2873,7 +2884,8 @@ var file_penstock_v1_query_proto_goTypes = []any{
 	(*Column)(nil),                // 45: penstock.v1.Column
 	(Route)(0),                    // 46: penstock.v1.Route
 	(*Cost)(nil),                  // 47: penstock.v1.Cost
-	(ColumnType)(0),               // 48: penstock.v1.ColumnType
+	(*Branding)(nil),              // 48: penstock.v1.Branding
+	(ColumnType)(0),               // 49: penstock.v1.ColumnType
 }
 var file_penstock_v1_query_proto_depIdxs = []int32{
 	36, // 0: penstock.v1.NamedFormula.filters:type_name -> penstock.v1.Filter
@@ -2931,28 +2943,29 @@ var file_penstock_v1_query_proto_depIdxs = []int32{
 	46, // 52: penstock.v1.ExplainResponse.actual_route:type_name -> penstock.v1.Route
 	33, // 53: penstock.v1.DescribeResponse.apps:type_name -> penstock.v1.DescribedApp
 	34, // 54: penstock.v1.DescribeResponse.properties:type_name -> penstock.v1.DescribedProperty
-	48, // 55: penstock.v1.DescribedProperty.type:type_name -> penstock.v1.ColumnType
-	14, // 56: penstock.v1.QueryService.Query:input_type -> penstock.v1.QueryRequest
-	16, // 57: penstock.v1.QueryService.QueryStream:input_type -> penstock.v1.QueryStreamRequest
-	18, // 58: penstock.v1.QueryService.Sql:input_type -> penstock.v1.SqlRequest
-	20, // 59: penstock.v1.QueryService.SqlStream:input_type -> penstock.v1.SqlStreamRequest
-	22, // 60: penstock.v1.QueryService.Subscribe:input_type -> penstock.v1.SubscribeRequest
-	27, // 61: penstock.v1.QueryService.Export:input_type -> penstock.v1.ExportRequest
-	29, // 62: penstock.v1.QueryService.Explain:input_type -> penstock.v1.ExplainRequest
-	31, // 63: penstock.v1.QueryService.Describe:input_type -> penstock.v1.DescribeRequest
-	15, // 64: penstock.v1.QueryService.Query:output_type -> penstock.v1.QueryResponse
-	17, // 65: penstock.v1.QueryService.QueryStream:output_type -> penstock.v1.QueryStreamResponse
-	19, // 66: penstock.v1.QueryService.Sql:output_type -> penstock.v1.SqlResponse
-	21, // 67: penstock.v1.QueryService.SqlStream:output_type -> penstock.v1.SqlStreamResponse
-	23, // 68: penstock.v1.QueryService.Subscribe:output_type -> penstock.v1.SubscribeResponse
-	28, // 69: penstock.v1.QueryService.Export:output_type -> penstock.v1.ExportResponse
-	30, // 70: penstock.v1.QueryService.Explain:output_type -> penstock.v1.ExplainResponse
-	32, // 71: penstock.v1.QueryService.Describe:output_type -> penstock.v1.DescribeResponse
-	64, // [64:72] is the sub-list for method output_type
-	56, // [56:64] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	48, // 55: penstock.v1.DescribeResponse.branding:type_name -> penstock.v1.Branding
+	49, // 56: penstock.v1.DescribedProperty.type:type_name -> penstock.v1.ColumnType
+	14, // 57: penstock.v1.QueryService.Query:input_type -> penstock.v1.QueryRequest
+	16, // 58: penstock.v1.QueryService.QueryStream:input_type -> penstock.v1.QueryStreamRequest
+	18, // 59: penstock.v1.QueryService.Sql:input_type -> penstock.v1.SqlRequest
+	20, // 60: penstock.v1.QueryService.SqlStream:input_type -> penstock.v1.SqlStreamRequest
+	22, // 61: penstock.v1.QueryService.Subscribe:input_type -> penstock.v1.SubscribeRequest
+	27, // 62: penstock.v1.QueryService.Export:input_type -> penstock.v1.ExportRequest
+	29, // 63: penstock.v1.QueryService.Explain:input_type -> penstock.v1.ExplainRequest
+	31, // 64: penstock.v1.QueryService.Describe:input_type -> penstock.v1.DescribeRequest
+	15, // 65: penstock.v1.QueryService.Query:output_type -> penstock.v1.QueryResponse
+	17, // 66: penstock.v1.QueryService.QueryStream:output_type -> penstock.v1.QueryStreamResponse
+	19, // 67: penstock.v1.QueryService.Sql:output_type -> penstock.v1.SqlResponse
+	21, // 68: penstock.v1.QueryService.SqlStream:output_type -> penstock.v1.SqlStreamResponse
+	23, // 69: penstock.v1.QueryService.Subscribe:output_type -> penstock.v1.SubscribeResponse
+	28, // 70: penstock.v1.QueryService.Export:output_type -> penstock.v1.ExportResponse
+	30, // 71: penstock.v1.QueryService.Explain:output_type -> penstock.v1.ExplainResponse
+	32, // 72: penstock.v1.QueryService.Describe:output_type -> penstock.v1.DescribeResponse
+	65, // [65:73] is the sub-list for method output_type
+	57, // [57:65] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_query_proto_init() }

@@ -28,7 +28,7 @@ pub use event::{identity_hash, partition_of};
 pub use ids::{AppId, IdError, TenantId};
 pub use key::{Environment, KeyKind, KeyText};
 pub use metric::{FilterOp, Metric, MetricFilter};
-pub use network::{Network, NetworkError};
+pub use network::{Network, NetworkError, is_host};
 pub use position::{Incarnation, Offset, PartitionId, Position};
 pub use schema::{AppSchema, NUMBER_SLOTS, Property, Slot, TEXT_SLOTS, push_map_key};
 pub use scope::{AppSet, Evaluates, Permission, Permissions, Priority, ReadFilter, Scope};

@@ -89,6 +89,16 @@ impl From<Network> for String {
     }
 }
 
+/// Whether it is the name of a host: labels of letters, digits and hyphens, the last of which is no number, as an address would have it.
+pub fn is_host(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or("");
+    text.len() <= 253 && text.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

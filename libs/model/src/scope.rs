@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{AppId, TenantId};
+use crate::{AppId, Branding, TenantId};
 
 /// What a caller may reach. It comes from the key alone, never from a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Scope {
     /// The IANA time zone in which days begin where a question names none; the app's if it isn't there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// How the product shows itself, where it isn't as the app has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branding: Option<Box<Branding>>,
 }
 
 /// Which metrics may be evaluated, and how.
@@ -66,6 +69,7 @@ impl Scope {
             evaluates: None,
             dashboards: None,
             time_zone: None,
+            branding: None,
         }
     }
 

@@ -61,16 +61,6 @@ fn is_origin(text: &str) -> bool {
     of_scheme("https://", 443).or_else(|| of_scheme("http://", 80)).unwrap_or(false)
 }
 
-/// Whether it is the name of a host: labels of letters, digits and hyphens, the last of which is no number, as an address would have it.
-pub(crate) fn is_host(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    let last = text.rsplit('.').next().unwrap_or("");
-    text.len() <= 253 && text.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
-}
-
 /// The id of a user, as ingest takes it.
 pub(crate) fn user_id(field: &str, given: String) -> Result<String, Error> {
     let fault = |rule, what: String| Err(Error::invalid(field, rule, what));

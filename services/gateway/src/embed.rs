@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
-use model::{AppId, AppSet, Error, ErrorCode, Evaluates, KeyKind, Permission, Priority, ReadFilter, Scope};
+use model::{AppId, AppSet, Branding, Error, ErrorCode, Evaluates, KeyKind, Permission, Priority, ReadFilter, Scope};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::{
     Deserialize,
@@ -54,6 +54,7 @@ struct Claims {
     #[serde(default)]
     dashboards: Vec<String>,
     time_zone: Option<String>,
+    branding: Option<serde_json::Value>,
     priority: Option<Priority>,
     calls_per_second: Option<u64>,
     origins: Option<Vec<String>>,
@@ -162,7 +163,7 @@ fn claims(text: &str) -> Result<Claims, Error> {
     serde_json::from_slice(&bytes).map_err(|error| {
         refused(&format!(
             "has claims that can't be read: {error}; they are `exp`, `filters` (an object of properties and their values, empty for no filter), and \
-             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards`, `time_zone`, `priority`, `origins` and, beside `sub`, `calls_per_second`"
+             perhaps `nbf`, `apps`, `metrics`, `dimensions`, `dashboards`, `time_zone`, `branding`, `priority`, `origins` and, beside `sub`, `calls_per_second`"
         ))
     })
 }
@@ -185,6 +186,20 @@ fn origins(claims: &Claims) -> Result<Vec<String>, Error> {
     match origins.len() {
         1..=MOST_ORIGINS => Ok(origins.clone()),
         _ => Err(refused("has no origin in `origins`, or more than 32: leave it out for all that its key allows")),
+    }
+}
+
+/// How its customer is shown the product. A word that isn't known is refused, as a claim is.
+fn branding(claim: serde_json::Value) -> Result<Branding, Error> {
+    let read: Branding = serde_json::from_value(claim.clone())
+        .map_err(|error| refused(&format!("has a `branding` that can't be read: {error}")))?;
+    if serde_json::to_value(&read).ok().as_ref() != Some(&claim) {
+        return Err(refused("has a `branding` with a word that isn't known: it has those of SetBranding's"));
+    }
+    let faults = read.check().err().map(|error| error.violations).unwrap_or_default();
+    match faults.first() {
+        Some(fault) => Err(refused(&format!("has a `{}` that {}", fault.field, fault.description))),
+        None => Ok(read),
     }
 }
 
@@ -220,6 +235,7 @@ fn narrowed(of: &Scope, claims: Claims) -> Result<Scope, Error> {
     scope.priority = of.priority.max(claims.priority.unwrap_or_default());
     // Whether there is such a zone, the question finds out.
     scope.time_zone = claims.time_zone;
+    scope.branding = claims.branding.map(branding).transpose()?.map(Box::new);
     if claims.metrics.is_some() || claims.dimensions.is_some() {
         scope.evaluates = Some(Evaluates { metrics: claims.metrics, dimensions: claims.dimensions });
     }

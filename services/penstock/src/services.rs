@@ -94,6 +94,7 @@ impl Services {
                 directory: Arc::clone(meta) as _,
                 name: stores.writer.clone(),
                 audit: Arc::clone(meta) as _,
+                brandings: Arc::clone(meta) as _,
                 states: Arc::clone(meta) as _,
                 topic,
                 partitions,

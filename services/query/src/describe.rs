@@ -2,13 +2,20 @@
 
 use api::{convert, v1};
 use mesh::context::CallContext;
-use model::{Error, ErrorCode, Permission, PropertyKind};
-use storage::{App, Apps};
+use model::{AppId, Branding, Error, ErrorCode, Permission, PropertyKind, Scope};
+use storage::{App, Brandings};
+use tracing::warn;
 
-/// The key's permissions and apps, and the properties of the one that is named, or that it reaches alone.
-pub(crate) async fn describe(app_id: &str, context: &CallContext, apps: &Apps) -> Result<v1::DescribeResponse, Error> {
+use crate::run::Engine;
+
+/// The key's permissions and apps, and of the one that is named, or that it reaches alone, the properties and the branding.
+pub(crate) async fn describe(
+    app_id: &str,
+    context: &CallContext,
+    engine: &Engine,
+) -> Result<v1::DescribeResponse, Error> {
     context.require(Permission::Query)?;
-    let scope = &context.scope;
+    let (scope, apps) = (&context.scope, &engine.apps);
     let app = match app_id {
         "" => scope.apps.single().cloned(),
         named => Some(convert::app_from_wire("app_id", named)?),
@@ -32,7 +39,20 @@ pub(crate) async fn describe(app_id: &str, context: &CallContext, apps: &Apps) -
         permissions: scope.permissions.iter().map(|permission| permission.name().to_owned()).collect(),
         apps: reached.map(|app| described(app, scope.time_zone.as_deref())).collect(),
         properties,
+        branding: branding(scope, app.as_ref(), &*engine.brandings).await.map(Into::into),
     })
+}
+
+/// What isn't set for whom the token is made is as the app has it, or its tenant, or the installation. It is no reason not to answer.
+async fn branding(scope: &Scope, app: Option<&AppId>, brandings: &dyn Brandings) -> Option<Branding> {
+    let of_token = scope.branding.as_deref().cloned().unwrap_or_default();
+    match brandings.branding(Some(&scope.tenant), app).await {
+        Ok(wider) => Some(of_token.within(&wider.effective)),
+        Err(error) => {
+            warn!(%error, "what is shown is told without its branding");
+            None
+        }
+    }
 }
 
 fn described(App { id, display_name, time_zone, .. }: App, of_token: Option<&str>) -> v1::DescribedApp {

@@ -194,7 +194,7 @@ impl QueryService for Grpc {
 
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let context = context::of_grpc(&request)?;
-        let described = describe(&request.get_ref().app_id, &context, &self.engine.apps).await;
+        let described = describe(&request.get_ref().app_id, &context, &self.engine).await;
         described.map(Response::new).map_err(|e| to_status(&e))
     }
 }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use mesh::{HttpService, context::RequireContext, signed::SigningKey, trace, transcode::Transcoder};
 use serde::{Deserialize, Serialize};
-use storage::{Apps, Audit, Cache, Directory, Ledger, Topic, Warehouse};
+use storage::{Apps, Audit, Brandings, Cache, Directory, Ledger, Topic, Warehouse};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, util::BoxCloneSyncService};
 
@@ -163,6 +163,8 @@ pub struct Parts {
     pub name: String,
     /// Where exports are noted.
     pub audit: Arc<dyn Audit>,
+    /// How the product shows itself.
+    pub brandings: Arc<dyn Brandings>,
     /// Which states of aggregates are kept.
     pub states: Arc<dyn storage::States>,
     /// The log that positions refer to.

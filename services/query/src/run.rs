@@ -20,7 +20,7 @@ use futures::{Stream, stream};
 use mesh::{context::CallContext, exemplar, limits::Limits};
 use model::{Act, Error, ErrorCode, Position, Priority};
 use parking_lot::Mutex;
-use storage::{Apps, Audit, Cache, Warehouse, warehouse::ReadCost};
+use storage::{Apps, Audit, Brandings, Cache, Warehouse, warehouse::ReadCost};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -62,6 +62,7 @@ const SECOND_MS: i64 = 1_000;
 pub(crate) struct Engine {
     pub(crate) apps: Arc<Apps>,
     pub(crate) audit: Arc<dyn Audit>,
+    pub(crate) brandings: Arc<dyn Brandings>,
     warehouse: Warehouse,
     breaker: Breaker,
     pub(crate) cache: Arc<dyn Cache>,
@@ -109,6 +110,7 @@ impl Engine {
             directory,
             name,
             audit,
+            brandings,
             states,
             topic,
             partitions,
@@ -144,6 +146,7 @@ impl Engine {
         Arc::new(Self {
             apps,
             audit,
+            brandings,
             warehouse,
             breaker,
             cache,

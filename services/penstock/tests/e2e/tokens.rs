@@ -240,6 +240,37 @@ async fn a_token_reads_the_dashboards_that_it_names() {
     assert_eq!(read(&elsewhere, "sales").await.0, 403);
 }
 
+/// The product's look is inherited from the installation over the tenant and the app to a customer.
+#[tokio::test]
+async fn a_customer_is_shown_the_product_as_its_token_says_and_else_as_its_app_has_it() {
+    let portal = Portal::open().await;
+    let (house, (kid, signer)) = (&portal.house, &portal.ed);
+    let url = |path: &str| format!("http://{}{path}", house.address);
+    let app = json!({"tenant_id": "host", "app_id": APP});
+    for (place, branding) in [
+        (json!({}), json!({"docs_url": "https://house.example/", "product_name": "House"})),
+        (json!({"tenant_id": "host"}), json!({"product_name": "Host", "primary_color": "#112233"})),
+        (app, json!({"primary_color": "#445566", "logo_url": "https://host.example/portal.svg"})),
+    ] {
+        let mut body = place;
+        body["branding"] = branding;
+        let put = house.http.put(url("/v1/branding")).bearer_auth(house.operator_key()).json(&body);
+        assert_eq!(put.send().await.unwrap().status(), 200);
+    }
+    let shown = async |key: &str| {
+        let answer = house.http.get(url("/v1/describe")).bearer_auth(key).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json::<Value>().await.unwrap()["branding"].clone()
+    };
+    let mut of_app = json!({"product_name": "Host", "primary_color": "#445566", "logo_url": "https://host.example/portal.svg",
+        "docs_url": "https://house.example/"});
+    assert_eq!(shown(&portal.whole).await, of_app);
+    assert_eq!(shown(&signer.token(kid, claims(json!({})))).await, of_app);
+    let of_ann = json!({"product_name": "Ann's numbers", "logo_url": "https://ann.example/logo.png"});
+    of_app.as_object_mut().unwrap().extend(of_ann.as_object().unwrap().clone());
+    assert_eq!(shown(&signer.token(kid, claims(json!({"branding": of_ann})))).await, of_app);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_has_no_more_calls_and_no_more_urgent_ones_than_its_tokens_say() {
     let portal = Portal::open().await;
@@ -352,6 +383,8 @@ async fn nothing_gets_in_that_the_tenant_did_not_sign() {
         (pair.token(ed, claims(json!({"calls_per_second": 5}))), "a bound for nobody"),
         (pair.token(ed, claims(json!({"calls_per_second": 5, "sub": {"id": 1}}))), "a bound for what is no id"),
         (pair.token(ed, claims(json!({"calls_per_second": 0, "sub": "u1"}))), "a bound that lets nothing in"),
+        (pair.token(ed, claims(json!({"branding": {"product": "Ann"}}))), "a branding's word that is misspelt"),
+        (pair.token(ed, claims(json!({"branding": {"logo_url": "javascript:alert(1)"}}))), "a script for a logo"),
         (pair.token(ed, claims(json!({"origins": []}))), "pages of nobody"),
         (pair.token(ed, claims(json!({"origins": "https://ann.example"}))), "origins that are no list"),
     ] {
