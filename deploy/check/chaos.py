@@ -167,6 +167,9 @@ class Users:
     def ask_on(self, client):
         """For all that was acknowledged, and for what there is, in turn. An answer has no less than that, no more than was sent, and nothing twice."""
         covered = False
+        # Before any event came, nobody knows the properties that it asks for.
+        while not self.tokens[client] and not self.over.is_set():
+            time.sleep(0.1)
         while not self.over.is_set():
             covered = not covered
             with self.lock:
