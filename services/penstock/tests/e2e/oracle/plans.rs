@@ -3,7 +3,7 @@
 //! - `PENSTOCK_PLANS`: how many plans there are.
 //! - `PENSTOCK_SEED`: what they and the events are made from; a random one otherwise. Every run prints it.
 //!
-//! With neither, there are 1,000, the same every time: no build fails for what it did not change. `make verify` draws others.
+//! With neither, there are 2,000, the same every time: no build fails for what it did not change. `make verify` draws others.
 
 mod data;
 mod expr;
@@ -29,7 +29,7 @@ use crate::{house::House, load::seed};
 
 const APP: &str = "made";
 /// How many plans there are.
-const PLANS: usize = 1_000;
+const PLANS: usize = 2_000;
 /// How many of them are asked at once.
 const AT_ONCE: usize = 4;
 /// How many are handed to the other engine at once.
