@@ -20,14 +20,18 @@ import (
 	v1 "penstock.test/polyglot/penstock/v1"
 )
 
+// again is what whoever is told to come again does: a retry counts no event twice, since each has an id.
+const again = `{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "1s", "maxBackoff": "10s",
+	"backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "DEADLINE_EXCEEDED"]}}]}`
+
 type object map[string]any
 
 func main() {
 	log.SetFlags(0)
-	connection, err := grpc.NewClient(os.Getenv("PENSTOCK_ADDRESS"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.NewClient(os.Getenv("PENSTOCK_ADDRESS"), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(again))
 	check(err)
 	defer connection.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+os.Getenv("PENSTOCK_KEY"))
 	app := os.Getenv("PENSTOCK_APP")

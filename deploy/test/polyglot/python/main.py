@@ -10,11 +10,20 @@ from grpc_status import rpc_status
 from penstock.v1 import common_pb2, ingest_pb2, ingest_pb2_grpc, metrics_pb2, metrics_pb2_grpc, query_pb2, query_pb2_grpc
 
 APP = os.environ["PENSTOCK_APP"]
-CALL = {"metadata": [("authorization", f"Bearer {os.environ['PENSTOCK_KEY']}")], "timeout": 60}
+CALL = {"metadata": [("authorization", f"Bearer {os.environ['PENSTOCK_KEY']}")], "timeout": 180}
+# What whoever is told to come again does: a retry counts no event twice, since each has an id.
+AGAIN = {
+    "maxAttempts": 5,
+    "initialBackoff": "1s",
+    "maxBackoff": "10s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE", "DEADLINE_EXCEEDED"],
+}
+CHANNEL = [("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": AGAIN}]}))]
 
 
 def main():
-    with grpc.insecure_channel(os.environ["PENSTOCK_ADDRESS"]) as channel:
+    with grpc.insecure_channel(os.environ["PENSTOCK_ADDRESS"], options=CHANNEL) as channel:
         ingest = ingest_pb2_grpc.IngestServiceStub(channel)
         query = query_pb2_grpc.QueryServiceStub(channel)
         metrics = metrics_pb2_grpc.MetricsServiceStub(channel)

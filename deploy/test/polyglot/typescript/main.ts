@@ -1,5 +1,6 @@
 // The polyglot story told by Protobuf-ES stubs on Connect's gRPC transport: see ../README.md.
 import { env } from "node:process";
+import { setTimeout } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -16,8 +17,20 @@ type Event = MessageInitShape<typeof EventSchema>;
 const appId = env["PENSTOCK_APP"] ?? "";
 const transport = createGrpcTransport({
   baseUrl: `http://${env["PENSTOCK_ADDRESS"]}`,
-  defaultTimeoutMs: 60_000,
+  defaultTimeoutMs: 180_000,
   interceptors: [
+    (next) => async (request) => {
+      for (let tries = 1; ; tries++) {
+        try {
+          return await next(request);
+        } catch (error) {
+          // Whoever is told to come again does: a retry counts no event twice, since each has an id.
+          const { code } = ConnectError.from(error);
+          if (request.stream || tries === 5 || !(code === Code.Unavailable || code === Code.DeadlineExceeded)) throw error;
+          await setTimeout(tries * 1000);
+        }
+      }
+    },
     (next) => (request) => {
       request.header.set("authorization", `Bearer ${env["PENSTOCK_KEY"]}`);
       return next(request);

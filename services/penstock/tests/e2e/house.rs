@@ -287,16 +287,33 @@ impl House {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// The rows of a SELECT, which must succeed, as plain values. Whoever is told that what the token covers isn't there yet asks again.
+    /// The rows of a SELECT, which must succeed, as plain values.
     pub async fn sql(&self, key: &str, sql: &str, position_token: &str) -> Vec<Vec<Value>> {
         let options = json!({"position_token": position_token, "max_wait_ms": 30_000});
+        rows(&self.answer(key, &json!({"sql": sql, "options": options})).await["result"])
+    }
+
+    /// The answer to a SELECT, which must succeed.
+    pub async fn answer(&self, key: &str, question: &Value) -> Value {
+        self.patient(key, "/v1/sql", question).await
+    }
+
+    /// Sends events, which must be taken: each with an id, so that none counts twice.
+    pub async fn publish(&self, key: &str, events: &[Value]) -> Value {
+        self.patient(key, "/v1/events", &json!(events)).await
+    }
+
+    /// A call of one who comes again when told so: a part is away for a moment, or what the token covers isn't there yet. On a machine that
+    /// stands still now and then, either may be.
+    async fn patient(&self, key: &str, path: &str, body: &Value) -> Value {
         let asked = Instant::now();
         loop {
-            let (status, body) = self.post(key, "/v1/sql", &json!({"sql": sql, "options": options})).await;
-            if status != 504 || asked.elapsed() > PATIENCE {
-                assert_eq!(status, 200, "{sql}: {body}");
-                return rows(&body["result"]);
+            let (status, answer) = self.post(key, path, body).await;
+            if ![503, 504].contains(&status) || asked.elapsed() > PATIENCE {
+                assert_eq!(status, 200, "{path} {body}: {answer}");
+                return answer;
             }
+            sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -43,25 +43,24 @@ impl<'a> Board<'a> {
     /// Sends an event of each user, so many ms ago.
     pub async fn send(&mut self, events: &[(i64, u32)]) {
         let now = now_ms();
-        let events: Vec<_> = events
+        let body: Vec<_> = events
             .iter()
             .map(|(ago, user)| {
                 let event_type = ["view", "buy"][*user as usize % 2];
-                json!({"event_type": event_type, "user_id": format!("u{user}"),
+                let id = format!("{:032x}", rand::random::<u128>());
+                json!({"event_id": id, "event_type": event_type, "user_id": format!("u{user}"),
                     "timestamp": instant(now - ago), "properties": {"x": (ago % 1_000) as f64 / 8.0}})
             })
             .collect();
-        let (status, answer) = self.house.post(&self.key, "/v1/events", &json!(events)).await;
-        let acknowledgement = &answer;
-        assert_eq!((status, acknowledgement["accepted"].as_u64()), (200, Some(events.len() as u64)), "{answer}");
+        let acknowledgement = self.house.publish(&self.key, &body).await;
+        assert_eq!(acknowledgement["accepted"].as_u64(), Some(events.len() as u64), "{acknowledgement}");
         self.token = acknowledgement["position_token"].as_str().unwrap().to_owned();
     }
 
     /// The rows, and where they came from.
     async fn ask(&self, sql: &str, zone: &str) -> (Vec<Vec<Value>>, String) {
         let options = json!({"position_token": self.token, "max_wait_ms": 30_000, "time_zone": zone});
-        let (status, answer) = self.house.post(&self.key, "/v1/sql", &json!({"sql": sql, "options": options})).await;
-        assert_eq!(status, 200, "{sql}: {answer}");
+        let answer = self.house.answer(&self.key, &json!({"sql": sql, "options": options})).await;
         (rows(&answer["result"]), answer["result"]["info"]["route"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -124,13 +123,24 @@ async fn a_dashboard_is_kept(house: &House) {
     assert_eq!(theirs.kept(sql).await, theirs.computed(sql, "").await);
     assert!(theirs.kept(sql).await.len() < before.len(), "each sees their own");
 
-    ours.send(&[(20 * HOUR_MS, 100), (20 * HOUR_MS, 100)]).await;
-    let (after, route) = ours.ask(sql, "").await;
-    assert_eq!(route, "ROUTE_CACHE", "the other hours are kept still");
-    assert_eq!(after, ours.computed(sql, "").await);
     let total = |rows: &[Vec<Value>]| rows.iter().map(|row| row[2].as_i64().unwrap()).sum::<i64>();
-    // A minute's worth of the window may have passed meanwhile, and with it the oldest event.
-    assert!((1..=2).contains(&(total(&after) - total(&before))), "{before:?}\n{after:?}");
+    for tries in 1.. {
+        let before = ours.kept(sql).await;
+        ours.send(&[(20 * HOUR_MS, 100), (20 * HOUR_MS, 100)]).await;
+        let (after, route) = ours.ask(sql, "").await;
+        assert_eq!(after, ours.computed(sql, "").await);
+        // A minute's worth of the window may have passed meanwhile, and with it the oldest event.
+        assert!((1..=2).contains(&(total(&after) - total(&before))), "{before:?}\n{after:?}");
+        if is_from_cache(&route, tries) {
+            break; // the other hours are kept still
+        }
+    }
+}
+
+/// A shared cache that answers too late is passed over, and with it the route: but not again and again.
+fn is_from_cache(route: &str, tries: u32) -> bool {
+    assert!(route == "ROUTE_CACHE" || tries < 5, "{tries} times it was computed, by {route}");
+    route == "ROUTE_CACHE"
 }
 
 /// Hours that have not ended are kept as long as nothing comes for the app.
@@ -172,14 +182,19 @@ async fn what_has_not_ended_is_kept(house: &House) {
     ];
     let total = |rows: &[Vec<Value>]| rows.iter().map(|row| row.last().unwrap().as_i64().unwrap()).sum::<i64>();
     for sql in &asked {
-        let kept = ours.kept(sql).await;
-        if !sql.ends_with("LIMIT 1") {
-            assert_eq!(kept, ours.computed(sql, "").await);
+        for tries in 1.. {
+            let kept = ours.kept(sql).await;
+            if !sql.ends_with("LIMIT 1") {
+                assert_eq!(kept, ours.computed(sql, "").await);
+            }
+            theirs.send(&[(0, 5)]).await;
+            theirs.ask(sql, "").await;
+            let (after, route) = ours.ask(sql, "").await;
+            assert_eq!(after, kept, "of others' events nothing is in it");
+            if is_from_cache(&route, tries) {
+                break;
+            }
         }
-        theirs.send(&[(0, 5)]).await;
-        theirs.ask(sql, "").await;
-        let (after, route) = ours.ask(sql, "").await;
-        assert_eq!((after, route.as_str()), (kept, "ROUTE_CACHE"), "of others' events nothing is in it");
     }
     // Of each kind of hour. What was acknowledged is in the next answer, kept or not.
     let mut expected = total(&ours.kept(&asked[0]).await);

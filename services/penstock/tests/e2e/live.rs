@@ -115,13 +115,26 @@ async fn send(house: &House, key: &str, types: &[&str]) -> String {
     let id = || format!("{:032x}", rand::random::<u128>());
     let events = types.iter().enumerate().map(|(i, of)| event(of, &id(), "u", &[("n", Kind::Integer(i as i64))]));
     let batch = PublishRequest { app_id: "shop".to_owned(), events: events.collect(), ..Default::default() };
-    client.publish(batch).await.unwrap().into_inner().acknowledgement.unwrap().position_token
+    let sent = Instant::now();
+    loop {
+        match client.publish(batch.clone()).await {
+            Ok(answer) => return answer.into_inner().acknowledgement.unwrap().position_token,
+            // Whoever is told to come again does, with the same ids.
+            Err(refused) => assert!(refused.code() == Code::Unavailable && sent.elapsed() < PATIENCE, "{refused}"),
+        }
+    }
 }
 
 async fn answered(client: &mut QueryServiceClient<Keyed>, text: &str, token: &str) -> Vec<Vec<u8>> {
     let options = ReadOptions { position_token: token.to_owned(), max_wait_ms: 30_000, ..ReadOptions::default() };
     let request = SqlRequest { sql: text.to_owned(), app_id: "shop".to_owned(), options: Some(options) };
-    sorted(client.sql(request).await.unwrap().into_inner().result.unwrap().rows.iter())
+    let asked = Instant::now();
+    loop {
+        match client.sql(request.clone()).await {
+            Ok(answer) => return sorted(answer.into_inner().result.unwrap().rows.iter()),
+            Err(late) => assert!(late.code() == Code::DeadlineExceeded && asked.elapsed() < PATIENCE, "{late}"),
+        }
+    }
 }
 
 const GROUPED: &str = "SELECT event_type, COUNT(*) AS c, SUM(n) AS s FROM events GROUP BY event_type";

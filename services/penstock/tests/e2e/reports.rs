@@ -32,10 +32,11 @@ fn every_minute(question: Value, webhook: &str) -> Value {
 }
 
 async fn send(house: &House, key: &str, events: usize) {
-    let events: Vec<_> =
-        (0..events).map(|i| json!({"app_id": "shop", "event_type": "sale", "user_id": format!("u{i}")})).collect();
-    let (status, answer) = house.post(key, "/v1/events", &json!(events)).await;
-    assert_eq!(status, 200, "{answer}");
+    let id = || format!("{:032x}", rand::random::<u128>());
+    let events: Vec<_> = (0..events)
+        .map(|i| json!({"app_id": "shop", "event_id": id(), "event_type": "sale", "user_id": format!("u{i}")}))
+        .collect();
+    let answer = house.publish(key, &events).await;
     house.sql(key, "SELECT COUNT(*) FROM events", answer["position_token"].as_str().unwrap()).await;
 }
 

@@ -74,9 +74,7 @@ impl<'a> Desk<'a> {
         let range = format!("timestamp >= '{}' AND timestamp < '{}'", instant(from_ms), instant(now_ms() + DAY_MS));
         let options = json!({"position_token": self.token, "max_wait_ms": 30_000, "time_zone": "Asia/Kathmandu"});
         let body = json!({"sql": sql.replace("{range}", &range), "options": options});
-        let (status, answer) = self.house.post(&self.key, "/v1/sql", &body).await;
-        assert_eq!(status, 200, "{sql}: {answer}");
-        answer_of(&answer["result"])
+        answer_of(&self.house.answer(&self.key, &body).await["result"])
     }
 
     /// The same from the events: of no condition twice, so nobody has kept anything of it.

@@ -36,10 +36,15 @@ async fn the_story(house: &House) {
         json!({"app_id": "xyz123", "event_id": id, "event_type": "purchase", "user_id": user, "properties":
             {"purchase_amount": amount, "status": "completed", "session_duration": session, "load_time": 1.5}})
     };
-    let events = json!([event("1", "u1", 10.0, 100.0), event("2", "u2", 20.0, 200.0), event("3", "u3", 40.0, 5.0),
-        event("1", "u1", 10.0, 100.0), {"event_type": ""}]);
-    let (status, answer) = house.post(&key, "/v1/events", &events).await;
-    assert_eq!((status, &answer["accepted"]), (200, &json!(4)), "{answer}");
+    let events = [
+        event("1", "u1", 10.0, 100.0),
+        event("2", "u2", 20.0, 200.0),
+        event("3", "u3", 40.0, 5.0),
+        event("1", "u1", 10.0, 100.0),
+        json!({"event_type": ""}),
+    ];
+    let answer = house.publish(&key, &events).await;
+    assert_eq!(answer["accepted"], json!(4), "{answer}");
     assert_eq!(answer["rejections"][0]["field"], "events[4].app_id");
     let token = answer["position_token"].as_str().unwrap();
 
