@@ -34,17 +34,25 @@ export async function tell(story) {
   }
 }
 
-/** Gives the window another size; charts learn theirs with the next frame.
- * @param {Page} page @param {number} width @param {number} height */
-async function resize(page, width, height) {
-  await page.setViewportSize({ width, height });
+/** Waits until the page has drawn itself anew: with that it learns of its size and of what the browser prefers, and it does so by itself only if
+ * it has something to draw.
+ * @param {Page} page */
+async function drawn(page) {
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 }
 
-/** Has the browser prefer a theme; the console, where nobody chose one, puts it on with the next frame.
+/** Gives the window another size, which charts follow.
+ * @param {Page} page @param {number} width @param {number} height */
+async function resize(page, width, height) {
+  await page.setViewportSize({ width, height });
+  await drawn(page);
+}
+
+/** Has the browser prefer a theme, which the console puts on where nobody chose one.
  * @param {Page} page @param {"light" | "dark"} colorScheme */
 async function prefer(page, colorScheme) {
   await page.emulateMedia({ colorScheme });
+  await drawn(page);
   await page.locator(`html[data-theme=${colorScheme}]`).waitFor({ state: "attached" });
 }
 
