@@ -162,6 +162,13 @@ impl KafkaLog {
         Ok(Arc::clone(reader.insert(Arc::new(made))))
     }
 
+    /// Has the next who reads do so with another reader; `false` if that is so already.
+    fn is_done_with(&self, reader: Arc<Reader>) -> bool {
+        let done = self.reader.lock().take_if(|now| Arc::ptr_eq(now, &reader)).is_some();
+        tokio::task::spawn_blocking(move || drop(reader));
+        done
+    }
+
     async fn bounds(&self, partition: PartitionId) -> Result<(Offset, Offset), LogError> {
         self.check_open()?;
         let brokers = Arc::clone(&self.brokers);
@@ -311,9 +318,8 @@ impl EventLog for KafkaLog {
         let (reader, timeout) = (self.reader()?, self.timeout());
         let records = reader.read(partition, from, max_records, max_bytes, timeout).await;
         self.check_open()?;
-        if reader.is_dead(timeout) && self.reader.lock().take_if(|now| Arc::ptr_eq(now, &reader)).is_some() {
+        if reader.is_dead(timeout) && self.is_done_with(reader) {
             warn!(partition, "the Kafka consumer brings nothing of what there is; another one takes its place");
-            tokio::task::spawn_blocking(move || drop(reader));
         }
         records
     }
@@ -341,8 +347,12 @@ impl EventLog for KafkaLog {
 
     async fn first_since(&self, partition: PartitionId, time_ms: i64) -> Result<Offset, LogError> {
         self.check(partition)?;
-        let found = self.reader()?.first_since(partition, time_ms, self.timeout()).await?;
-        match found {
+        let reader = self.reader()?;
+        let found = reader.first_since(partition, time_ms, self.timeout()).await;
+        if found.is_err() {
+            self.is_done_with(reader); // it may be its memory of the partitions that is wrong, as with bounds
+        }
+        match found? {
             Some(offset) => Ok(offset),
             None => Ok(self.bounds(partition).await?.1),
         }

@@ -5,6 +5,7 @@ use std::{
 };
 
 use model::{Offset, PartitionId};
+use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, Offset as Place, TopicPartitionList,
     admin::{AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -26,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is asked of the brokers, beside appending and reading. Each call takes `timeout` at most.
 pub(super) struct Brokers {
-    admin: AdminClient<Context>,
+    config: ClientConfig,
+    admin: Mutex<Arc<AdminClient<Context>>>,
     topic: String,
     timeout: Duration,
 }
@@ -42,8 +44,26 @@ pub(super) struct Topic {
 
 impl Brokers {
     pub(super) fn new(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Self, LogError> {
-        let admin = AdminClient::from_config_and_context(config, Context).map_err(bad_config)?;
-        Ok(Self { admin, topic: topic.to_owned(), timeout })
+        let admin = Mutex::new(Arc::new(client(config)?));
+        Ok(Self { config: config.clone(), admin, topic: topic.to_owned(), timeout })
+    }
+
+    fn admin(&self) -> Arc<AdminClient<Context>> {
+        Arc::clone(&self.admin.lock())
+    }
+
+    /// Another client in the place of this one, if it still is in use. Blocks.
+    fn replace(&self, admin: &Arc<AdminClient<Context>>) {
+        match client(&self.config) {
+            Ok(new) => {
+                let old = {
+                    let mut now = self.admin.lock();
+                    Arc::ptr_eq(&now, admin).then(|| std::mem::replace(&mut *now, Arc::new(new)))
+                };
+                drop(old); // it ends with whoever used it last, which takes its time
+            }
+            Err(error) => warn!(%error, "there is no other Kafka client"),
+        }
     }
 
     /// Finds the topic, or makes it, and checks that it is one that the log can live in. Two may do so at once.
@@ -87,7 +107,8 @@ impl Brokers {
     pub(super) async fn describe(self: &Arc<Self>) -> Result<Option<Description>, LogError> {
         let brokers = Arc::clone(self);
         blocking(move || {
-            let client = brokers.admin.inner();
+            let admin = brokers.admin();
+            let client = admin.inner();
             last_failure(client); // before this call
             let described = describe(client, &brokers.topic, brokers.timeout);
             described.map_err(|error| match (error, last_failure(client)) {
@@ -102,14 +123,14 @@ impl Brokers {
     async fn create(self: &Arc<Self>, partitions: u32, settings: &[(&str, &str)]) -> Result<(), LogError> {
         let brokers = Arc::clone(self);
         let count = blocking(move || {
-            let cluster = brokers.admin.inner().fetch_metadata(None, brokers.timeout).map_err(unavailable)?;
+            let cluster = brokers.admin().inner().fetch_metadata(None, brokers.timeout).map_err(unavailable)?;
             Ok(cluster.brokers().len())
         });
         let replicas = count.await?.clamp(1, 3) as i32;
         let topic = NewTopic::new(&self.topic, partitions as i32, TopicReplication::Fixed(replicas))
             .set("min.insync.replicas", if replicas == 3 { "2" } else { "1" });
         let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-        let made = self.admin.create_topics([&topic], &self.limits()).await.map_err(unavailable)?;
+        let made = self.admin().create_topics([&topic], &self.limits()).await.map_err(unavailable)?;
         for result in made {
             match result {
                 Ok(topic) => info!(topic, partitions, replicas, "made the topic"),
@@ -159,7 +180,7 @@ impl Brokers {
 
     async fn add(&self, partitions: u32) -> Result<(), LogError> {
         let wanted = NewPartitions::new(&self.topic, partitions as usize);
-        let made = self.admin.create_partitions([&wanted], &self.limits()).await.map_err(unavailable)?;
+        let made = self.admin().create_partitions([&wanted], &self.limits()).await.map_err(unavailable)?;
         for result in made {
             match result {
                 Ok(topic) => info!(topic, partitions, "the topic has more partitions"),
@@ -193,7 +214,7 @@ impl Brokers {
 
     async fn config(&self) -> Result<ConfigResource, LogError> {
         let topic = [ResourceSpecifier::Topic(&self.topic)];
-        let described = self.admin.describe_configs(&topic, &self.limits()).await.map_err(unavailable)?;
+        let described = self.admin().describe_configs(&topic, &self.limits()).await.map_err(unavailable)?;
         let config = described.into_iter().next();
         let config = config.ok_or_else(|| LogError::Unavailable("no broker told the topic's configuration".into()))?;
         config.map_err(|code| LogError::Unavailable(format!("the topic's configuration can't be read: {code}")))
@@ -201,8 +222,20 @@ impl Brokers {
 
     /// The first offset of the partition and the one after its last. Blocks.
     pub(super) fn bounds(&self, partition: PartitionId) -> Result<(Offset, Offset), LogError> {
-        let ask = |left| self.admin.inner().fetch_watermarks(&self.topic, partition as i32, left);
-        let (begin, end) = of_leader(self.timeout, ask)?;
+        let admin = self.admin();
+        let found = of_leader(self.timeout, |left| admin.inner().fetch_watermarks(&self.topic, partition as i32, left));
+        let (begin, end) = found.map_err(|error| {
+            // librdkafka's memory of the partitions may be wrong, as after a broker that was away for some seconds, and it isn't refreshed by
+            // asking: for a quarter of an hour the client would say so.
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
+                warn!(
+                    partition,
+                    "a Kafka client takes a partition for one that isn't there; another one takes its place"
+                );
+                self.replace(&admin);
+            }
+            unavailable(error)
+        })?;
         Ok((begin.unsigned_abs(), end.unsigned_abs()))
     }
 
@@ -211,7 +244,7 @@ impl Brokers {
         let mut records = TopicPartitionList::new();
         let before = Place::Offset(i64::try_from(before).unwrap_or(i64::MAX));
         records.add_partition_offset(&self.topic, partition as i32, before).map_err(unavailable)?;
-        let deleted = self.admin.delete_records(&records, &self.limits()).await.map_err(unavailable)?;
+        let deleted = self.admin().delete_records(&records, &self.limits()).await.map_err(unavailable)?;
         deleted.elements().iter().try_for_each(|place| place.error().map_err(unavailable))
     }
 
@@ -220,15 +253,19 @@ impl Brokers {
     }
 }
 
+fn client(config: &ClientConfig) -> Result<AdminClient<Context>, LogError> {
+    AdminClient::from_config_and_context(config, Context).map_err(bad_config)
+}
+
 /// What a partition's leader answers, asked again while that is another one by now, or about to be elected. `ask` takes the time that
 /// is left. Blocks.
-pub(super) fn of_leader<T>(timeout: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, LogError> {
+pub(super) fn of_leader<T>(timeout: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match ask(left) {
             Ok(answer) => return Ok(answer),
-            Err(error) if left < 2 * PAUSE => return Err(unavailable(error)),
+            Err(error) if left < 2 * PAUSE => return Err(error),
             Err(_) => thread::sleep(PAUSE),
         }
     }

@@ -162,7 +162,8 @@ impl Reader {
                 let found = consumer.offsets_for_times(times, left)?;
                 let Some(place) = found.find_partition(&topic, partition as i32) else { return Ok(Place::End) };
                 place.error().map(|()| place.offset())
-            })?;
+            })
+            .map_err(unavailable)?;
             match found {
                 Place::Offset(offset) => Ok(Some(offset.unsigned_abs())),
                 _ => Ok(None),
