@@ -2,6 +2,10 @@
 //!
 //! HTTP/1.1 has one request after another on a connection: a server that answers before it has read the body must close, and the
 //! client, still writing, finds its connection broken instead of the refusal. So the rest is read and let go of, within bounds.
+//!
+//! HTTP/2 would reset the stream. What is on its way by then is answered by another reset once the connection remembers too many such streams
+//! (50 of a second), and of those a connection may have 1,024 in all before it is closed: a sender that is refused for some minutes
+//! would lose it, and every other call on it. So there, too, the rest is read.
 
 use std::{
     pin::Pin,

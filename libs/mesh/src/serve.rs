@@ -210,9 +210,9 @@ fn from_network(mut request: http::Request<Incoming>, peer: Peer, bounds: Bounds
     body_of(request, bounds)
 }
 
-/// Streams of HTTP/2 end one by one, and who asks whether to go on (`expect`) has sent nothing: neither leaves a body behind.
+/// Who asks whether to go on (`expect`) has sent nothing: there is no body to read on.
 fn body_of(request: http::Request<Incoming>, bounds: Bounds) -> Request {
-    if request.version() > http::Version::HTTP_11 || request.headers().contains_key(http::header::EXPECT) {
+    if request.headers().contains_key(http::header::EXPECT) {
         return request.map(Body::new);
     }
     request.map(|body| Body::new(Lingering::new(body, bounds)))

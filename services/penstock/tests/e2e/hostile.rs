@@ -162,6 +162,46 @@ async fn floods_of_frames_end_their_own_connection_and_nobody_else_s() {
     }
 }
 
+/// However often: what it sends of its events after a refusal is no attack.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_before_its_events_have_come_keeps_its_connection() {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const GO_AWAY: u8 = 7;
+    const END_STREAM: u8 = 1;
+    let house = House::start().await;
+    let head = [(":method", "POST"), (":scheme", "http"), (":path", PUBLISH), (":authority", "x")];
+    let kind = [("content-type", "application/grpc"), ("te", "trailers")]; // and no key
+    let head: Vec<u8> = head.iter().chain(&kind).flat_map(|(name, value)| header(name, value)).collect();
+    let mut socket = TcpStream::connect(&house.address).await.unwrap();
+    socket.write_all(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await.unwrap();
+    let mut streams = (1..).step_by(2);
+    for _ in 0..20 {
+        let opened: Vec<u32> = streams.by_ref().take(100).collect();
+        let send = async |socket: &mut TcpStream, frame: &dyn Fn(u32) -> Vec<u8>| {
+            let frames: Vec<_> = opened.iter().flat_map(|&stream| frame(stream)).collect();
+            socket.write_all(&frames).await.unwrap();
+        };
+        send(&mut socket, &|stream| frame(HEADERS, 4, stream, &head)).await;
+        let mut refused = 0;
+        while refused < opened.len() {
+            let (kind, flags) = timeout(PATIENCE, next_frame(&mut socket)).await.unwrap().unwrap();
+            assert_ne!(kind, GO_AWAY, "after {} refusals", opened[0] / 2 + refused as u32);
+            refused += usize::from(kind == HEADERS && flags & END_STREAM != 0);
+        }
+        send(&mut socket, &|stream| frame(DATA, END_STREAM, stream, b"events")).await;
+    }
+}
+
+/// The kind and the flags of the next frame.
+async fn next_frame(socket: &mut TcpStream) -> std::io::Result<(u8, u8)> {
+    let mut head = [0; 9];
+    socket.read_exact(&mut head).await?;
+    let [a, b, c, kind, flags, ..] = head;
+    socket.read_exact(&mut vec![0; u32::from_be_bytes([0, a, b, c]) as usize]).await?;
+    Ok((kind, flags))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_or_too_slowly_take_no_room_for_long() {
     // A shell's bound may be 1,024; the program raises its own.
