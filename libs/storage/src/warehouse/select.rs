@@ -24,6 +24,8 @@ pub struct QuerySettings {
     pub max_result_rows: Option<u64>,
     /// How many threads it may use.
     pub max_threads: Option<u32>,
+    /// Whether it reads so little that what the server does to read less costs more than reading.
+    pub is_small: bool,
     /// How urgent it is, from 1: it stands back while a query with a lower number runs.
     pub priority: Option<u32>,
     /// The W3C trace context in which it runs: the value of a `traceparent` header.
@@ -67,6 +69,7 @@ impl QuerySettings {
     pub(super) fn named(&self) -> impl Iterator<Item = (String, String)> {
         let seconds = self.max_execution_time.map(|limit| format!("{:.3}", limit.as_secs_f64()));
         let text = |n: Option<u64>| n.map(|n| n.to_string());
+        let small = self.is_small.then(|| "0".to_owned());
         let query_id = (!self.query_id.is_empty()).then(|| self.query_id.clone());
         [
             // Settings may follow, data and tables may not change.
@@ -78,6 +81,8 @@ impl QuerySettings {
             ("max_rows_to_read", text(self.max_rows_to_read)),
             ("max_result_rows", text(self.max_result_rows)),
             ("max_threads", text(self.max_threads.map(u64::from))),
+            ("optimize_move_to_prewhere", small.clone()),
+            ("optimize_use_projections", small),
             ("priority", text(self.priority.map(u64::from))),
         ]
         .into_iter()
