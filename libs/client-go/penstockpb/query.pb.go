@@ -2236,9 +2236,12 @@ type ExplainResponse struct {
 	ActualRoute Route `protobuf:"varint,10,opt,name=actual_route,json=actualRoute,proto3,enum=penstock.v1.Route" json:"actual_route,omitempty"`
 	// How long the warehouse's threads worked at it, all steps together, in microseconds: the statement runs once more for that. 0: the answer
 	// came from the cache, or the warehouse doesn't tell (ClickHouse before 26.7, or more than one shard).
-	ActualCpuUs   uint64 `protobuf:"varint,11,opt,name=actual_cpu_us,json=actualCpuUs,proto3" json:"actual_cpu_us,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ActualCpuUs uint64 `protobuf:"varint,11,opt,name=actual_cpu_us,json=actualCpuUs,proto3" json:"actual_cpu_us,omitempty"`
+	// How long the warehouse's threads are expected to work, in microseconds: as long for a byte as at questions of the app that were analyzed
+	// and took the same way, else at any, else a nanosecond.
+	EstimatedCpuUs uint64 `protobuf:"varint,12,opt,name=estimated_cpu_us,json=estimatedCpuUs,proto3" json:"estimated_cpu_us,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
@@ -2344,6 +2347,13 @@ func (x *ExplainResponse) GetActualRoute() Route {
 func (x *ExplainResponse) GetActualCpuUs() uint64 {
 	if x != nil {
 		return x.ActualCpuUs
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetEstimatedCpuUs() uint64 {
+	if x != nil {
+		return x.EstimatedCpuUs
 	}
 	return 0
 }
@@ -2748,7 +2758,7 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\aoptions\x18\x03 \x01(\v2\x18.penstock.v1.ReadOptionsR\aoptions\x12\x18\n" +
 	"\aanalyze\x18\x04 \x01(\bR\aanalyzeB\n" +
 	"\n" +
-	"\bquestion\"\x96\x04\n" +
+	"\bquestion\"\xc0\x04\n" +
 	"\x0fExplainResponse\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x10\n" +
 	"\x03sql\x18\x02 \x01(\tR\x03sql\x12L\n" +
@@ -2763,7 +2773,8 @@ const file_penstock_v1_query_proto_rawDesc = "" +
 	"\x06actual\x18\t \x01(\v2\x11.penstock.v1.CostR\x06actual\x125\n" +
 	"\factual_route\x18\n" +
 	" \x01(\x0e2\x12.penstock.v1.RouteR\vactualRoute\x12\"\n" +
-	"\ractual_cpu_us\x18\v \x01(\x04R\vactualCpuUs\x1a=\n" +
+	"\ractual_cpu_us\x18\v \x01(\x04R\vactualCpuUs\x12(\n" +
+	"\x10estimated_cpu_us\x18\f \x01(\x04R\x0eestimatedCpuUs\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +

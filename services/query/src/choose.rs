@@ -1,5 +1,7 @@
 //! Which way a question would be answered, why, and why not the others: for people.
 
+use std::time::Duration;
+
 use api::v1;
 use formula::{Buckets, Route, SealedPlan, Statement};
 use model::Error;
@@ -19,6 +21,8 @@ pub(crate) struct Chosen {
     pub(crate) route: v1::Route,
     pub(crate) reason: String,
     pub(crate) estimated: ReadCost,
+    /// How long the warehouse's threads would work.
+    pub(crate) estimated_work: Duration,
 }
 
 impl Engine {
@@ -68,8 +72,8 @@ impl Engine {
             _ => vec![table, cache, states],
         };
         reasons.retain(|reason| !reason.is_empty());
-        let estimated = self.expected(plan, own, &times);
-        Ok(Chosen { statement, route, reason: reasons.join("; "), estimated })
+        let (estimated, estimated_work) = self.expected(plan, own, &times);
+        Ok(Chosen { statement, route, reason: reasons.join("; "), estimated, estimated_work })
     }
 }
 

@@ -185,7 +185,8 @@ impl QueryService for Grpc {
             let info = answer.info.unwrap_or_default();
             (explained.actual_route, explained.actual) = (info.route, info.cost);
             if info.route() != v1::Route::Cache {
-                let worked = self.engine.worked(&plan, statement, &caller).await.map_err(|e| to_status(&e))?;
+                let bytes = explained.actual.unwrap_or_default().read_bytes;
+                let worked = self.engine.worked(&plan, statement, bytes, &caller).await.map_err(|e| to_status(&e))?;
                 explained.actual_cpu_us = worked.unwrap_or_default().as_micros() as u64;
             }
         }
@@ -200,7 +201,7 @@ impl QueryService for Grpc {
 }
 
 fn explain(plan: &SealedPlan, chosen: Chosen) -> v1::ExplainResponse {
-    let Chosen { statement, route, reason, estimated } = chosen;
+    let Chosen { statement, route, reason, estimated, estimated_work } = chosen;
     // The scope's own values are the tenant's business alone; the caller knows the app it asked about.
     let is_told = |p: &&Param| p.value != plan.tenant().as_str() && !p.name.starts_with("lock");
     v1::ExplainResponse {
@@ -212,6 +213,7 @@ fn explain(plan: &SealedPlan, chosen: Chosen) -> v1::ExplainResponse {
         route_reason: reason,
         estimated_bytes: estimated.bytes,
         estimated_rows: estimated.rows,
+        estimated_cpu_us: estimated_work.as_micros() as u64,
         ..v1::ExplainResponse::default()
     }
 }

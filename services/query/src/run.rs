@@ -456,9 +456,11 @@ impl Engine {
         Ok(Work { max_execution_ms, until: caller.deadline, ..self.work_without_states(plan, None, caller)? })
     }
 
-    /// What a plan is expected to read from this route.
-    pub(crate) fn expected(&self, plan: &SealedPlan, route: v1::Route, times: &[Range<i64>]) -> ReadCost {
-        self.estimates.expect(&place(plan, route), Extent::of(times, self.now_ms()))
+    /// What a plan is expected to read from this route, and how long the warehouse's threads are expected to work at it.
+    pub(crate) fn expected(&self, plan: &SealedPlan, route: v1::Route, times: &[Range<i64>]) -> (ReadCost, Duration) {
+        let place = place(plan, route);
+        let read = self.estimates.expect(&place, Extent::of(times, self.now_ms()));
+        (read, self.estimates.expect_work(&place, read.bytes))
     }
 }
 

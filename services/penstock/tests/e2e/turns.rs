@@ -72,14 +72,21 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     let rows = explained["estimated_rows"].as_u64().unwrap() as usize;
     assert!((1..=ROWS).contains(&rows), "{explained}");
     assert_eq!(explained["actual"], Value::Null, "nothing was run");
-    let mut analyzed = question;
+    let mut analyzed = question.clone();
     analyzed["analyze"] = json!(true);
     let (status, analyzed) = house.post(&house.demo_key(), "/v1/explain", &analyzed).await;
     assert_eq!((status, &analyzed["plan"]), (200, &explained["plan"]), "{analyzed}");
     assert_eq!(analyzed["actual"]["read_rows"].as_u64(), Some(ROWS as u64), "{analyzed}");
     assert!(analyzed["actual"]["elapsed_us"].as_u64() > Some(0), "{analyzed}");
     assert_eq!(analyzed["actual_route"], "ROUTE_RAW");
-    assert!(analyzed["actual_cpu_us"].as_u64() > Some(0), "{analyzed}");
+    let worked = analyzed["actual_cpu_us"].as_u64().unwrap();
+    assert!(worked > 0, "{analyzed}");
+    // What was read and worked is what is expected of the next.
+    let (status, expected) = house.post(&house.demo_key(), "/v1/explain", &question).await;
+    let estimated = expected["estimated_cpu_us"].as_u64().unwrap();
+    let bytes = |of: &Value, name: &str| of[name].as_u64().unwrap() as u128;
+    let by_byte = u128::from(worked) * bytes(&expected, "estimated_bytes") / bytes(&analyzed["actual"], "read_bytes");
+    assert_eq!((status, by_byte.abs_diff(estimated.into()) <= 1), (200, true), "{expected} after {analyzed}");
 
     let (status, answer) = sql(&house, "SELECT SUM(n) FROM events", json!({"priority": 9})).await;
     assert_eq!(status, 400, "{answer}");

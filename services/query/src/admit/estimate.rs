@@ -1,6 +1,6 @@
-//! What a query is expected to read, from what others read there before.
+//! What a query is expected to read, from what others read there before, and how long the warehouse is expected to work at that.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, time::Duration};
 
 use api::v1;
 use model::{AppId, HOUR_MS, TenantId};
@@ -9,6 +9,9 @@ use storage::warehouse::ReadCost;
 
 /// What is expected of a place of which nothing is known yet.
 const UNKNOWN: ReadCost = ReadCost { rows: 200_000, bytes: 16_000_000 };
+/// How long the warehouse works at a byte, in ns, before any query was analyzed: the order of what a large one takes. A small one, whose time
+/// goes to its parts, takes more.
+const UNKNOWN_NS: f64 = 1.0;
 /// What the last query counts in the mean.
 const RECENT: f64 = 0.2;
 /// Places that are remembered; when there are more all are forgotten, which costs a few wrong guesses.
@@ -36,7 +39,14 @@ impl Extent {
 
 /// What queries read, by where they read it.
 #[derive(Default)]
-pub(crate) struct Estimates(Mutex<HashMap<Place, Rates>>);
+pub(crate) struct Estimates(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    places: HashMap<Place, Rates>,
+    /// Of whatever place.
+    ns_a_byte: Option<f64>,
+}
 
 /// An app's rows in one of the tables.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +62,7 @@ pub(crate) struct Place {
 struct Rates {
     an_hour: Option<Rate>,
     all: Option<Rate>,
+    ns_a_byte: Option<f64>,
 }
 
 #[derive(Clone, Copy)]
@@ -73,8 +84,8 @@ impl Rates {
 impl Estimates {
     /// What a query there is expected to read.
     pub(crate) fn expect(&self, place: &Place, extent: Extent) -> ReadCost {
-        let mut places = self.0.lock();
-        let known = places.get_mut(place).and_then(|rates| {
+        let mut known = self.0.lock();
+        let known = known.places.get_mut(place).and_then(|rates| {
             let (rate, times) = rates.of(extent);
             rate.map(|rate| ReadCost { rows: (rate.rows * times) as u64, bytes: (rate.bytes * times) as u64 })
         });
@@ -83,17 +94,46 @@ impl Estimates {
 
     /// Learns what one read.
     pub(crate) fn learn(&self, place: Place, extent: Extent, read: ReadCost) {
-        let mut places = self.0.lock();
-        if places.len() >= MOST_PLACES {
-            places.clear();
-        }
-        let (rate, times) = places.entry(place).or_default().of(extent);
+        let mut known = self.0.lock();
+        let (rate, times) = known.at(place).of(extent);
         let read = Rate { rows: read.rows as f64 / times, bytes: read.bytes as f64 / times };
-        let nearer = |mean: f64, read: f64| mean + RECENT * (read - mean);
         let learned = rate
             .map_or(read, |mean| Rate { rows: nearer(mean.rows, read.rows), bytes: nearer(mean.bytes, read.bytes) });
         *rate = Some(learned);
     }
+
+    /// How long the warehouse's threads are expected to work at so many bytes there: as at those that were analyzed there, else anywhere.
+    pub(crate) fn expect_work(&self, place: &Place, bytes: u64) -> Duration {
+        let known = self.0.lock();
+        let there = known.places.get(place).and_then(|rates| rates.ns_a_byte);
+        Duration::from_nanos((there.or(known.ns_a_byte).unwrap_or(UNKNOWN_NS) * bytes as f64) as u64)
+    }
+
+    /// Learns how long they worked.
+    pub(crate) fn learn_work(&self, place: Place, bytes: u64, worked: Duration) {
+        if bytes == 0 {
+            return;
+        }
+        let last = worked.as_nanos() as f64 / bytes as f64;
+        let learned = |mean: Option<f64>| Some(mean.map_or(last, |mean| nearer(mean, last)));
+        let mut known = self.0.lock();
+        known.ns_a_byte = learned(known.ns_a_byte);
+        let there = known.at(place);
+        there.ns_a_byte = learned(there.ns_a_byte);
+    }
+}
+
+impl Known {
+    fn at(&mut self, place: Place) -> &mut Rates {
+        if self.places.len() >= MOST_PLACES {
+            self.places.clear();
+        }
+        self.places.entry(place).or_default()
+    }
+}
+
+fn nearer(mean: f64, last: f64) -> f64 {
+    mean + RECENT * (last - mean)
 }
 
 #[cfg(test)]
@@ -115,6 +155,24 @@ mod tests {
         assert_eq!(estimates.expect(&events, Extent::Hours(2.0)), ReadCost { rows: 20_000, bytes: 2_000_000 });
         assert_eq!(estimates.expect(&events, Extent::All), ReadCost { rows: 7_000_000, bytes: 7_000_000_000 });
         assert_eq!(estimates.expect(&rollup, day), UNKNOWN);
+    }
+
+    #[test]
+    fn work_is_expected_as_it_was_there_else_anywhere() {
+        let estimates = Estimates::default();
+        let (tenant, app) = (TenantId::new("t").unwrap(), AppId::new("a").unwrap());
+        let events = Place { tenant, app, route: v1::Route::Raw };
+        let rollup = Place { route: v1::Route::Rollup, ..events.clone() };
+        assert_eq!(estimates.expect_work(&events, 1_000), Duration::from_micros(1));
+        estimates.learn_work(events.clone(), 1_000_000, Duration::from_millis(4));
+        estimates.learn_work(events.clone(), 0, Duration::from_secs(1));
+        assert_eq!(estimates.expect_work(&events, 500), Duration::from_micros(2));
+        assert_eq!(estimates.expect_work(&rollup, 500), Duration::from_micros(2));
+        for _ in 0..50 {
+            estimates.learn_work(rollup.clone(), 1_000, Duration::from_micros(8));
+        }
+        assert_eq!(estimates.expect_work(&events, 500), Duration::from_micros(2));
+        assert_eq!(estimates.expect_work(&rollup, 500).as_micros(), 4);
     }
 
     #[test]

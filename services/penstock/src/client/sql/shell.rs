@@ -259,10 +259,11 @@ impl Session {
         let (question, options) = (Some(Question::Sql(question)), Some(self.options()));
         let request = ExplainRequest { question, options, analyze };
         let plan = self.client.explain(request).await.map_err(|status| mistake::of(sql, status))?.into_inner();
+        let expected = Duration::from_micros(plan.estimated_cpu_us);
         let mut lines = vec![
             plan.plan.trim_end().to_owned(),
             format!("route: {}: {}", name(plan.route()), plan.route_reason),
-            format!("estimated rows: {}, bytes: {}", plan.estimated_rows, plan.estimated_bytes),
+            format!("estimated rows: {}, bytes: {}, CPU: {expected:.1?}", plan.estimated_rows, plan.estimated_bytes),
         ];
         if let Some(cost) = &plan.actual {
             let took = Duration::from_micros(cost.elapsed_us);
