@@ -40,7 +40,7 @@ pub struct ServeOptions {
     /// How long an HTTP/2 connection of the public port may be without a call before its client is told to go, in seconds. Clients connect
     /// again by themselves with their next call.
     pub idle_seconds: u64,
-    /// Bytes of a refused HTTP/1.1 request's body that are still read, so that its client gets to read the refusal.
+    /// Bytes of a refused request's body that are still read, so that its client gets to read the refusal and keeps its connection.
     pub linger_bytes: u64,
     /// How long they are read at most, in seconds.
     pub linger_seconds: u64,
