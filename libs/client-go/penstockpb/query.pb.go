@@ -2238,7 +2238,7 @@ type ExplainResponse struct {
 	// came from the cache, or the warehouse doesn't tell (ClickHouse before 26.7, or more than one shard).
 	ActualCpuUs uint64 `protobuf:"varint,11,opt,name=actual_cpu_us,json=actualCpuUs,proto3" json:"actual_cpu_us,omitempty"`
 	// How long the warehouse's threads are expected to work, in microseconds: as long for a byte as at questions of the app that were analyzed
-	// and took the same way, else at any, else a nanosecond.
+	// and took the same way, else a nanosecond.
 	EstimatedCpuUs uint64 `protobuf:"varint,12,opt,name=estimated_cpu_us,json=estimatedCpuUs,proto3" json:"estimated_cpu_us,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -9,7 +9,7 @@ use storage::warehouse::ReadCost;
 
 /// What is expected of a place of which nothing is known yet.
 const UNKNOWN: ReadCost = ReadCost { rows: 200_000, bytes: 16_000_000 };
-/// How long the warehouse works at a byte, in ns, before any query was analyzed: the order of what a large one takes. A small one, whose time
+/// How long the warehouse works at a byte, in ns, before a query was analyzed there: the order of what a large one takes. A small one, whose time
 /// goes to its parts, takes more.
 const UNKNOWN_NS: f64 = 1.0;
 /// What the last query counts in the mean.
@@ -39,14 +39,7 @@ impl Extent {
 
 /// What queries read, by where they read it.
 #[derive(Default)]
-pub(crate) struct Estimates(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    places: HashMap<Place, Rates>,
-    /// Of whatever place.
-    ns_a_byte: Option<f64>,
-}
+pub(crate) struct Estimates(Mutex<HashMap<Place, Rates>>);
 
 /// An app's rows in one of the tables.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,8 +77,8 @@ impl Rates {
 impl Estimates {
     /// What a query there is expected to read.
     pub(crate) fn expect(&self, place: &Place, extent: Extent) -> ReadCost {
-        let mut known = self.0.lock();
-        let known = known.places.get_mut(place).and_then(|rates| {
+        let mut places = self.0.lock();
+        let known = places.get_mut(place).and_then(|rates| {
             let (rate, times) = rates.of(extent);
             rate.map(|rate| ReadCost { rows: (rate.rows * times) as u64, bytes: (rate.bytes * times) as u64 })
         });
@@ -94,19 +87,18 @@ impl Estimates {
 
     /// Learns what one read.
     pub(crate) fn learn(&self, place: Place, extent: Extent, read: ReadCost) {
-        let mut known = self.0.lock();
-        let (rate, times) = known.at(place).of(extent);
+        let mut places = self.0.lock();
+        let (rate, times) = at(&mut places, place).of(extent);
         let read = Rate { rows: read.rows as f64 / times, bytes: read.bytes as f64 / times };
         let learned = rate
             .map_or(read, |mean| Rate { rows: nearer(mean.rows, read.rows), bytes: nearer(mean.bytes, read.bytes) });
         *rate = Some(learned);
     }
 
-    /// How long the warehouse's threads are expected to work at so many bytes there: as at those that were analyzed there, else anywhere.
+    /// How long the warehouse's threads are expected to work at so many bytes there: as at those that were analyzed there.
     pub(crate) fn expect_work(&self, place: &Place, bytes: u64) -> Duration {
-        let known = self.0.lock();
-        let there = known.places.get(place).and_then(|rates| rates.ns_a_byte);
-        Duration::from_nanos((there.or(known.ns_a_byte).unwrap_or(UNKNOWN_NS) * bytes as f64) as u64)
+        let there = self.0.lock().get(place).and_then(|rates| rates.ns_a_byte);
+        Duration::from_nanos((there.unwrap_or(UNKNOWN_NS) * bytes as f64) as u64)
     }
 
     /// Learns how long they worked.
@@ -115,21 +107,17 @@ impl Estimates {
             return;
         }
         let last = worked.as_nanos() as f64 / bytes as f64;
-        let learned = |mean: Option<f64>| Some(mean.map_or(last, |mean| nearer(mean, last)));
-        let mut known = self.0.lock();
-        known.ns_a_byte = learned(known.ns_a_byte);
-        let there = known.at(place);
-        there.ns_a_byte = learned(there.ns_a_byte);
+        let mut places = self.0.lock();
+        let mean = &mut at(&mut places, place).ns_a_byte;
+        *mean = Some(mean.map_or(last, |mean| nearer(mean, last)));
     }
 }
 
-impl Known {
-    fn at(&mut self, place: Place) -> &mut Rates {
-        if self.places.len() >= MOST_PLACES {
-            self.places.clear();
-        }
-        self.places.entry(place).or_default()
+fn at(places: &mut HashMap<Place, Rates>, place: Place) -> &mut Rates {
+    if places.len() >= MOST_PLACES {
+        places.clear();
     }
+    places.entry(place).or_default()
 }
 
 fn nearer(mean: f64, last: f64) -> f64 {
@@ -141,12 +129,14 @@ fn nearer(mean: f64, last: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn places() -> [Place; 2] {
+        let (tenant, app) = (TenantId::new("t").unwrap(), AppId::new("a").unwrap());
+        [v1::Route::Raw, v1::Route::Rollup].map(|route| Place { tenant: tenant.clone(), app: app.clone(), route })
+    }
+
     #[test]
     fn a_longer_range_reads_more_and_places_differ() {
-        let estimates = Estimates::default();
-        let (tenant, app) = (TenantId::new("t").unwrap(), AppId::new("a").unwrap());
-        let events = Place { tenant, app, route: v1::Route::Raw };
-        let rollup = Place { route: v1::Route::Rollup, ..events.clone() };
+        let (estimates, [events, rollup]) = (Estimates::default(), places());
         let day = Extent::Hours(24.0);
         for _ in 0..50 {
             estimates.learn(events.clone(), day, ReadCost { rows: 240_000, bytes: 24_000_000 });
@@ -158,21 +148,15 @@ mod tests {
     }
 
     #[test]
-    fn work_is_expected_as_it_was_there_else_anywhere() {
-        let estimates = Estimates::default();
-        let (tenant, app) = (TenantId::new("t").unwrap(), AppId::new("a").unwrap());
-        let events = Place { tenant, app, route: v1::Route::Raw };
-        let rollup = Place { route: v1::Route::Rollup, ..events.clone() };
+    fn work_is_expected_as_it_was_there() {
+        let (estimates, [events, rollup]) = (Estimates::default(), places());
         assert_eq!(estimates.expect_work(&events, 1_000), Duration::from_micros(1));
         estimates.learn_work(events.clone(), 1_000_000, Duration::from_millis(4));
         estimates.learn_work(events.clone(), 0, Duration::from_secs(1));
         assert_eq!(estimates.expect_work(&events, 500), Duration::from_micros(2));
-        assert_eq!(estimates.expect_work(&rollup, 500), Duration::from_micros(2));
-        for _ in 0..50 {
-            estimates.learn_work(rollup.clone(), 1_000, Duration::from_micros(8));
-        }
-        assert_eq!(estimates.expect_work(&events, 500), Duration::from_micros(2));
-        assert_eq!(estimates.expect_work(&rollup, 500).as_micros(), 4);
+        assert_eq!(estimates.expect_work(&rollup, 500), Duration::from_nanos(500), "of other places it tells nothing");
+        estimates.learn_work(events.clone(), 1_000_000, Duration::from_millis(9));
+        assert_eq!(estimates.expect_work(&events, 1_000), Duration::from_micros(5));
     }
 
     #[test]
