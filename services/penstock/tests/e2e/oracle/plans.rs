@@ -12,7 +12,7 @@ mod sql;
 mod times;
 mod typed;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use api::v1::{self, ReadOptions, Route};
 use futures::StreamExt;
@@ -25,7 +25,10 @@ use super::{
     client::{Client, authorized},
     duckdb,
 };
-use crate::{house::House, load::seed};
+use crate::{
+    house::{House, PATIENCE},
+    load::seed,
+};
 
 const APP: &str = "made";
 /// How many plans there are.
@@ -74,11 +77,39 @@ async fn random_plans_are_answered_alike_over_shards() {
     answered_alike(House::on_shards(&servers, "").await, seed, plans / 20).await;
 }
 
+/// Fewer of them, about the last year: of what lies further back no states are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_plans_are_answered_alike_from_states() {
+    let (seed, plans) = drawn();
+    let plans = plans / 100;
+    let mut random = StdRng::seed_from_u64(seed);
+    let world = World::new(House::start_with("[query.states]\nshapes = 10000\n").await).await;
+    let mut known = data::Known::of_last_year();
+    let mut token = world.send(known.more(&mut random, 2_500)).await;
+    let drawn = std::iter::repeat_with(|| Plan::random(&mut random).moved(known.later_ms));
+    let of_last_year: Vec<_> = drawn.filter(Plan::moves).take(plans).collect();
+    let mut told = Told::default();
+    for late in [0, 100] {
+        // What was kept of an hour is no longer so once a late event has changed it.
+        token = if late > 0 { world.send(known.more(&mut random, late)).await } else { token };
+        let tables = known.tables(world.files.path());
+        let (started, wanted) = (Instant::now(), told.answered(Route::States) + plans);
+        // Each time about a minute later, so that it isn't the answer that is kept.
+        for minute in 0.. {
+            let moved: Vec<_> = of_last_year.iter().map(|plan| plan.moved(minute * 60_000)).collect();
+            world.compare(&moved, &tables, &token, &mut told).await;
+            if told.answered(Route::States) >= wanted || !told.differ.is_empty() {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "of seed {seed}, too few are answered from states: {told:?}");
+        }
+    }
+    told.assert_alike(seed);
+}
+
 async fn answered_alike(house: House, seed: u64, plans: usize) {
     let mut random = StdRng::seed_from_u64(seed);
-    let key = house.tenant("makers", APP, &["ingest", "backfill", "query"]).await;
-    let client = Client { channel: house.channel().await, key };
-    let world = World { house, client, files: tempfile::tempdir().unwrap() };
+    let world = World::new(house).await;
     let mut known = data::Known::default();
     let mut token = world.send(known.more(&mut random, 2_500)).await;
     let mut told = Told::default();
@@ -97,12 +128,10 @@ async fn answered_alike(house: House, seed: u64, plans: usize) {
             break;
         }
     }
-    println!("{told:?}");
-    let differ: Vec<_> = told.differ.iter().map(String::as_str).collect();
-    assert!(differ.is_empty(), "of seed {seed}, {} plans differ:\n\n{}", differ.len(), differ.join("\n\n"));
+    told.assert_alike(seed);
     assert!(told.too_large * 50 <= plans, "{} plans of {plans} have too many rows", told.too_large);
     for (route, share) in [(Route::Raw, 2), (Route::Rollup, 100), (Route::Cache, 5)] {
-        let answers = told.routes.get(&route).copied().unwrap_or(0);
+        let answers = told.answered(route);
         assert!(answers * share >= plans, "{route:?} answered {answers} times in {plans} plans");
     }
 }
@@ -123,6 +152,18 @@ struct Told {
     rows: usize,
     too_large: usize,
     differ: Vec<String>,
+}
+
+impl Told {
+    fn answered(&self, route: Route) -> usize {
+        self.routes.get(&route).copied().unwrap_or(0)
+    }
+
+    fn assert_alike(&self, seed: u64) {
+        println!("{self:?}");
+        let (differ, plans) = (self.differ.len(), self.differ.join("\n\n"));
+        assert!(differ == 0, "of seed {seed}, {differ} plans differ:\n\n{plans}");
+    }
 }
 
 struct World {
@@ -154,6 +195,11 @@ impl Plan {
         }
     }
 
+    /// Whether it is about times that can be moved.
+    fn moves(&self) -> bool {
+        self.moved(1).asked().theirs != self.asked().theirs
+    }
+
     fn smaller(&self) -> Vec<Self> {
         match self {
             Self::Sql(sql) => sql.smaller().into_iter().map(Self::Sql).collect(),
@@ -163,6 +209,12 @@ impl Plan {
 }
 
 impl World {
+    async fn new(house: House) -> Self {
+        let key = house.tenant("makers", APP, &["ingest", "backfill", "query"]).await;
+        let client = Client { channel: house.channel().await, key };
+        Self { house, client, files: tempfile::tempdir().unwrap() }
+    }
+
     /// Sends all of it; the token of the last acknowledgement, which holds by then.
     async fn send(&self, data: data::Data) -> String {
         let Client { channel, key } = &self.client;
@@ -209,8 +261,8 @@ impl World {
     /// The answers, each with where it came from: that which is best, what was kept of it, and that of the events.
     async fn by_every_route(&self, plan: &Plan, asked: &Asked, token: &str) -> Result<Vec<(Route, Rows)>, String> {
         // What it has in common with this is kept, and the rest computed.
-        let before = plan.moved(-7 * 3_600_000).asked();
-        if before.theirs != asked.theirs {
+        if plan.moves() {
+            let before = plan.moved(-7 * 3_600_000).asked();
             self.ask(&before, Route::Unspecified, token).await?;
         }
         let mut answers: Vec<(Route, Rows)> = Vec::new();

@@ -75,9 +75,20 @@ pub struct Known {
     users: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     events: String,
     made: usize,
+    /// So much later than on one of the days the events are: whole days.
+    pub later_ms: i64,
 }
 
 impl Known {
+    /// As if the last of the days had been the day before yesterday.
+    pub fn of_last_year() -> Self {
+        let (year, month, day) = DAYS[DAYS.len() - 1];
+        let last = Date::new(year, month, day).unwrap();
+        let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
+        let days = i64::from((today - last).get_days()) - 2;
+        Self { later_ms: days * 24 * HOUR_MS, ..Self::default() }
+    }
+
     /// Makes so many events more, after some users have changed.
     pub fn more(&mut self, random: &mut StdRng, events: usize) -> Data {
         let mut data = Data::default();
@@ -97,7 +108,7 @@ impl Known {
     }
 
     fn event(&mut self, random: &mut StdRng) -> Event {
-        let at_ms = time(random);
+        let at_ms = time(random) + self.later_ms;
         let properties = properties(random, at_ms);
         let user_id = if random.random_bool(0.15) { String::new() } else { user(random) };
         let event_type = (*TYPES.choose(random).unwrap()).to_owned();
