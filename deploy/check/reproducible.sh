@@ -4,11 +4,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
+commit=$(git rev-parse HEAD)
 place=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/reproducible.XXXXXX")
 trap 'rm -rf "$place"' EXIT
 
 build() { # FOLDER: prints the checksums
-  git clone --quiet --shared "$root" "$1"
+  git clone --quiet --shared --no-checkout "$root" "$1"
+  git -C "$1" checkout --quiet --detach "$commit" # whatever is committed meanwhile: its time is in the build
   # What isn't compiled here comes as it is: tools, and the console, whose own checksum is what it was built of.
   ln -s "$root/.tools" "$1/.tools"
   cp -r "$root/services/console/dist" "$1/services/console/dist"
@@ -21,7 +23,7 @@ build() { # FOLDER: prints the checksums
 first=$(build "$place/a")
 second=$(build "$place/another/folder/further/down")
 if [ "$first" != "$second" ]; then
-  echo "two builds of $(git rev-parse --short HEAD) differ:" >&2
+  echo "two builds of $commit differ:" >&2
   diff <(echo "$first") <(echo "$second") >&2
   exit 1
 fi
