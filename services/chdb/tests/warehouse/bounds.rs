@@ -63,6 +63,17 @@ async fn memory_and_statement_size_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_works_in_the_background_gives_way() {
+    let warehouse = Warehouse::start().await;
+    // The engine passes over a setting that it doesn't know.
+    let wanted = [("max_parts_cleaning_thread_pool_size", "2"), ("os_threads_nice_value_merge_mutate", "10")];
+    for (name, value) in wanted {
+        let sql = format!("SELECT value FROM system.server_settings WHERE name = '{name}'");
+        assert_eq!(warehouse.run(&sql).await, format!("{value}\n"), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_databases_and_sessions_hold_for_their_scope() {
     let warehouse = Warehouse::start().await;
     let setting = "SELECT getSetting('max_threads'), getSetting('readonly')";

@@ -74,7 +74,7 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
     let warm = Schedule::of(CALLS, 3);
     let (warmed, _) = tokio::join!(waits(rows, first, &victim, warm, 0), waits(rows, first, &noisy, warm, 0));
     warmed?;
-    // Of a day that has ended there is one part after some hours, and eight a minute after it was written.
+    // Parts are merged as they age: those of the week that has just been written are eight a day.
     let merged = format!("OPTIMIZE TABLE {DAILY_USERS} FINAL");
     house.clickhouse(DEFAULT_DATABASE).query(&merged).execute().await?;
     house.settle().await?;
