@@ -29,6 +29,10 @@ use crate::Options;
 use fair::{Ask, Bounds, Fair, Full, QUANTUM, Standing};
 use shown::Shown;
 
+/// What is expected to read no more than this is read by one thread, all columns at once: a small query's CPU time goes to the parts of a
+/// table, not to its rows, and twice of it with a step for the filter, a look for projections and a second thread.
+pub(crate) const SMALL_BYTES: u64 = 4 << 20;
+
 /// The least and the most that a refusal tells to wait.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
 /// How often background work looks whether its hours have begun.

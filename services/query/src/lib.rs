@@ -54,8 +54,9 @@ pub struct Options {
     pub concurrent: usize,
     /// Queries of one tenant that run at once, as long as nobody else asks.
     pub tenant_concurrent: usize,
-    /// The same while others ask too, since whatever runs shares the cores. 0: one for each two cores of an embedded warehouse, as many
-    /// as `tenant_concurrent` with a ClickHouse server, whose cores are its own.
+    /// The same while others ask too, since whatever runs shares the cores; a small query may start beyond it while fewer than twice as many
+    /// run in all. 0: one for each two cores of an embedded warehouse, as many as `tenant_concurrent` with a ClickHouse server, whose cores
+    /// are its own.
     pub shared_tenant_concurrent: usize,
     /// Queries of background priority that run at once, each on one core of the warehouse. At most half of `concurrent`.
     pub background_concurrent: usize,

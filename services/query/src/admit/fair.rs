@@ -5,7 +5,8 @@
 //! truth is charged afterwards. A tenant with nothing to start saves nothing up; what it owes is forgiven as others get theirs.
 //!
 //! A tenant alone may have many places. While others ask too it has few: whatever runs shares the cores, so that eight queries of one tenant would
-//! make another's nine times as slow.
+//! make another's nine times as slow. A small query may start beyond them while a core is idle and nobody
+//! waits whose place it would be: it is over before it is in anyone's way.
 //!
 //! The more urgent class starts first, and no class starves: one that could start and was passed over [`PATIENCE`] times is next.
 //! Of the places scheduled queries take three quarters at most and background ones half or fewer, so that a person finds a place.
@@ -13,6 +14,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use model::{Priority, TenantId};
+
+use super::SMALL_BYTES;
 
 /// What a turn is worth, in bytes: the least that a query is taken for, so that small ones of all tenants alternate.
 pub(super) const QUANTUM: i64 = 1 << 20;
@@ -147,11 +150,11 @@ impl<W> Fair<W> {
         for passed in able.into_iter().filter(|other| *other > class) {
             self.lanes[passed as usize].passed_over += 1;
         }
-        // The same for all that wait: each is among those who ask.
-        let most = self.lanes[class as usize].ring.front().map_or(0, |tenant| self.places_of(tenant));
+        let room = self.room(class);
         let (tenants, lane) = (&self.tenants, &mut self.lanes[class as usize]);
         lane.passed_over = 0;
-        let (tenant, waiter) = lane.start(|tenant| tenants.get(tenant).copied().unwrap_or(0) < most)?;
+        let (tenant, waiter) =
+            lane.start(|tenant, next| room.is_for(next, tenants.get(tenant).copied().unwrap_or(0)))?;
         self.recent.push_back(tenant.clone());
         if self.recent.len() > RECENT {
             self.recent.pop_front();
@@ -199,7 +202,8 @@ impl<W> Fair<W> {
         let others = lane.lines.iter().filter(|(other, _)| *other != tenant);
         let others: usize = others.map(|(_, line)| line.waiters.len().min(own + 1)).sum();
         let urgent: usize = self.lanes[..class as usize].iter().map(|lane| lane.waiting).sum();
-        let (tenant_places, tenant_full) = (self.places_of(tenant), !self.has_place(tenant));
+        let tenant_places = self.places_of(tenant);
+        let tenant_full = self.running_of(tenant) >= tenant_places;
         Standing { before: urgent + own + others, own_before: own, tenant_places, tenant_full }
     }
 
@@ -207,8 +211,21 @@ impl<W> Fair<W> {
         self.lanes.iter().filter_map(|lane| lane.lines.get(tenant)).map(|line| line.waiters.len()).sum()
     }
 
-    fn has_place(&self, tenant: &TenantId) -> bool {
-        self.tenants.get(tenant).copied().unwrap_or(0) < self.places_of(tenant)
+    /// How much room each has that waits in the class: the same for all, as each is among those who ask.
+    fn room(&self, class: Priority) -> Room {
+        let ring = &self.lanes[class as usize].ring;
+        let tenant_places = ring.front().map_or(0, |tenant| self.places_of(tenant));
+        // A share is one place for each two cores.
+        let core_is_idle = self.running() < 2 * self.bounds.shared_tenant_places;
+        let all_have_theirs = ring.iter().all(|tenant| self.running_of(tenant) >= tenant_places);
+        Room {
+            tenant_places,
+            if_small: if core_is_idle && all_have_theirs { self.bounds.tenant_places } else { tenant_places },
+        }
+    }
+
+    fn running_of(&self, tenant: &TenantId) -> usize {
+        self.tenants.get(tenant).copied().unwrap_or(0)
     }
 
     fn places_of(&self, tenant: &TenantId) -> usize {
@@ -226,7 +243,23 @@ impl<W> Fair<W> {
             Priority::Background => 0,
         };
         let lane = &self.lanes[class as usize];
-        self.running[class as usize] < most && lane.ring.iter().any(|tenant| self.has_place(tenant))
+        let room = self.room(class);
+        let has_place = |tenant| lane.next(tenant).is_some_and(|next| room.is_for(next, self.running_of(tenant)));
+        self.running[class as usize] < most && lane.ring.iter().any(has_place)
+    }
+}
+
+/// How many queries a tenant may have running.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    tenant_places: usize,
+    /// As many if the next one is small.
+    if_small: usize,
+}
+
+impl Room {
+    fn is_for<W>(self, next: &Waiter<W>, running: usize) -> bool {
+        running < if next.bytes <= SMALL_BYTES as i64 { self.if_small } else { self.tenant_places }
     }
 }
 
@@ -252,16 +285,22 @@ impl<W> Lane<W> {
         }
     }
 
-    /// The first whose tenant `may` start and has paid for it.
-    fn start(&mut self, may: impl Fn(&TenantId) -> bool) -> Option<(TenantId, Waiter<W>)> {
-        if !self.ring.iter().any(&may) {
+    fn next(&self, tenant: &TenantId) -> Option<&Waiter<W>> {
+        self.lines.get(tenant)?.waiters.front()
+    }
+
+    /// The first who `may` start and whose tenant has paid for it.
+    fn start(&mut self, may: impl Fn(&TenantId, &Waiter<W>) -> bool) -> Option<(TenantId, Waiter<W>)> {
+        let may = |lane: &Self, tenant: &TenantId| lane.next(tenant).is_some_and(|next| may(tenant, next));
+        if !self.ring.iter().any(|tenant| may(self, tenant)) {
             return None;
         }
-        self.skip_idle_rounds(&may);
+        self.skip_idle_rounds(may);
         loop {
             let tenant = self.ring.front()?.clone();
+            let may_start = may(self, &tenant);
             let line = self.lines.get_mut(&tenant)?;
-            if may(&tenant) {
+            if may_start {
                 if !line.in_turn {
                     (line.in_turn, line.deficit) = (true, line.deficit + QUANTUM);
                 }
@@ -281,8 +320,8 @@ impl<W> Lane<W> {
     }
 
     /// Gives at once the turns of the rounds in which nobody could start anything.
-    fn skip_idle_rounds(&mut self, may: impl Fn(&TenantId) -> bool) {
-        let able: Vec<_> = self.ring.iter().filter(|tenant| may(tenant)).cloned().collect();
+    fn skip_idle_rounds(&mut self, may: impl Fn(&Self, &TenantId) -> bool) {
+        let able: Vec<_> = self.ring.iter().filter(|tenant| may(self, tenant)).cloned().collect();
         let short = |line: &Line<W>| line.waiters.front().map_or(0, |waiter| waiter.bytes - line.deficit);
         let least = able.iter().filter_map(|tenant| self.lines.get(tenant)).map(short).min().unwrap_or(0);
         let rounds = (least - 1).max(0) / QUANTUM;

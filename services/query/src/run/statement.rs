@@ -13,7 +13,7 @@ use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
 use super::Engine;
 use crate::{
-    admit::{Estimates, Extent, Leave, Place},
+    admit::{Estimates, Extent, Leave, Place, SMALL_BYTES},
     answer,
     breaker::Breaker,
     flight::Frontier,
@@ -59,10 +59,6 @@ pub(crate) struct Running {
     pub(super) leave: Leave,
     pub(super) spending: Spending,
 }
-
-/// What is expected to read no more than this is read by one thread, all columns at once: a small query's CPU time goes to the parts of a
-/// table, not to its rows, and twice of it with a step for the filter, a look for projections and a second thread.
-const SMALL_BYTES: u64 = 4 << 20;
 
 impl Engine {
     /// Begins a query when its turn comes.

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use super::*;
 
 const MIB: i64 = 1 << 20;
+const LARGE: i64 = SMALL_BYTES as i64 + 1;
 
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
@@ -115,7 +116,7 @@ fn the_less_urgent_leave_places() {
 #[test]
 fn a_tenant_has_many_places_alone_and_few_while_others_ask_too() {
     let mut fair = Fair::new(Bounds { shared_tenant_places: 1, ..bounds(16, 4) });
-    let (noisy, small) = (ask("noisy", Priority::Interactive, MIB), ask("small", Priority::Interactive, MIB));
+    let (noisy, small) = (ask("noisy", Priority::Interactive, LARGE), ask("small", Priority::Interactive, MIB));
     for _ in 0..100 {
         fair.wait(&noisy, "n").unwrap();
     }
@@ -138,6 +139,34 @@ fn a_tenant_has_many_places_alone_and_few_while_others_ask_too() {
     }
     fair.finish(&noisy, None);
     assert_eq!(started(&mut fair), "nnnn");
+}
+
+#[test]
+fn a_small_query_takes_a_core_that_is_idle() {
+    let mut fair = Fair::new(Bounds { shared_tenant_places: 1, ..bounds(16, 4) });
+    let small = |name| ask(name, Priority::Interactive, MIB);
+    let large = ask("a", Priority::Interactive, LARGE);
+    let started = |fair: &mut Fair<&'static str>| {
+        std::iter::from_fn(|| fair.start(true)).map(|(_, name)| name).collect::<String>()
+    };
+    for who in ["a", "b"] {
+        fair.wait(&small(who), who).unwrap();
+    }
+    assert_eq!(started(&mut fair), "ab");
+    for (ask, name) in [(small("a"), "a"), (large.clone(), "A"), (small("b"), "b")] {
+        fair.wait(&ask, name).unwrap();
+    }
+    assert_eq!(started(&mut fair), "", "both cores are taken, and so is the place of each");
+    fair.finish(&small("b"), None);
+    assert_eq!(started(&mut fair), "b", "whose place it is comes first");
+    fair.finish(&small("b"), None);
+    assert_eq!(started(&mut fair), "a", "of two that a has at once, one is small");
+    fair.finish(&small("a"), None);
+    assert_eq!(started(&mut fair), "", "a large query isn't for an idle core: it may take both, and for long");
+    fair.finish(&small("a"), None);
+    assert_eq!(started(&mut fair), "A");
+    fair.wait(&small("b"), "b").unwrap();
+    assert_eq!(started(&mut fair), "b", "its own place is free whatever runs");
 }
 
 #[test]
