@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
@@ -33,6 +34,17 @@ impl Schedule {
     }
 }
 
+/// When calls are due that know nothing of each other (a Poisson process): so many a second on average, for so long. Even schedules of
+/// several callers keep in step, so that what one waits for another is the same each time.
+pub fn independent(calls_per_second: u64, seconds: u64, seed: u64) -> impl Iterator<Item = Duration> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut due = 0.0;
+    std::iter::from_fn(move || {
+        due -= (1.0 - random.random::<f64>()).ln() / calls_per_second as f64;
+        (due < seconds as f64).then(|| Duration::from_secs_f64(due))
+    })
+}
+
 /// Makes every call at its time and waits for all of them. Returns for each, in no order, when it was due and what it returned.
 ///
 /// # Errors
@@ -42,9 +54,24 @@ where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
+    run_at((0..schedule.calls).map(|call| schedule.due(call)), call).await
+}
+
+/// As [`run`], each call as long after the start as `dues` says, in order.
+///
+/// # Errors
+/// If a call panics.
+pub async fn run_at<T, F>(
+    dues: impl IntoIterator<Item = Duration>,
+    call: impl Fn(u64) -> F,
+) -> Result<Vec<(Instant, T)>, JoinError>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
     let (start, mut calls) = (Instant::now(), JoinSet::new());
-    for number in 0..schedule.calls {
-        let due = start + schedule.due(number);
+    for (number, due) in (0..).zip(dues) {
+        let due = start + due;
         sleep_until(due).await;
         let call = call(number);
         calls.spawn(async move { (due, call.await) });
@@ -75,6 +102,18 @@ mod tests {
             let gap = schedule.due(call + 1) - schedule.due(call);
             assert!(gap.abs_diff(Duration::from_secs(1) / 7) <= Duration::from_nanos(1), "{gap:?}");
         }
+    }
+
+    #[test]
+    fn independent_calls_are_as_many_and_keep_no_step() {
+        let dues: Vec<_> = independent(50, 1_000, 7).collect();
+        assert!(dues.is_sorted() && dues.iter().all(|due| *due < Duration::from_secs(1_000)));
+        // 50,000 are expected, their number's standard deviation is 224.
+        assert!((49_000..51_000).contains(&dues.len()), "{}", dues.len());
+        // Of a Poisson process the gaps' standard deviation is their mean.
+        let gaps: Vec<f64> = dues.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 50.0).collect();
+        let variance = gaps.iter().map(|gap| (gap - 1.0).powi(2)).sum::<f64>() / gaps.len() as f64;
+        assert!((0.95..1.05).contains(&variance), "{variance}");
     }
 
     #[tokio::test(start_paused = true)]

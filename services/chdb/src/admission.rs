@@ -1,10 +1,10 @@
-//! The bound on queries that run at once, with a short queue in front of it.
+//! The bound on queries that run at once, with a short queue in front of it, and the turns of small inserts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::error::QueryError;
 
@@ -36,6 +36,23 @@ impl Admission {
                 self.max_wait.as_millis()
             ))),
         }
+    }
+}
+
+/// How long a small insert waits for its turn; then it goes without. The one before it may be held up by its table.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Turns of small inserts. Those of a log's partitions come together, and all at once they would take every core from the queries
+/// that come meanwhile; one after the other they are in as soon.
+pub(crate) struct Turns(Semaphore);
+
+impl Turns {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self(Semaphore::new(at_once))
+    }
+
+    pub(crate) async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout(TURN, self.0.acquire()).await.ok()?.ok()
     }
 }
 
@@ -72,6 +89,21 @@ mod tests {
         assert_eq!(admission.enter().await.unwrap_err().code, 202, "the wait is too long");
         drop(second);
         drop(admission.enter().await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_insert_waits_for_its_turn_but_not_for_ever() {
+        let turns = Turns::new(1);
+        let first = turns.take().await.unwrap();
+        let mut second = std::pin::pin!(turns.take());
+        assert!(futures::poll!(&mut second).is_pending());
+        drop(first);
+        let second = second.await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert!(turns.take().await.is_none());
+        assert_eq!(began.elapsed(), TURN);
+        drop(second);
+        assert!(turns.take().await.is_some());
     }
 
     #[tokio::test]

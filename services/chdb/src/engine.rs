@@ -4,10 +4,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::admission::Turns;
 use crate::cold;
 use crate::config::{ChdbConfig, ChdbError};
 use crate::error::QueryError;
@@ -36,6 +38,7 @@ pub(crate) struct Engine {
     pub(crate) timezone: String,
     max_query_memory_bytes: u64,
     max_statement_bytes: usize,
+    pub(crate) insert_turns: Turns,
     _lock: File,
 }
 
@@ -91,6 +94,7 @@ impl Engine {
             timezone,
             max_query_memory_bytes: config.max_query_memory_bytes,
             max_statement_bytes: config.max_statement_bytes,
+            insert_turns: Turns::new(available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))),
             _lock: lock,
         })
     }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::pipe::PipeFlags;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::block::BlockReader;
@@ -216,17 +217,15 @@ impl Job {
         }
         check_format(format)?;
         let failed = |e: String| QueryError::parse(&e);
+        let mut buffer = vec![0; APPEND_BYTES];
+        let mut filled = fill(&mut source, &mut buffer)?;
+        let small = filled < buffer.len();
+        let _turn = small.then(|| Handle::current().block_on(self.engine.insert_turns.take()));
         let mut stream = connection.insert(&format!("{head}\n"), format, &self.request.params).map_err(failed)?;
         stream.append(&inline).map_err(failed)?;
-        let mut buffer = vec![0; APPEND_BYTES];
-        loop {
-            let filled = fill(&mut source, &mut buffer)?;
-            if filled > 0 {
-                stream.append(&buffer[..filled]).map_err(failed)?;
-            }
-            if filled < buffer.len() {
-                break;
-            }
+        while filled > 0 {
+            stream.append(&buffer[..filled]).map_err(failed)?;
+            filled = if filled < buffer.len() { 0 } else { fill(&mut source, &mut buffer)? };
         }
         let stats = stream.finish().map_err(failed)?;
         Ok(Done { stats, body: Vec::new(), format: format.to_owned() })

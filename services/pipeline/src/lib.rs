@@ -85,7 +85,7 @@ impl Default for Options {
         Self {
             block_records: 50_000,
             block_bytes: 32 << 20,
-            block_interval_ms: 250,
+            block_interval_ms: 500,
             block_interval_busy_ms: 1_000,
             idle_ms: 1_000,
         }

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use api::v1::{self, admin_service_client::AdminServiceClient};
 use futures::TryFutureExt;
-use load::{
-    Times,
-    open_loop::{self, Schedule},
-};
+use load::{Times, open_loop};
 use serde::Serialize;
 use storage::warehouse::schema::{DAILY_USERS, DEFAULT_DATABASE};
 use tonic::Code;
@@ -71,18 +68,16 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
     let request = v1::SetTenantQuotaRequest { tenant_id: "noisy".to_owned(), quota: Some(quota) };
     AdminServiceClient::new(operator.service()).set_tenant_quota(request).await?;
     // Its first calls tell the processes nothing of the quota, which they hear of within two seconds; the connections get warm.
-    let warm = Schedule::of(CALLS, 3);
-    let (warmed, _) = tokio::join!(waits(rows, first, &victim, warm, 0), waits(rows, first, &noisy, warm, 0));
+    let (warmed, _) = tokio::join!(waits(rows, first, &victim, 3, 0), waits(rows, first, &noisy, 3, 0));
     warmed?;
     // Parts are merged as they age: those of the week that has just been written are eight a day.
     let merged = format!("OPTIMIZE TABLE {DAILY_USERS} FINAL");
     house.clickhouse(DEFAULT_DATABASE).query(&merged).execute().await?;
     house.settle().await?;
 
-    let calm = Schedule::of(CALLS, seconds);
     let noise = |rate, round| {
         let noisy = noisy.clone();
-        open_loop::run(Schedule::of(rate, seconds), move |number| {
+        open_loop::run_at(open_loop::independent(rate, seconds, round), move |number| {
             let noisy = noisy.clone();
             async move { let_in(call(rows, first, noisy, number, round).await) }
         })
@@ -90,15 +85,15 @@ pub(crate) async fn measure(house: &House, rows: &'static Rows, first: u64, seco
     let (mut alone, mut within_quota, mut beside, mut let_in) = (Seen::default(), Seen::default(), Seen::default(), 0);
     // Each has a number of its own, so that nothing is asked twice.
     for round in (1..).step_by(5).take(TURNS) {
-        alone.add(waits(rows, first, &victim, calm, round).await?);
+        alone.add(waits(rows, first, &victim, seconds, round).await?);
         house.settle().await?;
-        // A little less than the quota: an open loop isn't even.
+        // A little less than the quota: calls come unevenly.
         let within = noise(QUOTA * 9 / 10, round + 1);
-        let (waited, _) = tokio::try_join!(waits(rows, first, &victim, calm, round + 2), within.err_into())?;
+        let (waited, _) = tokio::try_join!(waits(rows, first, &victim, seconds, round + 2), within.err_into())?;
         within_quota.add(waited);
         house.settle().await?;
         let loud = noise(QUOTA * TIMES, round + 3);
-        let (waited, noise) = tokio::try_join!(waits(rows, first, &victim, calm, round + 4), loud.err_into())?;
+        let (waited, noise) = tokio::try_join!(waits(rows, first, &victim, seconds, round + 4), loud.err_into())?;
         beside.add(waited);
         house.settle().await?;
         for (_, passed) in noise {
@@ -137,10 +132,10 @@ async fn waits(
     rows: &'static Rows,
     first: u64,
     tenant: &Connection,
-    schedule: Schedule,
+    seconds: u64,
     round: u64,
 ) -> Result<Seen, LoadError> {
-    let done = open_loop::run(schedule, |number| {
+    let done = open_loop::run_at(open_loop::independent(CALLS, seconds, round), |number| {
         let tenant = tenant.clone();
         async move {
             call(rows, first, tenant, number, round).await?;
