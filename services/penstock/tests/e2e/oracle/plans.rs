@@ -254,9 +254,13 @@ impl World {
             for (route, _) in ours.iter().flatten() {
                 *told.routes.entry(*route).or_default() += 1;
             }
-            if differs(asked, &theirs, &ours).is_some() && told.differ.len() < TOLD {
+            if let Some(why) = differs(asked, &theirs, &ours)
+                && told.differ.len() < TOLD
+            {
                 let text = self.least(plan.clone(), tables, token).await;
-                told.differ.push(text);
+                told.differ.push(text.unwrap_or_else(|| {
+                    format!("{:?} ({})\n  {}\n  once, and not again: {why}", asked.ours, asked.zone, asked.theirs)
+                }));
             }
         }
     }
@@ -290,10 +294,10 @@ impl World {
         self.client.ask(&asked.ours, options).await.map_err(|status| format!("refused: {}", status.message()))
     }
 
-    /// The smallest plan found that differs still, and how.
-    async fn least(&self, mut plan: Plan, tables: &[String], token: &str) -> String {
+    /// The smallest plan found that differs still, and how; none if this one differs no longer.
+    async fn least(&self, mut plan: Plan, tables: &[String], token: &str) -> Option<String> {
         let mut tries = 80;
-        let mut why = self.difference(&plan, tables, token).await.unwrap_or_else(|| "not again".to_owned());
+        let mut why = self.difference(&plan, tables, token).await?;
         'smaller: loop {
             for smaller in plan.smaller() {
                 tries -= 1;
@@ -308,7 +312,7 @@ impl World {
             break;
         }
         let asked = plan.asked();
-        format!("{:?} ({})\n  {}\n  {why}", asked.ours, asked.zone, asked.theirs)
+        Some(format!("{:?} ({})\n  {}\n  {why}", asked.ours, asked.zone, asked.theirs))
     }
 
     async fn difference(&self, plan: &Plan, tables: &[String], token: &str) -> Option<String> {
