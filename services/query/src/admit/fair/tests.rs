@@ -23,6 +23,11 @@ fn bounds(places: usize, tenant_places: usize) -> Bounds {
     Bounds { places, tenant_places, shared_tenant_places, background_places, waiting, tenant_waiting }
 }
 
+/// Who starts now, all at once.
+fn started(fair: &mut Fair<&'static str>) -> String {
+    std::iter::from_fn(|| fair.start(true)).map(|(_, name)| name).collect()
+}
+
 /// Lets one after the other run, each to its end.
 fn order(fair: &mut Fair<&'static str>) -> Vec<&'static str> {
     std::iter::from_fn(|| {
@@ -120,9 +125,6 @@ fn a_tenant_has_many_places_alone_and_few_while_others_ask_too() {
     for _ in 0..100 {
         fair.wait(&noisy, "n").unwrap();
     }
-    let started = |fair: &mut Fair<&'static str>| {
-        std::iter::from_fn(|| fair.start(true)).map(|(_, name)| name).collect::<String>()
-    };
     assert_eq!(started(&mut fair), "nnnn");
     fair.wait(&small, "s").unwrap();
     assert_eq!(started(&mut fair), "s", "it need not wait for any of them");
@@ -146,9 +148,6 @@ fn a_small_query_takes_a_core_that_is_idle() {
     let mut fair = Fair::new(Bounds { shared_tenant_places: 1, ..bounds(16, 4) });
     let small = |name| ask(name, Priority::Interactive, MIB);
     let large = ask("a", Priority::Interactive, LARGE);
-    let started = |fair: &mut Fair<&'static str>| {
-        std::iter::from_fn(|| fair.start(true)).map(|(_, name)| name).collect::<String>()
-    };
     for who in ["a", "b"] {
         fair.wait(&small(who), who).unwrap();
     }
