@@ -66,9 +66,14 @@ async fn memory_and_statement_size_are_bounded() {
 async fn what_works_in_the_background_gives_way() {
     let warehouse = Warehouse::start().await;
     // The engine passes over a setting that it doesn't know.
-    let wanted = [("max_parts_cleaning_thread_pool_size", "2"), ("os_threads_nice_value_merge_mutate", "10")];
-    for (name, value) in wanted {
-        let sql = format!("SELECT value FROM system.server_settings WHERE name = '{name}'");
+    let wanted = [
+        ("server", "max_parts_cleaning_thread_pool_size", "2"),
+        ("server", "os_threads_nice_value_merge_mutate", "10"),
+        ("merge_tree", "merge_selector_base", "12"),
+        ("merge_tree", "merge_selector_enable_heuristic_to_remove_small_parts_at_right", "0"),
+    ];
+    for (whose, name, value) in wanted {
+        let sql = format!("SELECT value FROM system.{whose}_settings WHERE name = '{name}'");
         assert_eq!(warehouse.run(&sql).await, format!("{value}\n"), "{name}");
     }
 }
