@@ -13,7 +13,7 @@ use crate::reads::Reads;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// How often the ledger is asked while waiting.
+/// How often the ledger is asked while anybody waits.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Reads how far the pipeline has come.
@@ -25,6 +25,7 @@ pub(crate) struct Freshness {
     pub(crate) token_key: SigningKey,
     /// As last read. What is committed stays so: an old state promises less, never something false.
     known: Arc<Mutex<Option<Arc<[Reached]>>>>,
+    started: Instant,
     reads: Reads<Option<AppHours>, Result<Seen, Error>>,
 }
 
@@ -72,7 +73,8 @@ pub(crate) struct Ended {
 
 impl Freshness {
     pub(crate) fn new(ledger: Arc<dyn Ledger>, topic: Topic, partitions: u32, token_key: SigningKey) -> Self {
-        Self { ledger, topic, partitions, token_key, known: Arc::default(), reads: Reads::default() }
+        let (known, started, reads) = (Arc::default(), Instant::now(), Reads::default());
+        Self { ledger, topic, partitions, token_key, known, started, reads }
     }
 
     /// Which of the hours have ended; `None` while the ledger can't say.
@@ -118,7 +120,7 @@ impl Freshness {
         Ok((self.fresh(&seen), self.ended_by(&seen)))
     }
 
-    /// Waits until it has come so far. All who wait share their reads: these are about nobody's hours.
+    /// Waits until it has come so far. All who wait share their reads: these are about nobody's hours, and at the same moments.
     async fn wait_for(&self, wanted: &Position, wait: Duration) -> Result<(), Error> {
         let until = Instant::now() + wait;
         while !self.position(&self.see(None).await?.partitions).covers(wanted) {
@@ -127,7 +129,7 @@ impl Freshness {
                     format!("the events of the position token are not queryable after {} ms", wait.as_millis());
                 return Err(Error { retry_after: Some(wait), ..Error::new(ErrorCode::DeadlineExceeded, message) });
             }
-            sleep_until((Instant::now() + POLL).min(until)).await;
+            sleep_until(next_look(self.started, Instant::now()).min(until)).await;
         }
         Ok(())
     }
@@ -196,5 +198,25 @@ impl Freshness {
     fn watermark(&self, partitions: &[Reached], reached: &Position) -> v1::Watermark {
         let frontier_ms = self.frontier_ms(partitions).unwrap_or(0);
         v1::Watermark { complete_until: Some(time_to_wire(frontier_ms)), position_token: self.token_key.sign(reached) }
+    }
+}
+
+/// When all who wait look again. Were it for each of them so long after its last look, many would read all the time.
+fn next_look(started: Instant, now: Instant) -> Instant {
+    let since = (now - started).as_nanos() % POLL.as_nanos();
+    now + POLL - Duration::from_nanos(since as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_looks_at_the_same_moments_as_the_others() {
+        let started = Instant::now();
+        let looks = |ms| next_look(started, started + Duration::from_millis(ms)) - started;
+        for (ms, next) in [(0, 20), (1, 20), (19, 20), (20, 40), (20 * 60 * 60 * 1000 + 7, 20 * 60 * 60 * 1000 + 20)] {
+            assert_eq!(looks(ms), Duration::from_millis(next), "{ms}");
+        }
     }
 }
