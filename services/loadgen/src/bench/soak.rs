@@ -29,10 +29,10 @@ use crate::{
 
 /// Events in a call.
 const BATCH_EVENTS: u64 = 500;
-/// Questions a second, of what came within the last minute, and each so many of the last hour: that is 180 million events at the end of one, which a
-/// machine of two cores reads in seconds.
+/// Questions a second, of what came within the last minute, and each so many of the last ten: no more than that, so that they read as much at the
+/// beginning of the second half as at its end. Those of a span that fills all the while take more memory the longer they take.
 const QUESTIONS: u64 = 2;
-const OF_AN_HOUR: u64 = 20;
+const OF_TEN_MINUTES: u64 = 20;
 /// What the server may keep of an event that came within a day, in bytes: see `services/pipeline/src/seen.rs`, and what the allocator keeps of its tables' smaller sizes.
 const KEPT_OF_AN_EVENT: f64 = 45.0;
 /// What else memory may climb over the second half, of its mean: merges come and go.
@@ -113,7 +113,7 @@ async fn publish(
 
 async fn ask(call: u64, reader: Connection, done: UnboundedSender<Done>) -> Result<(), LoadError> {
     let began = Instant::now();
-    let span = if call.is_multiple_of(OF_AN_HOUR) { "1 HOUR" } else { "1 MINUTE" };
+    let span = if call.is_multiple_of(OF_TEN_MINUTES) { "10 MINUTE" } else { "1 MINUTE" };
     let sql = format!(
         "SELECT event_type, COUNT(*) AS events, COUNT(DISTINCT user_id) AS users FROM events \
          WHERE app_id = '{APP}' AND timestamp > now() - INTERVAL {span} GROUP BY event_type"
