@@ -1,5 +1,6 @@
 //! The program: command line, and the roles that it starts. What stands on what is decided in [`wire`], nowhere else.
 
+mod apart;
 mod backup;
 mod bootstrap;
 mod certs;

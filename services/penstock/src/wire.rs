@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    apart::Apart,
     bootstrap,
     config::{Config, ConfigError},
     ops, pulse,
@@ -54,6 +55,8 @@ pub(crate) enum StartError {
     File { path: PathBuf, source: std::io::Error },
     #[error("can't listen on {address}: {source}")]
     Listen { address: String, source: std::io::Error },
+    #[error("can't start threads: {0}")]
+    Threads(std::io::Error),
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
@@ -102,9 +105,10 @@ pub(crate) async fn serve(
     };
     let pipeline_stop = CancellationToken::new();
     let pipeline = match roles.has(Role::Pipeline) {
-        true => stores.pipeline(config).await?.map(|parts| tokio::spawn(pipeline::run(parts, pipeline_stop.clone()))),
+        true => stores.pipeline(config).await?.map(|parts| pipeline::run(parts, pipeline_stop.clone())),
         false => None,
     };
+    let mut pipeline = pipeline.map(|work| Apart::start("pipeline", work)).transpose().map_err(StartError::Threads)?;
     if let (Some(expiry), true) = (stores.expiry(config), roles.has(Role::Admin)) {
         tokio::spawn(expiry.run(stop.clone()));
     }
@@ -180,8 +184,8 @@ pub(crate) async fn serve(
         warn!(%error, "the eraser did not end well; it goes on at the next start");
     }
     pipeline_stop.cancel();
-    if let Some(Err(error)) = match pipeline {
-        Some(pipeline) => Some(pipeline.await),
+    if let Some(Err(error)) = match &mut pipeline {
+        Some(pipeline) => Some(pipeline.end().await),
         None => None,
     } {
         warn!(%error, "the pipeline did not end well; what it had not committed is replayed at the next start");
