@@ -32,7 +32,7 @@ use crate::{
     users::{TraitValue, User, Users},
 };
 
-/// After so many records, about a millisecond, others get their turn on the thread: calls wait behind no block.
+/// After so many records, about a millisecond, others get their turn on the thread: no worker's claim waits behind another's block.
 const YIELD_EVERY: usize = 256;
 
 /// What a range of records comes to.
