@@ -186,8 +186,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// are busy to the last, events are there to be asked for after two thirds of the time.
 ///
 /// By default a merge leaves out the parts at its end that are less than a hundredth of it: where small ones come after a large one, that
-/// is nearly all of them, and the large one is written again for each two or three. Where few events come, most of the engine's time went
-/// there: an insert of 125 events with its merges took 82 ms of CPU after some hundred of them, and takes 47.
+/// is nearly all of them, and the large one is written again for each two or three. An insert of 125 events with its merges took 82 ms of
+/// CPU after 500 of them, and takes 47.
 ///
 /// Parts that merges left over go two at a time. By default there are 128 threads for it as soon as there are 100 parts, and while those
 /// start and delete files, everybody's questions and inserts stand still for 100 to 250 ms.

@@ -104,11 +104,13 @@ pub(crate) async fn serve(
         None => None,
     };
     let pipeline_stop = CancellationToken::new();
-    let pipeline = match roles.has(Role::Pipeline) {
-        true => stores.pipeline(config).await?.map(|parts| pipeline::run(parts, pipeline_stop.clone())),
-        false => None,
-    };
-    let mut pipeline = pipeline.map(|work| Apart::start("pipeline", work)).transpose().map_err(StartError::Threads)?;
+    let mut pipeline = None;
+    if roles.has(Role::Pipeline)
+        && let Some(parts) = stores.pipeline(config).await?
+    {
+        let work = pipeline::run(parts, pipeline_stop.clone());
+        pipeline = Some(Apart::start("pipeline", work).map_err(StartError::Threads)?);
+    }
     if let (Some(expiry), true) = (stores.expiry(config), roles.has(Role::Admin)) {
         tokio::spawn(expiry.run(stop.clone()));
     }
