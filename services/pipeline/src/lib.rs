@@ -86,7 +86,7 @@ impl Default for Options {
             block_records: 50_000,
             block_bytes: 32 << 20,
             block_interval_ms: 500,
-            block_interval_busy_ms: 1_000,
+            block_interval_busy_ms: 700,
             idle_ms: 1_000,
         }
     }

@@ -37,11 +37,12 @@ impl Blocks {
         Self { cursor, chunk: Bytes::new() }
     }
 
-    /// What the server said of the cost when the answer began; `None` if it was still reading then.
+    /// What the server said of the cost when the answer began; `None` if it was still reading then. An embedded one says of no time then.
     pub(super) fn cost(&self) -> Option<ReadCost> {
         let summary = self.cursor.summary()?;
         let (rows, bytes) = (summary.read_rows()?, summary.read_bytes()?);
-        (bytes > 0 && summary.total_rows_to_read().is_none_or(|all| rows >= all)).then_some(ReadCost { rows, bytes })
+        let is_all = summary.elapsed_ns()? > 0 && summary.total_rows_to_read().is_none_or(|all| rows >= all);
+        is_all.then_some(ReadCost { rows, bytes })
     }
 
     /// The next block; none at the end of the answer. Not to be cancelled and called again: what was read is lost.

@@ -28,6 +28,8 @@ pub struct QuerySettings {
     pub is_small: bool,
     /// How urgent it is, from 1: it stands back while a query with a lower number runs.
     pub priority: Option<u32>,
+    /// How long it stands back at a time, with each block of rows that it reads; by default as long as the server likes.
+    pub stands_back: Option<Duration>,
     /// The W3C trace context in which it runs: the value of a `traceparent` header.
     pub traceparent: Option<String>,
 }
@@ -84,6 +86,7 @@ impl QuerySettings {
             ("optimize_move_to_prewhere", small.clone()),
             ("optimize_use_projections", small),
             ("priority", text(self.priority.map(u64::from))),
+            ("low_priority_query_wait_time_ms", text(self.stands_back.map(|time| time.as_millis() as u64))),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))

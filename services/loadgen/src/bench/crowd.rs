@@ -67,8 +67,8 @@ pub(crate) struct Beside {
 pub(crate) async fn measure(house: &House, key: &str, now_ms: i64, seconds: u64) -> Result<Crowd, LoadError> {
     let span = Duration::from_secs(seconds);
     let today_ms = now_ms.div_euclid(DAY_MS) * DAY_MS;
-    let range = between(today_ms - 8 * DAY_MS, today_ms - DAY_MS);
-    let tiles: Arc<[Ask]> = tiles(&range).into();
+    let week = [today_ms - 8 * DAY_MS, today_ms - DAY_MS];
+    let tiles: Arc<[Ask]> = tiles(&between(week[0], week[1])).into();
     let connection = house.connect().await?.with_key(key)?;
     for tile in tiles.iter() {
         tile.kept(&mut connection.query()).await?;
@@ -80,7 +80,7 @@ pub(crate) async fn measure(house: &House, key: &str, now_ms: i64, seconds: u64)
     let (heavy, light) = (&tiles[tiles.len() - 1], &tiles[1]);
     let background = Flood { question: heavy, priority: v1::Priority::Background };
     let interactive = beside(&connection, light, background, &connection, span).await?;
-    let small = small_tenant(house, &connection).await?;
+    let small = small_tenant(house, &connection, week).await?;
     let noisy = Flood { question: heavy, priority: v1::Priority::Interactive };
     let small_tenant = beside(&small, light, noisy, &connection, span).await?;
     let tiles_per_second = TILES_PER_SECOND;
@@ -190,13 +190,18 @@ fn next(number: &AtomicU64) -> u32 {
     (1 << 20) + number.fetch_add(1, Ordering::Relaxed) as u32
 }
 
-/// A tenant with some of the large one's events.
-async fn small_tenant(house: &House, connection: &Connection) -> Result<Connection, LoadError> {
+/// A tenant with some of the large one's events of these times.
+async fn small_tenant(
+    house: &House,
+    connection: &Connection,
+    [from_ms, to_ms]: [i64; 2],
+) -> Result<Connection, LoadError> {
     let operator = connection.with_key(&house.operator_key()?)?;
     let small = connection.with_key(&skew::tenant(&operator, SMALL).await?)?;
     let statement = format!(
         "INSERT INTO events SELECT * REPLACE ('{SMALL}' AS tenant) FROM events \
-         WHERE tenant = '{READER}' AND app = '{APP}' LIMIT {SMALL_EVENTS}"
+         WHERE tenant = '{READER}' AND app = '{APP}' AND ts >= fromUnixTimestamp64Milli({from_ms}, 'UTC') \
+         AND ts < fromUnixTimestamp64Milli({to_ms}, 'UTC') LIMIT {SMALL_EVENTS}"
     );
     house.clickhouse(DEFAULT_DATABASE).query(&statement).execute().await?;
     Ok(small)

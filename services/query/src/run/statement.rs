@@ -21,6 +21,10 @@ use crate::{
     spend::Spending,
 };
 
+/// How long an interactive question stands back for a small one, each time that it has read a block of rows, some milliseconds of work: beside small
+/// ones that run all the time it still goes on. The less urgent classes stand back for as long as the engine has them, a second.
+const STANDS_BACK: Duration = Duration::from_millis(10);
+
 /// What is to be computed, and in which queue.
 pub(crate) struct Work {
     pub(super) plan: SealedPlan,
@@ -95,13 +99,19 @@ impl Engine {
             debug_span!("select", otel.kind = kind, otel.status_code = Empty, db.system.name = system, %query_id)
         });
         let is_small = bytes <= SMALL_BYTES;
+        // Of those that somebody waits for, a small one comes first: it is over before it is in anyone's way.
+        let (comes_first, stands_back) = match work.class {
+            Priority::Interactive => (is_small, (!is_small).then_some(STANDS_BACK)),
+            Priority::Scheduled | Priority::Background => (false, None),
+        };
         let settings = QuerySettings {
             query_id,
             max_execution_time: Some(work.max_execution_time()),
             max_memory_bytes: Some(self.options.max_memory_bytes),
             max_threads: (work.class == Priority::Background || is_small).then_some(1),
             is_small,
-            priority: Some(work.class as u32 + 1),
+            priority: Some(if comes_first { 1 } else { work.class as u32 + 2 }),
+            stands_back,
             traceparent: trace::traceparent(&span).or_else(|| work.traceparent.clone()),
             ..QuerySettings::default()
         };
