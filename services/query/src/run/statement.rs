@@ -100,9 +100,10 @@ impl Engine {
         });
         let is_small = bytes <= SMALL_BYTES;
         // Of those that somebody waits for, a small one comes first: it is over before it is in anyone's way.
-        let (comes_first, stands_back) = match work.class {
-            Priority::Interactive => (is_small, (!is_small).then_some(STANDS_BACK)),
-            Priority::Scheduled | Priority::Background => (false, None),
+        let (priority, stands_back) = match (work.class, is_small) {
+            (Priority::Interactive, true) => (1, None),
+            (Priority::Interactive, false) => (2, Some(STANDS_BACK)),
+            (class, _) => (class as u32 + 2, None),
         };
         let settings = QuerySettings {
             query_id,
@@ -110,7 +111,7 @@ impl Engine {
             max_memory_bytes: Some(self.options.max_memory_bytes),
             max_threads: (work.class == Priority::Background || is_small).then_some(1),
             is_small,
-            priority: Some(if comes_first { 1 } else { work.class as u32 + 2 }),
+            priority: Some(priority),
             stands_back,
             traceparent: trace::traceparent(&span).or_else(|| work.traceparent.clone()),
             ..QuerySettings::default()
