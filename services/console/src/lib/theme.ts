@@ -12,26 +12,34 @@ function chosen(): Theme | undefined {
   return kept === "light" || kept === "dark" ? kept : undefined;
 }
 
-function current(): Theme {
+function wanted(): Theme {
   return chosen() ?? (asked.matches ? "dark" : "light");
+}
+
+// Kept, as Chromium swallows the change of a preference that is read before the change is told: drawings ask all the time.
+let theme = wanted();
+
+function current(): Theme {
+  return theme;
 }
 
 /** Puts the theme on the page; charts draw themselves anew. */
 export function applyTheme() {
-  document.documentElement.dataset.theme = current();
+  theme = wanted();
+  document.documentElement.dataset.theme = theme;
   for (const listener of listeners) listener();
 }
 
 /** Calls it with the theme, now and whenever it changes. */
 export function onTheme(listener: (theme: Theme) => void) {
-  listeners.add(() => listener(current()));
-  listener(current());
+  listeners.add(() => listener(theme));
+  listener(theme);
 }
 
 asked.addEventListener("change", applyTheme);
 
 export function toggleTheme() {
-  write(window.localStorage, NAME, current() === "dark" ? "light" : "dark");
+  write(window.localStorage, NAME, theme === "dark" ? "light" : "dark");
   applyTheme();
 }
 
