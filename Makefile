@@ -149,8 +149,13 @@ bench-console: engine console chromium ## Measure the console: how soon it opens
 	cargo build --release --locked -p penstock
 	deploy/check/console.sh $(PENSTOCK)
 
+.PHONY: bench-gateways
+bench-gateways: engine backends ## Measure calls by one gateway while another has no CPU left, on the stand; writes target/gateways.md
+	cargo build --release --locked -p penstock
+	PENSTOCK=$(PENSTOCK) deploy/check/gateways.py
+
 .PHONY: verify
-verify: lint test bench bench-console deploy-check docs-check ## Everything, with what takes too long for CI
+verify: lint test bench bench-console bench-gateways deploy-check docs-check ## Everything, with what takes too long for CI
 	cargo test --locked -p penstock --test e2e -- --ignored --test-threads 1
 	PENSTOCK_PLANS=10000 cargo test --locked -p penstock --test e2e plans -- --nocapture
 	PENSTOCK_FLIGHTS=12 cargo test --locked -p penstock --test e2e oracle::flights
