@@ -17,7 +17,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             let name = file.file_stem().and_then(|name| name.to_str()).ok_or("a migration without a name")?;
             let (version, description) = name.split_once('_').ok_or("a migration is called VERSION_DESCRIPTION.sql")?;
             let (version, description) = (version.parse::<i64>()?, description.replace('_', " "));
-            writeln!(list, "    ({version}, {description:?}, include_str!({file:?})),")?;
+            // No path of this machine: what is compiled of it is to be the same in every folder.
+            let file = format!("/migrations/{database}/{name}.sql");
+            writeln!(
+                list,
+                "    ({version}, {description:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))),"
+            )?;
         }
         writeln!(list, "];")?;
     }

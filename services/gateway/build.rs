@@ -25,11 +25,14 @@ fn main() -> io::Result<()> {
     let mut table = String::from("&[\n");
     for file in files.iter().filter(|file| !is_packed(file)) {
         let path = file.strip_prefix(&kept).unwrap_or(file).to_string_lossy().into_owned();
-        let _ = write!(table, "    File {{ path: {path:?}, plain: include_bytes!({file:?}), packed: &[");
+        // No path of this machine: what is compiled of it is to be the same in every folder.
+        let bytes = |ending: &str| {
+            format!("include_bytes!(concat!(env!(\"OUT_DIR\"), {:?}))", format!("/console/{path}{ending}"))
+        };
+        let _ = write!(table, "    File {{ path: {path:?}, plain: {}, packed: &[", bytes(""));
         for (ending, name) in PACKED {
-            let packed = PathBuf::from(format!("{}.{ending}", file.display()));
-            if packed.exists() {
-                let _ = write!(table, "({name:?}, include_bytes!({packed:?})), ");
+            if PathBuf::from(format!("{}.{ending}", file.display())).exists() {
+                let _ = write!(table, "({name:?}, {}), ", bytes(&format!(".{ending}")));
             }
         }
         table.push_str("] },\n");
