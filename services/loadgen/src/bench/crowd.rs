@@ -198,11 +198,17 @@ async fn small_tenant(
 ) -> Result<Connection, LoadError> {
     let operator = connection.with_key(&house.operator_key()?)?;
     let small = connection.with_key(&skew::tenant(&operator, SMALL).await?)?;
+    // The events are chosen within, where their tenant is still their own: its name outside is the new one's.
     let statement = format!(
-        "INSERT INTO events SELECT * REPLACE ('{SMALL}' AS tenant) FROM events \
+        "INSERT INTO events SELECT * REPLACE ('{SMALL}' AS tenant) FROM (SELECT * FROM events \
          WHERE tenant = '{READER}' AND app = '{APP}' AND ts >= fromUnixTimestamp64Milli({from_ms}, 'UTC') \
-         AND ts < fromUnixTimestamp64Milli({to_ms}, 'UTC') LIMIT {SMALL_EVENTS}"
+         AND ts < fromUnixTimestamp64Milli({to_ms}, 'UTC') LIMIT {SMALL_EVENTS})"
     );
-    house.clickhouse(DEFAULT_DATABASE).query(&statement).execute().await?;
-    Ok(small)
+    let warehouse = house.clickhouse(DEFAULT_DATABASE);
+    warehouse.query(&statement).execute().await?;
+    let counted = format!("SELECT count() FROM events WHERE tenant = '{SMALL}'");
+    match warehouse.query(&counted).fetch_one::<u64>().await? {
+        SMALL_EVENTS => Ok(small),
+        _ => Err(LoadError::Incomplete("events of the small tenant")),
+    }
 }
