@@ -30,6 +30,8 @@ pub struct QuerySettings {
     pub priority: Option<u32>,
     /// How long it stands back at a time, with each block of rows that it reads; by default as long as the server likes.
     pub stands_back: Option<Duration>,
+    /// How its threads give way to others on the server's cores, as `nice` does, from 0 to 19; nothing where the server may not set it (`CAP_SYS_NICE`).
+    pub nice: Option<u32>,
     /// The W3C trace context in which it runs: the value of a `traceparent` header.
     pub traceparent: Option<String>,
 }
@@ -87,6 +89,8 @@ impl QuerySettings {
             ("optimize_use_projections", small),
             ("priority", text(self.priority.map(u64::from))),
             ("low_priority_query_wait_time_ms", text(self.stands_back.map(|time| time.as_millis() as u64))),
+            // The name that servers of all versions know.
+            ("os_thread_priority", text(self.nice.map(u64::from))),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))

@@ -96,14 +96,14 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     let request = SqlStreamRequest { sql: large(), options: Some(options), ..SqlStreamRequest::default() };
     let mut client = client(&house).await;
     let work = open(&mut client, Request::new(request)).await;
-    let settings = "SELECT Settings['priority'], Settings['max_threads'], Settings['low_priority_query_wait_time_ms'] \
-        FROM system.processes WHERE query LIKE '%FROM events%' AND query NOT LIKE '%processes%'";
+    let settings = "SELECT Settings['priority'], Settings['max_threads'], Settings['low_priority_query_wait_time_ms'], \
+        Settings['os_threads_nice_value_query'] FROM system.processes WHERE query LIKE '%FROM events%' AND query NOT LIKE '%processes%'";
     until_running(&house, 1).await;
-    assert_eq!(house.warehouse(settings).await, "4\t1\t\n");
+    assert_eq!(house.warehouse(settings).await, "4\t1\t\t15\n");
     drop(work);
     until_running(&house, 0).await;
     // A small one is before one of which nobody knows how large it is.
-    for (range, said) in [("", "1\t1\t\n"), (" AND timestamp > now() - INTERVAL 1 DAY", "2\t\t10\n")] {
+    for (range, said) in [("", "1\t1\t\t\n"), (" AND timestamp > now() - INTERVAL 1 DAY", "2\t\t10\t5\n")] {
         let work = open(&mut client, stream_of(&format!("{}{range}", large()))).await;
         until_running(&house, 1).await;
         assert_eq!(house.warehouse(settings).await, said, "{range}");
@@ -115,7 +115,7 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     let body = json!({"sql": {"sql": large(), "app_id": "xyz123"}, "format": "EXPORT_FORMAT_CSV"});
     let export = request.json(&body).send().await.unwrap();
     until_running(&house, 1).await;
-    assert_eq!(house.warehouse(settings).await, "4\t1\t\n");
+    assert_eq!(house.warehouse(settings).await, "4\t1\t\t15\n");
     drop(export);
     // That there is nothing to read is known too, once it was asked for.
     let of_nothing = "SELECT SUM(n) FROM events WHERE timestamp >= '2001-01-01' AND timestamp < '2001-01-03'";

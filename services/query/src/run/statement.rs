@@ -99,11 +99,13 @@ impl Engine {
             debug_span!("select", otel.kind = kind, otel.status_code = Empty, db.system.name = system, %query_id)
         });
         let is_small = bytes <= SMALL_BYTES;
-        // Of those that somebody waits for, a small one comes first: it is over before it is in anyone's way.
-        let (priority, stands_back) = match (work.class, is_small) {
-            (Priority::Interactive, true) => (1, None),
-            (Priority::Interactive, false) => (2, Some(STANDS_BACK)),
-            (class, _) => (class as u32 + 2, None),
+        // Of those that somebody waits for, a small one comes first: it is over before it is in anyone's way. Standing back is for between two blocks of
+        // rows; within one the cores are shared by how nice a query is.
+        let (priority, stands_back, nice) = match (work.class, is_small) {
+            (Priority::Interactive, true) => (1, None, None),
+            (Priority::Interactive, false) => (2, Some(STANDS_BACK), Some(5)),
+            (Priority::Scheduled, _) => (3, None, Some(10)),
+            (Priority::Background, _) => (4, None, Some(15)),
         };
         let settings = QuerySettings {
             query_id,
@@ -113,6 +115,7 @@ impl Engine {
             is_small,
             priority: Some(priority),
             stands_back,
+            nice,
             traceparent: trace::traceparent(&span).or_else(|| work.traceparent.clone()),
             ..QuerySettings::default()
         };
