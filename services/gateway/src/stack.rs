@@ -315,3 +315,6 @@ fn cors(origins: &[String], limits: Arc<Limits>) -> CorsLayer {
         listed || limits.known_settings().await.is_ok_and(|all| all.name_origin(origin.as_bytes()))
     }))
 }
+
+#[cfg(test)]
+mod tests;
