@@ -79,9 +79,10 @@ pub(crate) fn may_call(target: Target, scope: &Scope) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use model::{AppSet, Environment, Priority::*, TenantId};
+    use model::{AppSet, Priority::*, TenantId};
 
     use super::*;
+    use crate::authenticate::tests::{key, text};
 
     #[test]
     fn a_call_is_never_more_urgent_than_its_key_and_its_settings_allow() {
@@ -93,21 +94,7 @@ mod tests {
             (Interactive, Some(Scheduled), Some(Background), Scheduled, Background),
         ] {
             let scope = Scope::new(TenantId::new("a").unwrap(), AppSet::All, [].into_iter().collect(), of_key);
-            let key = Key {
-                id: String::new(),
-                kind: model::KeyKind::Bearer,
-                hash: [0; 32],
-                display_name: String::new(),
-                environment: Environment::Live,
-                scope,
-                places: storage::Places::default(),
-                customer: None,
-                rotated_from: None,
-                created_at_ms: 0,
-                expires_at_ms: None,
-                revoked_at_ms: None,
-                last_used_at_ms: None,
-            };
+            let key = Key { scope, ..key(&text()) };
             let settings = Settings { max_priority, default_priority, ..Settings::default() };
             let urgency = Urgency::of(&key, &settings);
             assert_eq!(urgency, Urgency { most, default });

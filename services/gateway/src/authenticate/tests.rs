@@ -30,7 +30,7 @@ pub(crate) fn text() -> KeyText {
     KeyText::from_random(Environment::Live, [1; 12], [2; 32])
 }
 
-fn key(text: &KeyText) -> Key {
+pub(crate) fn key(text: &KeyText) -> Key {
     let scope = Scope::new(
         TenantId::new("acme").unwrap(),
         AppSet::All,

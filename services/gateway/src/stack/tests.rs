@@ -12,11 +12,12 @@ use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use mesh::{Body, context::CallContext, lately, serve::Peer};
-use model::{AppSet, Environment, KeyText, Permission, Priority, Scope, TenantId};
-use storage::{Key, Places, Tenant};
+use model::{Environment, KeyText};
+use storage::{Key, Places};
 use tokio::{sync::watch, time::Instant};
 
 use super::*;
+use crate::authenticate::tests::{key as kept_key, metastore, text};
 
 const TODAY_MS: i64 = 1_700_000_000_000;
 /// From where calls come, if nothing else is said.
@@ -52,35 +53,11 @@ impl Edge {
     /// From here on the clock stands; the keys and the settings are read.
     async fn new(options: Options, now_ms: fn() -> i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let meta = storage::open(&format!("sqlite:{}", folder.path().join("meta.db").display())).await.unwrap();
-        let tenant = TenantId::new("acme").unwrap();
-        meta.create_tenant(&Tenant { id: tenant.clone(), display_name: String::new(), created_at_ms: 0 })
-            .await
-            .unwrap();
-        let [key, narrow] = [1, 2].map(|n| KeyText::from_random(Environment::Live, [n; 12], [n; 32]));
-        let kept = |text: &KeyText| Key {
-            id: text.id().to_owned(),
-            kind: Default::default(),
-            hash: text.hash(),
-            display_name: String::new(),
-            environment: text.environment(),
-            scope: Scope::new(
-                tenant.clone(),
-                AppSet::All,
-                [Permission::Query].into_iter().collect(),
-                Priority::Interactive,
-            ),
-            places: Places::default(),
-            customer: None,
-            rotated_from: None,
-            created_at_ms: 0,
-            expires_at_ms: None,
-            revoked_at_ms: None,
-            last_used_at_ms: None,
-        };
+        let meta = metastore(&format!("sqlite:{}", folder.path().join("meta.db").display())).await;
+        let (key, narrow) = (text(), KeyText::from_random(Environment::Live, [3; 12], [4; 32]));
         let places = Places { networks: vec![Network::parse("192.0.2.0/24").unwrap()], ..Places::default() };
-        meta.create_key(&kept(&key)).await.unwrap();
-        meta.create_key(&Key { places, expires_at_ms: Some(TODAY_MS + 500), ..kept(&narrow) }).await.unwrap();
+        let kept = Key { places, expires_at_ms: Some(TODAY_MS + 500), ..kept_key(&narrow) };
+        meta.create_key(&kept).await.unwrap();
 
         let (coming, came) = watch::channel(0);
         let behind = BoxCloneSyncService::new(service_fn(move |request: Request| {
@@ -169,7 +146,7 @@ fn handed(answer: &Response) -> &HeaderMap {
     &answer.extensions().get::<Handed>().expect("the service was called").0
 }
 
-async fn text(answer: Response) -> String {
+async fn said(answer: Response) -> String {
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
@@ -178,7 +155,7 @@ async fn rescue_says_a_refusal_in_the_callers_protocol() {
     let edge = Edge::standing(Options::default()).await;
     let json = edge.call(from_peer(SQL).body(Body::empty()).unwrap()).await;
     assert_eq!(json.status(), StatusCode::UNAUTHORIZED);
-    assert!(text(json).await.contains("UNAUTHENTICATED"));
+    assert!(said(json).await.contains("UNAUTHENTICATED"));
     let grpc = from_peer("/penstock.v1.QueryService/Sql").header("content-type", "application/grpc");
     let grpc = edge.call(grpc.body(Body::empty()).unwrap()).await;
     assert_eq!((grpc.status(), &grpc.headers()["grpc-status"]), (StatusCode::OK, &HeaderValue::from_static("16")));
@@ -295,7 +272,7 @@ async fn place_refuses_a_key_from_elsewhere() {
     call.extensions_mut().insert(Peer(SocketAddr::new("203.0.113.1".parse().unwrap(), 1)));
     let refused = edge.call(call).await;
     assert_eq!((refused.status(), edge.came()), (StatusCode::FORBIDDEN, came));
-    assert!(text(refused).await.contains("ADDRESS_NOT_ALLOWED"));
+    assert!(said(refused).await.contains("ADDRESS_NOT_ALLOWED"));
 }
 
 #[tokio::test]
