@@ -43,6 +43,11 @@ impl Zone {
         &self.name
     }
 
+    /// Whether its clock never changes, and is that of the instants themselves.
+    pub(crate) fn is_utc(&self) -> bool {
+        matches!(self.name(), "UTC" | "Etc/UTC")
+    }
+
     /// Whether its clock is put forward by something else than whole hours, as `Australia/Lord_Howe`'s.
     pub(crate) fn changes_within_hours(&self) -> bool {
         const MONTH_MS: i64 = 2_629_746_000;

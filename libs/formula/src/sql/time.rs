@@ -100,18 +100,33 @@ impl Emitter {
     }
 
     fn shift(&mut self, time: &Expr, by: Interval, zone: &Zone) {
-        let steps = [("addMilliseconds", by.ms), ("addDays", by.days), ("addMonths", by.months)];
+        // Months first, as PostgreSQL does.
+        let steps = [("addDays", by.days), ("addMonths", by.months)];
         let steps: Vec<_> = steps.into_iter().filter(|(_, amount)| *amount != 0).collect();
-        self.push("toTimeZone(");
-        for (function, _) in &steps {
+        if by.ms == 0 {
+            return self.steps(time, &steps, zone);
+        }
+        self.push("addMilliseconds(");
+        self.steps(time, &steps, zone);
+        self.push(&format!(", {})", by.ms));
+    }
+
+    /// Steps of the calendar, the last one first: to the same time of another day in the zone. Where its clocks leave that time out, the engine goes back by
+    /// as much as they are put forward; what is meant is what a clock says that nobody put forward, so the time of day is counted apart, and from it
+    /// the distance from UTC that holds at the engine's instant.
+    fn steps(&mut self, time: &Expr, steps: &[(&str, i64)], zone: &Zone) {
+        let Some(((function, amount), before)) = steps.split_first() else { return self.expr(time) };
+        if zone.is_utc() {
             self.push(&format!("{function}("));
+            self.steps(time, before, zone);
+            return self.push(&format!(", {amount})"));
         }
-        self.around("toTimeZone(", time, "");
-        self.zone_argument(zone);
-        self.push(")");
-        for (_, amount) in steps.iter().rev() {
-            self.push(&format!(", {amount})"));
-        }
-        self.push(", 'UTC')");
+        self.push(&format!("addMilliseconds({function}(addMilliseconds("));
+        self.steps(time, before, zone);
+        self.push(", 1000 * timezoneOffset(");
+        self.in_zone(zone, |e| e.steps(time, before, zone));
+        self.push(&format!(")), {amount}), -1000 * timezoneOffset({function}("));
+        self.in_zone(zone, |e| e.steps(time, before, zone));
+        self.push(&format!(", {amount})))"));
     }
 }

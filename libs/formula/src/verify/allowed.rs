@@ -99,6 +99,7 @@ const FUNCTIONS: &[&str] = &[
     "dateTrunc",
     "fromUnixTimestamp64Milli",
     "parseDateTime64BestEffortOrNull",
+    "timezoneOffset",
     "toDate32",
     "toDateTime64",
     "toDayOfMonth",

@@ -1,7 +1,7 @@
 //! Queries with the zone they are asked in (empty: the app's, UTC) and the rows they give; 1.0 is a number, 1 an
 //! integer.
 
-pub(super) const QUERIES: [(&str, &str, &str); 83] = [
+pub(super) const QUERIES: [(&str, &str, &str); 85] = [
     // Words, names, comments.
     ("select count(*) from events;", "", "[[6]]"),
     ("SELECT /* all */ COUNT(*) FROM Events -- of them", "", "[[6]]"),
@@ -69,6 +69,18 @@ pub(super) const QUERIES: [(&str, &str, &str); 83] = [
          '1'",
         "Europe/Berlin",
         r#"[["2024-03-31T21:30:00Z", "2024-03-31T00:30:00Z"]]"#,
+    ),
+    // A time of day that the clocks leave out is as long after it as it would have been: at half past two, and at midnight.
+    (
+        "SELECT timestamp - INTERVAL '21 hours' + INTERVAL '1 day' AS a, timestamp - INTERVAL '21 hours' - INTERVAL '1 month' + \
+         INTERVAL '1 month 2 days' AS b FROM events WHERE event_id = '1'",
+        "Europe/Berlin",
+        r#"[["2024-03-31T01:30:00Z", "2024-03-31T01:30:00Z"]]"#,
+    ),
+    (
+        "SELECT timestamp + INTERVAL '4 hours 30 minutes' + INTERVAL '161 days' AS a FROM events WHERE event_id = '1'",
+        "America/Santiago",
+        r#"[["2024-09-08T04:00:00Z"]]"#,
     ),
     (
         "SELECT EXTRACT(hour FROM timestamp) a, date_part('dow', timestamp) b, HOUR(timestamp, 'UTC') c, \

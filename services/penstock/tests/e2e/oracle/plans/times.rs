@@ -81,6 +81,18 @@ impl Times {
         GRAINS[least..].choose(random).copied()
     }
 
+    /// Whether there is a length of time to divide by, which is over: of one that isn't only what has passed counts, and that changes meanwhile. Times
+    /// may be moved, the last of the days to shortly before today.
+    pub fn has_length(self) -> bool {
+        let (year, month, day) = DAYS[DAYS.len() - 1];
+        let last = Date::new(year, month, day).unwrap().to_zoned_datetime(TimeZone::UTC).unwrap().timestamp();
+        match self {
+            Self::All => false,
+            Self::Between(_, to) => to <= last.as_millisecond(),
+            Self::Days(..) | Self::Period(..) => true,
+        }
+    }
+
     /// Whether the times compared don't overlap, and buckets meet buckets.
     pub fn allows(self, comparison: Comparison, grain: Option<(Grain, &'static str)>) -> bool {
         let longest = grain.is_none_or(|(grain, _)| grain <= Grain::Day);

@@ -64,7 +64,7 @@ impl Typed {
         }
         let windows = random.random_bool(0.35);
         if windows {
-            measures.push(buckets(random, grain.is_some(), bounded));
+            measures.push(buckets(random, grain.is_some(), times.has_length()));
         }
         let totals = !windows && random.random_bool(0.15);
         let comparable = matches!(times, Times::Days(..) | Times::Period(..));
@@ -428,7 +428,7 @@ impl Typed {
     }
 }
 
-fn buckets(random: &mut StdRng, grain: bool, bounded: bool) -> Measure {
+fn buckets(random: &mut StdRng, grain: bool, has_length: bool) -> Measure {
     let table = events();
     let mut all = vec![Buckets::Rank, Buckets::Share];
     if grain {
@@ -439,7 +439,7 @@ fn buckets(random: &mut StdRng, grain: bool, bounded: bool) -> Measure {
             Buckets::PercentChange,
         ]);
     }
-    if bounded {
+    if has_length {
         all.push(Buckets::Rate);
     }
     let buckets = *all.choose(random).unwrap();
