@@ -10,6 +10,13 @@ use std::{
 
 use super::eventually;
 
+/// A script of the repository that the tests are run in. Its path, compiled in, would make of each folder another program.
+fn script(name: &str) -> PathBuf {
+    let here = std::env::current_dir().unwrap();
+    let stand = here.ancestors().map(|folder| folder.join("deploy/stand")).find(|stand| stand.is_dir());
+    stand.unwrap_or_else(|| panic!("{} is not in the repository", here.display())).join(name)
+}
+
 /// A server that is this process's own.
 pub struct Server {
     script: PathBuf,
@@ -31,7 +38,7 @@ impl Server {
     }
 
     fn start(kind: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/stand").join(format!("{kind}.sh"));
+        let script = script(&format!("{kind}.sh"));
         let dir = std::env::temp_dir().join(format!("penstock-{kind}-{}", uuid::Uuid::new_v4().simple()));
         let mut holder = Command::new(&script)
             .arg("hold")
@@ -97,7 +104,7 @@ pub struct ClickHouse {
 impl ClickHouse {
     /// As many of them, empty.
     pub fn shards(count: usize) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/stand/clickhouse.py");
+        let script = script("clickhouse.py");
         let dir = std::env::temp_dir().join(format!("penstock-clickhouse-{}", uuid::Uuid::new_v4().simple()));
         let mut holder = Command::new("python3")
             .arg(script)
