@@ -70,6 +70,11 @@ pub(crate) struct Leave {
 }
 
 impl Leave {
+    /// Whether no other query has a place.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.inner.state.lock().fair.running() <= 1
+    }
+
     /// What the query read in truth, for the books.
     pub(crate) fn read(&mut self, bytes: u64) {
         self.read_bytes = Some(bytes);

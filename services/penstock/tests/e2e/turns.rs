@@ -92,24 +92,35 @@ async fn an_answer_says_what_it_cost_and_a_query_how_urgent_it_is() {
     assert_eq!(status, 400, "{answer}");
     assert!(answer.to_string().contains("options.priority"), "{answer}");
 
-    let options = ReadOptions { priority: Priority::Background.into(), ..ReadOptions::default() };
-    let request = SqlStreamRequest { sql: large(), options: Some(options), ..SqlStreamRequest::default() };
+    let background = || {
+        let options = ReadOptions { priority: Priority::Background.into(), ..ReadOptions::default() };
+        Request::new(SqlStreamRequest { sql: large(), options: Some(options), ..SqlStreamRequest::default() })
+    };
     let mut client = client(&house).await;
-    let work = open(&mut client, Request::new(request)).await;
+    let work = open(&mut client, background()).await;
     let settings = "SELECT Settings['priority'], Settings['max_threads'], Settings['low_priority_query_wait_time_ms'], \
-        Settings['os_threads_nice_value_query'] FROM system.processes WHERE query LIKE '%FROM events%' AND query NOT LIKE '%processes%'";
+        Settings['os_threads_nice_value_query'] FROM system.processes WHERE query LIKE '%FROM events%' AND query NOT LIKE '%processes%' ORDER BY 1";
     until_running(&house, 1).await;
     assert_eq!(house.warehouse(settings).await, "4\t1\t\t15\n");
     drop(work);
     until_running(&house, 0).await;
     // A small one is before one of which nobody knows how large it is.
-    for (range, said) in [("", "1\t1\t\t\n"), (" AND timestamp > now() - INTERVAL 1 DAY", "2\t\t10\t5\n")] {
+    for (range, said) in [("", "1\t1\t\t\n"), (" AND timestamp > now() - INTERVAL 1 DAY", "2\t\t10\t\n")] {
         let work = open(&mut client, stream_of(&format!("{}{range}", large()))).await;
         until_running(&house, 1).await;
         assert_eq!(house.warehouse(settings).await, said, "{range}");
         drop(work);
         until_running(&house, 0).await;
     }
+    // Beside another a large one is nicer, too.
+    let works = [
+        open(&mut client, background()).await,
+        open(&mut client, stream_of(&format!("{} AND timestamp > now() - INTERVAL 1 DAY", large()))).await,
+    ];
+    until_running(&house, 2).await;
+    assert_eq!(house.warehouse(settings).await, "2\t\t10\t5\n4\t1\t\t15\n");
+    drop(works);
+    until_running(&house, 0).await;
     // An export is no more urgent, whatever its key may.
     let request = house.http.post(format!("http://{}/v1/export", house.address)).bearer_auth(house.demo_key());
     let body = json!({"sql": {"sql": large(), "app_id": "xyz123"}, "format": "EXPORT_FORMAT_CSV"});

@@ -100,10 +100,10 @@ impl Engine {
         });
         let is_small = bytes <= SMALL_BYTES;
         // Of those that somebody waits for, a small one comes first: it is over before it is in anyone's way. Standing back is for between two blocks of
-        // rows; within one the cores are shared by how nice a query is.
+        // rows; within one the cores are shared by how nice a query is, which for one by itself costs half a millisecond and is of no use.
         let (priority, stands_back, nice) = match (work.class, is_small) {
             (Priority::Interactive, true) => (1, None, None),
-            (Priority::Interactive, false) => (2, Some(STANDS_BACK), Some(5)),
+            (Priority::Interactive, false) => (2, Some(STANDS_BACK), (!leave.is_alone()).then_some(5)),
             (Priority::Scheduled, _) => (3, None, Some(10)),
             (Priority::Background, _) => (4, None, Some(15)),
         };
