@@ -15,6 +15,7 @@ use crate::config::{ChdbConfig, ChdbError};
 use crate::error::QueryError;
 use crate::ffi::{Connection, Library};
 use crate::guard::Guard;
+use crate::merges;
 
 /// Settings of every insert whose data a client streams: one block, so that it is atomic in each partition and a retry
 /// under the same deduplication token is cut into the same blocks.
@@ -60,6 +61,7 @@ impl Engine {
 
         forget_empty_default(&root).map_err(at(&root))?;
 
+        merges::watch();
         let library = Library::load(&config.library)?;
         let mut arguments = vec![
             format!("--config-file={}", file.display()),
@@ -182,8 +184,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// A part is merged with a few more at once than by default, so each row is written less often on its way up: with events at full rate
 /// the engine takes 30 % less CPU time, and has more parts at a time.
 ///
-/// Merges give way to inserts and queries where there is not enough CPU for all: a late merge costs nobody an answer. On two cores that
-/// are busy to the last, events are there to be asked for after two thirds of the time.
+/// Merges give way to inserts and queries where there is not enough CPU for all: a late merge costs nobody an answer. How, [`merges`] says.
 ///
 /// By default a merge leaves out the parts at its end that are less than a hundredth of it: where small ones come after a large one, that
 /// is nearly all of them, and the large one is written again for each two or three. An insert of 125 events with its merges took 82 ms of
@@ -193,7 +194,6 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// start and delete files, everybody's questions and inserts stand still for 100 to 250 ms.
 const MERGES: &str = "<merge_tree><merge_selector_base>12</merge_selector_base>\
     <merge_selector_enable_heuristic_to_remove_small_parts_at_right>0</merge_selector_enable_heuristic_to_remove_small_parts_at_right></merge_tree>\n\
-    <os_threads_nice_value_merge_mutate>10</os_threads_nice_value_merge_mutate>\n\
     <max_parts_cleaning_thread_pool_size>2</max_parts_cleaning_thread_pool_size>";
 
 fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
@@ -201,11 +201,13 @@ fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
     let storage = cold::storage_xml(config.cold.as_ref(), config.backups.as_ref(), root);
     format!(
         "<clickhouse>\n<max_server_memory_usage>{}</max_server_memory_usage>\n<tmp_path>{}/</tmp_path>\n\
-         <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{storage}\n{MERGES}\n{}\n</clickhouse>\n",
+         <user_files_path>{}/</user_files_path>\n<format_schema_path>{}/</format_schema_path>\n{storage}\n{MERGES}\n\
+         <os_threads_nice_value_merge_mutate>{}</os_threads_nice_value_merge_mutate>\n{}\n</clickhouse>\n",
         config.max_server_memory_bytes,
         directory("tmp"),
         directory("user_files"),
         directory("format_schemas"),
+        merges::NICE,
         config.engine_config,
     )
 }

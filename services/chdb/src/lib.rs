@@ -31,6 +31,7 @@ mod ffi;
 mod flush;
 mod guard;
 mod lexer;
+mod merges;
 mod multipart;
 mod query_log;
 mod request;

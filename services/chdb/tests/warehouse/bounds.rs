@@ -68,7 +68,7 @@ async fn what_works_in_the_background_gives_way() {
     // The engine passes over a setting that it doesn't know.
     let wanted = [
         ("server", "max_parts_cleaning_thread_pool_size", "2"),
-        ("server", "os_threads_nice_value_merge_mutate", "10"),
+        ("server", "os_threads_nice_value_merge_mutate", "11"),
         ("merge_tree", "merge_selector_base", "12"),
         ("merge_tree", "merge_selector_enable_heuristic_to_remove_small_parts_at_right", "0"),
     ];
@@ -76,6 +76,36 @@ async fn what_works_in_the_background_gives_way() {
         let sql = format!("SELECT value FROM system.{whose}_settings WHERE name = '{name}'");
         assert_eq!(warehouse.run(&sql).await, format!("{value}\n"), "{name}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_have_the_time_that_nobody_else_wants() {
+    use rustix::thread::{CapabilitySet, capabilities};
+    if !capabilities(None).unwrap().effective.contains(CapabilitySet::SYS_NICE) {
+        println!("without CAP_SYS_NICE merges are like the rest");
+        return;
+    }
+    let warehouse = Warehouse::start().await;
+    warehouse.run("CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY b").await;
+    let pid = warehouse.supervisor.pid().unwrap();
+    // By the policy, field 41 of those of proc(5): the ones behind the name are from the third on.
+    let policies = || -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        let merging = stats.filter(|stat| stat.contains("(MergeMutate)"));
+        merging.filter_map(|stat| Some(stat.rsplit_once(')')?.1.split_whitespace().nth(38)?.to_owned())).collect()
+    };
+    // More than enough to merge, until a merge is seen.
+    crate::harness::wait_for("a merge has the time that is left", || async {
+        warehouse.run("INSERT INTO t SELECT number, toString(sipHash64(number)) FROM numbers(100000)").await;
+        (0..20).any(|_| policies().iter().any(|policy| policy == "5"))
+    })
+    .await;
+    crate::harness::wait_for("who has merged is like the rest", || async {
+        policies().iter().all(|policy| policy == "0")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
