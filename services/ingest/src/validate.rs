@@ -96,10 +96,10 @@ impl Judge<'_> {
             let description = format!("has {} entries, the limit is {}", given.len(), self.limits.properties);
             return Err(Error::invalid(at(), "TOO_MANY", description));
         }
-        let mut any_new = false;
+        let (mut any_new, mut known) = (false, schema.slots());
         for (key, value) in given {
             let (kind, value) = self.value(*value, || format!("{}.{}", at(), printable(key)))?;
-            if schema.slot(key, kind).is_none() {
+            if known.of(key, kind).is_none() {
                 name(key, self.limits.name_bytes, || format!("{}.{}", at(), printable(key)))?;
                 any_new = true;
             }

@@ -322,8 +322,9 @@ impl Schemas<'_> {
 
 /// Whether the schema has all of them.
 fn resolve(schema: &AppSchema, properties: &[PropertyRef<'_>], slots: &mut Vec<Slot>) -> bool {
+    let mut known = schema.slots();
     slots.clear();
-    slots.extend(properties.iter().map_while(|property| schema.slot(property.name, property.kind)));
+    slots.extend(properties.iter().map_while(|property| known.of(property.name, property.kind)));
     slots.len() == properties.len()
 }
 

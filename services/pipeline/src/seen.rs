@@ -8,6 +8,8 @@ pub(crate) const WINDOW_MS: i64 = DAY_MS;
 const SWEEP_MS: i64 = model::HOUR_MS;
 /// A power of two.
 const SEGMENTS: usize = 256;
+/// Slots of the smallest segment.
+const FEWEST: usize = 64;
 /// The largest place that is told apart; beyond is whatever lies in partitions that users went to.
 const FAR: u64 = (1 << 48) - 1;
 
@@ -17,14 +19,14 @@ const FAR: u64 = (1 << 48) - 1;
 /// Of a hundred million known identities one is taken for that of a new event by chance once in 10^18 events.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// By the highest bits of the identity. Each grows and lets go by itself: nothing waits for all of a large table to be moved, nor is it
-    /// there twice meanwhile.
+    /// By the highest bits of the identity. Each grows and lets go by itself, and at another time, though all have as many: nothing waits for
+    /// all of a large table to be moved, nor is it there twice meanwhile.
     segments: Vec<Segment>,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { segments: (0..SEGMENTS).map(|_| Segment::default()).collect() }
+        Self { segments: (0..SEGMENTS).map(Segment::new).collect() }
     }
 }
 
@@ -64,8 +66,9 @@ impl Seen {
 
 /// A table by open addressing with linear probing, in three columns: a search reads the marks alone. It is 68 to 85 % full and grows by a quarter, so
 /// an identity takes 20 bytes / 0.85 to 20 bytes / 0.68.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Segment {
+    number: usize,
     /// The lowest 64 bits of identities, 0 where there is none. The slot follows from them.
     marks: Vec<u64>,
     /// 48 bits of place, and 16 more of the identity.
@@ -78,6 +81,11 @@ struct Segment {
 }
 
 impl Segment {
+    fn new(number: usize) -> Self {
+        let [marks, firsts] = [const { Vec::new() }; 2];
+        Self { number, marks, firsts, arrivals: Vec::new(), used: 0, newest_ms: 0, swept_ms: 0 }
+    }
+
     /// Where the identity is, or would be put: a slot that is free, or beyond the last while there are none.
     fn slot_of(&self, identity: u128) -> usize {
         let (mark, more) = bits(identity);
@@ -111,7 +119,9 @@ impl Segment {
         let (mark, more) = bits(identity);
         if self.marks.get(slot).is_none_or(|mark| *mark == 0) {
             if (self.used + 1) * 20 > self.marks.len() * 17 {
-                self.resize((self.marks.len() * 5 / 4).max(16), |_| true);
+                // From other beginnings, so that they don't all grow at once.
+                let first = FEWEST + FEWEST / 4 * self.number / SEGMENTS;
+                self.resize((self.marks.len() * 5 / 4).max(first), |_| true);
                 slot = self.slot_of(identity);
             }
             self.used += 1;
@@ -124,7 +134,10 @@ impl Segment {
     /// Lets go of what is out of the window, now and again.
     fn let_go(&mut self, now_ms: i64) {
         if now_ms - self.newest_ms >= WINDOW_MS {
-            *self = Self::default();
+            *self = Self::new(self.number);
+        }
+        if self.swept_ms == 0 {
+            self.swept_ms = now_ms - SWEEP_MS * self.number as i64 / SEGMENTS as i64;
         }
         if now_ms - self.swept_ms < SWEEP_MS {
             return;
@@ -139,9 +152,8 @@ impl Segment {
     }
 
     fn resize(&mut self, slots: usize, is_kept: impl Fn(u32) -> bool) {
-        let Self { newest_ms, swept_ms, .. } = *self;
         let (marks, firsts, arrivals) = (vec![0; slots], vec![0; slots], vec![0; slots]);
-        let before = std::mem::replace(self, Self { marks, firsts, arrivals, used: 0, newest_ms, swept_ms });
+        let before = std::mem::replace(self, Self { marks, firsts, arrivals, used: 0, ..*self });
         for ((mark, first), arrived) in before.marks.into_iter().zip(before.firsts).zip(before.arrivals) {
             if mark == 0 || !is_kept(arrived) {
                 continue;
@@ -270,5 +282,25 @@ mod tests {
             seen.is_duplicate(random.random(), 3_000_000 + at, T + WINDOW_MS + SWEEP_MS, 0);
         }
         assert!(bytes(&seen) < 1_000_000, "{}", bytes(&seen));
+    }
+
+    #[test]
+    fn segments_grow_one_after_the_other() {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut seen = Seen::default();
+        let sizes = |seen: &Seen| -> Vec<_> { seen.segments.iter().map(|segment| segment.marks.len()).collect() };
+        let (mut before, mut most, mut all) = (sizes(&seen), 0, 0);
+        for at in 1..=500_000 {
+            seen.is_duplicate(random.random(), at, T, 0);
+            if at > 400_000 && at % 4_000 == 0 {
+                let grown = sizes(&seen).iter().zip(&before).filter(|(now, before)| now != before).count();
+                (most, all) = (most.max(grown), all + grown);
+            }
+            if at % 4_000 == 0 {
+                before = sizes(&seen);
+            }
+        }
+        assert!((200..312).contains(&all), "by a quarter, so each once: {all}");
+        assert!(most < 40, "{most} of {SEGMENTS} within a hundredth");
     }
 }
