@@ -52,6 +52,7 @@ impl Owed {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::cell::Cell;
     use std::ffi::{c_int, c_uint};
     use std::time::{Duration, Instant};
     use std::{fs, io, thread};
@@ -70,6 +71,9 @@ mod linux {
     /// Threads that merged, and what they are owed.
     static STATE: Mutex<State> = Mutex::new(State { watched: false, threads: Vec::new(), owed: Owed::NOTHING });
     static MERGES: Condvar = Condvar::new();
+    thread_local! {
+        static MERGES_HERE: Cell<bool> = const { Cell::new(false) };
+    }
 
     struct State {
         watched: bool,
@@ -100,13 +104,18 @@ mod linux {
     unsafe extern "C" fn setpriority(which: c_int, who: c_uint, nice: c_int) -> c_int {
         let id = Pid::from_raw(who.cast_signed());
         let outcome = match which {
-            0 => setpriority_process(id, nice).inspect(|()| STATE.lock().told(id.unwrap_or_else(gettid), nice == NICE)),
+            0 => setpriority_process(id, nice),
             1 => setpriority_pgrp(id, nice),
             2 => setpriority_user(rustix::process::Uid::from_raw(who), nice),
             _ => Err(Errno::INVAL),
         };
         match outcome {
-            Ok(()) => 0,
+            Ok(()) => {
+                if which == 0 && id.is_none() {
+                    told(nice == NICE);
+                }
+                0
+            }
             Err(error) => {
                 // SAFETY: a place of this thread.
                 unsafe { *__errno_location() = error.raw_os_error() };
@@ -115,23 +124,38 @@ mod linux {
         }
     }
 
-    impl State {
-        /// A thread's niceness is another from now on.
-        fn told(&mut self, id: Pid, merges: bool) {
-            let known = self.threads.iter().position(|thread| thread.id == id);
-            let at = match known {
-                Some(at) => at,
-                None if merges && self.watched => {
-                    let Ok(ran) = ran(id) else { return };
-                    self.threads.push(Thread { id, merges: false, ran });
-                    self.threads.len() - 1
-                }
-                None => return,
-            };
-            self.threads[at].merges = merges;
-            place(id, if merges && !self.owed.paid { SCHED_IDLE } else { SCHED_OTHER });
-            if merges {
+    /// This thread merges from now on, or does no longer. Nobody holds the lock who may have to wait for a core for long, and nobody takes it who never merged.
+    fn told(merges: bool) {
+        let id = gettid();
+        if merges {
+            if STATE.lock().begins(id) {
+                MERGES_HERE.set(true);
                 MERGES.notify_one();
+                place(id, SCHED_IDLE);
+            }
+        } else if MERGES_HERE.replace(false) {
+            place(id, SCHED_OTHER);
+            STATE.lock().ends(id);
+        }
+    }
+
+    impl State {
+        /// Whether it is watched.
+        fn begins(&mut self, id: Pid) -> bool {
+            match self.threads.iter_mut().find(|thread| thread.id == id) {
+                Some(thread) => thread.merges = true,
+                None => match ran(id) {
+                    Ok(ran) if self.watched => self.threads.push(Thread { id, merges: true, ran }),
+                    _ => return false,
+                },
+            }
+            true
+        }
+
+        fn ends(&mut self, id: Pid) {
+            if let Some(thread) = self.threads.iter_mut().find(|thread| thread.id == id) {
+                thread.merges = false;
+                place(id, SCHED_OTHER); // a look may have come between
             }
         }
 
@@ -144,12 +168,9 @@ mod linux {
                 true
             });
             let wanted = self.threads.iter().any(|thread| thread.merges && is_ready(thread.id));
-            let before = self.owed;
-            self.owed = before.after(elapsed, had, wanted, cores);
-            if self.owed.paid != before.paid {
-                let policy = if self.owed.paid { SCHED_OTHER } else { SCHED_IDLE };
-                self.threads.iter().filter(|thread| thread.merges).for_each(|thread| _ = place(thread.id, policy));
-            }
+            self.owed = self.owed.after(elapsed, had, wanted, cores);
+            let policy = if self.owed.paid { SCHED_OTHER } else { SCHED_IDLE };
+            self.threads.iter().filter(|thread| thread.merges).for_each(|thread| _ = place(thread.id, policy));
         }
     }
 
