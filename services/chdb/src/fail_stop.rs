@@ -18,6 +18,9 @@ pub(crate) fn arm() {
 }
 
 #[cfg(target_os = "linux")]
+pub(crate) use linux::leave;
+
+#[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::{c_int, c_void};
     use std::os::fd::BorrowedFd;
@@ -74,10 +77,15 @@ mod linux {
                 if full && fd >= FIRST_FILE && ARMED.load(Ordering::Relaxed) {
                     end(fd, *error);
                 }
-                // SAFETY: a place of this thread.
-                unsafe { *__errno_location() = error.raw_os_error() };
+                leave(*error);
             })
             .ok()
+    }
+
+    /// Where the C library's callers look for it.
+    pub(crate) fn leave(error: Errno) {
+        // SAFETY: a place of this thread.
+        unsafe { *__errno_location() = error.raw_os_error() };
     }
 
     fn end(fd: c_int, error: Errno) -> ! {

@@ -63,6 +63,7 @@ mod linux {
     use rustix::thread::gettid;
 
     use super::{NICE, Owed};
+    use crate::fail_stop;
 
     const TICK: Duration = Duration::from_millis(50);
     const SCHED_OTHER: c_int = 0;
@@ -94,7 +95,6 @@ mod linux {
     }
 
     unsafe extern "C" {
-        fn __errno_location() -> *mut c_int;
         fn sched_setscheduler(thread: c_int, policy: c_int, param: *const SchedParam) -> c_int;
     }
 
@@ -117,8 +117,7 @@ mod linux {
                 0
             }
             Err(error) => {
-                // SAFETY: a place of this thread.
-                unsafe { *__errno_location() = error.raw_os_error() };
+                fail_stop::leave(error);
                 -1
             }
         }
