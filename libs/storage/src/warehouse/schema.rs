@@ -69,7 +69,7 @@ const DEDUPLICATION_SECONDS: u32 = 7 * 86_400;
 pub(super) fn migrations(layout: &Layout) -> Vec<String> {
     let mut statements = vec![events(layout), users(layout), uncounted(layout)];
     statements.extend([EVENTS, USERS, UNCOUNTED].map(|table| received_index(layout, table)));
-    statements.extend([daily_users(layout), codecs(layout), bucket_states(layout)]);
+    statements.extend([daily_users(layout), codecs(layout), bucket_states(layout), part_format(layout)]);
     statements
 }
 
@@ -250,4 +250,11 @@ fn codecs(Layout { on, .. }: &Layout) -> String {
         ["ts", "received_at", "_partition", "_offset"].map(|name| format!("MODIFY COLUMN {name} CODEC(T64, ZSTD(1))"));
     let words = ["country", "plan"].map(|name| format!("MODIFY COLUMN {name} CODEC(ZSTD(1))"));
     format!("ALTER TABLE {EVENTS}{on} {}", [&times[..], &words[..]].concat().join(", "))
+}
+
+/// Below this the columns of a part lie in one file, beyond it in files of their own. Our fullest blocks, 13 MB, were beyond the engine's
+/// 10 MiB: some 350 files, each of them synced. In one, such blocks go in twice as fast (440,000 -> 890,000 rows/s, 20 properties, two
+/// cores). Three of them merged are beyond this too, so questions mostly read what they read before.
+fn part_format(Layout { on, .. }: &Layout) -> String {
+    format!("ALTER TABLE {EVENTS}{on} MODIFY SETTING min_bytes_for_wide_part = {}", 32 << 20)
 }
