@@ -7,8 +7,11 @@ use std::ops::Range;
 
 use api::v1;
 use model::Error;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{DecodeContext, WireType, decode_varint, skip_field};
 use prost_types::Timestamp;
+
+/// About as many as one has on the wire: for so many of them there is room from the start.
+const BYTES_OF_A_PROPERTY: usize = 24;
 
 /// A message of a stream.
 #[derive(Debug, Default)]
@@ -85,7 +88,7 @@ impl<'a> StreamRequest<'a> {
                 (1, Field::Varint(sequence)) => request.sequence = sequence,
                 // Two batches in one message would have to be merged; nobody writes that.
                 (2, Field::Bytes(batch)) if request.batch.is_empty() => request.batch = batch,
-                (1 | 2, _) => return Err(malformed()),
+                (1 | 2, _) => return Err(Malformed),
                 _ => {}
             }
             Ok(())
@@ -107,16 +110,17 @@ pub(crate) fn count(message: &[u8]) -> Result<usize, Error> {
 impl<'a> Batch<'a> {
     /// Reads a `PublishRequest`.
     pub(crate) fn read(message: &'a [u8]) -> Result<Self, Error> {
-        let mut batch = Self::default();
+        let (mut batch, mut order) = (Self::default(), Order::default());
+        batch.properties.reserve(message.len() / BYTES_OF_A_PROPERTY);
         fields(message, |tag, value| {
             match (tag, value) {
                 (1, Field::Bytes(app_id)) => batch.app_id = text(app_id)?,
                 (2, Field::Bytes(event)) => {
-                    let event = Event::read(event, &mut batch.properties)?;
+                    let event = Event::read(event, &mut batch.properties, &mut order)?;
                     batch.events.push(Ok(event));
                 }
                 (3, Field::Bytes(token)) => batch.position_token = text(token)?,
-                (1..=3, _) => return Err(malformed()),
+                (1..=3, _) => return Err(Malformed),
                 _ => {}
             }
             Ok(())
@@ -126,12 +130,12 @@ impl<'a> Batch<'a> {
 
     /// Of events that another route has read.
     pub(crate) fn of(app_id: &'a str, events: &'a [Result<v1::Event, Error>]) -> Self {
-        let mut batch = Self { app_id, ..Self::default() };
+        let (mut batch, mut order) = (Self { app_id, ..Self::default() }, Order::default());
         for event in events {
             let event = event.as_ref().map_err(Clone::clone).map(|event| {
                 let start = batch.properties.len();
                 batch.properties.extend(event.properties.iter().map(|(name, value)| (name.as_str(), value.into())));
-                sort(&mut batch.properties, start);
+                order.sort(&mut batch.properties, start);
                 Event {
                     event_id: &event.event_id,
                     event_type: &event.event_type,
@@ -157,18 +161,22 @@ impl<'a> Identify<'a> {
                 (2, Field::Bytes(user_id)) => identify.user_id = text(user_id)?,
                 (3, Field::Bytes(bytes)) => identify.traits.push(read_property(bytes)?),
                 (4, Field::Bytes(token)) => identify.position_token = text(token)?,
-                (1..=4, _) => return Err(malformed()),
+                (1..=4, _) => return Err(Malformed),
                 _ => {}
             }
             Ok(())
         })?;
-        sort(&mut identify.traits, 0);
+        Order::default().sort(&mut identify.traits, 0);
         Ok(identify)
     }
 }
 
 impl<'a> Event<'a> {
-    fn read(message: &'a [u8], properties: &mut Vec<(&'a str, Value<'a>)>) -> Result<Self, Error> {
+    fn read(
+        message: &'a [u8],
+        properties: &mut Vec<(&'a str, Value<'a>)>,
+        order: &mut Order,
+    ) -> Result<Self, Malformed> {
         let (mut event, start) = (Self::default(), properties.len());
         fields(message, |tag, value| {
             match (tag, value) {
@@ -178,12 +186,12 @@ impl<'a> Event<'a> {
                 (4, Field::Bytes(bytes)) => read_time(bytes, event.timestamp.get_or_insert_default())?,
                 (5, Field::Bytes(bytes)) => properties.push(read_property(bytes)?),
                 (6, Field::Bytes(bytes)) => event.app_id = text(bytes)?,
-                (1..=6, _) => return Err(malformed()),
+                (1..=6, _) => return Err(Malformed),
                 _ => {}
             }
             Ok(())
         })?;
-        sort(properties, start);
+        order.sort(properties, start);
         event.properties = start..properties.len();
         Ok(event)
     }
@@ -191,29 +199,50 @@ impl<'a> Event<'a> {
 
 /// Orders an event's properties by name: records of one kind of event are alike, which compresses and is quick to look up. Of
 /// a name given twice the last counts.
-fn sort(properties: &mut Vec<(&str, Value<'_>)>, start: usize) {
-    let given = &mut properties[start..];
-    if given.is_sorted_by(|(a, _), (b, _)| a < b) {
-        return;
-    }
-    given.sort_by_key(|(name, _)| *name); // stable
-    let mut kept = start;
-    for i in start..properties.len() {
-        if i + 1 == properties.len() || properties[i].0 != properties[i + 1].0 {
-            properties[kept] = properties[i];
-            kept += 1;
+///
+/// Senders keep properties in maps, so they come in any order. Names mostly differ in their first bytes: numbers are ordered, not texts.
+#[derive(Default)]
+struct Order(Vec<(u64, usize)>);
+
+impl Order {
+    fn sort(&mut self, properties: &mut Vec<(&str, Value<'_>)>, start: usize) {
+        if properties[start..].is_sorted_by(|(a, _), (b, _)| a < b) {
+            return;
         }
+        let end = properties.len();
+        self.0.clear();
+        self.0.extend((start..end).map(|i| (first_bytes(properties[i].0), i)));
+        self.0.sort_unstable();
+        for alike in self.0.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|alike| alike.len() > 1) {
+            alike.sort_by_key(|(_, i)| properties[*i].0); // stable
+        }
+        for (at, (_, i)) in self.0.iter().enumerate() {
+            let property = properties[*i];
+            if self.0.get(at + 1).is_none_or(|(_, next)| properties[*next].0 != property.0) {
+                properties.push(property);
+            }
+        }
+        let kept = properties.len() - end;
+        properties.copy_within(end.., start);
+        properties.truncate(start + kept);
     }
-    properties.truncate(kept);
 }
 
-fn read_property(message: &[u8]) -> Result<(&str, Value<'_>), Error> {
+/// In the order of the texts, as far as they reach.
+fn first_bytes(text: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let len = text.len().min(8);
+    bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+    u64::from_be_bytes(bytes)
+}
+
+fn read_property(message: &[u8]) -> Result<(&str, Value<'_>), Malformed> {
     let mut property = ("", Value::None);
     fields(message, |tag, value| {
         match (tag, value) {
             (1, Field::Bytes(name)) => property.0 = text(name)?,
             (2, Field::Bytes(value)) => read_value(value, &mut property.1)?,
-            (1 | 2, _) => return Err(malformed()),
+            (1 | 2, _) => return Err(Malformed),
             _ => {}
         }
         Ok(())
@@ -221,7 +250,7 @@ fn read_property(message: &[u8]) -> Result<(&str, Value<'_>), Error> {
     Ok(property)
 }
 
-fn read_value<'a>(message: &'a [u8], value: &mut Value<'a>) -> Result<(), Error> {
+fn read_value<'a>(message: &'a [u8], value: &mut Value<'a>) -> Result<(), Malformed> {
     fields(message, |tag, field| {
         *value = match (tag, field) {
             (1, Field::Varint(_)) => Value::None,
@@ -234,19 +263,19 @@ fn read_value<'a>(message: &'a [u8], value: &mut Value<'a>) -> Result<(), Error>
                 read_time(bytes, &mut time)?;
                 Value::Time(time)
             }
-            (1..=6, _) => return Err(malformed()),
+            (1..=6, _) => return Err(Malformed),
             _ => *value,
         };
         Ok(())
     })
 }
 
-fn read_time(message: &[u8], time: &mut Timestamp) -> Result<(), Error> {
+fn read_time(message: &[u8], time: &mut Timestamp) -> Result<(), Malformed> {
     fields(message, |tag, value| {
         match (tag, value) {
             (1, Field::Varint(seconds)) => time.seconds = seconds.cast_signed(),
             (2, Field::Varint(nanos)) => time.nanos = nanos as i32, // as protobuf narrows it
-            (1 | 2, _) => return Err(malformed()),
+            (1 | 2, _) => return Err(Malformed),
             _ => {}
         }
         Ok(())
@@ -262,26 +291,42 @@ enum Field<'a> {
     Other,
 }
 
+/// That a message isn't what the contract describes. Small, for it is looked for after each field.
+#[derive(Debug)]
+struct Malformed;
+
+impl From<Malformed> for Error {
+    fn from(_: Malformed) -> Self {
+        Self::invalid("message", "MALFORMED", "is not the protobuf message that the contract describes")
+    }
+}
+
 /// Calls `take` with each field of a message.
-fn fields<'a>(mut message: &'a [u8], mut take: impl FnMut(u32, Field<'a>) -> Result<(), Error>) -> Result<(), Error> {
+fn fields<'a>(
+    mut message: &'a [u8],
+    mut take: impl FnMut(u32, Field<'a>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     while !message.is_empty() {
-        let (tag, wire_type) = decode_key(&mut message).map_err(|_| malformed())?;
+        let key = u32::try_from(varint(&mut message)?).map_err(|_| Malformed)?;
+        let (tag, wire_type) = (key >> 3, WireType::try_from(u64::from(key & 7)).map_err(|_| Malformed)?);
+        if tag == 0 {
+            return Err(Malformed);
+        }
         let field = match wire_type {
-            WireType::Varint => Field::Varint(decode_varint(&mut message).map_err(|_| malformed())?),
+            WireType::Varint => Field::Varint(varint(&mut message)?),
             WireType::SixtyFourBit => {
-                let (bits, rest) = message.split_first_chunk().ok_or_else(malformed)?;
+                let (bits, rest) = message.split_first_chunk().ok_or(Malformed)?;
                 message = rest;
                 Field::Fixed64(u64::from_le_bytes(*bits))
             }
             WireType::LengthDelimited => {
-                let len = decode_varint(&mut message).map_err(|_| malformed())?;
-                let len = usize::try_from(len).ok().filter(|len| *len <= message.len()).ok_or_else(malformed)?;
-                let (bytes, rest) = message.split_at(len);
+                let len = usize::try_from(varint(&mut message)?).map_err(|_| Malformed)?;
+                let (bytes, rest) = message.split_at_checked(len).ok_or(Malformed)?;
                 message = rest;
                 Field::Bytes(bytes)
             }
             _ => {
-                skip_field(wire_type, tag, &mut message, DecodeContext::default()).map_err(|_| malformed())?;
+                skip_field(wire_type, tag, &mut message, DecodeContext::default()).map_err(|_| Malformed)?;
                 Field::Other
             }
         };
@@ -290,17 +335,26 @@ fn fields<'a>(mut message: &'a [u8], mut take: impl FnMut(u32, Field<'a>) -> Res
     Ok(())
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(bytes).map_err(|_| malformed())
+/// Nearly all have one byte.
+fn varint(message: &mut &[u8]) -> Result<u64, Malformed> {
+    match *message {
+        [byte @ ..0x80, rest @ ..] => {
+            *message = rest;
+            Ok(u64::from(*byte))
+        }
+        _ => decode_varint(message).map_err(|_| Malformed),
+    }
 }
 
-fn malformed() -> Error {
-    Error::invalid("message", "MALFORMED", "is not the protobuf message that the contract describes")
+fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
     use prost::Message;
 
@@ -382,6 +436,17 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn names_come_in_order_and_the_last_of_each_counts(names in prop::collection::vec("(the same)?[ab\u{0}é]{0,3}", 0..40)) {
+            let mut properties: Vec<_> = names.iter().zip(0..).map(|(name, i)| (name.as_str(), Value::Integer(i))).collect();
+            let start = names.len().min(2); // of the event before
+            let expected: Vec<_> = properties[start..].iter().copied().collect::<BTreeMap<_, _>>().into_iter().collect();
+            Order::default().sort(&mut properties, start);
+            prop_assert_eq!(&properties[start..], expected);
+        }
+    }
+
     #[test]
     fn the_last_of_a_name_counts_and_an_unknown_field_does_not() {
         let property = |name: &str, i| {
@@ -394,7 +459,7 @@ mod tests {
             .collect();
         event.extend([0x92, 0x03, 2, b'x', b'y', 0x9d, 0x03, 1, 2, 3, 4]); // fields 50 and 51
         let mut properties = vec![("of the event before", Value::Bool(true))];
-        let event = Event::read(&event, &mut properties).unwrap();
+        let event = Event::read(&event, &mut properties, &mut Order::default()).unwrap();
         assert_eq!(event.properties, 1..4);
         let (a, b, c) = (Value::Integer(4), Value::Integer(3), Value::Integer(5));
         assert_eq!(properties[1..], [("a", a), ("b", b), ("c", c)]);
