@@ -185,6 +185,9 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// the engine takes 30 % less CPU time, and has more parts at a time.
 ///
 /// Merges give way to inserts and queries where there is not enough CPU for all: a late merge costs nobody an answer. How, [`merges`] says.
+/// Of the merges the smallest comes first, as what a query costs is the number of parts; by default they go on in turns, and a large one has
+/// half of the time while small parts gather. Three pairs of runs beside a large tenant: the slowest hundredth of the others' answers
+/// came 1.5, 2.1 and 2.1 times as late as without it by default, and 1.3, 1.6 and 1.3 times so.
 ///
 /// By default a merge leaves out the parts at its end that are less than a hundredth of it: where small ones come after a large one, that
 /// is nearly all of them, and the large one is written again for each two or three. An insert of 125 events with its merges took 82 ms of
@@ -194,7 +197,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// start and delete files, everybody's questions and inserts stand still for 100 to 250 ms.
 const MERGES: &str = "<merge_tree><merge_selector_base>12</merge_selector_base>\
     <merge_selector_enable_heuristic_to_remove_small_parts_at_right>0</merge_selector_enable_heuristic_to_remove_small_parts_at_right></merge_tree>\n\
-    <max_parts_cleaning_thread_pool_size>2</max_parts_cleaning_thread_pool_size>";
+    <max_parts_cleaning_thread_pool_size>2</max_parts_cleaning_thread_pool_size>\n\
+    <background_merges_mutations_scheduling_policy>shortest_task_first</background_merges_mutations_scheduling_policy>";
 
 fn engine_xml(config: &ChdbConfig, root: &Path) -> String {
     let directory = |name: &str| cold::escape(&root.join(name).display().to_string());

@@ -5,7 +5,11 @@
 //! them, and in 98 % of that time threads of inserts and calls waited for the other. A core that runs nothing but `SCHED_IDLE` counts as
 //! idle. So the engine's `setpriority` is this one, as its `write` is [`fail_stop`](crate::fail_stop)'s, and puts merges there.
 //!
-//! Under that policy a thread may wait for ever, and its table's next inserts with it in the end. So it is watched how much time merges get:
+//! Nor is that enough where the others come in bursts: a core takes over what waits for another one only when it has nothing at all to run, and
+//! with a merge it has. Of 0.32 cores that merges had under that policy, others waited for the other core in 0.31. So a merge's next step, which is
+//! some 50 ms, waits for as long as there are as many others as the machine has cores.
+//!
+//! Either way a thread may wait for ever, and its table's next inserts with it in the end. So it is watched how much time merges get:
 //! where that is too little, they are among the others until they had their part.
 #![allow(unsafe_code)]
 
@@ -65,13 +69,19 @@ mod linux {
     use super::{NICE, Owed};
     use crate::fail_stop;
 
-    const TICK: Duration = Duration::from_millis(50);
+    const TICK: Duration = Duration::from_millis(25);
+    /// How often it is counted who wants a core.
+    const COUNT: Duration = Duration::from_millis(5);
+    /// No step waits longer, should nobody look any more.
+    const LONGEST: Duration = Duration::from_secs(1);
     const SCHED_OTHER: c_int = 0;
     const SCHED_IDLE: c_int = 5;
 
     /// Threads that merged, and what they are owed.
-    static STATE: Mutex<State> = Mutex::new(State { watched: false, threads: Vec::new(), owed: Owed::NOTHING });
+    static STATE: Mutex<State> =
+        Mutex::new(State { watched: false, threads: Vec::new(), owed: Owed::NOTHING, full: false });
     static MERGES: Condvar = Condvar::new();
+    static ROOM: Condvar = Condvar::new();
     thread_local! {
         static MERGES_HERE: Cell<bool> = const { Cell::new(false) };
     }
@@ -80,13 +90,30 @@ mod linux {
         watched: bool,
         threads: Vec<Thread>,
         owed: Owed,
+        /// Whether others want all cores, and nothing is owed.
+        full: bool,
     }
 
     struct Thread {
         id: Pid,
-        /// Whether it does just now.
-        merges: bool,
+        does: Does,
         ran: Duration,
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Does {
+        NoMerge,
+        /// It is about to do a step of one.
+        Waits,
+        Merges,
+    }
+
+    #[derive(Clone, Copy)]
+    struct Cores {
+        /// Those that this process may use.
+        ours: u32,
+        /// The machine's, on which all run that are counted.
+        all: u32,
     }
 
     #[repr(C)]
@@ -123,13 +150,17 @@ mod linux {
         }
     }
 
-    /// This thread merges from now on, or does no longer. Nobody holds the lock who may have to wait for a core for long, and nobody takes it who never merged.
+    /// This thread does a step of a merge from now on, which may have to wait, or has done it. Nobody holds the lock who may have to wait for a core for long, and nobody takes it who never merged.
     fn told(merges: bool) {
         let id = gettid();
         if merges {
-            if STATE.lock().begins(id) {
+            let mut state = STATE.lock();
+            if state.begins(id) {
                 MERGES_HERE.set(true);
                 MERGES.notify_one();
+                ROOM.wait_while_for(&mut state, |state| state.full, LONGEST);
+                state.does(id, Does::Merges);
+                drop(state);
                 place(id, SCHED_IDLE);
             }
         } else if MERGES_HERE.replace(false) {
@@ -141,24 +172,34 @@ mod linux {
     impl State {
         /// Whether it is watched.
         fn begins(&mut self, id: Pid) -> bool {
-            match self.threads.iter_mut().find(|thread| thread.id == id) {
-                Some(thread) => thread.merges = true,
-                None => match ran(id) {
-                    Ok(ran) if self.watched => self.threads.push(Thread { id, merges: true, ran }),
-                    _ => return false,
-                },
+            if self.does(id, Does::Waits) {
+                return true;
+            }
+            match ran(id) {
+                Ok(ran) if self.watched => self.threads.push(Thread { id, does: Does::Waits, ran }),
+                _ => return false,
             }
             true
         }
 
         fn ends(&mut self, id: Pid) {
-            if let Some(thread) = self.threads.iter_mut().find(|thread| thread.id == id) {
-                thread.merges = false;
+            if self.does(id, Does::NoMerge) {
                 place(id, SCHED_OTHER); // a look may have come between
             }
         }
 
-        fn look(&mut self, elapsed: Duration, cores: u32) {
+        /// Whether the thread is known.
+        fn does(&mut self, id: Pid, does: Does) -> bool {
+            let thread = self.threads.iter_mut().find(|thread| thread.id == id);
+            thread.map(|thread| thread.does = does).is_some()
+        }
+
+        fn those_that(&self, does: Does) -> impl Iterator<Item = Pid> {
+            self.threads.iter().filter(move |thread| thread.does == does).map(|thread| thread.id)
+        }
+
+        /// `others`: how many other threads wanted a core lately.
+        fn look(&mut self, elapsed: Duration, cores: Cores, others: f64) {
             let mut had = Duration::ZERO;
             self.threads.retain_mut(|thread| {
                 let Ok(ran) = ran(thread.id) else { return false }; // it has ended
@@ -166,20 +207,29 @@ mod linux {
                 thread.ran = ran;
                 true
             });
-            let wanted = self.threads.iter().any(|thread| thread.merges && is_ready(thread.id));
-            self.owed = self.owed.after(elapsed, had, wanted, cores);
+            let wanted = self.those_that(Does::Waits).next().is_some() || self.those_that(Does::Merges).any(is_ready);
+            self.owed = self.owed.after(elapsed, had, wanted, cores.ours);
             let policy = if self.owed.paid { SCHED_OTHER } else { SCHED_IDLE };
-            self.threads.iter().filter(|thread| thread.merges).for_each(|thread| _ = place(thread.id, policy));
+            self.those_that(Does::Merges).for_each(|id| _ = place(id, policy));
+            self.full = others >= f64::from(cores.all) && !self.owed.paid;
+            if !self.full {
+                ROOM.notify_all();
+            }
         }
     }
 
     pub(super) fn start() -> io::Result<()> {
         ran(gettid())?; // the kernel may not count it
-        let cores = u32::try_from(thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
+        let ours = u32::try_from(thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
+        let is_core =
+            |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let all = fs::read_to_string("/proc/stat")?.lines().filter(is_core).count();
+        let cores = Cores { ours, all: u32::try_from(all).unwrap_or(u32::MAX) };
+        runnable()?;
         thread::Builder::new().name("merges".to_owned()).spawn(move || watch(cores)).map(drop)
     }
 
-    fn watch(cores: u32) {
+    fn watch(cores: Cores) {
         // Who may not come back must not go there.
         if !(place(gettid(), SCHED_IDLE) && place(gettid(), SCHED_OTHER)) {
             tracing::info!("without CAP_SYS_NICE merges don't give way to inserts and queries");
@@ -189,15 +239,28 @@ mod linux {
         let mut last = Instant::now();
         loop {
             let mut state = STATE.lock();
-            if !state.threads.iter().any(|thread| thread.merges) {
+            if state.threads.iter().all(|thread| thread.does == Does::NoMerge) {
                 MERGES.wait(&mut state);
                 last = Instant::now();
             }
             drop(state);
-            thread::sleep(TICK);
-            STATE.lock().look(last.elapsed(), cores);
+            let (mut others, mut counts) = (0, 0_u32);
+            while last.elapsed() < TICK {
+                thread::sleep(COUNT);
+                let merges = STATE.lock().those_that(Does::Merges).count();
+                others += runnable().unwrap_or(0).saturating_sub(merges + 1); // one is this thread
+                counts += 1;
+            }
+            STATE.lock().look(last.elapsed(), cores, others as f64 / f64::from(counts.max(1)));
             last = Instant::now();
         }
+    }
+
+    /// How many of the machine's threads run or wait for a core.
+    fn runnable() -> io::Result<usize> {
+        let text = fs::read_to_string("/proc/loadavg")?;
+        let count = text.split(' ').nth(3).and_then(|counts| counts.split_once('/')?.0.parse().ok());
+        count.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Whether it could be done; not for a thread that has ended.
@@ -217,6 +280,28 @@ mod linux {
     fn is_ready(thread: Pid) -> bool {
         let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_pid()));
         stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" R")))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_step_waits_while_others_want_all_cores_and_nothing_is_owed() {
+            let id = gettid();
+            let waits = Thread { id, does: Does::Waits, ran: ran(id).unwrap() };
+            let mut state = State { watched: true, threads: vec![waits], owed: Owed::NOTHING, full: false };
+            let cores = Cores { ours: 2, all: 4 };
+            let mut look = |ms, others| {
+                state.look(Duration::from_millis(ms), cores, others);
+                state.full
+            };
+            assert!(!look(10, 3.9), "one core is free");
+            assert!(look(10, 4.0));
+            assert!(!look(10, 0.0));
+            assert!(look(10, 9.0));
+            assert!(!look(2_000, 9.0), "it has waited so long that it is owed its part");
+        }
     }
 }
 

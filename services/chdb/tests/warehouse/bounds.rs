@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -69,6 +72,7 @@ async fn what_works_in_the_background_gives_way() {
     let wanted = [
         ("server", "max_parts_cleaning_thread_pool_size", "2"),
         ("server", "os_threads_nice_value_merge_mutate", "11"),
+        ("server", "background_merges_mutations_scheduling_policy", "shortest_task_first"),
         ("merge_tree", "merge_selector_base", "12"),
         ("merge_tree", "merge_selector_enable_heuristic_to_remove_small_parts_at_right", "0"),
     ];
@@ -106,6 +110,29 @@ async fn merges_have_the_time_that_nobody_else_wants() {
         policies().iter().all(|policy| policy == "0")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_go_on_where_others_want_all_cores() {
+    let warehouse = Warehouse::start().await;
+    warehouse.run("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a").await;
+    let done = Arc::new(AtomicBool::new(false));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let busy: Vec<_> = (0..2 * cores)
+        .map(|_| {
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || while !done.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    for part in 0..13 {
+        warehouse.run(&format!("INSERT INTO t SELECT {part} FROM numbers(1000)")).await;
+    }
+    crate::harness::wait_for("what is owed to merges is enough for one", || async {
+        warehouse.run("SELECT count() < 13 FROM system.parts WHERE table = 't' AND active").await == "1\n"
+    })
+    .await;
+    done.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
