@@ -186,8 +186,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 ///
 /// Merges give way to inserts and queries where there is not enough CPU for all: a late merge costs nobody an answer. How, [`merges`] says.
 /// Of the merges the smallest comes first, as what a query costs is the number of parts; by default they go on in turns, and a large one has
-/// half of the time while small parts gather. Three pairs of runs beside a large tenant: the slowest hundredth of the others' answers
-/// came 1.5, 2.1 and 2.1 times as late as without it by default, and 1.3, 1.6 and 1.3 times so.
+/// half of the time while small parts gather.
 ///
 /// By default a merge leaves out the parts at its end that are less than a hundredth of it: where small ones come after a large one, that
 /// is nearly all of them, and the large one is written again for each two or three. An insert of 125 events with its merges took 82 ms of
